@@ -1,0 +1,53 @@
+"""Where every random number of xpdl comes from: NumPy's Philox on the host, addressed instead of advanced.
+
+Philox is a counter-based generator: the key says *which run*, the counter says *where in it*.  So a number is a pure
+function of (seed, stream, step, layer, element); no state has to be saved, and a run can be resumed at any step.
+
+    key      (seed, stream)
+    counter  (block, step, layer, 0)     the generator itself counts the blocks
+
+Source: Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3 (Philox4x64-10).
+"""
+
+from enum import IntEnum
+import operator
+
+import numpy as np
+
+
+class Stream(IntEnum):
+    """What random numbers are for; streams never share a number."""
+
+    WEIGHTS = 0
+    SHUFFLE = 1
+    DROPOUT = 2
+    DATA = 3
+
+
+def check_seed(seed: int) -> int:
+    """The seed as an int; ``TypeError``/``ValueError`` unless it is an integer in [0, 2**64)."""
+    try:
+        value = operator.index(seed)
+    except TypeError:
+        raise TypeError(f"seed must be an integer, got {seed!r}") from None
+    if not 0 <= value < 2**64:
+        raise ValueError(f"seed must be in [0, 2**64), got {value}")
+    return value
+
+
+def philox(seed: int, stream: Stream, *, step: int = 0, layer: int = 0) -> np.random.Philox:
+    """The bit generator at one address."""
+    key = np.array([check_seed(seed), stream], dtype=np.uint64)
+    counter = np.array([0, step, layer, 0], dtype=np.uint64)
+    return np.random.Philox(key=key, counter=counter)
+
+
+def generator(seed: int, stream: Stream, *, step: int = 0, layer: int = 0) -> np.random.Generator:
+    """NumPy's distributions (``normal``, ``permutation``, ...) on the bits at one address."""
+    return np.random.Generator(philox(seed, stream, step=step, layer=layer))
+
+
+def dropout_bits(seed: int, step: int, layer: int, count: int) -> np.ndarray:
+    """``count`` uniform 32-bit words (uint32): the low, then the high half of each raw Philox word."""
+    words = philox(seed, Stream.DROPOUT, step=step, layer=layer).random_raw((count + 1) // 2)
+    return words.astype("<u8", copy=False).view("<u4")[:count].astype(np.uint32, copy=False)
