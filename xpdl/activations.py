@@ -1,0 +1,173 @@
+"""Activations: pairs of functions, elementwise on z of any shape.
+
+    a  = forward(z)
+    dz = backward(da, z, a)      da * f'(z), from whichever of z and a gives it most cheaply
+
+All of them accept complex z and then follow the real part's branch: the complex step of the gradient check sees the
+derivative of the very code that trains.  Your own is ``Activation(forward, backward)``; ``check_network`` tells
+whether the second function is the derivative of the first.
+"""
+
+from collections.abc import Callable
+import math
+from typing import NamedTuple
+
+from xpdl.arrays import Array, is_complex, namespace, real
+
+
+class Activation(NamedTuple):
+    """A function and its derivative: ``forward(z) -> a`` and ``backward(da, z, a) -> dz``."""
+
+    forward: Callable[[Array], Array]
+    backward: Callable[[Array, Array, Array], Array]
+
+
+def positive(z: Array) -> Array:
+    """1 where Re z > 0, else 0, in the dtype of z: a product with it keeps NaN visible and is faster than ``where``."""
+    return namespace(z).astype(real(z) > 0, z.dtype)
+
+
+def expm1(z: Array) -> Array:
+    """exp(z) - 1, exact near 0 for real z (not every library has ``expm1`` for complex z)."""
+    xp = namespace(z)
+    return xp.exp(z) - 1 if is_complex(z) else xp.expm1(z)
+
+
+def log1p(z: Array) -> Array:
+    """log(1 + z), exact near 0 for real z (not every library has ``log1p`` for complex z)."""
+    xp = namespace(z)
+    return xp.log(1 + z) if is_complex(z) else xp.log1p(z)
+
+
+def _identity(z: Array) -> Array:
+    return z
+
+
+def _identity_backward(da: Array, z: Array, a: Array) -> Array:
+    return da
+
+
+identity = Activation(_identity, _identity_backward)
+"""a = z: the layer stays linear."""
+
+
+def _relu(z: Array) -> Array:
+    return z * positive(z)
+
+
+def _relu_backward(da: Array, z: Array, a: Array) -> Array:
+    return da * positive(a)
+
+
+relu = Activation(_relu, _relu_backward)
+"""a = max(z, 0), with derivative 0 at 0 (Nair & Hinton 2010)."""
+
+
+def _tanh(z: Array) -> Array:
+    return namespace(z).tanh(z)
+
+
+def _tanh_backward(da: Array, z: Array, a: Array) -> Array:
+    return da * (1 - a * a)
+
+
+tanh = Activation(_tanh, _tanh_backward)
+"""a = tanh(z), a' = 1 - a^2."""
+
+
+def _sigmoid(z: Array) -> Array:
+    return 0.5 + 0.5 * namespace(z).tanh(0.5 * z)
+
+
+def _sigmoid_backward(da: Array, z: Array, a: Array) -> Array:
+    return da * (a * (1 - a))
+
+
+sigmoid = Activation(_sigmoid, _sigmoid_backward)
+"""a = 1 / (1 + exp(-z)) = (1 + tanh(z/2)) / 2, which overflows nowhere; a' = a (1 - a)."""
+
+
+def leaky_relu(alpha: float = 0.01) -> Activation:
+    """a = z if z > 0 else alpha z (Maas, Hannun & Ng 2013)."""
+
+    def slope(z: Array) -> Array:
+        above = positive(z)
+        return above + alpha * (1 - above)
+
+    return Activation(lambda z: z * slope(z), lambda da, z, a: da * slope(z))
+
+
+def elu(alpha: float = 1.0) -> Activation:
+    """a = z if z > 0 else alpha (exp(z) - 1); there a' = a + alpha (Clevert, Unterthiner & Hochreiter 2016)."""
+
+    def forward(z: Array) -> Array:
+        above = positive(z)
+        return z * above + alpha * expm1(z * (1 - above))
+
+    def backward(da: Array, z: Array, a: Array) -> Array:
+        above = positive(z)
+        return da * (above + (1 - above) * (a + alpha))
+
+    return Activation(forward, backward)
+
+
+def _softplus(z: Array) -> Array:
+    above = positive(z)
+    return z * above + log1p(namespace(z).exp(z * (1 - 2 * above)))
+
+
+def _softplus_backward(da: Array, z: Array, a: Array) -> Array:
+    return -da * expm1(-a)
+
+
+softplus = Activation(_softplus, _softplus_backward)
+"""a = log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|)), a' = 1 - exp(-a) (Dugas et al. 2001)."""
+
+
+_GELU_SCALE = math.sqrt(2 / math.pi)
+_GELU_CUBIC = 0.044715
+
+
+def _gelu_tanh(z: Array) -> Array:
+    return namespace(z).tanh(_GELU_SCALE * (z + _GELU_CUBIC * (z * z * z)))
+
+
+def _gelu(z: Array) -> Array:
+    return 0.5 * z * (1 + _gelu_tanh(z))
+
+
+def _gelu_backward(da: Array, z: Array, a: Array) -> Array:
+    t = _gelu_tanh(z)
+    inner = _GELU_SCALE * (1 + 3 * _GELU_CUBIC * (z * z))
+    return da * (0.5 * (1 + t) + 0.5 * z * (1 - t * t) * inner)
+
+
+gelu = Activation(_gelu, _gelu_backward)
+"""a = z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))): the tanh form of Hendrycks & Gimpel 2016, as the standard has no
+erf."""
+
+
+def _silu(z: Array) -> Array:
+    return z * _sigmoid(z)
+
+
+def _silu_backward(da: Array, z: Array, a: Array) -> Array:
+    s = _sigmoid(z)
+    return da * (s + a * (1 - s))
+
+
+silu = Activation(_silu, _silu_backward)
+"""a = z sigmoid(z), a' = s + a (1 - s) with s = sigmoid(z) (Elfwing, Uchibe & Doya 2018)."""
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    "identity": identity,
+    "relu": relu,
+    "tanh": tanh,
+    "sigmoid": sigmoid,
+    "leaky_relu": leaky_relu(),
+    "elu": elu(),
+    "softplus": softplus,
+    "gelu": gelu,
+    "silu": silu,
+}

@@ -1,0 +1,94 @@
+"""Errors at the public edges: each names the argument, the value and what was expected.
+
+Everything here runs on the host, once, when something enters; nothing of it runs inside a training step.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+import math
+import operator
+from typing import Any
+
+from array_api_compat import array_namespace
+import numpy as np
+
+from xpdl.arrays import Array
+
+
+def shorten(value: object, limit: int = 60) -> str:
+    """``repr(value)`` on one line, cut to ``limit`` characters."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def choice(argument: str, value: Any, names: Iterable[str]) -> str:
+    """``value`` if it is one of ``names``, else an error with the closest of them."""
+    known = sorted(names)
+    if isinstance(value, str) and value in known:
+        return value
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} must be one of {', '.join(known)}, got {shorten(value)}")
+    close = get_close_matches(value.lower(), known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    raise ValueError(f"{argument} must be one of {', '.join(known)}, got {value!r}{hint}")
+
+
+def integer(argument: str, value: Any, *, least: int) -> int:
+    """``value`` as an int of at least ``least``; a float, even a whole one, is a ``TypeError``."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{argument} must be an integer, got {shorten(value)}") from None
+    if isinstance(value, bool):
+        raise TypeError(f"{argument} must be an integer, got {value}")
+    if number < least:
+        raise ValueError(f"{argument} must be at least {least}, got {number}")
+    return number
+
+
+def real(argument: str, value: Any, *, least: float = 0.0, below: float = math.inf) -> float:
+    """``value`` as a finite float in [least, below)."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{argument} must be a number, got {shorten(value)}") from None
+    if isinstance(value, (bool, str)):
+        raise TypeError(f"{argument} must be a number, got {value!r}")
+    if not least <= number < below:
+        expected = f"at least {least:g}" if below == math.inf else f"in [{least:g}, {below:g})"
+        raise ValueError(f"{argument} must be finite and {expected}, got {number!r}")
+    return number
+
+
+def float_dtype(argument: str, value: Any) -> str:
+    """The name of a floating dtype, "float32" or "float64", given as that name or as any library's dtype object."""
+    try:
+        name = str(np.dtype(value))
+    except TypeError:
+        name = str(value).rpartition(".")[2]
+    if name not in ("float32", "float64"):
+        raise ValueError(f"{argument} must be float32 or float64, got {shorten(value)}")
+    return name
+
+
+def one_namespace(**arrays: Array) -> None:
+    """The named arrays must be arrays, of one library."""
+    if len({type(array) for array in arrays.values()}) == 1 and hasattr(next(iter(arrays.values())), "dtype"):
+        return
+    try:
+        array_namespace(*arrays.values())
+    except TypeError:
+        kinds = ", ".join(f"{name} is a {type(a).__module__}.{type(a).__name__}" for name, a in arrays.items())
+        raise TypeError(f"expected arrays of one library: {kinds}") from None
+
+
+def last_axis(argument: str, theta: Array, size: int) -> None:
+    """theta must be (..., size)."""
+    if theta.shape[-1:] != (size,):
+        raise ValueError(f"{argument} must hold {size} parameters on its last axis, got shape {tuple(theta.shape)}")
+
+
+def rows(argument: str, x: Array, d: int) -> None:
+    """x must be (n, d) with n > 0."""
+    if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] != d:
+        raise ValueError(f"{argument} must have shape (n, {d}), rows are samples, got shape {tuple(x.shape)}")

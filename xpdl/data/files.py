@@ -1,0 +1,101 @@
+"""Data of your own: an .npz of named arrays, or a .csv with the label in the last column."""
+
+from collections.abc import Iterator
+import csv
+import math
+from pathlib import Path
+import zipfile
+
+import numpy as np
+
+from xpdl.data.dataset import Array, DataFormatError, Dataset
+
+
+def read_npz(path: str | Path) -> Dataset:
+    """Arrays x and y, optionally x_test and y_test, of an .npz file (``numpy.savez``).
+
+    uint8 and floats stay as they are; other integers become float64 in x and int64 labels in y.  An x of more than
+    two axes (images) is flattened to (n, d).  ``DataFormatError`` names the array and what is wrong with it.
+    """
+    with Path(path).open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise DataFormatError(f"{path}: not an .npz file (a zip archive)")
+    arrays = {name: prepare(array) for name, prepare in PREPARE.items() if (array := _array(path, name)) is not None}
+    for name in ("x", "y"):
+        if name not in arrays:
+            raise DataFormatError(f"{path}: there is no array {name}, only {', '.join(arrays) or 'others'}")
+    return Dataset(**arrays, name=str(path))
+
+
+def read_csv(path: str | Path) -> Dataset:
+    """Rows of comma-separated numbers, the last one the label; UTF-8, the first line may be a header.
+
+    x (n, d) float64.  y (n,) int64 if all labels are whole numbers, else targets (n, 1) float64.  ``DataFormatError``
+    names the line, the column and what is wrong there.
+    """
+    rows = list(_rows(path))
+    if not rows:
+        raise DataFormatError(f"{path}: there are no rows of numbers")
+    x, y = np.split(np.stack(rows), [-1], axis=1)
+    whole = np.all((y == np.rint(y)) & (np.abs(y) < 2**53))
+    return Dataset(x.copy(), y[:, 0].astype(np.int64) if whole else y, name=str(path))
+
+
+def _array(path: str | Path, name: str) -> Array | None:
+    """One array; None if it is absent.  The errors of zip, zlib and NumPy's header parser are many: all are caught."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            array = archive.get(name)
+    except Exception as error:
+        raise DataFormatError(f"{path}: array {name} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(array, np.ndarray | None):
+        raise DataFormatError(f"{path}: {name} is not an array")
+    return array
+
+
+def _inputs(x: Array) -> Array:
+    x = x.reshape(len(x), math.prod(x.shape[1:])) if x.ndim > 2 else x
+    return x.astype(np.float64) if x.dtype.kind in "biu" and x.dtype != np.uint8 else x
+
+
+def _targets(y: Array) -> Array:
+    return y.astype(np.int64) if y.dtype.kind in "biu" else y
+
+
+PREPARE = {"x": _inputs, "y": _targets, "x_test": _inputs, "y_test": _targets}
+
+
+def _rows(path: str | Path) -> Iterator[Array]:
+    """The rows (d + 1,) of a .csv, each of the length of the first line."""
+    width = 0
+    for line, cells in _lines(path):
+        row = np.array([_number(cell) for cell in cells])
+        is_header = not width and np.isnan(row).all()
+        width = width or len(row)
+        if len(row) != width or width < 2:
+            wanted = width if width > 1 else "2 or more"
+            raise DataFormatError(f"{path}, line {line}: expected {wanted} cells, got {len(row)}")
+        if is_header:
+            continue
+        for column in np.flatnonzero(~np.isfinite(row)):
+            cell = cells[column][:40]
+            raise DataFormatError(f"{path}, line {line}, column {column + 1}: expected a finite number, got {cell!r}")
+        yield row
+
+
+def _lines(path: str | Path) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of every line that is not empty."""
+    with Path(path).open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file)
+        try:
+            yield from ((reader.line_num, cells) for cells in reader if cells)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise DataFormatError(f"{path}, after line {reader.line_num}: {error}") from error
+
+
+def _number(cell: str) -> float:
+    """The number in a cell, NaN if there is none."""
+    try:
+        return float(cell)
+    except ValueError:
+        return math.nan

@@ -1,0 +1,143 @@
+"""MNIST-shaped images without a download: ten bitmaps, bent, moved and inked at random by one linear map.
+
+A bitmap becomes a skeleton of strokes, and that a distance field D: how far is a point from the nearest stroke?
+Pixel p of an image looks into the field of its digit at u(p); w(p) is half the width of the stroke there:
+
+    u(p)   = A p + b + sum_k c_k f_k(p)           f_k: low cosine waves, which bend the strokes
+    w(p)   = v + sum_k e_k f_k(p)                 the pressure of the pen
+    ink(p) = 1/2 + (w(p) - D(u(p)) + noise) / EDGE, clipped to [0, 1]
+
+A (rotation, shear, scale), b (shift), c, v and e are random per image.  u and w are linear in them, so that a chunk
+of images is one matrix product and one look-up.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from xpdl.data.dataset import Array, Dataset, check_count, check_range
+from xpdl.randomness import Stream, generator
+
+SHEET = """
+.###. ..#.. .###. .###. ...#. ##### ..##. ##### .###. .###.
+#...# .##.. #...# #...# ..##. #.... .#... ....# #...# #...#
+#...# ..#.. ....# ....# .#.#. #.... #.... ...#. #...# #...#
+#...# ..#.. ...#. ..##. #..#. ####. ####. ...#. .###. .####
+#...# ..#.. ..#.. ....# ##### ....# #...# ..#.. #...# ....#
+#...# ..#.. .#... #...# ...#. #...# #...# ..#.. #...# ...#.
+.###. .###. ##### .###. ...#. .###. .###. ..#.. .###. .##..
+"""
+
+SIDE = 28  # pixels per side of an image
+CHUNK = 100  # images per address of the random numbers, a multiple of 10; also what bounds the memory
+WAVES = 4  # cosine waves per direction, the constant included
+FINE = 8  # samples of the distance field per cell of a bitmap
+MARGIN = 2  # cells around the bitmap which the field covers
+
+# Lengths in cells.
+CELL = 2.8  # pixels per cell
+STROKE = 0.5  # half the width of a stroke
+EDGE = 0.55  # the band in which the ink fades
+
+# At difficulty 1: half the range of the uniform numbers (tall, wide and stroke are exponents), radians and cells ...
+SPREAD = {"turn": 0.22, "shear": 0.25, "tall": 0.16, "wide": 0.16, "down": 1.1, "right": 1.1, "stroke": 0.4}
+# ... and the standard deviation of the normal ones, cells.
+WARP, PRESSURE, NOISE = 0.22, 0.06, 0.08
+
+
+def glyphs(n_train: int = 12_000, n_test: int = 2_000, *, seed: int = 0, difficulty: float = 1.0) -> Dataset:
+    """Digits drawn at random: x (n, 784) uint8, y (n,) int64, balanced: rows 10 i to 10 i + 9 hold each label once.
+
+    Image i of one seed and part is the same whatever number is asked for.  ``difficulty`` in [0, 10) multiplies
+    every deformation: 0 draws ten different images, 1 is about as hard as MNIST.
+    """
+    check_range("difficulty", difficulty, 0, 10)
+    train = _draw(check_count("n_train", n_train), seed, 0, difficulty)
+    test = _draw(check_count("n_test", n_test), seed, 1, difficulty)
+    return Dataset(*train, *test, name="glyphs")
+
+
+def _draw(n: int, seed: int, part: int, difficulty: float) -> tuple[Array, Array]:
+    """The first n images and labels of one part, drawn in whole chunks."""
+    x = np.empty((-(-n // CHUNK) * CHUNK, SIDE * SIDE), np.uint8)
+    y = np.empty(len(x), np.int64)
+    field, basis = _distance_field(), _pixel_basis()
+    for step in range(len(x) // CHUNK):
+        rng = generator(seed, Stream.DATA, step=step, layer=part)
+        rows = slice(step * CHUNK, (step + 1) * CHUNK)
+        y[rows] = rng.permuted(np.tile(np.arange(10), (CHUNK // 10, 1)), axis=1).ravel()
+        x[rows] = _ink(rng, field, y[rows], _coefficients(rng, CHUNK, difficulty) @ basis, difficulty * NOISE)
+    return x[:n], y[:n]
+
+
+def _ink(rng: np.random.Generator, field: Array, y: Array, maps: Array, noise: float) -> Array:
+    """Images (n, 784) from maps (n, 3, 784): row and column in the field, and half the width of the stroke."""
+    n_rows, n_cols = field.shape[1:]
+    row = np.clip(maps[:, 0], 0, n_rows - 1).astype(np.intp)
+    col = np.clip(maps[:, 1], 0, n_cols - 1).astype(np.intp)
+    ink: Array = maps[:, 2] - field.take((y[:, None] * n_rows + row) * n_cols + col)
+    ink += np.float32(noise) * rng.standard_normal(ink.shape, np.float32)
+    ink = np.clip(127.5 + ink * (255 / EDGE), 0, 255)
+    return ink.astype(np.uint8)
+
+
+def _coefficients(rng: np.random.Generator, n: int, difficulty: float) -> Array:
+    """The random numbers of n images, (n, 3, 3 + waves): what ``_pixel_basis`` is multiplied by to give the maps."""
+    u = {name: difficulty * spread * rng.uniform(-1, 1, n) for name, spread in SPREAD.items()}
+    sin, cos, one, zero = np.sin(u["turn"]), np.cos(u["turn"]), np.ones(n), np.zeros(n)
+    rotation = _matrices(cos, sin, -sin, cos)
+    slant = _matrices(one, zero, u["shear"], one)
+    scale = _matrices(np.exp(u["tall"]), zero, zero, np.exp(u["wide"]))
+    c = np.zeros((n, 3, WAVES**2 + 2))
+    c[:, :2, :2] = scale @ slant @ rotation / CELL
+    c[:, :2, 2] = np.stack([u["down"] + 3 + MARGIN, u["right"] + 2 + MARGIN], axis=1)
+    c[:, 2, 2] = STROKE * np.exp(u["stroke"])
+    c[:, :, 3:] = difficulty * np.array([[WARP], [WARP], [PRESSURE]]) * rng.standard_normal((n, 3, WAVES**2 - 1))
+    c[:, :2] *= FINE
+    return c.astype(np.float32)
+
+
+def _matrices(a: Array, b: Array, c: Array, d: Array) -> Array:
+    """Matrices [[a, b], [c, d]], (n, 2, 2)."""
+    return np.stack([a, b, c, d], axis=1).reshape(-1, 2, 2)
+
+
+def _pixel_basis() -> Array:
+    """What a map is made of, (3 + waves, 784): the pixel's row, its column, 1, and cosine waves / order."""
+    t = (np.arange(SIDE) + 0.5) / SIDE
+    down, right = np.meshgrid(SIDE * (t - 0.5), SIDE * (t - 0.5), indexing="ij")
+    i, j = np.divmod(np.arange(1, WAVES**2), WAVES)
+    cosine = np.cos(np.pi * np.arange(WAVES)[:, None] * t)
+    waves = cosine[i][:, :, None] * cosine[j][:, None, :] / (i + j)[:, None, None]
+    basis = np.concatenate([[down, right, np.ones_like(down)], waves])
+    return basis.reshape(len(basis), -1).astype(np.float32)
+
+
+@cache
+def _distance_field() -> Array:
+    """Distance to the nearest stroke of each digit, in cells, (10, rows, cols), ``FINE`` samples per cell."""
+    rows = np.arange(-MARGIN, 6 + MARGIN, 1 / FINE)
+    cols = np.arange(-MARGIN, 4 + MARGIN, 1 / FINE)
+    p = np.stack(np.meshgrid(rows, cols, indexing="ij"), axis=-1)[:, :, None]
+    return np.stack([_distance(p, *_strokes(digit)).min(axis=-1) for digit in range(10)]).astype(np.float32)
+
+
+def _distance(p: Array, start: Array, along: Array) -> Array:
+    """From points p to the segments start + t * along, 0 <= t <= 1."""
+    t = np.clip(((p - start) * along).sum(axis=-1) / (along * along).sum(axis=-1), 0, 1)
+    away: Array = np.linalg.norm(p - start - t[..., None] * along, axis=-1)
+    return away
+
+
+def _strokes(digit: int) -> tuple[Array, Array]:
+    """Starts and directions (row, col) of the segments between neighbours; a diagonal does not cut a corner."""
+    lines = [line.split()[digit] for line in SHEET.split("\n") if line]
+    on = {(r, c) for r, line in enumerate(lines) for c, cell in enumerate(line) if cell == "#"}
+    segments = [
+        ((r, c), (down, right))
+        for r, c in sorted(on)
+        for down, right in ((0, 1), (1, 0), (1, 1), (1, -1))
+        if (r + down, c + right) in on and not (down and right and {(r + down, c), (r, c + right)} & on)
+    ]
+    start, along = np.array(segments, dtype=float).swapaxes(0, 1)
+    return start, along

@@ -1,0 +1,112 @@
+"""IDX, the file format of MNIST: a header that says how much follows, then exactly that much.
+
+    bytes 0-1   zero
+    byte  2     type of the elements, big-endian
+    byte  3     number of dimensions k
+    4 k bytes   the dimensions, unsigned 32-bit big-endian
+    the rest    the elements, last index fastest
+
+A header is a promise by a stranger: memory grows with the data that arrive, and never beyond what was promised.
+Source: LeCun, Cortes, Burges 1998, http://yann.lecun.com/exdb/mnist
+"""
+
+from collections.abc import Mapping
+import gzip
+import hashlib
+from io import BufferedIOBase
+import math
+from pathlib import Path
+import zlib
+
+import numpy as np
+
+from xpdl.data.dataset import Array, DataFormatError, Dataset
+
+DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+MAX_DIMS = 4
+BLOCK = 1 << 18  # bytes read at a time
+
+
+def read_idx(path: str | Path, sha256: str | None = None) -> Array:
+    """The array in one IDX file, plain or gzipped (told by its first bytes), in the machine's byte order.
+
+    ``sha256`` is what the uncompressed content must hash to, in hexadecimal.  ``DataFormatError`` names the file and
+    what is wrong with it; ``OSError`` if it cannot be opened.
+    """
+    with Path(path).open("rb") as raw:
+        gzipped = raw.peek(2)[:2] == b"\x1f\x8b"
+        try:
+            with gzip.GzipFile(fileobj=raw) if gzipped else raw as stream:
+                array, digest = _parse(stream)
+        except (DataFormatError, gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise DataFormatError(f"{path}: {error}") from error
+    if sha256 not in (None, digest):
+        raise DataFormatError(f"{path}: not the expected content: its SHA-256 is {digest}, expected {sha256}")
+    return array
+
+
+def _parse(stream: BufferedIOBase) -> tuple[Array, str]:
+    """The array and the SHA-256 of everything read."""
+    magic = _read(stream, 4, "magic number")
+    code, ndim = magic[2:]
+    if magic[:2] != b"\0\0" or code not in DTYPES or not 1 <= ndim <= MAX_DIMS:
+        raise DataFormatError(f"not an IDX file of 1 to {MAX_DIMS} dimensions: it begins with {magic.hex(' ')}")
+    header = _read(stream, 4 * ndim, "dimensions")
+    shape = tuple(int(size) for size in np.frombuffer(header, ">u4"))
+    dtype = np.dtype(DTYPES[code])
+    if 0 in shape:
+        raise DataFormatError(f"no data: the header says {shape}")
+    content = _read(stream, dtype.itemsize * math.prod(shape), f"elements of {shape} {dtype.name}")
+    if stream.read(1):
+        raise DataFormatError(f"more data than the header says, {shape} {dtype.name}")
+    digest = hashlib.sha256(magic + header)
+    digest.update(content)
+    array = np.frombuffer(content, dtype).reshape(shape)
+    return array.astype(dtype.newbyteorder("="), copy=False), digest.hexdigest()
+
+
+def _read(stream: BufferedIOBase, count: int, what: str) -> bytearray:
+    """Exactly ``count`` bytes, in blocks."""
+    content = bytearray()
+    while block := stream.read(min(count - len(content), BLOCK)):
+        content += block
+    if len(content) < count:
+        raise DataFormatError(f"truncated: {count} bytes of {what} announced, {len(content)} found")
+    return content
+
+
+def find_idx(folder: Path, name: str) -> Path | None:
+    """The file ``name`` (as "train-images-idx3-ubyte") in a folder, also with ".idx" or ".gz"; None if it is absent."""
+    spellings = (base + end for end in ("", ".gz") for base in (name, name.replace("-idx", ".idx")))
+    return next((folder / spelling for spelling in spellings if (folder / spelling).is_file()), None)
+
+
+def read_pair(folder: Path, part: str, sha256: Mapping[str, str] | None = None) -> tuple[Array, Array]:
+    """Images flattened to (n, d) and labels (n,) int64 of one part, "train" or "t10k"."""
+    images_path, images = _member(folder, f"{part}-images-idx3-ubyte", sha256 or {})
+    labels_path, labels = _member(folder, f"{part}-labels-idx1-ubyte", sha256 or {})
+    if images.ndim != 3:
+        raise DataFormatError(f"{images_path}: images must have 3 dimensions, got shape {images.shape}")
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise DataFormatError(f"{labels_path}: labels must be integers (n,), got {labels.dtype} {labels.shape}")
+    if len(images) != len(labels):
+        raise DataFormatError(f"{labels_path}: {len(labels)} labels for the {len(images)} images of {images_path.name}")
+    return images.reshape(len(images), -1), labels.astype(np.int64)
+
+
+def _member(folder: Path, name: str, sha256: Mapping[str, str]) -> tuple[Path, Array]:
+    path = find_idx(folder, name)
+    if path is None:
+        raise DataFormatError(
+            f"{folder}: there is no file {name}, {name.replace('-idx', '.idx')} or one of them with .gz"
+        )
+    return path, read_idx(path, sha256.get(name))
+
+
+def read_idx_folder(folder: str | Path) -> Dataset:
+    """The data set in a folder of files named as MNIST's; without "t10k" files there is no test part."""
+    folder = Path(folder)
+    train = read_pair(folder, "train")
+    has_test = any(find_idx(folder, f"t10k-{rest}") for rest in ("images-idx3-ubyte", "labels-idx1-ubyte"))
+    test: tuple[Array | None, Array | None] = read_pair(folder, "t10k") if has_test else (None, None)
+    return Dataset(*train, *test, name=str(folder))

@@ -1,0 +1,66 @@
+"""The layout of theta: every parameter of a network in one flat vector.
+
+    theta (P,) = [ W1 | W2 | ... | WL | b1 | b2 | ... | bL ]      W (n_in, n_out) row by row, b (n_out,)
+
+One vector makes an optimizer, an L2 term, a gradient check, a checkpoint or an all-reduce one operation on one array.
+Weights come first, so that "all weights" is a prefix, and so that odd bias sizes do not shift the matrices off their
+alignment in memory.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
+import math
+
+from xpdl.arrays import Array, namespace
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each weight matrix and bias of a network with these layer sizes lies in theta."""
+
+    sizes: tuple[int, ...]
+
+    @cached_property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The shape of each parameter: [(n0, n1), ..., (n1,), ...]."""
+        return [*pairwise(self.sizes), *((n,) for n in self.sizes[1:])]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The name of each parameter: ["W1", ..., "WL", "b1", ..., "bL"]."""
+        return [f"{letter}{l}" for letter in "Wb" for l in range(1, len(self.sizes))]
+
+    @cached_property
+    def slices(self) -> list[slice]:
+        """The part of theta each parameter takes."""
+        ends = accumulate((math.prod(shape) for shape in self.shapes), initial=0)
+        return [slice(start, stop) for start, stop in pairwise(ends)]
+
+    @property
+    def size(self) -> int:
+        """P, the length of theta."""
+        return int(self.slices[-1].stop)
+
+    @property
+    def n_weights(self) -> int:
+        """The length of the prefix of theta that holds all weights."""
+        return int(self.slices[len(self.sizes) - 2].stop)
+
+    def unpack(self, theta: Array) -> list[tuple[Array, Array]]:
+        """theta (..., P) -> [(w (..., n_in, n_out), b (..., n_out)), ...], views where the library has them."""
+        xp = namespace(theta)
+        lead = theta.shape[:-1]
+        parts = [
+            xp.reshape(theta[..., part], (*lead, *shape)) for part, shape in zip(self.slices, self.shapes, strict=True)
+        ]
+        half = len(parts) // 2
+        return list(zip(parts[:half], parts[half:], strict=True))
+
+    def pack(self, parameters: Sequence[tuple[Array, Array]]) -> Array:
+        """The inverse of ``unpack``: [(w, b), ...] -> theta (..., P), a new array."""
+        weights, biases = zip(*parameters, strict=True)
+        xp = namespace(weights[0])
+        lead = weights[0].shape[:-2]
+        return xp.concat([xp.reshape(part, (*lead, -1)) for part in (*weights, *biases)], axis=-1)
