@@ -60,12 +60,17 @@ def real(argument: str, value: Any, *, least: float = 0.0, below: float = math.i
     return number
 
 
-def float_dtype(argument: str, value: Any) -> str:
-    """The name of a floating dtype, "float32" or "float64", given as that name or as any library's dtype object."""
+def dtype_name(dtype: Any) -> str:
+    """The standard's name of a dtype given as that name or as any library's dtype object."""
     try:
-        name = str(np.dtype(value))
+        return str(np.dtype(dtype))
     except TypeError:
-        name = str(value).rpartition(".")[2]
+        return str(dtype).rpartition(".")[2]
+
+
+def float_dtype(argument: str, value: Any) -> str:
+    """ "float32" or "float64", given as that name or as any library's dtype object."""
+    name = dtype_name(value)
     if name not in ("float32", "float64"):
         raise ValueError(f"{argument} must be float32 or float64, got {shorten(value)}")
     return name

@@ -51,3 +51,13 @@ def dropout_bits(seed: int, step: int, layer: int, count: int) -> np.ndarray:
     """``count`` uniform 32-bit words (uint32): the low, then the high half of each raw Philox word."""
     words = philox(seed, Stream.DROPOUT, step=step, layer=layer).random_raw((count + 1) // 2)
     return words.astype("<u8", copy=False).view("<u4")[:count].astype(np.uint32, copy=False)
+
+
+def dropout_mask(seed: int, step: int, layer: int, shape: tuple[int, int], drop: float, dtype: str) -> np.ndarray:
+    """A scaled dropout mask (n, units): 0 with probability ``drop``, else 1 / (1 - drop).
+
+    An entry is dropped if its random word is below round(drop * 2^32).
+    """
+    n, units = shape
+    kept = dropout_bits(seed, step, layer, n * units) >= round(drop * 2**32)
+    return np.multiply(kept, 1 / (1 - drop), dtype=dtype).reshape(shape)

@@ -1,0 +1,89 @@
+"""Backends: the array library and device a computation runs on, by name.
+
+The modules of this folder, one for each library, are the only ones that import it, and only when it is asked for.
+"""
+
+import ctypes
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+
+from xpdl import checks
+from xpdl.backends.base import Backend
+
+__all__ = ["Backend", "available_backends", "backend"]
+
+INSTALL = {
+    "numpy": "numpy",
+    "cupy": '"xpdl[cuda12x]" or "xpdl[cuda13x]", with an NVIDIA driver',
+    "torch": '"xpdl[torch]"',
+    "jax": '"xpdl[jax]"',
+    "array_api_strict": '"xpdl[strict]"',
+}
+"""What ``pip install`` needs to be told for each backend."""
+
+ACCELERATED = ("cupy", "torch:cuda", "jax:gpu")
+"""What "auto" looks for before it settles for NumPy."""
+
+
+def backend(name: str | Backend = "auto") -> Backend:
+    """The backend called ``name``: a library, and after a colon one of its devices ("cupy:1", "torch:cuda").
+
+    "auto" is the first GPU that can be used (through CuPy, PyTorch, JAX), else NumPy.  A backend that is named must be
+    there: ``ValueError`` for an unknown name, ``ImportError`` for a missing library, ``RuntimeError`` for a missing
+    driver or device, with what to install.
+    """
+    if isinstance(name, Backend):
+        return name
+    if name == "auto":
+        return _connect(next(filter(_usable, ACCELERATED), "numpy"))
+    library = name.partition(":")[0] if isinstance(name, str) else name
+    checks.choice("backend", library, [*INSTALL, "auto"])
+    return _connect(name)
+
+
+def available_backends() -> dict[str, str]:
+    """Each backend's name and "ready", or the reason why it is not."""
+    return {name: _state(name) for name in INSTALL}
+
+
+@cache
+def _connect(name: str) -> Backend:
+    library, _, device = name.partition(":")
+    if find_spec(library) is None:
+        raise ImportError(f"backend {name!r} needs {library}: pip install {INSTALL[library]}")
+    try:
+        connected: Backend = import_module(f"xpdl.backends.{library}").connect(name, device)
+    except RuntimeError as error:
+        raise RuntimeError(f"backend {name!r} cannot be used: {_first_line(error)}") from error
+    return connected
+
+
+def _usable(name: str) -> bool:
+    """Whether a GPU can be used, without importing a library that cannot have one."""
+    return find_spec(name.partition(":")[0]) is not None and _driver() and _state(name) == "ready"
+
+
+def _state(name: str) -> str:
+    try:
+        _connect(name)
+    except (ImportError, RuntimeError) as error:
+        return _first_line(error)
+    return "ready"
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
+
+
+def _driver() -> bool:
+    """Whether a GPU driver is installed: asking this first spares "auto" the import of large libraries."""
+    return any(map(_loads, ("libcuda.so.1", "nvcuda.dll", "libamdhip64.so")))
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,14 @@
+"""array-api-strict: the standard and nothing but the standard, on pretended devices; for tests."""
+
+import array_api_strict as xp
+
+from xpdl.backends.base import Backend
+
+DEVICES = {str(device).split("'")[1].lower(): device for device in xp.__array_namespace_info__().devices()}
+
+
+def connect(name: str, device: str) -> Backend:
+    """One of its devices: cpu_device (the default), device1, device2, no_float64, no_x64."""
+    if (device or "cpu_device").lower() not in DEVICES:
+        raise ValueError(f"backend 'array_api_strict' has the devices {', '.join(DEVICES)}, got {device!r}")
+    return Backend(name, xp, DEVICES[(device or "cpu_device").lower()])

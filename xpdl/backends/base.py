@@ -1,0 +1,116 @@
+"""A backend is data: an array library on one device, and what it can do beyond the Array API standard.
+
+Each hook has a portable default, so a library that speaks the standard needs no more than its namespace and a device.
+Nothing outside this folder names a library.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from array_api_compat import array_namespace, is_array_api_obj
+import numpy as np
+
+from xpdl.arrays import Array, Namespace
+from xpdl.checks import dtype_name
+from xpdl.randomness import dropout_mask
+
+F = TypeVar("F", bound=Callable[..., Any])
+TRANSFER_ERRORS = (AttributeError, BufferError, NotImplementedError, RuntimeError, TypeError, ValueError)
+
+
+def unchanged(function: F) -> F:
+    """The default of ``fuse`` and ``compile``."""
+    return function
+
+
+def nothing() -> None:
+    """The default of ``synchronize``: a library without a queue is never behind."""
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """Any library's array, from any device, as a NumPy array; waits for the device, and may share memory."""
+    try:
+        return np.from_dlpack(array, device="cpu")
+    except TRANSFER_ERRORS:
+        return np.asarray(array)
+
+
+def check_dtype(backend: "Backend", dtype: str) -> None:
+    """``ValueError`` unless the device can hold ``dtype``."""
+    if dtype not in backend.xp.__array_namespace_info__().dtypes(device=backend.device):
+        raise ValueError(f"dtype {dtype} is not available on backend {backend.name!r}")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """An array library on a device.
+
+    name         as ``xpdl.backend`` takes it, e.g. "cupy:1"
+    xp           the namespace of the standard's functions
+    device       what every function that creates an array is given as ``device=``
+    to_numpy     (array) -> NumPy array; waits for the device, and may share memory
+    place        (NumPy array) -> an array of this library on ``device``; None: by ``xp.asarray``
+    admit        (backend, dtype name) -> None: makes the dtype usable, or raises ``ValueError``
+    fuse         (elementwise kernel) -> the same function in as few passes over memory, or launches, as the library
+                 can; the kernel changes some of its arguments by augmented assignment and returns those
+    compile      (step) -> the same function as one dispatch; it consumes its first argument
+    mask         (seed, step, layer, shape, drop, dtype) -> randomness.dropout_mask on the device, bit for bit;
+                 None: drawn on the host and placed
+    synchronize  () -> None: waits until the device has done all it was told to
+    activate     () -> context in which functions that take no ``device=`` run on this one
+    """
+
+    name: str
+    xp: Namespace
+    device: Any
+    to_numpy: Callable[[Array], np.ndarray] = to_numpy
+    place: Callable[[np.ndarray], Array] | None = None
+    admit: Callable[["Backend", str], None] = check_dtype
+    fuse: Callable[[Callable[..., Any]], Callable[..., Any]] = unchanged
+    compile: Callable[[Callable[..., Any]], Callable[..., Any]] = unchanged
+    mask: Callable[[int, int, int, tuple[int, int], float, str], Array] | None = None
+    synchronize: Callable[[], None] = nothing
+    activate: Callable[[], AbstractContextManager[Any]] = nullcontext
+
+    def __repr__(self) -> str:
+        return f"Backend({self.name!r})"
+
+    def asarray(self, x: Any, dtype: Any = None, *, copy: bool | None = None) -> Array:
+        """x, a list or an array of any library on any device, as an array of this backend.
+
+        Arrays of another library come by DLPack where both can reach the memory, else through the host.  ``dtype`` is
+        a name or any library's dtype object; None keeps the one x has.  copy=True never shares memory with x.
+        """
+        name = None if dtype is None else dtype_name(dtype)
+        if name is not None:
+            self.admit(self, name)
+        with self.activate():
+            array = self._adopt(x)
+            if array is None:
+                return self._place(np.array(to_numpy(x), dtype=name, copy=copy))
+            wanted = array.dtype if name is None else getattr(self.xp, name)
+            return self.xp.asarray(array, dtype=wanted, device=self.device, copy=copy)
+
+    def dropout_mask(self, seed: int, step: int, layer: int, shape: tuple[int, int], drop: float, dtype: str) -> Array:
+        """``randomness.dropout_mask`` on the device."""
+        if self.mask is not None:
+            return self.mask(seed, step, layer, shape, drop, dtype)
+        return self._place(dropout_mask(seed, step, layer, shape, drop, dtype))
+
+    def _place(self, array: np.ndarray) -> Array:
+        return self.xp.asarray(array, device=self.device) if self.place is None else self.place(array)
+
+    def _adopt(self, x: Any) -> Array | None:
+        """x as an array of this library, without going through the host; None if that cannot be."""
+        if not is_array_api_obj(x):
+            return None
+        if array_namespace(x) is self.xp:
+            return x
+        if isinstance(x, np.ndarray):
+            return None
+        try:
+            return self.xp.from_dlpack(x)
+        except TRANSFER_ERRORS:
+            return None

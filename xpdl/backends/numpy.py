@@ -1,0 +1,37 @@
+"""NumPy: the host itself."""
+
+from collections.abc import Callable
+from typing import Any
+
+import array_api_compat.numpy as xp
+import numpy as np
+
+from xpdl.backends.base import Backend
+
+BLOCK = 32_768
+"""Entries of a vector worked on at a time: a kernel's vectors and temporaries then stay in the second-level cache."""
+
+
+def fuse(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """The kernel block by block, so that its temporaries stay in cache instead of passing through memory.
+
+    Blocks are views, so what the kernel changes by augmented assignment changes in the whole vectors.
+    """
+
+    def blocked(*arguments: Any) -> tuple[Any, ...]:
+        vectors = [np.ndim(argument) > 0 for argument in arguments]
+        results: list[Any] = []
+        for start in range(0, arguments[0].shape[-1], BLOCK):
+            block = slice(start, start + BLOCK)
+            views = [a[block] if vector else a for a, vector in zip(arguments, vectors, strict=True)]
+            results = [index for part in kernel(*views) for index, view in enumerate(views) if part is view]
+        return tuple(arguments[index] for index in results)
+
+    return blocked
+
+
+def connect(name: str, device: str) -> Backend:
+    """The NumPy backend; it has no other device than the host."""
+    if device not in ("", "cpu"):
+        raise ValueError(f"backend 'numpy' has only the device 'cpu', got {device!r}")
+    return Backend(name, xp, "cpu", to_numpy=np.asarray, fuse=fuse)
