@@ -55,9 +55,10 @@ class Network:
 
     def __post_init__(self) -> None:
         """Check every field; a message names the field, its value and what was expected."""
-        sizes = _sizes(self.sizes)
-        object.__setattr__(self, "sizes", sizes)
-        object.__setattr__(self, "dropout", _dropout(self.dropout, len(sizes) - 2))
+        object.__setattr__(self, "sizes", _sizes(self.sizes))
+        if isinstance(self.dropout, Sequence):
+            object.__setattr__(self, "dropout", tuple(self.dropout))
+        _check_dropout(self.drops, len(self.sizes) - 2)
         if not isinstance(self.hidden, Activation):
             checks.choice("hidden", self.hidden, ACTIVATIONS)
         checks.choice("output", self.output, LOSSES)
@@ -86,6 +87,11 @@ class Network:
     def names(self) -> list[str]:
         """The names of the parameters: ["W1", ..., "WL", "b1", ..., "bL"]."""
         return self.layout.names
+
+    @property
+    def drops(self) -> tuple[float, ...]:
+        """The dropping probability of each hidden layer."""
+        return tuple(self.dropout) if isinstance(self.dropout, Sequence) else (self.dropout,) * (len(self.sizes) - 2)
 
     @property
     def activation(self) -> Activation:
@@ -211,9 +217,8 @@ def _sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     return checked
 
 
-def _dropout(dropout: float | Sequence[float], n_hidden: int) -> tuple[float, ...]:
-    """The dropping probability of each hidden layer."""
-    per_layer = list(dropout) if isinstance(dropout, Sequence) else [dropout] * n_hidden
-    if len(per_layer) != n_hidden:
-        raise ValueError(f"dropout must be one number or one for each of {n_hidden} hidden layers, got {dropout!r}")
-    return tuple(checks.real("dropout", p, below=1.0) for p in per_layer)
+def _check_dropout(drops: tuple[float, ...], n_hidden: int) -> None:
+    if len(drops) != n_hidden:
+        raise ValueError(f"dropout must be one number or one for each of {n_hidden} hidden layers, got {drops}")
+    for p in drops:
+        checks.real("dropout", p, below=1.0)

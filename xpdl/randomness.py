@@ -61,3 +61,8 @@ def dropout_mask(seed: int, step: int, layer: int, shape: tuple[int, int], drop:
     n, units = shape
     kept = dropout_bits(seed, step, layer, n * units) >= round(drop * 2**32)
     return np.multiply(kept, 1 / (1 - drop), dtype=dtype).reshape(shape)
+
+
+def permutation(seed: int, epoch: int, n: int) -> np.ndarray:
+    """The order of n samples in an epoch, as int32 indices."""
+    return generator(seed, Stream.SHUFFLE, step=epoch).permutation(n).astype(np.int32)

@@ -3,6 +3,7 @@
 import array_api_strict as xp
 
 from xpdl.backends.base import Backend
+from xpdl.backends.numpy import quiet
 
 DEVICES = {str(device).split("'")[1].lower(): device for device in xp.__array_namespace_info__().devices()}
 
@@ -11,4 +12,4 @@ def connect(name: str, device: str) -> Backend:
     """One of its devices: cpu_device (the default), device1, device2, no_float64, no_x64."""
     if (device or "cpu_device").lower() not in DEVICES:
         raise ValueError(f"backend 'array_api_strict' has the devices {', '.join(DEVICES)}, got {device!r}")
-    return Backend(name, xp, DEVICES[(device or "cpu_device").lower()])
+    return Backend(name, xp, DEVICES[(device or "cpu_device").lower()], activate=quiet)

@@ -93,6 +93,10 @@ class Backend:
             wanted = array.dtype if name is None else getattr(self.xp, name)
             return self.xp.asarray(array, dtype=wanted, device=self.device, copy=copy)
 
+    def zeros(self, shape: tuple[int, ...], dtype: str) -> Array:
+        """Zeros on the device."""
+        return self.xp.zeros(shape, dtype=getattr(self.xp, dtype), device=self.device)
+
     def dropout_mask(self, seed: int, step: int, layer: int, shape: tuple[int, int], drop: float, dtype: str) -> Array:
         """``randomness.dropout_mask`` on the device."""
         if self.mask is not None:

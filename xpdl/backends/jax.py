@@ -22,7 +22,8 @@ def compile(step: Callable[..., Any]) -> Callable[..., Any]:
         with jax.default_matmul_precision("float32"):
             return step(*arguments)
 
-    return jax.jit(precise, donate_argnums=0)
+    compiled: Callable[..., Any] = jax.jit(precise, donate_argnums=0)
+    return compiled
 
 
 def synchronize() -> None:

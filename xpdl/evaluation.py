@@ -1,0 +1,66 @@
+"""Evaluation: loss and accuracy of samples on the device, a slice at a time."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from xpdl import checks, samples
+from xpdl.arrays import Array, namespace
+from xpdl.backends import Backend, backend as choose_backend
+from xpdl.network import Network
+
+ROWS = 4096
+"""Samples that go through the network at a time."""
+
+
+class Sums(NamedTuple):
+    """What is added up over the slices."""
+
+    cost: Array  # () costs of the samples, without the L2 term
+    hits: Array  # () int32, samples whose labels are all right
+
+
+def make_scorer(net: Network) -> Callable[[Sums, Array, Array, Array], Sums]:
+    """(sums, theta, x, y) -> the sums with the samples x (n, d), y (n, k) added."""
+
+    def score(sums: Sums, theta: Array, x: Array, y: Array) -> Sums:
+        cost, hits = sums
+        xp = namespace(theta)
+        z = net.forward(theta, x)[-1].z
+        cost += xp.sum(net.head.value(z, y))
+        if net.head.decide is not None:
+            right = xp.reshape(net.head.decide(net.head.predict(z)) == net.head.decide(y), (x.shape[0], -1))
+            hits += xp.sum(xp.astype(xp.all(right, axis=1), hits.dtype), dtype=hits.dtype)
+        return Sums(cost, hits)
+
+    return score
+
+
+class Evaluator:
+    """theta -> the mean cost of these samples without the L2 term and, for a classifier, the accuracy."""
+
+    def __init__(self, net: Network, x: Array, y: Array, backend: Backend) -> None:
+        self.net, self.x, self.y, self.backend = net, x, y, backend
+        self.score = backend.compile(make_scorer(net))
+
+    def __call__(self, theta: Array) -> dict[str, float]:
+        """{"loss": ..., "accuracy": ...}."""
+        n, zeros = self.x.shape[0], self.backend.zeros
+        sums = Sums(zeros((), checks.dtype_name(self.y.dtype)), zeros((), "int32"))
+        for start in range(0, n, ROWS):
+            part = slice(start, min(start + ROWS, n))
+            sums = self.score(sums, theta, self.x[part, :], self.y[part, :])
+        loss, accuracy = (float(self.backend.to_numpy(total)) / n for total in sums)
+        return {"loss": loss} if self.net.head.decide is None else {"loss": loss, "accuracy": accuracy}
+
+
+def evaluate(
+    net: Network, theta: Any, x: Any, y: Any, *, backend: str | Backend = "auto", dtype: str = "float32"
+) -> dict[str, float]:
+    """The mean cost of the samples, without the L2 term, and for a classifier the accuracy: {"loss", "accuracy"}.
+
+    theta (P,), x (n, d) and y from any library; what they may hold stands in samples.py.
+    """
+    chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
+    with chosen.activate():
+        entered = samples.pair(net, x, y, chosen, dtype)
+        return Evaluator(net, *entered, chosen)(samples.parameters(net, theta, chosen, dtype))

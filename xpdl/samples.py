@@ -1,0 +1,110 @@
+"""Samples at the edge: what may be handed in as x and y, checked once and brought to the device.
+
+Inside a step nothing is checked: a device that had to report a wrong label would have to be waited for.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from xpdl import checks
+from xpdl.arrays import Array, namespace
+from xpdl.backends import Backend
+from xpdl.backends.base import to_numpy
+from xpdl.network import Network
+
+
+def pair(net: Network, x: Any, y: Any, backend: Backend, dtype: str, *, prefix: str = "") -> tuple[Array, Array]:
+    """``features`` and ``targets`` of the same samples."""
+    x = features(net, x, backend, dtype, argument=f"{prefix}x")
+    return x, targets(net, y, x.shape[0], backend, dtype, argument=f"{prefix}y")
+
+
+def parameters(net: Network, theta: Any, backend: Backend, dtype: str) -> Array:
+    """theta (P,) as a copy on the device; ``ValueError`` for a wrong length, NaN or infinity."""
+    theta = _numbers("theta", theta)
+    if tuple(theta.shape) != (net.size,):
+        raise ValueError(f"theta must have shape ({net.size},) for sizes {list(net.sizes)}, got {tuple(theta.shape)}")
+    entered = backend.asarray(theta, dtype, copy=True)
+    _check_finite("theta", entered)
+    return entered
+
+
+def features(net: Network, x: Any, backend: Backend, dtype: str, *, argument: str = "x") -> Array:
+    """x (n, d) on the device: uint8 images as they are, other numbers in ``dtype``.
+
+    ``TypeError`` for anything but real numbers; ``ValueError`` for a wrong shape, no samples, NaN or infinity.
+    """
+    x = _numbers(argument, x)
+    checks.rows(argument, x, net.sizes[0])
+    entered = backend.asarray(x, None if checks.dtype_name(x.dtype) == "uint8" else dtype)
+    _check_finite(argument, entered)
+    return entered
+
+
+def targets(net: Network, y: Any, n: int, backend: Backend, dtype: str, *, argument: str = "y") -> Array:
+    """The labels or values y of n samples as targets (n, k) on the device.
+
+    For "softmax" labels 0..k-1, as whole numbers of any dtype or one-hot; for "sigmoid" 0 and 1; for "linear" finite
+    numbers.  ``TypeError`` for anything but real numbers, else ``ValueError`` naming the first sample that is wrong.
+    """
+    y = to_numpy(_numbers(argument, y))
+    if y.shape[:1] != (n,):
+        raise ValueError(f"{argument} must hold one row for each of the {n} samples, got shape {y.shape}")
+    _check_finite(argument, y)
+    _ACCEPTED[net.output](argument, y, net.sizes[-1])
+    return backend.asarray(net.head.encode(y, (n, net.sizes[-1]), np.dtype(dtype)))
+
+
+def _numbers(argument: str, values: Any) -> Array:
+    """values as an array; a list becomes a NumPy array."""
+    array = values if hasattr(values, "__array_namespace__") or hasattr(values, "__dlpack__") else _listed(values)
+    if not checks.dtype_name(array.dtype).startswith(("bool", "int", "uint", "float", "bfloat")):
+        raise TypeError(f"{argument} must hold real numbers, got dtype {array.dtype}")
+    return array
+
+
+def _listed(values: Any) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError:  # rows of different lengths
+        return np.empty(0, dtype=object)
+
+
+def _check_finite(argument: str, x: Array) -> None:
+    """No NaN, no infinity.  A finite sum proves it in one pass without a temporary; only else one looks closer."""
+    xp = namespace(x)
+    if xp.isdtype(x.dtype, ("integral", "bool")) or bool(xp.isfinite(xp.sum(x))):
+        return
+    bad = ~xp.isfinite(x)
+    if bool(xp.any(bad)):
+        index = np.argwhere(to_numpy(bad))[0]
+        value = to_numpy(x)[tuple(index)]
+        raise ValueError(f"{argument} must be finite, got {value} at {argument}[{', '.join(map(str, index))}]")
+
+
+def _accept(argument: str, y: np.ndarray, good: np.ndarray, expected: str) -> None:
+    """``good`` must hold everywhere; else an error with the first place where it does not."""
+    if not good.all():
+        index = np.argwhere(~good)[0]
+        where = ", ".join(map(str, index))
+        raise ValueError(f"{argument} must be {expected}, got {argument}[{where}] = {y[tuple(index)]}")
+
+
+def _accept_classes(argument: str, y: np.ndarray, k: int) -> None:
+    if y.ndim == 2 and y.shape[1] == k > 1:
+        one = np.isclose(y.sum(axis=1), 1) & (y >= 0).all(axis=1)
+        _accept(argument, y, one, "labels or one-hot rows that sum to 1")
+    else:
+        _accept(argument, y, (y == np.round(y)) & (y >= 0) & (y < k), f"labels 0..{k - 1} for {k} outputs")
+
+
+def _accept_binary(argument: str, y: np.ndarray, k: int) -> None:
+    _accept(argument, y, (y == 0) | (y == 1), "0 or 1")
+
+
+def _accept_values(argument: str, y: np.ndarray, k: int) -> None:
+    pass
+
+
+_ACCEPTED = {"softmax": _accept_classes, "sigmoid": _accept_binary, "linear": _accept_values}

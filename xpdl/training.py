@@ -1,0 +1,266 @@
+"""Training: the step, and the only loop over epochs.
+
+The whole data set lies on the device.  A step draws its batch there, by an order and an offset that lie there too, so
+the host only says "again", and reads the cost once an epoch.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+import time
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpdl import checks, samples
+from xpdl.arrays import Array, namespace
+from xpdl.backends import Backend, backend as choose_backend
+from xpdl.callbacks import Callback, Metrics, StopTraining
+from xpdl.evaluation import Evaluator
+from xpdl.interrupts import Interrupt, interruptible
+from xpdl.network import Masks, Network
+from xpdl.optimizers import Optimizer, State, Update, adam
+from xpdl.progress import Reporter, report
+from xpdl.randomness import check_seed, permutation
+
+
+class DivergenceError(ArithmeticError):
+    """The cost became NaN or infinite.  ``result`` holds the parameters and the history up to the last good epoch."""
+
+    def __init__(self, message: str, result: "Result") -> None:
+        super().__init__(message)
+        self.result = result
+
+
+@dataclass(frozen=True)
+class Result:
+    """What training gives back.
+
+    theta        the parameters (P,), a NumPy array; those that a callback has kept, if one does
+    history      a dict for each epoch: epoch, loss, validation_loss, validation_accuracy, seconds
+    interrupted  whether Ctrl-C ended the run
+    """
+
+    theta: np.ndarray
+    history: list[dict[str, float]] = field(default_factory=list)
+    interrupted: bool = False
+
+
+class Data(NamedTuple):
+    """What a step reads."""
+
+    x: Array  # (n, d) floating, or uint8 images
+    y: Array  # (n, k) targets
+    order: Array  # (n,) int32, the order of the samples in this epoch
+    lanes: Array  # (batch,) int32, 0, 1, ..., batch - 1
+
+
+class Run(NamedTuple):
+    """What a step consumes and returns."""
+
+    theta: Array  # (P,)
+    state: State  # of the optimizer
+    offset: Array  # () int32, samples of this epoch that have been used
+    total: Array  # () sum of their costs
+    finite: Array  # () int32, steps of this epoch after which the total was finite
+
+
+Step = Callable[[Run, Data, Masks | None], Run]
+
+
+def make_step(net: Network, update: Update) -> Step:
+    """The training step: gather a batch, cost and gradient, update.  It never waits for the host."""
+
+    def step(run: Run, data: Data, masks: Masks | None) -> Run:
+        theta, state, offset, total, finite = run
+        xp = namespace(theta)
+        rows = xp.take(data.order, offset + data.lanes)
+        x, y = xp.take(data.x, rows, axis=0), xp.take(data.y, rows, axis=0)
+        cost, grad = net.loss_and_grad(theta, x, y, masks)
+        theta, state = update(theta, grad, state)
+        total += cost * x.shape[0]
+        finite += xp.astype(xp.isfinite(total), finite.dtype)
+        offset += x.shape[0]
+        return Run(theta, state, offset, total, finite)
+
+    return step
+
+
+def dropout_masks(
+    net: Network, n: int, *, seed: int, step: int, backend: str | Backend = "numpy", dtype: str = "float32"
+) -> list[Array | None] | None:
+    """The masks of a training step (from 0) for a batch of n samples, as ``loss_and_grad`` takes them.
+
+    They are a function of (seed, step, layer, sample, unit) only, so the masks of any step can be had again.  None if
+    the network has no dropout.
+    """
+    if not any(net.drops):
+        return None
+    mask = choose_backend(backend).dropout_mask
+    return [
+        mask(seed, step, l, (n, units), drop, dtype) if drop else None
+        for l, (units, drop) in enumerate(zip(net.sizes[1:-1], net.drops, strict=True), start=1)
+    ]
+
+
+def train(
+    net: Network,
+    x: Any,
+    y: Any,
+    *,
+    optimizer: Optimizer | None = None,
+    epochs: int = 10,
+    batch_size: int | None = 128,
+    validation: tuple[Any, Any] | None = None,
+    backend: str | Backend = "auto",
+    dtype: str = "float32",
+    seed: int = 0,
+    callbacks: Sequence[Callback] = (),
+    theta: Any = None,
+    progress: bool = True,
+) -> Result:
+    """Minimise the cost of the samples x (n, d), y over theta by mini-batch gradient descent.
+
+    optimizer   default ``adam()``
+    batch_size  samples in a step, None for all; the last step of an epoch takes what is left
+    validation  (x, y) to evaluate after each epoch
+    backend     a name as for ``xpdl.backend``, or a ``Backend``
+    dtype       "float32" or "float64"
+    seed        of initial weights, order of the samples and dropout: one seed is one run, on every backend
+    callbacks   functions f(metrics, step), see callbacks.py
+    theta       where to start; default ``net.initialize(seed)``
+    progress    a bar on a terminal, a line an epoch elsewhere; False for silence
+
+    x may hold uint8 images, which the network scales to [0, 1]; samples.py says what labels may look like.  Ctrl-C ends
+    the run after the step in progress, with what was learned so far.  ``DivergenceError`` if the cost becomes NaN or
+    infinite, with the result up to the last good epoch.
+    """
+    chosen, dtype, epochs = (
+        choose_backend(backend),
+        checks.float_dtype("dtype", dtype),
+        checks.integer("epochs", epochs, least=0),
+    )
+    start = net.initialize(seed, dtype) if theta is None else theta
+    optimizer = adam() if optimizer is None else optimizer
+    update = optimizer.fused(chosen.fuse) if optimizer.fused else optimizer.update
+    with chosen.activate():
+        x, y = samples.pair(net, x, y, chosen, dtype)
+        session = Session(
+            net=net,
+            backend=chosen,
+            dtype=dtype,
+            seed=check_seed(seed),
+            x=x,
+            y=y,
+            batches=_batches(x.shape[0], batch_size),
+            init=optimizer.init,
+            step=chosen.compile(make_step(net, update)),
+            evaluate=_evaluator(net, validation, chosen, dtype),
+            callbacks=tuple(callbacks),
+        )
+        return session.run(samples.parameters(net, start, chosen, dtype), epochs, progress)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What stays the same during a run."""
+
+    net: Network
+    backend: Backend
+    dtype: str
+    seed: int
+    x: Array  # (n, d)
+    y: Array  # (n, k)
+    batches: list[int]  # the number of samples in each step of an epoch
+    init: Callable[[Array], State]
+    step: Step
+    evaluate: Callable[[Array], dict[str, float]]
+    callbacks: tuple[Callback, ...]
+
+    def run(self, theta: Array, epochs: int, progress: bool) -> Result:
+        """The loop over epochs."""
+        state = self.init(theta)
+        history: list[dict[str, float]] = []
+        with interruptible() as interrupt, report(epochs * sum(self.batches), "training", shown=progress) as reporter:
+            for number in range(epochs):
+                good, clock = self.backend.asarray(theta, copy=True), time.perf_counter()
+                run = self.epoch(number, theta, state, interrupt, reporter)
+                if fault := self.fault(run):
+                    message = f"{fault} of epoch {number + 1}: NaN or infinity; try a smaller learning rate"
+                    raise DivergenceError(message, Result(self.host(good), history))
+                theta, state = run.theta, run.state
+                if interrupt.requested:
+                    break
+                metrics = {"epoch": number + 1, "loss": self.loss(run), "seconds": time.perf_counter() - clock}
+                history.append(metrics | self.evaluate(theta))
+                reporter.line(_line(history[-1], epochs))
+                if self.stopped(theta, history, reporter):
+                    break
+        return Result(self.chosen(theta), history, interrupt.requested)
+
+    def epoch(self, number: int, theta: Array, state: State, interrupt: Interrupt, reporter: Reporter) -> Run:
+        """One pass over the samples in a new order."""
+        put, zeros = self.backend.asarray, self.backend.zeros
+        order = put(permutation(self.seed, number, sum(self.batches)))
+        data = {n: Data(self.x, self.y, order, put(np.arange(n, dtype=np.int32))) for n in set(self.batches)}
+        run = Run(theta, state, zeros((), "int32"), zeros((), self.dtype), zeros((), "int32"))
+        for step, n in enumerate(self.batches, start=number * len(self.batches)):
+            masks = dropout_masks(self.net, n, seed=self.seed, step=step, backend=self.backend, dtype=self.dtype)
+            run = self.step(run, data[n], masks)
+            reporter.advance(n)
+            if interrupt.requested:
+                break
+        return run
+
+    def loss(self, run: Run) -> float:
+        """The mean cost of the samples the run has used."""
+        return float(self.host(run.total) / self.host(run.offset))
+
+    def fault(self, run: Run) -> str | None:
+        """What is not finite in the run, and since which step."""
+        xp = self.backend.xp
+        steps, finite = -(-int(self.host(run.offset)) // self.batches[0]), int(self.host(run.finite))
+        if finite < steps:
+            return f"the cost in step {finite + 1}"
+        return None if bool(xp.all(xp.isfinite(run.theta))) else f"a parameter after step {steps}"
+
+    def host(self, array: Array) -> np.ndarray:
+        """The array as a NumPy array of its own."""
+        return np.array(self.backend.to_numpy(array))
+
+    def stopped(self, theta: Array, history: list[dict[str, float]], reporter: Reporter) -> bool:
+        """Call the callbacks; whether one has ended the training."""
+        metrics = Metrics(history[-1], lambda: self.host(theta))
+        try:
+            for callback in self.callbacks:
+                callback(metrics, len(history) * len(self.batches))
+        except StopTraining as reason:
+            reporter.line(f"stopped: {reason}")
+            return True
+        return False
+
+    def chosen(self, theta: Array) -> np.ndarray:
+        """The parameters a callback has kept, else theta, as a NumPy array of its own."""
+        kept = [getattr(callback, "theta", None) for callback in self.callbacks]
+        return next((best for best in kept if best is not None), self.host(theta))
+
+
+def _batches(n: int, batch_size: int | None) -> list[int]:
+    """The sizes of the batches of n samples; the last may be smaller."""
+    size = n if batch_size is None else min(checks.integer("batch_size", batch_size, least=1), n)
+    return [size] * (n // size) + [n % size] * (n % size > 0)
+
+
+def _evaluator(
+    net: Network, validation: tuple[Any, Any] | None, backend: Backend, dtype: str
+) -> Callable[[Array], dict[str, float]]:
+    """theta -> validation_loss and validation_accuracy; nothing without validation samples."""
+    if validation is None:
+        return lambda theta: {}
+    evaluate = Evaluator(net, *samples.pair(net, *validation, backend, dtype, prefix="validation "), backend)
+    return lambda theta: {f"validation_{name}": value for name, value in evaluate(theta).items()}
+
+
+def _line(metrics: dict[str, float], epochs: int) -> str:
+    """An epoch in one line."""
+    numbers = (f"{name} {value:.4f}" for name, value in metrics.items() if name not in ("epoch", "seconds"))
+    return "  ".join([f"epoch {metrics['epoch']}/{epochs}", *numbers, f"{metrics['seconds']:.2f} s"])
