@@ -4,10 +4,13 @@ from xpdl import activations, callbacks, data, losses, optimizers, schedules
 from xpdl.activations import Activation
 from xpdl.backends import Backend, available_backends, backend
 from xpdl.callbacks import EarlyStopping, KeepBest, StopTraining
+from xpdl.checkpoint import Model, ModelFileError, load, save
 from xpdl.evaluation import evaluate
 from xpdl.network import Network
 from xpdl.optimizers import Optimizer, adam, adamw, momentum, rmsprop, sgd
 from xpdl.training import DivergenceError, Result, dropout_masks, train
+
+__version__ = "0.1.0"
 
 __all__ = [
     "Activation",
@@ -15,6 +18,8 @@ __all__ = [
     "DivergenceError",
     "EarlyStopping",
     "KeepBest",
+    "Model",
+    "ModelFileError",
     "Network",
     "Optimizer",
     "Result",
@@ -28,10 +33,12 @@ __all__ = [
     "data",
     "dropout_masks",
     "evaluate",
+    "load",
     "losses",
     "momentum",
     "optimizers",
     "rmsprop",
+    "save",
     "schedules",
     "sgd",
     "train",

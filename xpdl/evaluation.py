@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from xpdl import checks, samples
 from xpdl.arrays import Array, namespace
 from xpdl.backends import Backend, backend as choose_backend
@@ -64,3 +66,12 @@ def evaluate(
     with chosen.activate():
         entered = samples.pair(net, x, y, chosen, dtype)
         return Evaluator(net, *entered, chosen)(samples.parameters(net, theta, chosen, dtype))
+
+
+def predict(net: Network, theta: Any, x: Any, *, backend: str | Backend = "auto", dtype: str = "float32") -> np.ndarray:
+    """``net.predict`` for any number of samples x (n, d) from any library, as a NumPy array."""
+    chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
+    with chosen.activate():
+        theta, x = samples.parameters(net, theta, chosen, dtype), samples.features(net, x, chosen, dtype)
+        parts = [x[start : min(start + ROWS, x.shape[0]), :] for start in range(0, x.shape[0], ROWS)]
+        return np.concatenate([chosen.to_numpy(net.predict(theta, part)) for part in parts])

@@ -1,0 +1,255 @@
+"""The command line: flags in, one library call, a few lines out.
+
+What is wrong with a flag, a file or an installation is said in one line on stderr, with exit code 2; Ctrl-C is 130.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+import json
+import os
+from pathlib import Path
+import sys
+from typing import Annotated, TextIO
+
+from cyclopts import App, CycloptsError, Parameter
+import numpy as np
+
+import xpdl
+from xpdl import checks, schedules
+from xpdl.backends import available_backends, backend as choose_backend
+from xpdl.callbacks import Callback, EarlyStopping, Metrics
+from xpdl.checkpoint import load, save as save_model
+from xpdl.data import Dataset, load as load_data
+from xpdl.evaluation import evaluate, predict as predict_labels
+from xpdl.network import Network
+from xpdl.optimizers import OPTIMIZERS
+from xpdl.schedules import Schedule
+from xpdl.training import train as run_training
+
+INTERRUPTED = 130
+app = App(name="xpdl", help=xpdl.__doc__, version=xpdl.__version__, result_action="return_value")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    try:
+        return app(arguments, exit_on_error=False, print_error=False) or 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:  # as in ``xpdl ... | head``
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (CycloptsError, ArithmeticError, ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+        print("xpdl: error:", *str(error).split(), file=sys.stderr)
+        return 2
+
+
+@app.command
+def train(
+    *,
+    data: str = "glyphs",
+    hidden: Annotated[list[int], Parameter(consume_multiple=True)] = [128],  # noqa: B006
+    activation: str = "relu",
+    output: str | None = None,
+    init: str = "he",
+    dropout: float = 0.0,
+    l2: float = 0.0,
+    optimizer: str = "adam",
+    lr: float = 1e-3,
+    schedule: str = "constant",
+    decay: float = 0.9,
+    decay_every: float = 1,
+    warmup: float = 0,
+    epochs: int = 10,
+    batch_size: int = 128,
+    patience: int | None = None,
+    holdout: float = 0.0,
+    backend: str = "auto",
+    dtype: str = "float32",
+    seed: int = 0,
+    save: Path | None = None,
+    history: Path | None = None,
+) -> int:
+    """Train a network and report its accuracy on the test part of the data.
+
+    Parameters
+    ----------
+    data
+        glyphs, digits, mnist, circles, spiral, an .npz, a .csv with the label last, or a folder of IDX files.
+    hidden
+        Units of each hidden layer; none at all is logistic regression.
+    activation
+        relu, tanh, sigmoid, leaky_relu, elu, softplus, gelu, silu or identity.
+    output
+        softmax, sigmoid or linear; by default what fits the labels.
+    init
+        he, xavier, lecun or a standard deviation.
+    dropout
+        Probability of dropping a hidden unit.
+    l2
+        Adds l2 / (2 n) * sum of w^2 to the cost of n samples.
+    optimizer
+        adam, adamw, momentum, rmsprop or sgd.
+    lr
+        Learning rate.
+    schedule
+        constant, exponential, inverse_time, inverse_sqrt, step or cosine.
+    decay
+        Factor of exponential and step, rate of inverse_time, in each unit of decay.
+    decay_every
+        Epochs in a unit of decay.
+    warmup
+        Epochs of linear warm-up.
+    epochs
+        Passes over the training data.
+    batch_size
+        Samples in a step.
+    patience
+        Stop after so many epochs without a lower loss on the test part, and keep the best.
+    holdout
+        Share of the training data to use as test part, for data that has none.
+    backend
+        auto, numpy, cupy, cupy:1, torch, torch:cuda, jax, ...
+    dtype
+        float32 or float64.
+    seed
+        Of everything random: one seed is one run, on every backend.
+    save
+        Write the model to this file.
+    history
+        Write the numbers of each epoch to this file, one JSON object a line.
+    """
+    samples = load_data(data)
+    samples = samples.split(holdout, seed) if holdout else samples
+    head, k = _fitting_output(samples)
+    net = Network(
+        [samples.x.shape[1], *hidden, k],
+        hidden=activation,
+        output=output or head,
+        init=_number_or_name(init),
+        l2=l2,
+        dropout=dropout,
+    )
+    steps = -(-len(samples.x) // checks.integer("batch_size", batch_size, least=1))
+    rate = _schedule(schedule, lr, decay, decay_every * steps, warmup * steps, epochs * steps)
+    chosen = choose_backend(backend)
+    print(_describe(samples, net, chosen.name), flush=True)
+    with ExitStack() as stack:
+        callbacks: list[Callback] = [EarlyStopping(patience)] if patience else []
+        if history:
+            callbacks.insert(0, _history_writer(stack.enter_context(history.open("w", buffering=1))))
+        result = run_training(
+            net,
+            samples.x,
+            samples.y,
+            optimizer=OPTIMIZERS[checks.choice("optimizer", optimizer, OPTIMIZERS)](rate),
+            epochs=epochs,
+            batch_size=batch_size,
+            validation=None if samples.x_test is None else (samples.x_test, samples.y_test),
+            backend=chosen,
+            dtype=dtype,
+            seed=seed,
+            callbacks=callbacks,
+        )
+    if samples.x_test is not None:
+        print(_scores(evaluate(net, result.theta, samples.x_test, samples.y_test, backend=chosen, dtype=dtype)))
+    if save:
+        save_model(save, net, result.theta, metadata={"data": data, "seed": seed, "epochs": len(result.history)})
+        print(f"saved {save}")
+    return INTERRUPTED if result.interrupted else 0
+
+
+@app.command
+def predict(model: Path, *, data: str = "glyphs", backend: str = "auto", seed: int = 0) -> None:
+    """Print what a saved model makes of the test part of the data, or of all of it if there is none.
+
+    Parameters
+    ----------
+    model
+        A file that ``xpdl train --save`` has written.
+    data
+        As for ``xpdl train``.
+    backend
+        As for ``xpdl train``.
+    seed
+        Of data that is generated.
+    """
+    loaded, samples = load(model), load_data(data, seed=seed)
+    x, y = (samples.x, samples.y) if samples.x_test is None else (samples.x_test, samples.y_test)
+    print(f"{samples.name}: {len(x):,} samples")
+    print(_scores(evaluate(loaded.network, loaded.theta, x, y, backend=backend)))
+    if loaded.network.output != "linear":
+        print(_confusion(y, predict_labels(loaded.network, loaded.theta, x, backend=backend)))
+
+
+@app.command
+def backends() -> None:
+    """Print which array libraries can be used here, and for the others what to install."""
+    for name, state in available_backends().items():
+        print(f"{name:<17} {state}")
+
+
+def _fitting_output(samples: Dataset) -> tuple[str, int]:
+    """The output layer that fits the labels, and its size."""
+    if samples.y.dtype.kind == "f":
+        return "linear", samples.y.shape[1] if samples.y.ndim == 2 else 1
+    parts = [samples.y] if samples.y_test is None else [samples.y, samples.y_test]
+    highest = max(int(part.max()) for part in parts)
+    return ("sigmoid", 1) if highest <= 1 else ("softmax", highest + 1)
+
+
+def _number_or_name(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _schedule(name: str, lr: float, decay: float, every: float, warmup: float, steps: int) -> Schedule:
+    """A schedule of the learning rate, with every length in steps."""
+    table: dict[str, Callable[[], Schedule]] = {
+        "constant": lambda: schedules.as_schedule(lr),
+        "exponential": lambda: schedules.exponential(lr, decay, every=every),
+        "inverse_time": lambda: schedules.inverse_time(lr, decay, every=every),
+        "inverse_sqrt": lambda: schedules.inverse_sqrt(lr, every=every),
+        "step": lambda: schedules.step(lr, decay, every=every),
+        "cosine": lambda: schedules.cosine(lr, steps),
+    }
+    rate = table[checks.choice("schedule", name, table)]()
+    return schedules.warmup(rate, warmup) if warmup else rate
+
+
+def _history_writer(file: TextIO) -> Callback:
+    def write(metrics: Metrics, step: int) -> None:
+        file.write(json.dumps({**metrics, "step": step}) + "\n")
+
+    return write
+
+
+def _describe(samples: Dataset, net: Network, backend: str) -> str:
+    tests = 0 if samples.x_test is None else len(samples.x_test)
+    sizes = "-".join(map(str, net.sizes))
+    return (
+        f"{samples.name}: {len(samples.x):,} training and {tests:,} test samples\n"
+        f"network {sizes}, {net.hidden}, {net.output}: {net.size:,} parameters; backend {backend}"
+    )
+
+
+def _scores(scores: dict[str, float]) -> str:
+    accuracy = f"test accuracy {100 * scores['accuracy']:.2f} %, " if "accuracy" in scores else ""
+    return f"{accuracy}test loss {scores['loss']:.4f}"
+
+
+def _confusion(y: np.ndarray, predicted: np.ndarray) -> str:
+    """Accuracy of each class and how often it was taken for which; rows are true labels."""
+    y, predicted = y.reshape(-1).astype(int), predicted.reshape(-1)
+    k = max(y.max(), predicted.max()) + 1
+    counts = np.zeros((k, k), dtype=int)
+    np.add.at(counts, (y, predicted), 1)
+    width = max(5, len(str(counts.max())) + 1)
+    head = f"{'class':>6} {'accuracy':>9} {'taken for':>{width + 5}}"
+    lines = [head, " " * 16 + "".join(f"{j:>{width}}" for j in range(k))]
+    for label, row in enumerate(counts):
+        share = f"{100 * row[label] / row.sum():.2f} %" if row.sum() else "-"
+        lines.append(f"{label:>6} {share:>9}" + "".join(f"{count:>{width}}" for count in row))
+    return "\n".join(lines)
