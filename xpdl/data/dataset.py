@@ -1,13 +1,14 @@
 """A data set is four NumPy arrays and a name; they are checked once, here, and then trusted everywhere.
 
-x       (n, d)   rows are samples; uint8 images stay uint8, the network scales them to [0, 1]
-y       (n,)     int64 class labels, or float targets (n,) or (n, k)
-x_test, y_test   the same for the test part, or both None
+    x       (n, d)   rows are samples; uint8 images stay uint8, the network scales them to [0, 1]
+    y       (n,)     int64 class labels, or floating targets (n,) or (n, k)
+    x_test, y_test   the same for the test part, or both None
+
+What makes an array unusable is a ``DataFormatError`` with the name of the data set or file.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-import operator
 from typing import Any
 
 import numpy as np
@@ -49,24 +50,6 @@ class Dataset:
             raise ValueError(f"fraction must leave rows in both parts of {n}, got {fraction!r}")
         test, train = np.split(generator(seed, Stream.DATA, layer=2).permutation(n), [n_test])
         return replace(self, x=self.x[train], y=self.y[train], x_test=self.x[test], y_test=self.y[test])
-
-
-def check_count(name: str, value: int, least: int = 1) -> int:
-    """``value`` as an int; ``TypeError`` unless it is an integer, ``ValueError`` if it is below ``least``."""
-    try:
-        count = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
-    if count < least:
-        raise ValueError(f"{name} must be at least {least}, got {count}")
-    return count
-
-
-def check_range(name: str, value: float, low: float, high: float) -> float:
-    """``value``; ``ValueError`` unless low <= value < high (so NaN is refused)."""
-    if not low <= value < high:
-        raise ValueError(f"{name} must be in [{low:g}, {high:g}), got {value!r}")
-    return value
 
 
 def _problems(data: Dataset) -> Iterator[str]:

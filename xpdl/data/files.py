@@ -4,6 +4,7 @@ from collections.abc import Iterator
 import csv
 import math
 from pathlib import Path
+from typing import BinaryIO
 import zipfile
 
 import numpy as np
@@ -20,7 +21,8 @@ def read_npz(path: str | Path) -> Dataset:
     with Path(path).open("rb") as file:
         if not zipfile.is_zipfile(file):
             raise DataFormatError(f"{path}: not an .npz file (a zip archive)")
-    arrays = {name: prepare(array) for name, prepare in PREPARE.items() if (array := _array(path, name)) is not None}
+        read = {name: _array(file, path, name) for name in PREPARE}
+    arrays = {name: PREPARE[name](array) for name, array in read.items() if array is not None}
     for name in ("x", "y"):
         if name not in arrays:
             raise DataFormatError(f"{path}: there is no array {name}, only {', '.join(arrays) or 'others'}")
@@ -41,10 +43,11 @@ def read_csv(path: str | Path) -> Dataset:
     return Dataset(x.copy(), y[:, 0].astype(np.int64) if whole else y, name=str(path))
 
 
-def _array(path: str | Path, name: str) -> Array | None:
+def _array(file: BinaryIO, path: str | Path, name: str) -> Array | None:
     """One array; None if it is absent.  The errors of zip, zlib and NumPy's header parser are many: all are caught."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as archive:
             array = archive.get(name)
     except Exception as error:
         raise DataFormatError(f"{path}: array {name} cannot be read: {' '.join(str(error).split())}") from error

@@ -15,7 +15,8 @@ from functools import cache
 
 import numpy as np
 
-from xpdl.data.dataset import Array, Dataset, check_count, check_range
+from xpdl import checks
+from xpdl.data.dataset import Array, Dataset
 from xpdl.randomness import Stream, generator
 
 SHEET = """
@@ -51,9 +52,9 @@ def glyphs(n_train: int = 12_000, n_test: int = 2_000, *, seed: int = 0, difficu
     Image i of one seed and part is the same whatever number is asked for.  ``difficulty`` in [0, 10) multiplies
     every deformation: 0 draws ten different images, 1 is about as hard as MNIST.
     """
-    check_range("difficulty", difficulty, 0, 10)
-    train = _draw(check_count("n_train", n_train), seed, 0, difficulty)
-    test = _draw(check_count("n_test", n_test), seed, 1, difficulty)
+    checks.real("difficulty", difficulty, below=10)
+    counts = checks.integer("n_train", n_train, least=1), checks.integer("n_test", n_test, least=1)
+    train, test = (_draw(n, seed, part, difficulty) for part, n in enumerate(counts))
     return Dataset(*train, *test, name="glyphs")
 
 
@@ -94,6 +95,7 @@ def _coefficients(rng: np.random.Generator, n: int, difficulty: float) -> Array:
     c[:, 2, 2] = STROKE * np.exp(u["stroke"])
     c[:, :, 3:] = difficulty * np.array([[WARP], [WARP], [PRESSURE]]) * rng.standard_normal((n, 3, WAVES**2 - 1))
     c[:, :2] *= FINE
+    c[:, :2, 2] += 0.5  # the look-up truncates
     return c.astype(np.float32)
 
 

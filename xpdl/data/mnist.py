@@ -68,7 +68,7 @@ def _fetch(name: str, folder: Path, download: Callable[..., object]) -> None:
         try:
             return _fetch_from(url, folder / f"{name}.gz", SHA256[name], download)
         except (OSError, DataFormatError) as error:
-            failures.append(f"{url}: {textwrap.shorten(str(error), 160, placeholder='...')}")
+            failures.append(f"{url}: {textwrap.shorten(str(error), 300, placeholder='...')}")
     raise FileNotFoundError(_not_found(failures))
 
 

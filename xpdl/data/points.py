@@ -1,10 +1,9 @@
 """Points in the plane which no straight line can part: the two toy problems of the series this library grew from."""
 
-import math
-
 import numpy as np
 
-from xpdl.data.dataset import Array, Dataset, check_count, check_range
+from xpdl import checks
+from xpdl.data.dataset import Array, Dataset
 from xpdl.randomness import Stream, generator
 
 
@@ -18,10 +17,10 @@ def circles(
     x (n, 2) float64, y (n,) int64; the outer circle has n // 2 points.  The test part is a second draw.
     Source: ``sklearn.datasets.make_circles``, scikit-learn (Pedregosa et al. 2011).
     """
-    check_range("noise", noise, 0, math.inf)
-    check_range("factor", factor, 0, 1)
-    train = _circles(check_count("n_train", n_train, 2), noise, factor, generator(seed, Stream.DATA, layer=0))
-    test = _circles(check_count("n_test", n_test, 2), noise, factor, generator(seed, Stream.DATA, layer=1))
+    checks.real("noise", noise)
+    checks.real("factor", factor, below=1)
+    train = _circles(checks.integer("n_train", n_train, least=2), noise, factor, generator(seed, Stream.DATA, layer=0))
+    test = _circles(checks.integer("n_test", n_test, least=2), noise, factor, generator(seed, Stream.DATA, layer=1))
     return Dataset(*train, *test, name="circles")
 
 
@@ -33,8 +32,8 @@ def spiral(n_per_class: int = 100, n_classes: int = 3, *, noise: float = 0.2, se
     x (n_per_class * n_classes, 2) float64, y int64.  The test part is a second draw of the same size.
     Source: A. Karpathy, CS231n notes, "Putting it together: Minimal Neural Network Case Study" (2015).
     """
-    check_range("noise", noise, 0, math.inf)
-    shape = check_count("n_classes", n_classes), check_count("n_per_class", n_per_class)
+    checks.real("noise", noise)
+    shape = checks.integer("n_classes", n_classes, least=1), checks.integer("n_per_class", n_per_class, least=1)
     train = _spiral(*shape, noise, generator(seed, Stream.DATA, layer=0))
     test = _spiral(*shape, noise, generator(seed, Stream.DATA, layer=1))
     return Dataset(*train, *test, name="spiral")
