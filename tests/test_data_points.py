@@ -102,11 +102,11 @@ def test_the_test_part_is_a_second_draw_and_the_seed_decides_both(make):
 
 WRONG = [
     (circles, {"n_train": 1}, "n_train must be at least 2"),
-    (circles, {"noise": -1}, "noise must be in"),
-    (circles, {"factor": 1.0}, "factor must be in"),
+    (circles, {"noise": -1}, "noise must be finite and"),
+    (circles, {"factor": 1.0}, "factor must be finite and"),
     (circles, {"seed": -1}, "seed must be in"),
     (spiral, {"n_classes": 0}, "n_classes must be at least 1"),
-    (spiral, {"noise": float("nan")}, "noise must be in"),
+    (spiral, {"noise": float("nan")}, "noise must be finite and"),
 ]
 
 
