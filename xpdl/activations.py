@@ -52,7 +52,7 @@ identity = Activation(_identity, _identity_backward)
 
 
 def _relu(z: Array) -> Array:
-    return z * positive(z)
+    return z * positive(z) if is_complex(z) else namespace(z).maximum(z, 0.0)
 
 
 def _relu_backward(da: Array, z: Array, a: Array) -> Array:

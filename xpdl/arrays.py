@@ -26,7 +26,7 @@ def namespace(x: Array) -> Namespace:
 def is_complex(x: Array) -> bool:
     """Whether x has a complex dtype."""
     xp = namespace(x)
-    return x.dtype == xp.complex128 or x.dtype == xp.complex64
+    return bool(x.dtype == xp.complex128 or x.dtype == xp.complex64)
 
 
 def real(x: Array) -> Array:

@@ -145,14 +145,14 @@ def train(
             optimizer=OPTIMIZERS[checks.choice("optimizer", optimizer, OPTIMIZERS)](rate),
             epochs=epochs,
             batch_size=batch_size,
-            validation=None if samples.x_test is None else (samples.x_test, samples.y_test),
+            validation=samples.test,
             backend=chosen,
             dtype=dtype,
             seed=seed,
             callbacks=callbacks,
         )
-    if samples.x_test is not None:
-        print(_scores(evaluate(net, result.theta, samples.x_test, samples.y_test, backend=chosen, dtype=dtype)))
+    if samples.test:
+        print(_scores(evaluate(net, result.theta, *samples.test, backend=chosen, dtype=dtype)))
     if save:
         save_model(save, net, result.theta, metadata={"data": data, "seed": seed, "epochs": len(result.history)})
         print(f"saved {save}")
@@ -175,7 +175,7 @@ def predict(model: Path, *, data: str = "glyphs", backend: str = "auto", seed: i
         Of data that is generated.
     """
     loaded, samples = load(model), load_data(data, seed=seed)
-    x, y = (samples.x, samples.y) if samples.x_test is None else (samples.x_test, samples.y_test)
+    x, y = samples.test or (samples.x, samples.y)
     print(f"{samples.name}: {len(x):,} samples")
     print(_scores(evaluate(loaded.network, loaded.theta, x, y, backend=backend)))
     if loaded.network.output != "linear":
@@ -193,8 +193,7 @@ def _fitting_output(samples: Dataset) -> tuple[str, int]:
     """The output layer that fits the labels, and its size."""
     if samples.y.dtype.kind == "f":
         return "linear", samples.y.shape[1] if samples.y.ndim == 2 else 1
-    parts = [samples.y] if samples.y_test is None else [samples.y, samples.y_test]
-    highest = max(int(part.max()) for part in parts)
+    highest = max(int(y.max()) for y in (samples.y, samples.y_test) if y is not None)
     return ("sigmoid", 1) if highest <= 1 else ("softmax", highest + 1)
 
 
@@ -227,10 +226,10 @@ def _history_writer(file: TextIO) -> Callback:
 
 
 def _describe(samples: Dataset, net: Network, backend: str) -> str:
-    tests = 0 if samples.x_test is None else len(samples.x_test)
     sizes = "-".join(map(str, net.sizes))
+    test = f" and {len(samples.test[0]):,} test" if samples.test else ""
     return (
-        f"{samples.name}: {len(samples.x):,} training and {tests:,} test samples\n"
+        f"{samples.name}: {len(samples.x):,} training{test} samples\n"
         f"network {sizes}, {net.hidden}, {net.output}: {net.size:,} parameters; backend {backend}"
     )
 

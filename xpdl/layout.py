@@ -50,17 +50,16 @@ class Layout:
 
     def unpack(self, theta: Array) -> list[tuple[Array, Array]]:
         """theta (..., P) -> [(w (..., n_in, n_out), b (..., n_out)), ...], views where the library has them."""
-        xp = namespace(theta)
-        lead = theta.shape[:-1]
-        parts = [
-            xp.reshape(theta[..., part], (*lead, *shape)) for part, shape in zip(self.slices, self.shapes, strict=True)
+        reshape = namespace(theta).reshape
+        half = len(self.slices) // 2
+        weights = zip(self.slices[:half], self.shapes[:half], strict=True)
+        return [
+            (reshape(theta[..., w], (*theta.shape[:-1], *shape)), theta[..., b])
+            for (w, shape), b in zip(weights, self.slices[half:], strict=True)
         ]
-        half = len(parts) // 2
-        return list(zip(parts[:half], parts[half:], strict=True))
 
     def pack(self, parameters: Sequence[tuple[Array, Array]]) -> Array:
         """The inverse of ``unpack``: [(w, b), ...] -> theta (..., P), a new array."""
-        weights, biases = zip(*parameters, strict=True)
-        xp = namespace(weights[0])
-        lead = weights[0].shape[:-2]
-        return xp.concat([xp.reshape(part, (*lead, -1)) for part in (*weights, *biases)], axis=-1)
+        xp = namespace(parameters[0][0])
+        flat = [xp.reshape(w, (*w.shape[:-2], -1)) for w, _ in parameters]
+        return xp.concat([*flat, *(b for _, b in parameters)], axis=-1)

@@ -203,7 +203,9 @@ def _features(x: Array, dtype: object) -> Array:
     """x as floating numbers: uint8 is an image and becomes x / 255."""
     xp = namespace(x)
     numbers = xp.astype(x, dtype, copy=False)
-    return numbers / 255 if x.dtype == xp.uint8 else numbers
+    if x.dtype == xp.uint8:
+        numbers *= 1 / 255
+    return numbers
 
 
 def _sizes(sizes: Sequence[int]) -> tuple[int, ...]:

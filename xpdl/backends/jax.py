@@ -34,9 +34,11 @@ def synchronize() -> None:
 def connect(name: str, device: str) -> Backend:
     """A JAX device; ``RuntimeError`` if there is none like it."""
     platform, _, index = device.partition(":")
+    if not (index or "0").isdecimal():
+        raise ValueError(f"backend 'jax' takes a platform and a number, as in 'jax:gpu:1', got {device!r}")
     found = jax.devices(platform or None)
     if int(index or 0) >= len(found):
-        raise RuntimeError(f"JAX finds {len(found)} device(s) of this kind")
+        raise RuntimeError(f"JAX finds {len(found)} device(s) of this kind, and they are counted from 0")
     target = found[int(index or 0)]
     return Backend(
         name,

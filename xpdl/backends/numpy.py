@@ -7,8 +7,9 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from xpdl.backends.base import Backend
+from xpdl.backends.denormals import Flushed
 
-BLOCK = 32_768
+BLOCK = 49_152
 """Entries of a vector worked on at a time: a kernel's vectors and temporaries then stay in the second-level cache."""
 
 
@@ -20,12 +21,12 @@ def fuse(kernel: Callable[..., Any]) -> Callable[..., Any]:
 
     def blocked(*arguments: Any) -> tuple[Any, ...]:
         vectors = [np.ndim(argument) > 0 for argument in arguments]
-        results: list[Any] = []
-        for start in range(0, arguments[0].shape[-1], BLOCK):
-            block = slice(start, start + BLOCK)
-            views = [a[block] if vector else a for a, vector in zip(arguments, vectors, strict=True)]
-            results = [index for part in kernel(*views) for index, view in enumerate(views) if part is view]
-        return tuple(arguments[index] for index in results)
+        with Flushed():
+            for start in range(0, arguments[0].shape[-1], BLOCK):
+                block = slice(start, start + BLOCK)
+                views = [a[block] if vector else a for a, vector in zip(arguments, vectors, strict=True)]
+                parts = kernel(*views)
+        return tuple(next(a for a, view in zip(arguments, views, strict=True) if view is part) for part in parts)
 
     return blocked
 

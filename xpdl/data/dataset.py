@@ -37,6 +37,11 @@ class Dataset:
         for problem in _problems(self):
             raise DataFormatError(f"{self.name}: {problem}")
 
+    @property
+    def test(self) -> tuple[Array, Array] | None:
+        """The test part, or None."""
+        return None if self.x_test is None or self.y_test is None else (self.x_test, self.y_test)
+
     def split(self, fraction: float, seed: int = 0) -> "Dataset":
         """Move ``round(fraction * n)`` random rows into the test part; for data without one.
 

@@ -1,0 +1,18 @@
+"""The networks every benchmark uses."""
+
+from typing import NamedTuple
+
+
+class Setup(NamedTuple):
+    """Layer sizes and batch size."""
+
+    sizes: list[int]
+    batch_size: int
+
+
+SETUPS = {
+    "S": Setup([784, 15, 9, 10], 512),  # the origin's
+    "M": Setup([784, 256, 128, 10], 128),
+    "L": Setup([784, 1024, 1024, 10], 512),
+}
+LR = 1e-3

@@ -1,0 +1,80 @@
+"""Sessions: ``nox -l`` lists them, ``nox -s tests`` runs the tests."""
+
+from pathlib import Path
+import shutil
+
+import nox
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.error_on_missing_interpreters = False
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = ["3.11", "3.12", "3.13"]
+
+
+def group(name: str) -> list[str]:
+    """The requirements of a dependency group of pyproject.toml."""
+    return list(nox.project.dependency_groups(PROJECT, name))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The tests on NumPy, array-api-strict and JAX, with the Python that runs nox."""
+    session.install(".", *group("test"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+def pythons(session: nox.Session) -> None:
+    """The tests on each Python that is installed."""
+    session.install(".", *group("test"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def torch(session: nox.Session) -> None:
+    """The tests with PyTorch as well (a large download)."""
+    session.install(".[torch]", *group("test"))
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def tests_gpu(session: nox.Session) -> None:
+    """The tests in the environment as it is, for a machine with a GPU and CuPy."""
+    session.run("python", "-m", "pytest", "-k", "cupy or gpu or cuda", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and formatting."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Static types."""
+    session.install(".", *group("types"))
+    session.run("mypy")
+
+
+@nox.session
+def package(session: nox.Session) -> None:
+    """Build the wheel, install it and run the tests against it from another folder."""
+    dist = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.install("build", *group("test"))
+    session.run("python", "-m", "build", "--wheel", "--outdir", str(dist), ".")
+    session.install(*map(str, dist.glob("*.whl")))
+    tests = Path("tests").resolve()
+    session.chdir(session.create_tmp())
+    session.run("python", "-P", "-m", "pytest", "-c", str(tests.parent / "pyproject.toml"), str(tests))
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Epoch times of xpdl and PyTorch side by side."""
+    session.install(".[torch]")
+    session.run("python", "-m", "benchmarks.peers", *session.posargs)

@@ -1,0 +1,43 @@
+"""CuPy: "cupy" is the first NVIDIA GPU, "cupy:1" the second, and so on."""
+
+from functools import partial
+from typing import Any
+
+import array_api_compat.cupy as xp
+import cupy
+
+from xpdl.arrays import Array
+from xpdl.backends.base import Backend
+from xpdl.backends.cuda import fuse
+from xpdl.backends.cuda_dropout import dropout_mask
+
+
+def connect(name: str, device: str) -> Backend:
+    """A GPU by its number; ``RuntimeError`` if there is none."""
+    target = cupy.cuda.Device(_index(device or "0"))
+
+    def mask(*address: Any) -> Array:
+        with cupy.cuda.Device(target):
+            return dropout_mask(cupy, *address)
+
+    return Backend(
+        name,
+        xp,
+        target,
+        to_numpy=cupy.asnumpy,
+        fuse=partial(fuse, cupy.ElementwiseKernel),
+        mask=mask,
+        synchronize=target.synchronize,
+        activate=partial(cupy.cuda.Device, target),
+    )
+
+
+def _index(device: str) -> int:
+    if not device.isdecimal():
+        raise ValueError(f"backend 'cupy' takes the number of a GPU, as in 'cupy:1', got {device!r}")
+    if not cupy.cuda.is_available():
+        raise RuntimeError("CuPy finds no GPU it can use: install or update the NVIDIA driver")
+    count = cupy.cuda.runtime.getDeviceCount()
+    if int(device) >= count:
+        raise RuntimeError(f"CuPy finds {count} GPU(s), and they are counted from 0")
+    return int(device)
