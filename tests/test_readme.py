@@ -1,0 +1,37 @@
+"""The README's Python is run as it stands there."""
+
+from pathlib import Path
+import re
+
+import numpy as np
+
+import xpdl
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_examples_run_and_learn(tmp_path, monkeypatch):
+    """The first example trains and saves; the user's own activation and optimizer train too."""
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for block in BLOCKS:
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["result"].history[-1]["validation_accuracy"] > 0.9
+    assert xpdl.load("glyphs.safetensors").network == xpdl.Network([784, 128, 10], dropout=0.1)
+    points = xpdl.data.load("circles")
+    learned = xpdl.train(
+        names["net"], points.x, points.y, optimizer=names["signs"], epochs=60, batch_size=10, progress=False
+    )
+    assert learned.history[-1]["loss"] < learned.history[0]["loss"]
+
+
+def test_the_gradient_of_the_users_activation_is_right():
+    """What the README shows is a correct pair."""
+    names: dict = {"xpdl": xpdl}
+    exec(next(block for block in BLOCKS if "square" in block), names)
+    z, da = np.linspace(-2, 2, 9), np.linspace(1, 3, 9)
+    forward, backward = names["square"]
+    np.testing.assert_allclose(
+        backward(da, z, forward(z)), da * forward(z + 1e-20j).imag / 1e-20, rtol=1e-14, atol=1e-300
+    )
