@@ -1,14 +1,20 @@
 """xpdl: dense networks from first principles, on any array library that speaks the Python Array API."""
 
-from xpdl import activations, callbacks, data, losses, optimizers, schedules
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from xpdl import activations, callbacks, losses, optimizers, schedules
 from xpdl.activations import Activation
 from xpdl.backends import Backend, available_backends, backend
 from xpdl.callbacks import EarlyStopping, KeepBest, StopTraining
-from xpdl.checkpoint import Model, ModelFileError, load, save
 from xpdl.evaluation import evaluate
 from xpdl.network import Network
 from xpdl.optimizers import Optimizer, adam, adamw, momentum, rmsprop, sgd
 from xpdl.training import DivergenceError, Result, dropout_masks, train
+
+if TYPE_CHECKING:
+    from xpdl import data
+    from xpdl.checkpoint import Model, ModelFileError, load, save
 
 __version__ = "0.1.0"
 
@@ -43,3 +49,13 @@ __all__ = [
     "sgd",
     "train",
 ]
+
+LAZY = {"data": "data", **dict.fromkeys(["Model", "ModelFileError", "load", "save"], "checkpoint")}
+"""Names, and the modules they come from when they are first used: these need half of the standard library."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in LAZY:
+        raise AttributeError(f"module 'xpdl' has no attribute {name!r}")
+    module = import_module(f"xpdl.{LAZY[name]}")
+    return module if name == LAZY[name] else getattr(module, name)

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field, fields
 import json
 import os
 from pathlib import Path
-import secrets
 from typing import Any
 
 import numpy as np
@@ -76,7 +75,7 @@ def load(path: str | os.PathLike[str]) -> Model:
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file so that at every moment, even after a crash, either the old or the new one is there, whole."""
     target = Path(path)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    unfinished = target.with_name(f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
         with unfinished.open("xb") as file:
             file.write(content)

@@ -35,14 +35,14 @@ def check_seed(seed: int) -> int:
     return value
 
 
-def philox(seed: int, stream: Stream, *, step: int = 0, layer: int = 0) -> np.random.Philox:
+def philox(seed: int, stream: Stream, *, step: int = 0, layer: int = 0) -> "np.random.Philox":
     """The bit generator at one address."""
     key = np.array([check_seed(seed), stream], dtype=np.uint64)
     counter = np.array([0, step, layer, 0], dtype=np.uint64)
     return np.random.Philox(key=key, counter=counter)
 
 
-def generator(seed: int, stream: Stream, *, step: int = 0, layer: int = 0) -> np.random.Generator:
+def generator(seed: int, stream: Stream, *, step: int = 0, layer: int = 0) -> "np.random.Generator":
     """NumPy's distributions (``normal``, ``permutation``, ...) on the bits at one address."""
     return np.random.Generator(philox(seed, stream, step=step, layer=layer))
 
