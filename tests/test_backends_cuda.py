@@ -102,7 +102,7 @@ OPTIMIZERS = {
     "sgd": sgd(0.1),
     "sgd cosine": sgd(schedules.cosine(0.1, 4)),
     "momentum": momentum(0.1),
-    "momentum dampened": momentum(schedules.inverse_time(0.1), beta=0.8, dampening=0.8),
+    "momentum average": momentum(schedules.inverse_time(0.1), beta=0.8, average=True),
     "momentum nesterov": momentum(schedules.step(0.1, every=2), nesterov=True),
     "rmsprop": rmsprop(0.01),
     "rmsprop root": rmsprop(schedules.exponential(0.01, 0.9), eps=0.0, eps_root=1e-8),

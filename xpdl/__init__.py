@@ -59,3 +59,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'xpdl' has no attribute {name!r}")
     module = import_module(f"xpdl.{LAZY[name]}")
     return module if name == LAZY[name] else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return __all__

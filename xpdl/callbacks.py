@@ -42,11 +42,16 @@ class KeepBest:
     """Keep the parameters of the epoch in which ``monitor`` was lowest; for an accuracy, highest.
 
     monitor: a key of the metrics; None: "validation_loss", or "loss" if there is no validation.
-    Afterwards ``theta`` holds the parameters and ``metrics`` the numbers of the best epoch.
+    Afterwards ``theta`` holds the parameters and ``metrics`` the numbers of the best epoch; the first epoch of another
+    run begins anew.
     """
 
     def __init__(self, monitor: str | None = None) -> None:
         self.monitor = monitor
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what was kept."""
         self.theta: np.ndarray | None = None
         self.metrics: dict[str, float] = {}
         self._best = math.inf
@@ -57,6 +62,8 @@ class KeepBest:
 
     def improved(self, metrics: Metrics) -> bool:
         """Whether this epoch is the best so far; if so it is kept."""
+        if metrics["epoch"] == 1:
+            self.begin()
         key = self.monitor or ("validation_loss" if "validation_loss" in metrics else "loss")
         value = metrics[checks.choice("monitor", key, metrics)]
         cost = -value if key.endswith("accuracy") else value
@@ -72,6 +79,10 @@ class EarlyStopping(KeepBest):
     def __init__(self, patience: int = 5, monitor: str | None = None) -> None:
         super().__init__(monitor)
         self.patience = checks.integer("patience", patience, least=1)
+
+    def begin(self) -> None:
+        """Forget what was kept, and be patient again."""
+        super().begin()
         self._waited = 0
 
     def __call__(self, metrics: Metrics, step: int) -> None:

@@ -31,7 +31,7 @@ def choice(argument: str, value: Any, names: Iterable[str]) -> str:
 
     close = get_close_matches(value.lower(), known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    raise ValueError(f"{argument} must be one of {', '.join(known)}, got {value!r}{hint}")
+    raise ValueError(f"{argument} must be one of {', '.join(known)}, got {shorten(value)}{hint}")
 
 
 def integer(argument: str, value: Any, *, least: int) -> int:
@@ -43,7 +43,7 @@ def integer(argument: str, value: Any, *, least: int) -> int:
     if isinstance(value, bool):
         raise TypeError(f"{argument} must be an integer, got {value}")
     if number < least:
-        raise ValueError(f"{argument} must be at least {least}, got {number}")
+        raise ValueError(f"{argument} must be at least {least}, got {shorten(number)}")
     return number
 
 
@@ -52,9 +52,11 @@ def real(argument: str, value: Any, *, least: float = 0.0, below: float = math.i
     try:
         number = float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{argument} must be a number, got {shorten(value)}") from None
-    if isinstance(value, (bool, str)):
-        raise TypeError(f"{argument} must be a number, got {value!r}")
+        number = None
+    except OverflowError:
+        number = math.inf
+    if number is None or isinstance(value, (bool, str)):
+        raise TypeError(f"{argument} must be a number, got {shorten(value)}")
     if not least <= number < below:
         expected = f"at least {least:g}" if below == math.inf else f"in [{least:g}, {below:g})"
         raise ValueError(f"{argument} must be finite and {expected}, got {number!r}")
@@ -64,7 +66,7 @@ def real(argument: str, value: Any, *, least: float = 0.0, below: float = math.i
 def dtype_name(dtype: Any) -> str:
     """The standard's name of a dtype given as that name or as any library's dtype object."""
     try:
-        return str(np.dtype(dtype))
+        return "None" if dtype is None else np.dtype(dtype).name
     except TypeError:
         return str(dtype).rpartition(".")[2]
 
@@ -98,3 +100,9 @@ def rows(argument: str, x: Array, d: int) -> None:
     """x must be (n, d) with n > 0."""
     if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] != d:
         raise ValueError(f"{argument} must have shape (n, {d}), rows are samples, got shape {tuple(x.shape)}")
+
+
+def instance(argument: str, value: Any, kind: type) -> None:
+    """value must be a ``kind``."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{argument} must be an xpdl.{kind.__name__}, got {shorten(value)}")

@@ -27,6 +27,9 @@ from xpdl.schedules import Schedule
 from xpdl.training import train as run_training
 
 INTERRUPTED = 130
+Whole = Annotated[int, Parameter(converter=lambda _, tokens: int(tokens[0].value))]
+"""An int; on its own cyclopts would round 1.5."""
+
 app = App(name="xpdl", help=xpdl.__doc__, version=xpdl.__version__, result_action="return_value")
 
 
@@ -48,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def train(
     *,
     data: str = "glyphs",
-    hidden: Annotated[list[int], Parameter(consume_multiple=True)] = [128],  # noqa: B006
+    hidden: Annotated[list[Whole], Parameter(consume_multiple=True)] = [128],  # noqa: B006
     activation: str = "relu",
     output: str | None = None,
     init: str = "he",
@@ -60,13 +63,13 @@ def train(
     decay: float = 0.9,
     decay_every: float = 1,
     warmup: float = 0,
-    epochs: int = 10,
-    batch_size: int = 128,
-    patience: int | None = None,
+    epochs: Whole = 10,
+    batch_size: Whole = 128,
+    patience: Whole | None = None,
     holdout: float = 0.0,
     backend: str = "auto",
     dtype: str = "float32",
-    seed: int = 0,
+    seed: Whole = 0,
     save: Path | None = None,
     history: Path | None = None,
 ) -> int:
@@ -119,6 +122,8 @@ def train(
     history
         Write the numbers of each epoch to this file, one JSON object a line.
     """
+    if save:
+        _check_writable(save)
     samples = load_data(data)
     samples = samples.split(holdout, seed) if holdout else samples
     head, k = _fitting_output(samples)
@@ -135,7 +140,7 @@ def train(
     chosen = choose_backend(backend)
     print(_describe(samples, net, chosen.name), flush=True)
     with ExitStack() as stack:
-        callbacks: list[Callback] = [EarlyStopping(patience)] if patience else []
+        callbacks: list[Callback] = [EarlyStopping(patience)] if patience is not None else []
         if history:
             callbacks.insert(0, _history_writer(stack.enter_context(history.open("w", buffering=1))))
         result = run_training(
@@ -160,7 +165,7 @@ def train(
 
 
 @app.command
-def predict(model: Path, *, data: str = "glyphs", backend: str = "auto", seed: int = 0) -> None:
+def predict(model: Path, *, data: str = "glyphs", backend: str = "auto", seed: Whole = 0) -> None:
     """Print what a saved model makes of the test part of the data, or of all of it if there is none.
 
     Parameters
@@ -187,6 +192,12 @@ def backends() -> None:
     """Print which array libraries can be used here, and for the others what to install."""
     for name, state in available_backends().items():
         print(f"{name:<17} {state}")
+
+
+def _check_writable(path: Path) -> None:
+    """``OSError`` if a model could not be written to ``path``: before the training, not after."""
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise IsADirectoryError(f"save must be a file in a directory that exists, got {str(path)!r}")
 
 
 def _fitting_output(samples: Dataset) -> tuple[str, int]:
@@ -241,7 +252,7 @@ def _scores(scores: dict[str, float]) -> str:
 
 def _confusion(y: np.ndarray, predicted: np.ndarray) -> str:
     """Accuracy of each class and how often it was taken for which; rows are true labels."""
-    y, predicted = y.reshape(-1).astype(int), predicted.reshape(-1)
+    y = y.argmax(axis=1) if y.shape[1:] and len(predicted) < y.size else y.reshape(-1).astype(int)
     k = max(y.max(), predicted.max()) + 1
     counts = np.zeros((k, k), dtype=int)
     np.add.at(counts, (y, predicted), 1)

@@ -17,13 +17,13 @@ class Interrupt:
 def interruptible() -> Iterator[Interrupt]:
     """Within the block SIGINT sets ``requested``; a second one raises ``KeyboardInterrupt`` as usual.
 
-    Only the main thread can handle signals; in others nothing changes.
+    Where signals cannot be handled (in other than the main thread) or are ignored, nothing changes.
     """
     interrupt = Interrupt()
-    if threading.current_thread() is not threading.main_thread():
+    previous = signal.getsignal(signal.SIGINT) or signal.default_int_handler
+    if threading.current_thread() is not threading.main_thread() or previous is signal.SIG_IGN:
         yield interrupt
         return
-    previous = signal.getsignal(signal.SIGINT) or signal.default_int_handler
 
     def handle(number: int, frame: FrameType | None) -> None:
         interrupt.requested = True

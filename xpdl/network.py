@@ -10,9 +10,7 @@ The backward pass starts from dz = (p - y) / n, see losses.py.  Rows of x are sa
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
-from typing import NamedTuple
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from xpdl import checks
 from xpdl.activations import ACTIVATIONS, Activation, identity
@@ -54,19 +52,20 @@ class Network:
     dropout: float | Sequence[float] = 0.0
 
     def __post_init__(self) -> None:
-        """Check every field; a message names the field, its value and what was expected."""
-        object.__setattr__(self, "sizes", _sizes(self.sizes))
-        if isinstance(self.dropout, Sequence):
-            object.__setattr__(self, "dropout", tuple(self.dropout))
-        _check_dropout(self.drops, len(self.sizes) - 2)
+        """Check every field, and turn numbers of any library into plain ones; a message names field and value."""
         if not isinstance(self.hidden, Activation):
             checks.choice("hidden", self.hidden, ACTIVATIONS)
         checks.choice("output", self.output, LOSSES)
-        if isinstance(self.init, str):
-            checks.choice("init", self.init, INITIALIZERS)
-        else:
-            checks.real("init", self.init)
-        checks.real("l2", self.l2)
+        sizes = _sizes(self.sizes)
+        named = isinstance(self.init, str)
+        plain = {
+            "sizes": sizes,
+            "init": checks.choice("init", self.init, INITIALIZERS) if named else checks.real("init", self.init),
+            "l2": checks.real("l2", self.l2),
+            "dropout": _dropout(self.dropout, len(sizes) - 2),
+        }
+        for name in plain:
+            object.__setattr__(self, name, plain[name])
 
     @cached_property
     def layout(self) -> Layout:
@@ -103,7 +102,7 @@ class Network:
         """The activation and cost of the output layer."""
         return LOSSES[self.output]
 
-    def initialize(self, seed: int = 0, dtype: str = "float32") -> np.ndarray:
+    def initialize(self, seed: int = 0, dtype: str = "float32") -> Array:
         """A fresh theta (P,), a NumPy array: weights normal with the deviation of ``init``, biases 0."""
         return initialize(self.layout, self.init, seed, checks.float_dtype("dtype", dtype))
 
@@ -124,16 +123,13 @@ class Network:
         """
         checks.one_namespace(theta=theta, x=x)
         checks.rows("x", x, self.sizes[0])
-        depth = len(self.sizes) - 1
-        steps = zip(
-            self.unpack(theta),
-            [*[self.activation] * (depth - 1), identity],
-            [*(masks or [None] * (depth - 1)), None],
-            strict=True,
-        )
+        if masks is None:
+            masks = [None] * (len(self.sizes) - 2)
+        _check_masks(masks, x, self.sizes[1:-1])
+        activations = [self.activation] * len(masks)
         layers = []
         x = _features(x, theta.dtype)
-        for (w, b), f, mask in steps:
+        for (w, b), f, mask in zip(self.unpack(theta), [*activations, identity], [*masks, None], strict=True):
             z = x @ w
             z += b[..., None, :]
             a = f.forward(z)
@@ -208,6 +204,18 @@ def _features(x: Array, dtype: object) -> Array:
     return numbers
 
 
+def _check_masks(masks: Masks, x: Array, units: Sequence[int]) -> None:
+    """One mask (n, units), or None, for each hidden layer."""
+    if not isinstance(masks, Sequence) or len(masks) != len(units):
+        count = f"{len(masks)} masks" if isinstance(masks, Sequence) else checks.shorten(masks)
+        raise ValueError(f"masks must be a list of {len(units)}, one for each hidden layer, got {count}")
+    for l, mask in enumerate(masks):
+        if mask is not None:
+            checks.one_namespace(**{"x": x, f"masks[{l}]": mask})
+            if mask.shape != (x.shape[0], units[l]):
+                raise ValueError(f"masks[{l}] must have shape {(x.shape[0], units[l])}, got {tuple(mask.shape)}")
+
+
 def _sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     """Layer sizes as a tuple of at least two positive ints."""
     try:
@@ -219,8 +227,11 @@ def _sizes(sizes: Sequence[int]) -> tuple[int, ...]:
     return checked
 
 
-def _check_dropout(drops: tuple[float, ...], n_hidden: int) -> None:
+def _dropout(dropout: Any, n_hidden: int) -> float | tuple[float, ...]:
+    """One probability, or as many as there are hidden layers."""
+    if isinstance(dropout, str) or not hasattr(dropout, "__iter__"):
+        return checks.real("dropout", dropout, below=1.0)
+    drops = tuple(checks.real("dropout", p, below=1.0) for p in dropout)
     if len(drops) != n_hidden:
         raise ValueError(f"dropout must be one number or one for each of {n_hidden} hidden layers, got {drops}")
-    for p in drops:
-        checks.real("dropout", p, below=1.0)
+    return drops

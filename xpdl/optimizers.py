@@ -73,31 +73,28 @@ def sgd(lr: float | Schedule) -> Optimizer:
     return elementwise(0, lambda t: (schedule(t - 1),), kernel)
 
 
-def momentum(lr: float | Schedule, *, beta: float = 0.9, nesterov: bool = False, dampening: float = 0.0) -> Optimizer:
+def momentum(lr: float | Schedule, *, beta: float = 0.9, nesterov: bool = False, average: bool = False) -> Optimizer:
     """Gradient descent with momentum (Polyak 1964), or Nesterov's (Sutskever et al. 2013).
 
-        v <- beta v - s                with s = lr (1 - dampening) g
-        theta <- theta + v             nesterov: theta + beta v - s
+        v <- beta v + s                      with s = lr g
+        theta <- theta - v                   nesterov: theta - (beta v + s)
 
-    dampening=beta makes v an exponential average of the steps, as the origin has it.
+    average=True is the origin's form, where v is an exponential average of gradients: s = (1 - beta) g, and lr
+    multiplies the step.
     """
     schedule, beta = as_schedule(lr), _fraction("beta", beta)
-    gain = 1 - _fraction("dampening", dampening)
 
-    def plain(theta: Array, grad: Array, v: Array, lr: Any) -> tuple[Array, ...]:
+    def rates(t: Array) -> tuple[Any, ...]:
+        return (1 - beta, schedule(t - 1)) if average else (schedule(t - 1), 1.0)
+
+    def kernel(theta: Array, grad: Array, v: Array, gain: Any, rate: Any) -> tuple[Array, ...]:
+        s = gain * grad
         v *= beta
-        v -= lr * grad
-        theta += v
+        v += s
+        theta -= rate * (beta * v + s) if nesterov else rate * v
         return theta, v
 
-    def ahead(theta: Array, grad: Array, v: Array, lr: Any) -> tuple[Array, ...]:
-        s = lr * grad
-        v *= beta
-        v -= s
-        theta += beta * v - s
-        return theta, v
-
-    return elementwise(1, lambda t: (gain * schedule(t - 1),), ahead if nesterov else plain)
+    return elementwise(1, rates, kernel)
 
 
 def rmsprop(lr: float | Schedule, *, decay: float = 0.9, eps: float = 1e-8, eps_root: float = 0.0) -> Optimizer:
@@ -199,4 +196,4 @@ def _fraction(argument: str, value: Any) -> float:
 
 def _one_minus_power(beta: float, t: Array) -> Array:
     """1 - beta^t as -expm1(t log beta): exact in float32 too, where beta^t is close to 1."""
-    return -namespace(t).expm1(t * math.log(beta)) if beta else 1.0
+    return -namespace(t).expm1(t * (math.log(beta) if beta else -math.inf))

@@ -58,6 +58,8 @@ def targets(net: Network, y: Any, n: int, backend: Backend, dtype: str, *, argum
 
 def _numbers(argument: str, values: Any) -> Array:
     """values as an array; a list becomes a NumPy array."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{argument} must hold a number in every entry, got a masked array")
     array = values if hasattr(values, "__array_namespace__") or hasattr(values, "__dlpack__") else _listed(values)
     if not checks.dtype_name(array.dtype).startswith(("bool", "int", "uint", "float", "bfloat")):
         raise TypeError(f"{argument} must hold real numbers, got dtype {array.dtype}")

@@ -57,7 +57,7 @@ def step(lr: float, factor: float = 0.1, *, every: float) -> Schedule:
 
     def rate(step: Array) -> Array:
         xp = namespace(step)
-        return lr * xp.exp(log_factor * xp.floor(step / every))
+        return lr * xp.exp(log_factor * (step // every))
 
     return rate
 

@@ -93,6 +93,8 @@ def dropout_masks(
     They are a function of (seed, step, layer, sample, unit) only, so the masks of any step can be had again.  None if
     the network has no dropout.
     """
+    n, step = checks.integer("n", n, least=1), checks.integer("step", step, least=0)
+    dtype = checks.float_dtype("dtype", dtype)
     if not any(net.drops):
         return None
     mask = choose_backend(backend).dropout_mask
@@ -141,6 +143,7 @@ def train(
     )
     start = net.initialize(seed, dtype) if theta is None else theta
     optimizer = adam() if optimizer is None else optimizer
+    checks.instance("optimizer", optimizer, Optimizer)
     update = optimizer.fused(chosen.fuse) if optimizer.fused else optimizer.update
     with chosen.activate():
         x, y = samples.pair(net, x, y, chosen, dtype)
@@ -155,7 +158,7 @@ def train(
             init=optimizer.init,
             step=chosen.compile(make_step(net, update)),
             evaluate=_evaluator(net, validation, chosen, dtype),
-            callbacks=tuple(callbacks),
+            callbacks=_callables(callbacks),
         )
         return session.run(samples.parameters(net, start, chosen, dtype), epochs, progress)
 
@@ -195,7 +198,7 @@ class Session:
                 reporter.line(_line(history[-1], epochs))
                 if self.stopped(theta, history, reporter):
                     break
-        return Result(self.chosen(theta), history, interrupt.requested)
+        return Result(self.chosen(theta, history), history, interrupt.requested)
 
     def epoch(self, number: int, theta: Array, state: State, interrupt: Interrupt, reporter: Reporter) -> Run:
         """One pass over the samples in a new order."""
@@ -238,9 +241,9 @@ class Session:
             return True
         return False
 
-    def chosen(self, theta: Array) -> np.ndarray:
+    def chosen(self, theta: Array, history: list[dict[str, float]]) -> np.ndarray:
         """The parameters a callback has kept, else theta, as a NumPy array of its own."""
-        kept = [getattr(callback, "theta", None) for callback in self.callbacks]
+        kept = [getattr(callback, "theta", None) for callback in self.callbacks if history]
         return next((best for best in kept if best is not None), self.host(theta))
 
 
@@ -250,12 +253,23 @@ def _batches(n: int, batch_size: int | None) -> list[int]:
     return [size] * (n // size) + [n % size] * (n % size > 0)
 
 
+def _callables(callbacks: Sequence[Callback]) -> tuple[Callback, ...]:
+    """The callbacks, which must be functions or objects that can be called; a class is neither."""
+    wrong = [callbacks] if not isinstance(callbacks, Sequence) else [f for f in callbacks if not callable(f)]
+    wrong += [f for f in callbacks if isinstance(f, type)] if not wrong else []
+    if wrong:
+        raise TypeError(f"callbacks must be a list of functions f(metrics, step), got {checks.shorten(wrong[0])}")
+    return tuple(callbacks)
+
+
 def _evaluator(
     net: Network, validation: tuple[Any, Any] | None, backend: Backend, dtype: str
 ) -> Callable[[Array], dict[str, float]]:
     """theta -> validation_loss and validation_accuracy; nothing without validation samples."""
     if validation is None:
         return lambda theta: {}
+    if not isinstance(validation, Sequence) or len(validation) != 2:
+        raise TypeError(f"validation must be a pair (x, y), got {checks.shorten(validation)}")
     evaluate = Evaluator(net, *samples.pair(net, *validation, backend, dtype, prefix="validation "), backend)
     return lambda theta: {f"validation_{name}": value for name, value in evaluate(theta).items()}
 

@@ -89,7 +89,8 @@ class Backend:
         with self.activate():
             array = self._adopt(x)
             if array is None:
-                return self._place(np.array(to_numpy(x), dtype=name, copy=copy))
+                host = to_numpy(x)
+                return self._place(np.array(host, dtype=name or host.dtype.newbyteorder("="), copy=copy, order="C"))
             wanted = array.dtype if name is None else getattr(self.xp, name)
             return self.xp.asarray(array, dtype=wanted, device=self.device, copy=copy)
 

@@ -27,6 +27,7 @@ OPERATORS = {
     "sub": ("T", "{} - {}"),
     "mul": ("T", "{} * {}"),
     "truediv": ("T", "{} / {}"),
+    "floordiv": ("T", "floor({} / {})"),
     "pow": ("T", "pow({}, {})"),
     "neg": ("T", "-{}"),
     "abs": ("T", "fabs({})"),
@@ -42,7 +43,7 @@ OPERATORS = {
 }
 """Python's operators: the type of the result, and C.  T is the dtype of the vectors."""
 
-ARITHMETIC = ("add", "sub", "mul", "truediv", "pow")
+ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "pow")
 """The operators that numbers may stand to the left of, and that have augmented assignment."""
 
 SAME_IN_C = ("ceil", "cos", "exp", "expm1", "floor", "log", "log1p", "log2", "sin", "sqrt", "tanh")

@@ -1,0 +1,415 @@
+"""The conventions of the source, read from its syntax tree: who imports whom, and what a kernel may do.
+
+Every rule is a function from a tree to complaints, and is itself tested on a line that breaks it.
+"""
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+import re
+
+import pytest
+
+import xpdl
+from xpdl.backends import INSTALL
+
+ROOT = Path(xpdl.__file__).parent
+ANY = object()
+
+ARROWS = {  # module: what it imports of xpdl, neither more nor less
+    "xpdl": ANY,
+    "__main__": ANY,
+    "cli": ANY,
+    "activations": {"arrays"},
+    "arrays": set(),
+    "backends": {"backends.base", "checks"},
+    "backends.array_api_strict": {"backends.base", "backends.numpy"},
+    "backends.base": {"arrays", "checks", "randomness"},
+    "backends.cuda": set(),
+    "backends.cuda_dropout": {"arrays", "randomness"},
+    "backends.cupy": {"arrays", "backends.base", "backends.cuda", "backends.cuda_dropout"},
+    "backends.denormals": set(),
+    "backends.jax": {"backends.base"},
+    "backends.numpy": {"backends.base", "backends.denormals"},
+    "backends.torch": {"backends.base"},
+    "callbacks": {"checks"},
+    "checkpoint": {"backends.base", "checks", "network"},
+    "checks": {"arrays"},
+    "data": {"data.dataset", "data.digits", "data.glyphs", "data.loading", "data.mnist", "data.points"},
+    "data.dataset": {"randomness"},
+    "data.digits": {"data.dataset"},
+    "data.files": {"data.dataset"},
+    "data.glyphs": {"checks", "data.dataset", "randomness"},
+    "data.idx": {"data.dataset"},
+    "data.loading": {
+        *("data.dataset", "data.digits", "data.files", "data.glyphs", "data.idx", "data.mnist", "data.points"),
+        "randomness",
+    },
+    "data.mnist": {"data.dataset", "data.idx"},
+    "data.points": {"checks", "data.dataset", "randomness"},
+    "evaluation": {"arrays", "backends", "checks", "network", "samples"},
+    "initializers": {"layout", "randomness"},
+    "interrupts": set(),
+    "layout": {"arrays"},
+    "losses": {"activations", "arrays"},
+    "network": {"activations", "arrays", "checks", "initializers", "layout", "losses"},
+    "optimizers": {"arrays", "checks", "schedules"},
+    "progress": set(),
+    "randomness": set(),
+    "samples": {"arrays", "backends", "backends.base", "checks", "network"},
+    "schedules": {"arrays", "checks"},
+    "training": {
+        *("arrays", "backends", "callbacks", "checks", "evaluation", "interrupts", "network", "optimizers"),
+        *("progress", "randomness", "samples"),
+    },
+}
+
+KERNELS = ["activations", "layout", "losses", "network", "optimizers", "schedules"]
+KERNEL_IMPORTS = {"collections", "dataclasses", "functools", "itertools", "math", "typing", "xpdl"}
+
+ARRAY_LIBRARIES = {"array_api_strict", "cupy", "jax", "jaxlib", "torch"}
+ON_DEMAND = {"matplotlib", "pooch", "rich", "safetensors", "sklearn"}
+
+ARRAY_ATTRIBUTES = {"dtype", "ndim", "shape"}
+PYTHON_ATTRIBUTES = {"__setattr__", "append", "stop"}  # of lists, slices and object
+WAITING = {"all", "any", "bool", "complex", "float", "int", "max", "min", "print", "round", "sum"}
+PYTHON_NUMBERS = {  # module: calls of those that see no array
+    "layout": {"int(self.slices[-1].stop)", "int(self.slices[len(self.sizes) - 2].stop)"},
+}
+CREATION = {"arange", "asarray", "empty", "eye", "full", "linspace", "ones", "zeros"}
+KEEPS_ITS_DTYPE = {"backends.base": {"self.xp.asarray(array, device=self.device)"}}
+NOT_TRACED = {"nonzero", "unique_all", "unique_counts", "unique_inverse", "unique_values"}  # shapes depend on values
+NOT_ANALYTIC = {"abs", "conj", "hypot"}  # the complex step would see no derivative
+
+
+# Reading the source
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__") or "xpdl"
+
+
+FILES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(FILES[module].read_text(encoding="utf-8"))
+
+
+def imports(node: ast.AST) -> Iterator[str]:
+    """Full names of what is imported: ``from a import b`` is a.b."""
+    for statement in ast.walk(node):
+        if isinstance(statement, ast.Import):
+            yield from (alias.name for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom):
+            yield from (f"{'.' * statement.level}{statement.module}.{alias.name}" for alias in statement.names)
+
+
+def imported_modules(module: str) -> set[str]:
+    """The modules of xpdl that a module imports, in functions too."""
+    found = set()
+    for name in imports(tree(module)):
+        if name.split(".")[0] == "xpdl":
+            inner = name.removeprefix("xpdl").removeprefix(".")
+            found.add(inner if inner in FILES else inner.rpartition(".")[0] or "xpdl")
+    return found
+
+
+def is_namespace(node: ast.AST) -> bool:
+    """``xp``, ``self.xp``, ``namespace(x)``."""
+    text = ast.unparse(node)
+    return text == "xp" or text.endswith(".xp") or text.startswith("namespace(")
+
+
+def members(node: ast.AST) -> set[str]:
+    """Names of fields, methods and properties of the classes in a tree."""
+    names = set()
+    for item in (item for cls in ast.walk(node) if isinstance(cls, ast.ClassDef) for item in cls.body):
+        if isinstance(item, ast.FunctionDef):
+            names.add(item.name)
+        elif isinstance(item, ast.AnnAssign):
+            names.add(ast.unparse(item.target))
+    return names
+
+
+def texts(node: ast.AST) -> list[str]:
+    """The string constants in a tree."""
+    return [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+
+
+def at(node: ast.AST) -> str:
+    return f"line {node.lineno}: {ast.unparse(node)}"
+
+
+# Rules: tree -> complaints
+
+
+def foreign_imports(node: ast.AST) -> list[str]:
+    """Imports a kernel has no business with: NumPy, random numbers, files."""
+    return [name for name in imports(node) if name.split(".")[0] not in KERNEL_IMPORTS]
+
+
+def library_imports(node: ast.AST) -> list[str]:
+    """Imports of array libraries, also through array_api_compat."""
+    return [name for name in imports(node) if ARRAY_LIBRARIES & set(name.split("."))]
+
+
+def eager_imports(node: ast.AST) -> list[str]:
+    """Imports of heavy libraries that do not wait until a function needs them."""
+    lazy = {name for function in ast.walk(node) if isinstance(function, ast.FunctionDef) for name in imports(function)}
+    return [name for name in imports(node) if name.split(".")[0] in ON_DEMAND and name not in lazy]
+
+
+def attributes_of_arrays(node: ast.AST, known: frozenset[str] = frozenset()) -> list[str]:
+    """Attributes that are neither shape, dtype, ndim, nor a member of our own classes: x.sum(), x.T, x.at."""
+    modules = {name.rpartition(".")[2] for name in imports(node)}
+    allowed = ARRAY_ATTRIBUTES | PYTHON_ATTRIBUTES | members(node) | known
+    return [
+        at(n)
+        for n in ast.walk(node)
+        if isinstance(n, ast.Attribute) and n.attr not in allowed
+        if not is_namespace(n.value) and ast.unparse(n.value) not in modules | {"np"}
+    ]
+
+
+def unknown_functions(node: ast.AST, standard: frozenset[str]) -> list[str]:
+    """Functions of ``xp`` that the standard does not have, or that cannot be traced or differentiated."""
+    used = [n for n in ast.walk(node) if isinstance(n, ast.Attribute) and is_namespace(n.value)]
+    return [at(n) for n in used if n.attr not in standard - NOT_TRACED - NOT_ANALYTIC]
+
+
+def waiting_calls(node: ast.AST, allowed: frozenset[str] = frozenset()) -> list[str]:
+    """float(x), sum(x), ...: on an array of a device they wait for it, and under ``jit`` they fail; open() besides."""
+    calls = [n for n in ast.walk(node) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+    return [at(n) for n in calls if n.func.id in WAITING | {"open"} and ast.unparse(n) not in allowed]
+
+
+def incomplete_creations(node: ast.AST, allowed: frozenset[str] = frozenset()) -> list[str]:
+    """Arrays made without saying where and of what."""
+    return [
+        at(n)
+        for n in ast.walk(node)
+        if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr in CREATION
+        if is_namespace(n.func.value) and ast.unparse(n) not in allowed
+        if not {"device", "dtype"} <= {keyword.arg for keyword in n.keywords}
+    ]
+
+
+def branches_on_backends(node: ast.AST) -> list[str]:
+    """Comparisons with the name of a backend."""
+    names = {*INSTALL, *ARRAY_LIBRARIES, "auto", "cuda", "gpu"}
+    asking = [
+        n
+        for n in ast.walk(node)
+        if isinstance(n, (ast.Compare, ast.MatchValue))
+        or (isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr in ("startswith", "endswith"))
+    ]
+    return [at(n) for n in asking if any(names & {text.partition(":")[0]} for text in texts(n))]
+
+
+def undocumented(node: ast.AST, name: str = "module") -> list[str]:
+    """The module, public classes, functions and methods without a docstring; what stands in a function is private."""
+    missing = [] if ast.get_docstring(node) else [name]
+    for item in node.body if isinstance(node, (ast.Module, ast.ClassDef)) else []:
+        if isinstance(item, (ast.ClassDef, ast.FunctionDef)) and not item.name.startswith("_"):
+            missing += undocumented(item, item.name)
+    return missing
+
+
+def unfinished(node: ast.AST) -> list[str]:
+    """raise NotImplementedError."""
+    return [at(n) for n in ast.walk(node) if isinstance(n, ast.Raise) and "NotImplementedError" in ast.unparse(n)]
+
+
+def reminders(text: str) -> list[str]:
+    return re.findall(r"\b(?:TODO|FIXME|XXX|HACK)\b.*", text)
+
+
+# The source obeys
+
+
+every_module = pytest.mark.parametrize("module", FILES)
+every_kernel = pytest.mark.parametrize("module", KERNELS)
+
+
+def test_the_table_of_arrows_has_every_module() -> None:
+    assert ARROWS.keys() == FILES.keys()
+
+
+@every_module
+def test_modules_import_what_the_table_says(module) -> None:
+    """No more, and no less: an arrow that is not used is taken out of the table."""
+    if ARROWS.get(module) is not ANY:
+        assert imported_modules(module) == ARROWS[module]
+
+
+def cycle(graph: dict[str, set[str]]) -> list[str]:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return error.args[1]
+    return []
+
+
+def test_imports_are_acyclic() -> None:
+    assert cycle({module: imported_modules(module) for module in FILES}) == []
+
+
+@every_module
+def test_only_backends_import_array_libraries(module) -> None:
+    if not module.startswith("backends."):
+        assert library_imports(tree(module)) == []
+
+
+@every_module
+def test_heavy_libraries_are_imported_on_demand(module) -> None:
+    assert eager_imports(tree(module)) == []
+
+
+@every_kernel
+def test_kernels_import_neither_numpy_nor_random_numbers_nor_files(module) -> None:
+    assert foreign_imports(tree(module)) == []
+
+
+@every_kernel
+def test_kernels_use_no_array_methods(module) -> None:
+    ours = frozenset().union(*(members(tree(kernel)) for kernel in KERNELS))
+    assert attributes_of_arrays(tree(module), ours) == []
+
+
+@every_kernel
+def test_kernels_use_functions_of_the_standard(module) -> None:
+    strict = pytest.importorskip("array_api_strict")
+    assert unknown_functions(tree(module), frozenset(dir(strict))) == []
+
+
+@every_kernel
+def test_kernels_never_wait(module) -> None:
+    assert waiting_calls(tree(module), frozenset(PYTHON_NUMBERS.get(module, ()))) == []
+
+
+@every_module
+def test_arrays_are_made_with_device_and_dtype(module) -> None:
+    assert incomplete_creations(tree(module), frozenset(KEEPS_ITS_DTYPE.get(module, ()))) == []
+
+
+def test_no_exception_outlives_what_it_is_for() -> None:
+    for module, lines in PYTHON_NUMBERS.items():
+        assert {line.partition(": ")[2] for line in waiting_calls(tree(module))} == lines
+    for module, lines in KEEPS_ITS_DTYPE.items():
+        assert {line.partition(": ")[2] for line in incomplete_creations(tree(module))} == lines
+
+
+@every_module
+def test_no_branches_on_backends(module) -> None:
+    if not module.startswith("backends"):
+        assert branches_on_backends(tree(module)) == []
+
+
+@every_module
+def test_everything_public_has_a_docstring(module) -> None:
+    assert undocumented(tree(module)) == []
+
+
+@every_module
+def test_nothing_is_left_unfinished(module) -> None:
+    assert unfinished(tree(module)) + reminders(FILES[module].read_text(encoding="utf-8")) == []
+
+
+# The rules see what they are for
+
+
+STANDARD = frozenset({"abs", "sum", "zeros", "nonzero"})
+BROKEN = [  # rule, a text that breaks it
+    (foreign_imports, "import numpy as np"),
+    (foreign_imports, "from random import random"),
+    (foreign_imports, "def f():\n    import os.path"),
+    (foreign_imports, "from . import numpy"),
+    (library_imports, "import torch"),
+    (library_imports, "def f():\n    from jax import numpy"),
+    (library_imports, "import array_api_compat.cupy as xp"),
+    (eager_imports, "import rich"),
+    (eager_imports, "from sklearn.datasets import load_digits"),
+    (eager_imports, "try:\n    import pooch\nexcept ImportError:\n    pass"),
+    (attributes_of_arrays, "x.sum()"),
+    (attributes_of_arrays, "x.T"),
+    (attributes_of_arrays, "xp.exp(x).astype(float)"),
+    (attributes_of_arrays, "x[0].item()"),
+    (lambda node: unknown_functions(node, STANDARD), "xp.einsum(x)"),
+    (lambda node: unknown_functions(node, STANDARD), "namespace(x).abs(x)"),
+    (lambda node: unknown_functions(node, STANDARD), "self.xp.nonzero(x)"),
+    (waiting_calls, "float(x)"),
+    (waiting_calls, "if bool(x): pass"),
+    (waiting_calls, "sum(x)"),
+    (waiting_calls, "open('x')"),
+    (incomplete_creations, "xp.zeros(3)"),
+    (incomplete_creations, "xp.zeros(3, dtype=t)"),
+    (incomplete_creations, "namespace(x).arange(3, device=d)"),
+    (incomplete_creations, "self.xp.asarray(x, t, device=d)"),
+    (branches_on_backends, "if name == 'cupy': pass"),
+    (branches_on_backends, "x = 1 if name in ('numpy', 'jax') else 2"),
+    (branches_on_backends, "if backend.name.startswith('torch:cuda'): pass"),
+    (branches_on_backends, "match name:\n    case 'jax':\n        pass"),
+    (undocumented, "x = 1"),
+    (undocumented, "'''.'''\ndef f(): pass"),
+    (undocumented, "'''.'''\nclass C:\n    '''.'''\n    @property\n    def f(self): pass"),
+    (unfinished, "raise NotImplementedError"),
+    (unfinished, "def f():\n    raise NotImplementedError('later')"),
+]
+
+
+@pytest.mark.parametrize(("rule", "text"), BROKEN)
+def test_rules_see_what_breaks_them(rule, text) -> None:
+    assert len(rule(ast.parse(text))) == 1
+
+
+@pytest.mark.parametrize("text", ["x = 1  # TODO: more", "FIXME", '"""XXX"""'])
+def test_reminders_are_seen(text) -> None:
+    assert len(reminders(text)) == 1
+
+
+def test_rules_leave_good_kernels_alone() -> None:
+    text = '''"""A kernel."""
+from collections.abc import Callable
+import math
+from xpdl.arrays import device, namespace
+
+class Layer(NamedTuple):
+    """A layer."""
+    w: Array
+    def out(self):
+        """What comes out."""
+        return self.w
+
+def kernel(x, layer: Layer) -> np.ndarray:
+    """Twice x, summed."""
+    xp = namespace(x)
+    zero = xp.zeros(x.shape, dtype=x.dtype, device=device(x))
+    def inner(y): return y
+    if layer.out == "sigmoid":
+        raise ValueError("no backend called numpy")
+    return xp.sum(math.pi * x + zero + layer.w)
+'''
+    node = ast.parse(text)
+    for rule in {rule for rule, _ in BROKEN}:
+        assert rule(node) == []
+    assert reminders(text) == []
+
+
+def test_cycles_are_seen() -> None:
+    assert cycle({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert set(cycle({"a": {"b"}, "b": {"c"}, "c": {"a"}})) == {"a", "b", "c"}
+
+
+def test_arrows_are_read_from_every_form_of_import(tmp_path, monkeypatch) -> None:
+    source = tmp_path / "example.py"
+    source.write_text(
+        "import xpdl\nfrom xpdl import checks, Network\nfrom xpdl.backends.base import Backend\n"
+        "import numpy\ndef f():\n    from xpdl.data import idx\n    import xpdl.network\n"
+    )
+    monkeypatch.setitem(FILES, "example", source)
+    assert imported_modules("example") == {"xpdl", "checks", "backends.base", "data.idx", "network"}

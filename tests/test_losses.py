@@ -1,0 +1,244 @@
+"""Losses against their definitions written with ``math``; delta as the derivative of the mean value by complex step.
+
+A new loss needs one line in ``DEFINITIONS``, ``TARGETS`` and ``WRONG_SHAPES`` each.
+"""
+
+import math
+
+import numpy as np
+import pytest
+
+from xpdl.losses import LOSSES
+
+SEED = 20240607
+N, K = 5, 3
+Z = np.random.default_rng(SEED).normal(scale=2.0, size=(N, K))
+
+
+def naive_softmax(z):
+    total = math.fsum(math.exp(v) for v in z)
+    return [math.exp(v) / total for v in z]
+
+
+def naive_sigmoid(z):
+    return [1 / (1 + math.exp(-v)) for v in z]
+
+
+def naive_cross_entropy(p, y):
+    return -math.fsum(t * math.log(q) for q, t in zip(p, y, strict=True))
+
+
+def naive_binary_cross_entropy(p, y):
+    return -math.fsum(t * math.log(q) + (1 - t) * math.log(1 - q) for q, t in zip(p, y, strict=True))
+
+
+def naive_half_squares(p, y):
+    return math.fsum((q - t) ** 2 for q, t in zip(p, y, strict=True)) / 2
+
+
+DEFINITIONS = {
+    # output: (z (k,) -> p (k,), (p, y) -> cost of a sample)
+    "softmax": (naive_softmax, naive_cross_entropy),
+    "sigmoid": (naive_sigmoid, naive_binary_cross_entropy),
+    "linear": (list, naive_half_squares),
+}
+TARGETS = {
+    "softmax": np.eye(K)[[0, 2, 1, 1, 0]],
+    "sigmoid": np.array([[0, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1], [0, 1, 0]], dtype=float),
+    "linear": np.random.default_rng(SEED + 1).normal(size=(N, K)),
+}
+WRONG_SHAPES = {
+    "softmax": [(), (4,), (5, 2), (1, 5), (5, 3, 1)],
+    "sigmoid": [(), (5,), (5, 1), (3, 5), (5, 3, 1)],
+    "linear": [(), (5,), (5, 1), (3, 5), (5, 3, 1)],
+}
+
+every_loss = pytest.mark.parametrize("name", LOSSES)
+
+
+def naive(name, z, y):
+    """p and the cost of each sample."""
+    response, cost = DEFINITIONS[name]
+    p = [response(row) for row in z.tolist()]
+    return np.array(p), np.array([cost(q, t) for q, t in zip(p, y.tolist(), strict=True)])
+
+
+def complex_step(lib, name, y, step):
+    """d(mean value)/dz (n, k): all entries of z (N, K) perturbed one by one, in one stack."""
+    dtype = {"float64": "complex128", "float32": "complex64"}[lib.dtype]
+    stack = Z + step * 1j * np.eye(N * K).reshape(N * K, N, K)
+    value = lib.host(lib.call(LOSSES[name].value, lib.put(stack, dtype), lib.put(y)))
+    return (value.imag.mean(axis=-1) / step).reshape(N, K)
+
+
+def mean_cost(lib, name, z, labels):
+    """The mean cost of labels that are encoded first, as a Python number."""
+    loss, z = LOSSES[name], lib.put(z)
+    y = loss.encode(lib.put(np.asarray(labels)), tuple(z.shape), z.dtype)
+    return float(lib.host(loss.value(z, y)).mean())
+
+
+def test_every_loss_has_its_definition_here() -> None:
+    assert LOSSES.keys() == DEFINITIONS.keys() == TARGETS.keys() == WRONG_SHAPES.keys()
+
+
+@every_loss
+def test_predict_and_value_are_the_definitions(lib, name) -> None:
+    y = TARGETS[name]
+    p, cost = naive(name, Z, y)
+    lib.close(lib.call(LOSSES[name].predict, lib.put(Z)), p)
+    lib.close(lib.call(LOSSES[name].value, lib.put(Z), lib.put(y)), cost)
+
+
+@every_loss
+def test_delta_is_the_derivative_of_the_mean_value(lib, name) -> None:
+    delta = lib.call(LOSSES[name].delta, lib.put(Z), lib.put(TARGETS[name]))
+    lib.close(delta, complex_step(lib, name, TARGETS[name], 1e-30))
+
+
+@every_loss
+def test_delta_is_p_minus_y_over_n(lib, name) -> None:
+    """The same for all three, from the naive p."""
+    y = TARGETS[name]
+    lib.close(lib.call(LOSSES[name].delta, lib.put(Z), lib.put(y)), (naive(name, Z, y)[0] - y) / N)
+
+
+@every_loss
+def test_value_and_delta_are_value_and_delta(lib, name) -> None:
+    loss, z, y = LOSSES[name], lib.put(Z), lib.put(TARGETS[name])
+    value, delta = lib.call(loss.value_and_delta, z, y)
+    lib.close(value, lib.host(lib.call(loss.value, z, y)))
+    lib.close(delta, lib.host(lib.call(loss.delta, z, y)))
+
+
+@every_loss
+def test_leading_axes_are_a_stack_of_logits(lib, name) -> None:
+    loss, y = LOSSES[name], lib.put(TARGETS[name])
+    stack = np.stack([Z, -Z, 0.5 * Z])
+    value, delta = lib.call(loss.value_and_delta, lib.put(stack), y)
+    alone = [lib.call(loss.value_and_delta, lib.put(z), y) for z in stack]
+    lib.close(value, np.stack([lib.host(v) for v, _ in alone]))
+    lib.close(delta, np.stack([lib.host(d) for _, d in alone]))
+
+
+@every_loss
+def test_dtypes_are_kept(lib, name) -> None:
+    z, y = lib.put(Z, "float32"), lib.put(TARGETS[name], "float32")
+    for result in (*lib.call(LOSSES[name].value_and_delta, z, y), lib.call(LOSSES[name].predict, z)):
+        assert str(lib.host(result).dtype) == "float32"
+
+
+@every_loss
+def test_arguments_are_left_alone(lib, name) -> None:
+    loss, z, y = LOSSES[name], lib.put(Z), lib.put(TARGETS[name])
+    before = [lib.host(a).tobytes() for a in (z, y)]
+    loss.predict(z)
+    loss.value_and_delta(z, loss.encode(y, (N, K), z.dtype))
+    assert [lib.host(a).tobytes() for a in (z, y)] == before
+
+
+@every_loss
+def test_nan_logits_give_a_nan_cost(lib, name) -> None:
+    z = Z.copy()
+    z[2, 1] = math.nan
+    value = lib.host(lib.call(LOSSES[name].value, lib.put(z), lib.put(TARGETS[name])))
+    assert np.isnan(value).tolist() == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize(
+    ("name", "z", "y", "cost", "delta"),
+    [
+        ("softmax", [1e4, -1e4], [1.0, 0.0], 0.0, [0.0, 0.0]),
+        ("softmax", [1e4, -1e4], [0.0, 1.0], 2e4, [1.0, -1.0]),
+        ("softmax", [1e4, 1e4], [0.0, 1.0], math.log(2), [0.5, -0.5]),
+        ("sigmoid", [1e4, -1e4], [1.0, 0.0], 0.0, [0.0, 0.0]),
+        ("sigmoid", [1e4, -1e4], [0.0, 1.0], 2e4, [1.0, -1.0]),
+        ("linear", [1e4, -1e4], [0.0, 0.0], 1e8, [1e4, -1e4]),
+    ],
+)
+def test_saturated_outputs_have_exact_costs(lib, name, z, y, cost, delta) -> None:
+    value, dz = lib.call(LOSSES[name].value_and_delta, lib.put([z]), lib.put([y]))
+    lib.close(value, [cost])
+    lib.close(dz, [delta])
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 1)])
+def test_one_class_is_certain(lib, shape) -> None:
+    """A column of labels is no column of targets: class 0 is the target 1."""
+    loss, z = LOSSES["softmax"], lib.put([[3.0], [-1e4]])
+    y = loss.encode(lib.put(np.zeros(shape, dtype=int)), (2, 1), z.dtype)
+    value, dz = lib.call(loss.value_and_delta, z, y)
+    assert lib.host(value).tolist() == [0.0, 0.0]
+    assert lib.host(dz).tolist() == [[0.0], [0.0]]
+    assert lib.host(loss.predict(z)).tolist() == [[1.0], [1.0]]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape"),
+    [("uint8", (4,)), ("int8", (4, 1)), ("int32", (4,)), ("int64", (4, 1)), ("float32", (4,)), ("float32", (4, 1))],
+)
+def test_labels_of_any_dtype_become_one_hot_rows(lib, dtype, shape) -> None:
+    labels = np.array([2, 0, 1, 2]).reshape(shape)
+    y = lib.call(lambda y: LOSSES["softmax"].encode(y, (4, 3), lib.put(Z).dtype), lib.put(labels, dtype))
+    assert lib.host(y).tolist() == [[0, 0, 1], [1, 0, 0], [0, 1, 0], [0, 0, 1]]
+    assert str(lib.host(y).dtype) == lib.dtype
+
+
+@pytest.mark.parametrize(("name", "k", "rows"), [("softmax", 2, [[0, 1], [1, 0]]), ("sigmoid", 1, [[1], [0]])])
+def test_boolean_labels_are_classes_0_and_1(lib, name, k, rows) -> None:
+    y = lib.call(lambda y: LOSSES[name].encode(y, (2, k), lib.put(Z).dtype), lib.put(np.array([True, False])))
+    assert lib.host(y).tolist() == rows
+
+
+@pytest.mark.parametrize(("dtype", "shape"), [("uint8", (4,)), ("int64", (4, 1)), ("float32", (4,))])
+def test_labels_of_one_sigmoid_may_be_a_column_or_flat(lib, dtype, shape) -> None:
+    labels = np.array([1, 0, 0, 1]).reshape(shape)
+    y = lib.call(lambda y: LOSSES["sigmoid"].encode(y, (4, 1), lib.put(Z).dtype), lib.put(labels, dtype))
+    assert lib.host(y).tolist() == [[1], [0], [0], [1]]
+    assert str(lib.host(y).dtype) == lib.dtype
+
+
+def test_one_hot_rows_and_probabilities_stay_what_they_are(lib) -> None:
+    soft = np.array([[0.25, 0.75, 0.0], [0.0, 0.0, 1.0]])
+    lib.close(LOSSES["softmax"].encode(lib.put(soft), (2, 3), lib.put(Z).dtype), soft)
+    hard = lib.put(np.array([[0, 1, 0], [1, 0, 0]]), "uint8")
+    lib.close(LOSSES["softmax"].encode(hard, (2, 3), lib.put(Z).dtype), [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
+
+
+def test_soft_labels_cost_the_mixture_of_the_hard_ones(lib) -> None:
+    z = Z[:1]
+    hard = [mean_cost(lib, "softmax", z, [label]) for label in range(K)]
+    soft = mean_cost(lib, "softmax", z, np.array([[0.2, 0.3, 0.5]]))
+    assert soft == pytest.approx(0.2 * hard[0] + 0.3 * hard[1] + 0.5 * hard[2], rel=10 * lib.tolerance)
+
+
+@pytest.mark.parametrize("label", [-1, 3, 0.5, math.nan, 2**31 - 1])
+def test_a_label_that_is_no_class_gives_a_nan_cost_for_its_sample_alone(lib, label) -> None:
+    loss, z = LOSSES["softmax"], lib.put(Z[:2])
+    value, dz = lib.call(
+        lambda z, labels: loss.value_and_delta(z, loss.encode(labels, (2, K), z.dtype)),
+        z,
+        lib.put(np.array([1, label])),
+    )
+    assert np.isnan(lib.host(value)).tolist() == [False, True]
+    assert np.isnan(lib.host(dz)).tolist() == [[False] * K, [True] * K]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"), [(name, shape) for name, shapes in WRONG_SHAPES.items() for shape in shapes]
+)
+def test_targets_of_another_shape_are_refused(name, shape) -> None:
+    """The message has the shape that came and one that would do."""
+    with pytest.raises(ValueError, match=r"^y must .*\(5, 3\).*got ") as error:
+        LOSSES[name].encode(np.zeros(shape), (N, K), np.dtype("float64"))
+    assert str(error.value).endswith(str(shape))
+
+
+def test_decisions(lib) -> None:
+    """The most probable class, the first of equals; more than one half for sigmoids; none for values."""
+    p = lib.put([[0.2, 0.5, 0.3], [0.4, 0.2, 0.4]])
+    assert lib.host(lib.call(LOSSES["softmax"].decide, p)).tolist() == [1, 0]
+    decided = lib.host(lib.call(LOSSES["sigmoid"].decide, lib.put([[0.5], [0.75], [0.25]])))
+    assert decided.tolist() == [[0], [1], [0]]
+    assert decided.dtype.kind == "i"
+    assert LOSSES["linear"].decide is None

@@ -1,0 +1,560 @@
+"""The network: against the origin's published numbers, the complex step, PyTorch's autograd and plain loops."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from xpdl import Activation, Network
+from xpdl.activations import ACTIVATIONS
+from xpdl.initializers import INITIALIZERS
+from xpdl.losses import LOSSES
+
+SEED = 20240608
+EPS = {"float64": 2.0**-52, "float32": 2.0**-23}
+SIZES = [3, 4, 3, 2]
+SMALL = [3, 4, 2]  # where every library has to compile it
+N = 6
+ORIGIN = ["Python sigmoid (post 1.1a)", "R softmax (post 1.2b)"]
+
+TORCH = {  # hidden: the same function in torch.nn.functional
+    "identity": lambda f, z: z,
+    "relu": lambda f, z: f.relu(z),
+    "tanh": lambda f, z: f.tanh(z),
+    "sigmoid": lambda f, z: f.sigmoid(z),
+    "leaky_relu": lambda f, z: f.leaky_relu(z),
+    "elu": lambda f, z: f.elu(z),
+    "softplus": lambda f, z: f.softplus(z, threshold=1e6),
+    "gelu": lambda f, z: f.gelu(z, approximate="tanh"),
+    "silu": lambda f, z: f.silu(z),
+}
+TORCH_COSTS = {  # output: the mean cost in torch.nn.functional
+    "softmax": lambda f, z, y: f.cross_entropy(z, y),
+    "sigmoid": lambda f, z, y: f.binary_cross_entropy_with_logits(z, y.to(z.dtype), reduction="sum") / len(z),
+    "linear": lambda f, z, y: f.mse_loss(z, y, reduction="sum") / (2 * len(z)),
+}
+EXTRAS = {  # what may be added to the bare network
+    "plain": {},
+    "l2": {"l2": 0.7},
+    "dropout": {"dropout": 0.4},
+    "l2 and dropout of one layer": {"l2": 0.7, "dropout": (0.0, 0.4)},
+}
+CORNERS = {  # sizes, output, samples
+    "batch of one": ([3, 4, 2], "softmax", 1),
+    "one class": ([3, 4, 1], "softmax", 5),
+    "hidden layer of one unit": ([3, 1, 2], "softmax", 5),
+    "ten layers": ([2] * 11, "softmax", 5),
+    "logistic regression": ([3, 1], "sigmoid", 5),
+    "softmax regression": ([3, 4], "softmax", 5),
+    "linear regression, one sample, one feature": ([1, 1], "linear", 1),
+}
+
+every_activation = pytest.mark.parametrize("hidden", ACTIVATIONS)
+every_output = pytest.mark.parametrize("output", LOSSES)
+
+
+def labels(rng, output, n, k):
+    """Targets that fit the output."""
+    choices = {
+        "softmax": lambda: rng.integers(0, k, n),
+        "sigmoid": lambda: rng.integers(0, 2, (n, k)),
+        "linear": lambda: rng.normal(size=(n, k)),
+    }
+    return choices[output]()
+
+
+def case(net, n=N, seed=SEED):
+    """theta, x, y and masks (None without dropout), float64."""
+    rng = np.random.default_rng(seed)
+    theta, x = rng.normal(size=net.size), rng.normal(size=(n, net.sizes[0]))
+    masks = [
+        (rng.random((n, m)) >= p) / (1 - p) if p else None for m, p in zip(net.sizes[1:-1], net.drops, strict=True)
+    ]
+    return theta, x, labels(rng, net.output, n, net.sizes[-1]), masks if any(net.drops) else None
+
+
+def complex_step(net, theta, x, y, masks=None):
+    """The gradient of ``net.loss`` with nothing subtracted, so with no error but rounding (Squire & Trapp 1998)."""
+    return net.loss(theta + 1e-100j * np.eye(net.size), x, y, masks).imag / 1e-100
+
+
+def magnitudes(net, theta, x, y, masks=None):
+    """kappa (P,): the backward pass with every product made positive.
+
+    An entry of the gradient is a sum, sum x dz for weights and sum dz for biases, that may cancel to nothing; its
+    rounding errors are in proportion to the sum of the absolute values, which is this.
+    """
+    layers = net.forward(theta, x, masks)
+    dz = np.abs(net.head.delta(layers[-1].z, net.targets(theta, x, y)))
+    kappa = []
+    for l in reversed(range(len(layers))):
+        kappa.append((np.abs(layers[l].x).T @ dz + net.l2 / len(x) * np.abs(layers[l].w), dz.sum(axis=0)))
+        if l:
+            _, _, z, a = layers[l - 1]
+            slope = np.abs(net.activation.backward(np.ones_like(z), z, a))
+            mask = 1 if masks is None or masks[l - 1] is None else masks[l - 1]
+            dz = dz @ np.abs(layers[l].w).T * mask * slope
+    return net.pack(kappa[::-1])
+
+
+def assert_gradient(net, theta, x, y, masks=None):
+    """Cost and gradient are finite, and the gradient is the complex step's to 8 roundings of the largest kappa."""
+    cost, grad = net.loss_and_grad(theta, x, y, masks)
+    bound = 8 * EPS["float64"] * np.max(magnitudes(net, theta, x, y, masks))
+    assert np.isfinite(cost)
+    assert np.isfinite(bound)
+    np.testing.assert_allclose(grad, complex_step(net, theta, x, y, masks), rtol=0, atol=bound)
+
+
+def rounded(lib, *arrays):
+    """The numbers as the library's dtype holds them, in float64; integers as they are."""
+    return [a.astype(lib.dtype).astype(float) if a.dtype.kind == "f" else a for a in map(np.asarray, arrays)]
+
+
+def put_masks(lib, masks):
+    return None if masks is None else [None if mask is None else lib.put(mask) for mask in masks]
+
+
+# The origin
+
+
+def published(folder, name):
+    """A run of the origin in our layout: net, theta, x, y, masks, cost, gradient."""
+    seed = folder / "seed"
+    if not (seed / "reference.json").exists():
+        pytest.skip(f"{seed} has no reference.json")
+    run = json.loads((seed / "reference.json").read_text())["runs"][name]
+    samples = np.loadtxt(seed / run["data"], delimiter=",")
+    net = Network(run["sizes"], hidden=run["hidden"], output=run["output"])
+    x, y, masks = samples[:, :2], samples[:, 2].astype(int), None
+    if "dropped_unit_sample" in run:
+        unit, sample = run["dropped_unit_sample"]
+        masks = [np.ones((len(x), net.sizes[1]))]
+        masks[0][sample, unit] = 0
+
+    def packed(prefix):
+        layers = range(1, len(net.sizes))
+        return net.pack([(np.transpose(run[f"{prefix}W{l}"]), np.ravel(run[f"{prefix}b{l}"])) for l in layers])
+
+    return net, packed(""), x, y, masks, run["cost"], packed("d")
+
+
+@pytest.mark.parametrize("name", ORIGIN)
+def test_published_costs_and_gradients_come_out_to_rounding(data_folder, lib, name) -> None:
+    """The cost to 8 roundings, each of the gradient's entries to 8 roundings of what it is summed from."""
+    net, theta, x, y, masks, cost, grad = published(data_folder, name)
+    kappa = magnitudes(net, theta, x, y, masks)
+    got_cost, got = lib.call(net.loss_and_grad, lib.put(theta), lib.put(x), lib.put(y), put_masks(lib, masks))
+    assert abs(float(lib.host(got_cost)) - cost) <= 8 * EPS[lib.dtype] * cost
+    error = np.abs(lib.host(got) - grad)
+    assert np.all(error <= 8 * EPS[lib.dtype] * kappa), (error / kappa / EPS[lib.dtype]).tolist()
+
+
+@pytest.mark.parametrize("name", ORIGIN)
+def test_published_gradients_agree_in_the_difference_of_the_origin(data_folder, name) -> None:
+    """||g - g'|| / (||g|| + ||g'||), by which the origin judges: 1e-7 there, rounding here."""
+    net, theta, x, y, masks, _, grad = published(data_folder, name)
+    got = net.loss_and_grad(theta, x, y, masks)[1]
+    assert np.linalg.norm(got - grad) <= 2e-13 * (np.linalg.norm(got) + np.linalg.norm(grad))
+
+
+def test_the_dropped_unit_of_the_published_r_run_matters(data_folder) -> None:
+    """Without its mask the published gradient is missed by far, so the test above can fail."""
+    net, theta, x, y, _, _, grad = published(data_folder, ORIGIN[1])
+    assert np.max(np.abs(net.loss_and_grad(theta, x, y)[1] - grad)) > 1e-6
+
+
+# The cost
+
+
+def naive_cost(net, theta, x, y, masks):
+    """Sample by sample, unit by unit: tanh hidden layers and a softmax."""
+    layers, total = net.unpack(theta), 0.0
+    for s in range(len(x)):
+        a = x[s].tolist()
+        for l, (w, b) in enumerate(layers):
+            a = [math.fsum(a[i] * w[i, j] for i in range(len(a))) + b[j] for j in range(len(b))]
+            if l < len(layers) - 1:
+                scales = [1.0] * len(a) if masks is None or masks[l] is None else masks[l][s]
+                a = [math.tanh(z) * m for z, m in zip(a, scales, strict=True)]
+        total -= math.log(math.exp(a[y[s]]) / math.fsum(map(math.exp, a)))
+    squares = math.fsum(v * v for w, _ in layers for v in w.ravel().tolist())
+    return total / len(x) + net.l2 / (2 * len(x)) * squares
+
+
+@pytest.mark.parametrize("extras", EXTRAS)
+def test_the_cost_is_that_of_plain_loops(extras) -> None:
+    net = Network(SIZES, hidden="tanh", **EXTRAS[extras])
+    arguments = case(net)
+    assert net.loss(*arguments) == pytest.approx(naive_cost(net, *arguments), rel=1e-14)
+
+
+def test_l2_leaves_biases_alone() -> None:
+    """Its gradient is l2 / n times the weights, 0 for the biases; its cost l2 / (2 n) times their squares."""
+    bare, net = Network(SIZES), Network(SIZES, l2=0.7)
+    theta, x, y, _ = case(net)
+    (cost0, grad0), (cost, grad) = bare.loss_and_grad(theta, x, y), net.loss_and_grad(theta, x, y)
+    n_weights = 3 * 4 + 4 * 3 + 3 * 2
+    weights = np.concatenate([theta[:n_weights], np.zeros(net.size - n_weights)])
+    assert cost - cost0 == pytest.approx(0.7 / (2 * N) * np.sum(weights**2), rel=1e-13)
+    np.testing.assert_allclose(grad - grad0, 0.7 / N * weights, rtol=0, atol=1e-14)
+
+
+@every_output
+def test_the_cost_of_loss_and_grad_is_loss(lib, output) -> None:
+    net = Network(SMALL, output=output)
+    theta, x, y, _ = (None if a is None else lib.put(a) for a in case(net))
+    cost = lib.host(lib.call(net.loss, theta, x, y))
+    assert cost.shape == ()
+    lib.close(lib.call(net.loss_and_grad, theta, x, y)[0], cost)
+
+
+# The gradient
+
+
+@pytest.mark.parametrize("extras", EXTRAS)
+@every_output
+@every_activation
+def test_gradient_is_the_complex_step(hidden, output, extras) -> None:
+    net = Network(SIZES, hidden=hidden, output=output, **EXTRAS[extras])
+    assert_gradient(net, *case(net))
+
+
+def test_the_complex_step_sees_errors() -> None:
+    """A derivative wrong by one part in a million does not pass."""
+    wrong = Activation(np.tanh, lambda da, z, a: da * (1 - a * a) * (1 + 1e-6))
+    net = Network(SIZES, hidden=wrong)
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        assert_gradient(net, *case(net))
+
+
+def test_an_activation_of_your_own() -> None:
+    square = Activation(lambda z: z * z, lambda da, z, a: da * 2 * z)
+    net = Network(SIZES, hidden=square, l2=0.1)
+    assert_gradient(net, *case(net))
+
+
+@every_output
+@every_activation
+def test_cost_and_gradient_are_those_of_autograd(hidden, output) -> None:
+    """PyTorch's own layers, costs and autograd, with l2 and dropout."""
+    torch = pytest.importorskip("torch")
+    net = Network(SIZES, hidden=hidden, output=output, l2=0.7, dropout=0.4)
+    theta, x, y, masks = case(net)
+    leaf = torch.tensor(theta, requires_grad=True)
+    parts = net.layout.unpack(leaf)
+    a, functional = torch.tensor(x), torch.nn.functional
+    for (w, b), mask in zip(parts[:-1], masks, strict=True):
+        a = TORCH[hidden](functional, functional.linear(a, w.T, b)) * torch.tensor(mask)
+    z = functional.linear(a, parts[-1][0].T, parts[-1][1])
+    cost = TORCH_COSTS[output](functional, z, torch.tensor(y)) + 0.7 / (2 * N) * sum((w**2).sum() for w, _ in parts)
+    cost.backward()
+    got, grad = net.loss_and_grad(theta, x, y, masks)
+    assert got == pytest.approx(float(cost.detach()), rel=1e-14)
+    np.testing.assert_allclose(grad, leaf.grad.numpy(), rtol=0, atol=1e-14 * np.max(np.abs(grad)))
+
+
+def test_every_activation_and_loss_has_its_line_here() -> None:
+    assert TORCH.keys() == ACTIVATIONS.keys()
+    assert TORCH_COSTS.keys() == LOSSES.keys()
+
+
+ON_EVERY_LIBRARY = [*((hidden, "softmax", "l2") for hidden in ACTIVATIONS)]
+ON_EVERY_LIBRARY += [("relu", output, "dropout") for output in LOSSES]
+
+
+@pytest.mark.parametrize(("hidden", "output", "extras"), ON_EVERY_LIBRARY)
+def test_cost_and_gradient_on_every_library(lib, hidden, output, extras) -> None:
+    """They are those of NumPy in float64, and keep the dtype of theta."""
+    net = Network(SMALL, hidden=hidden, output=output, **EXTRAS[extras])
+    theta, x, y, masks = case(net)
+    on_lib = lib.call(net.loss_and_grad, lib.put(theta), lib.put(x), lib.put(y), put_masks(lib, masks))
+    theta, x, y = rounded(lib, theta, x, y)
+    on_numpy = net.loss_and_grad(theta, x, y, masks and rounded(lib, *masks))
+    for got, expected in zip(on_lib, on_numpy, strict=True):
+        lib.close(got, expected)
+        assert str(lib.host(got).dtype) == lib.dtype
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+@pytest.mark.parametrize("scale", [1.0, 1000.0], ids=["ordinary", "saturated"])
+@pytest.mark.parametrize("hidden", ["relu", "sigmoid", "elu"])
+def test_corner_cases_have_finite_correct_gradients(corner, scale, hidden) -> None:
+    """Also with weights of -1000 and 1000, where a logarithm of a probability would be infinite."""
+    sizes, output, n = CORNERS[corner]
+    net = Network(sizes, hidden=hidden, output=output)
+    theta, x, y, _ = case(net, n)
+    assert_gradient(net, scale * np.sign(theta), x, y)
+
+
+def test_saturated_outputs_cost_their_distance(lib) -> None:
+    """[1, 2] softmax with w = (1000, -1000): cost 2000 for the wrong class, 0 for the right one."""
+    net = Network([1, 2])
+    theta, x = lib.put([1000.0, -1000.0, 0.0, 0.0]), lib.put([[1.0], [1.0]])
+    cost, grad = lib.call(net.loss_and_grad, theta, x, lib.put(np.array([0, 1])))
+    assert float(lib.host(cost)) == 1000.0
+    assert lib.host(grad).tolist() == [0.5, -0.5, 0.5, -0.5]
+
+
+def test_forward_shows_what_each_layer_received_and_made() -> None:
+    """z = x w + b, a = f(z), the next x = a mask; the last a are the logits themselves."""
+    net = Network(SIZES, hidden="tanh", dropout=0.4)
+    theta, x, _, masks = case(net)
+    layers = net.forward(theta, x, masks)
+    received = x
+    for layer, (w, b), mask in zip(layers, net.unpack(theta), [*masks, None], strict=True):
+        np.testing.assert_array_equal(layer.x, received)
+        np.testing.assert_array_equal(layer.w, w)
+        np.testing.assert_allclose(layer.z, received @ w + b, rtol=1e-14)
+        np.testing.assert_array_equal(layer.a, layer.z if mask is None else np.tanh(layer.z))
+        received = layer.a if mask is None else layer.a * mask
+
+
+# Leading axes, masks, dtypes
+
+
+@every_output
+def test_leading_axes_of_theta_equal_a_loop(lib, output) -> None:
+    net, lead = Network(SMALL, hidden="tanh", output=output, l2=0.5, dropout=0.3), (2, 3)
+    _, x, y, masks = case(net)
+    stack = np.random.default_rng(SEED).normal(size=(*lead, net.size))
+    cost, grad = lib.call(net.loss_and_grad, lib.put(stack), lib.put(x), lib.put(y), put_masks(lib, masks))
+    flat, x, y = rounded(lib, stack.reshape(-1, net.size), x, y)
+    alone = [net.loss_and_grad(theta, x, y, rounded(lib, *masks)) for theta in flat]
+    lib.close(cost, np.reshape([c for c, _ in alone], lead))
+    lib.close(grad, np.reshape([g for _, g in alone], stack.shape))
+
+
+def test_predictions_keep_leading_axes_too(lib) -> None:
+    net = Network(SMALL)
+    stack, x = np.random.default_rng(SEED).normal(size=(2, net.size)), lib.put(case(net)[1])
+    alone = [lib.host(net.predict_proba(lib.put(theta), x)) for theta in stack]
+    lib.close(lib.call(net.predict_proba, lib.put(stack), x), np.stack(alone))
+    assert lib.host(lib.call(net.predict, lib.put(stack), x)).tolist() == np.argmax(alone, axis=-1).tolist()
+
+
+def test_a_mask_of_none_drops_nothing(lib) -> None:
+    """As does a mask of ones, and leaving the masks out."""
+    net = Network(SIZES, dropout=(0.5, 0.0))
+    theta, x, y, masks = case(net)
+    theta, x, y, first = lib.put(theta), lib.put(x), lib.put(y), lib.put(masks[0])
+    ones = [lib.put(np.ones((N, units))) for units in SIZES[1:-1]]
+    some, full = net.loss_and_grad(theta, x, y, [first, None]), net.loss_and_grad(theta, x, y, [first, ones[1]])
+    none, bare = net.loss_and_grad(theta, x, y, ones), net.loss_and_grad(theta, x, y)
+    for a, b in ((some, full), (none, bare), (bare, net.loss_and_grad(theta, x, y, [None, None]))):
+        lib.close(a[0], lib.host(b[0]))
+        lib.close(a[1], lib.host(b[1]))
+    assert float(lib.host(some[0])) != float(lib.host(bare[0]))
+
+
+def test_masks_must_be_one_for_each_hidden_layer() -> None:
+    net = Network(SIZES)
+    theta, x, y, _ = case(net)
+    with pytest.raises(ValueError, match="masks must be a list of 2"):
+        net.loss(theta, x, y, [None])
+
+
+def test_uint8_images_are_scaled_and_other_integers_are_not(lib) -> None:
+    net = Network([3, 2])
+    theta = lib.put(case(net)[0])
+    pixels, y = np.array([[0, 128, 255], [3, 2, 1]]), lib.put(np.array([0, 1]))
+
+    def cost(x):
+        return lib.call(net.loss, theta, x, y)
+
+    lib.close(cost(lib.put(pixels, "uint8")), lib.host(cost(lib.put(pixels / 255))))
+    for dtype in ("int32", "int64"):
+        lib.close(cost(lib.put(pixels, dtype)), lib.host(cost(lib.put(pixels * 1.0))))
+
+
+def test_float32_parameters_give_float32_whatever_x_is(lib) -> None:
+    net = Network([3, 2], l2=0.1)
+    theta, x, y, _ = case(net)
+    cost, grad = lib.call(net.loss_and_grad, lib.put(theta, "float32"), lib.put(x), lib.put(y))
+    probabilities = lib.call(net.predict_proba, lib.put(theta, "float32"), lib.put(x))
+    assert {str(lib.host(a).dtype) for a in (cost, grad, probabilities)} == {"float32"}
+
+
+@every_output
+def test_arguments_are_left_alone(lib, output) -> None:
+    """Bit for bit, by every function of the network."""
+    net = Network(SMALL, output=output, l2=0.3, dropout=0.4)
+    theta, x, y, masks = case(net)
+    theta, x, y, masks = lib.put(theta), lib.put(x), lib.put(y), put_masks(lib, masks)
+    before = [lib.host(a).tobytes() for a in (theta, x, y, *masks)]
+    net.loss_and_grad(theta, x, y, masks)
+    net.loss(theta, x, y, masks)
+    net.predict(theta, x)
+    net.pack(net.unpack(theta))
+    assert [lib.host(a).tobytes() for a in (theta, x, y, *masks)] == before
+
+
+def test_a_nan_parameter_gives_a_nan_cost(lib) -> None:
+    """A net that has diverged must not look like one whose units are off."""
+    net = Network(SMALL)
+    theta, x, y, _ = case(net)
+    theta[0] = math.nan
+    assert math.isnan(float(lib.host(lib.call(net.loss, lib.put(theta), lib.put(x), lib.put(y)))))
+
+
+# Predictions
+
+
+def test_predictions_have_the_shapes_of_their_outputs(lib) -> None:
+    x = lib.put(np.random.default_rng(SEED).normal(size=(4, 3)))
+    shapes = {
+        ("softmax", 2): ((4, 2), (4,)),
+        ("sigmoid", 1): ((4,), (4,)),
+        ("sigmoid", 2): ((4, 2), (4, 2)),
+        ("linear", 1): ((4, 1), (4, 1)),
+    }
+    for (output, k), expected in shapes.items():
+        net = Network([3, 5, k], output=output)
+        theta = lib.put(net.initialize(dtype="float64"))
+        assert (net.predict_proba(theta, x).shape, net.predict(theta, x).shape) == expected
+
+
+def test_predictions_follow_the_probabilities(lib) -> None:
+    """[1, k] nets whose probabilities are known by hand."""
+    x = lib.put([[-1.0], [1.0]])
+    softmax, sigmoid = Network([1, 2]), Network([1, 1], output="sigmoid")
+    third = lib.put([0.0, math.log(2), 0.0, 0.0])
+    lib.close(softmax.predict_proba(third, x), [[2 / 3, 1 / 3], [1 / 3, 2 / 3]])
+    assert lib.host(softmax.predict(third, x)).tolist() == [0, 1]
+    lib.close(sigmoid.predict_proba(lib.put([math.log(3), 0.0]), x), [0.25, 0.75])
+    assert lib.host(sigmoid.predict(lib.put([math.log(3), 0.0]), x)).tolist() == [0, 1]
+    linear = Network([1, 1], output="linear")
+    assert lib.host(linear.predict(lib.put([2.0, 1.0]), x)).tolist() == [[-1.0], [3.0]]
+
+
+# Parameters
+
+
+def test_names_shapes_and_size() -> None:
+    net = Network([784, 256, 10])
+    assert net.names == ["W1", "W2", "b1", "b2"]
+    assert net.shapes == [(784, 256), (256, 10), (256,), (10,)]
+    assert net.size == 784 * 256 + 256 * 10 + 256 + 10
+
+
+def test_network_packs_and_unpacks_as_its_layout() -> None:
+    net = Network(SIZES)
+    theta = case(net)[0]
+    parts = net.unpack(theta)
+    assert [(w.shape, b.shape) for w, b in parts] == [((3, 4), (4,)), ((4, 3), (3,)), ((3, 2), (2,))]
+    assert net.pack(parts).tolist() == theta.tolist()
+
+
+GOLDEN = [  # W1, W2, b1, b2
+    *(0.9353698043847452, -0.01423238133708202, 0.3477434925875519, 1.2830425789651938),
+    *(1.1293425937148158, -1.4223598598409302),
+    *(0.0, 0.0, 0.0),
+]
+DEVIATIONS = {"he": math.sqrt(2 / 300), "xavier": math.sqrt(2 / 500), "lecun": math.sqrt(1 / 300)}
+
+
+@pytest.mark.parametrize("seed", [0, 1, 12345])
+@pytest.mark.parametrize("init", [*INITIALIZERS, 0.3])
+def test_initial_weights_have_the_deviation_of_their_rule(init, seed) -> None:
+    """n normal numbers: their mean and variance lie within 5 deviations, sigma / sqrt(n) and sigma^2 sqrt(2 / n)."""
+    sigma = DEVIATIONS.get(init, init)
+    net = Network([300, 200, 2], init=init)
+    w, b = net.unpack(net.initialize(seed, "float64"))[0]
+    assert abs(np.mean(w)) < 5 * sigma / math.sqrt(w.size)
+    assert abs(np.var(w) / sigma**2 - 1) < 5 * math.sqrt(2 / w.size)
+    assert not np.any(b)
+
+
+def test_initial_weights_are_normal() -> None:
+    """The share within 1 and 2 deviations, and the fourth moment 3, to 5 deviations."""
+    net = Network([300, 200], init=1.0)
+    w = net.unpack(net.initialize(0, "float64"))[0][0].ravel()
+    for bound in (1.0, 2.0):
+        share = math.erf(bound / math.sqrt(2))
+        assert abs(np.mean(np.abs(w) < bound) - share) < 5 * math.sqrt(share * (1 - share) / w.size)
+    assert abs(np.mean(w**4) - 3) < 5 * math.sqrt(96 / w.size)
+
+
+def test_initial_weights_are_reproducible_and_differ_between_seeds_and_layers() -> None:
+    net = Network([5, 5, 5], init=1.0)
+    theta = net.initialize(3)
+    assert theta.tobytes() == net.initialize(3).tobytes()
+    assert theta.tobytes() != net.initialize(4).tobytes()
+    (w1, _), (w2, _) = net.unpack(theta)
+    assert not np.intersect1d(w1, w2).size
+
+
+def test_initial_weights_of_a_layer_do_not_depend_on_the_layers_after_it() -> None:
+    short, long = Network([5, 4, 2]), Network([5, 4, 3, 2])
+    np.testing.assert_array_equal(short.unpack(short.initialize(1))[0][0], long.unpack(long.initialize(1))[0][0])
+
+
+def test_float32_is_float64_rounded() -> None:
+    net = Network(SIZES)
+    single, double = net.initialize(7, "float32"), net.initialize(7, "float64")
+    assert (single.dtype, double.dtype) == (np.dtype("float32"), np.dtype("float64"))
+    assert single.tobytes() == double.astype(np.float32).tobytes()
+    assert net.initialize(7).tobytes() == single.tobytes()
+
+
+def test_golden_initial_weights() -> None:
+    """A seed means the same net in every version, and with every version of NumPy."""
+    theta = Network([2, 2, 1], init=1.0).initialize(42, "float64")
+    assert theta.tolist() == GOLDEN
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        ([[3]], {}, ValueError, r"sizes must hold at least an input and an output size, got \[3\]"),
+        ([[3, 0]], {}, ValueError, "sizes must be at least 1, got 0"),
+        ([[3, 2.0]], {}, TypeError, r"sizes must hold integers.*got \[3, 2.0\]"),
+        ([7], {}, TypeError, "sizes must hold integers.*got 7"),
+        ([[3, True]], {}, TypeError, "sizes must hold integers"),
+        ([[3, 2]], {"hidden": "rleu"}, ValueError, "hidden must be one of .*got 'rleu'; did you mean 'relu'"),
+        ([[3, 2]], {"hidden": np.tanh}, TypeError, "hidden must be one of .*tanh"),
+        ([[3, 2]], {"output": "sofmax"}, ValueError, "output must be one of .*did you mean 'softmax'"),
+        ([[3, 2]], {"init": "hee"}, ValueError, "init must be one of .*did you mean 'he'"),
+        ([[3, 2]], {"init": -1.0}, ValueError, "init must be finite and at least 0, got -1.0"),
+        ([[3, 2]], {"l2": math.nan}, ValueError, "l2 must be finite and at least 0, got nan"),
+        ([[3, 2]], {"l2": "0.1"}, TypeError, "l2 must be a number, got '0.1'"),
+        ([[3, 4, 2]], {"dropout": 1.0}, ValueError, r"dropout must be finite and in \[0, 1\), got 1.0"),
+        ([[3, 4, 2]], {"dropout": [0.1, 0.2]}, ValueError, r"dropout must be one number or one for each of 1 hidden"),
+    ],
+)
+def test_wrong_fields_are_refused(arguments, options, error, message) -> None:
+    with pytest.raises(error, match=message):
+        Network(*arguments, **options)
+
+
+def test_options_are_keyword_only() -> None:
+    with pytest.raises(TypeError, match="positional"):
+        Network([3, 2], "relu")
+
+
+def test_wrong_shapes_are_refused() -> None:
+    net = Network([3, 2])
+    theta, x, y = np.zeros(8), np.zeros((4, 3)), np.zeros(4, dtype=int)
+    with pytest.raises(ValueError, match=r"theta must hold 8 parameters on its last axis, got shape \(7,\)"):
+        net.loss(theta[:7], x, y)
+    for bad in (x[:, :2], x[0], x[:0]):
+        with pytest.raises(ValueError, match=r"x must have shape \(n, 3\).*got shape"):
+            net.loss(theta, bad, y)
+    with pytest.raises(ValueError, match=r"y must be labels \(4,\) or one-hot rows \(4, 2\), got shape \(3,\)"):
+        net.loss(theta, x, y[:3])
+    with pytest.raises(ValueError, match="dtype must be float32 or float64, got 'float16'"):
+        net.initialize(0, "float16")
+
+
+def test_arrays_of_two_libraries_are_refused() -> None:
+    jax = pytest.importorskip("jax")
+    net = Network([3, 2])
+    theta, x, y = np.zeros(8), np.zeros((4, 3)), np.zeros(4, dtype=int)
+    with pytest.raises(TypeError, match=r"expected arrays of one library: theta is a numpy.ndarray, x is a jax"):
+        net.loss(theta, jax.numpy.asarray(x), y)
+    with pytest.raises(TypeError, match=r"expected arrays of one library: x is a numpy.ndarray, y is a builtins.list"):
+        net.loss(theta, x, [0, 1, 0, 1])
