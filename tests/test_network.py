@@ -351,7 +351,7 @@ def test_a_mask_of_none_drops_nothing(lib) -> None:
 def test_masks_must_be_one_for_each_hidden_layer() -> None:
     net = Network(SIZES)
     theta, x, y, _ = case(net)
-    with pytest.raises(ValueError, match="masks must be a list of 2"):
+    with pytest.raises(ValueError, match="masks must hold an array for each hidden layer, 2 in all, got 1"):
         net.loss(theta, x, y, [None])
 
 

@@ -63,7 +63,9 @@ def load(path: str | os.PathLike[str]) -> Model:
         with safe_open(path, framework="np") as file:
             document = json.loads((file.metadata() or {})["xpdl"])
             if document["format"] != FORMAT:
-                raise ValueError(f"its format is {checks.shorten(document['format'])}, xpdl reads {FORMAT}")
+                raise ValueError(
+                    f"its format is {checks.shorten(document['format'])}, this version of xpdl reads {FORMAT}"
+                )
             net = _network(document["network"])
             _check_tensors(net, {name: file.get_slice(name) for name in file.keys()})  # noqa: SIM118
             theta = np.concatenate([file.get_tensor(name).ravel() for name in net.names])
@@ -99,9 +101,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _network(description: dict[str, Any]) -> Network:
-    known = {option.name for option in fields(Network)} - {"_"}
-    if set(description) != known:
-        raise ValueError(f"its network has the fields {checks.shorten(sorted(description))}, expected {sorted(known)}")
+    differing = {option.name for option in fields(Network)} - {"_"} ^ set(description)
+    if differing:
+        raise ValueError(f"its network has too many or too few fields: {checks.shorten(sorted(differing))}")
     return Network(**description)
 
 

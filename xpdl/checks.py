@@ -4,6 +4,7 @@ Everything here runs on the host, once, when something enters; nothing of it run
 """
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 import math
 import operator
 from typing import Any
@@ -27,8 +28,6 @@ def choice(argument: str, value: Any, names: Iterable[str]) -> str:
         return value
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be one of {', '.join(known)}, got {shorten(value)}")
-    from difflib import get_close_matches
-
     close = get_close_matches(value.lower(), known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     raise ValueError(f"{argument} must be one of {', '.join(known)}, got {shorten(value)}{hint}")

@@ -207,8 +207,8 @@ def _features(x: Array, dtype: object) -> Array:
 def _check_masks(masks: Masks, x: Array, units: Sequence[int]) -> None:
     """One mask (n, units), or None, for each hidden layer."""
     if not isinstance(masks, Sequence) or len(masks) != len(units):
-        count = f"{len(masks)} masks" if isinstance(masks, Sequence) else checks.shorten(masks)
-        raise ValueError(f"masks must be a list of {len(units)}, one for each hidden layer, got {count}")
+        got = len(masks) if isinstance(masks, Sequence) else checks.shorten(masks)
+        raise ValueError(f"masks must hold an array for each hidden layer, {len(units)} in all, got {got}")
     for l, mask in enumerate(masks):
         if mask is not None:
             checks.one_namespace(**{"x": x, f"masks[{l}]": mask})

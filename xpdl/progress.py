@@ -44,7 +44,7 @@ class Bar(Reporter):
 
     def line(self, text: str) -> None:
         """Print it above the bar."""
-        self._bar.console.print(text, highlight=False, markup=False)
+        self._bar.console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ def features(net: Network, x: Any, backend: Backend, dtype: str, *, argument: st
 
     ``TypeError`` for anything but real numbers; ``ValueError`` for a wrong shape, no samples, NaN or infinity.
     """
+    checks.instance("net", net, Network)
     x = _numbers(argument, x)
     checks.rows(argument, x, net.sizes[0])
     entered = backend.asarray(x, None if checks.dtype_name(x.dtype) == "uint8" else dtype)
@@ -53,7 +54,10 @@ def targets(net: Network, y: Any, n: int, backend: Backend, dtype: str, *, argum
         raise ValueError(f"{argument} must hold one row for each of the {n} samples, got shape {y.shape}")
     _check_finite(argument, y)
     _ACCEPTED[net.output](argument, y, net.sizes[-1])
-    return backend.asarray(net.head.encode(y, (n, net.sizes[-1]), np.dtype(dtype)))
+    with np.errstate(over="ignore"):
+        encoded = net.head.encode(y, (n, net.sizes[-1]), np.dtype(dtype))
+    _check_finite(argument, encoded)
+    return backend.asarray(encoded)
 
 
 def _numbers(argument: str, values: Any) -> Array:

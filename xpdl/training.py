@@ -136,17 +136,14 @@ def train(
     the run after the step in progress, with what was learned so far.  ``DivergenceError`` if the cost becomes NaN or
     infinite, with the result up to the last good epoch.
     """
-    chosen, dtype, epochs = (
-        choose_backend(backend),
-        checks.float_dtype("dtype", dtype),
-        checks.integer("epochs", epochs, least=0),
-    )
-    start = net.initialize(seed, dtype) if theta is None else theta
+    chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
+    epochs = checks.integer("epochs", epochs, least=0)
     optimizer = adam() if optimizer is None else optimizer
     checks.instance("optimizer", optimizer, Optimizer)
     update = optimizer.fused(chosen.fuse) if optimizer.fused else optimizer.update
     with chosen.activate():
         x, y = samples.pair(net, x, y, chosen, dtype)
+        start = net.initialize(seed, dtype) if theta is None else theta
         session = Session(
             net=net,
             backend=chosen,
@@ -255,10 +252,9 @@ def _batches(n: int, batch_size: int | None) -> list[int]:
 
 def _callables(callbacks: Sequence[Callback]) -> tuple[Callback, ...]:
     """The callbacks, which must be functions or objects that can be called; a class is neither."""
-    wrong = [callbacks] if not isinstance(callbacks, Sequence) else [f for f in callbacks if not callable(f)]
-    wrong += [f for f in callbacks if isinstance(f, type)] if not wrong else []
-    if wrong:
-        raise TypeError(f"callbacks must be a list of functions f(metrics, step), got {checks.shorten(wrong[0])}")
+    entries = callbacks if isinstance(callbacks, Sequence) else [None]
+    if any(isinstance(entry, type) or not callable(entry) for entry in entries):
+        raise TypeError(f"callbacks must be a list of functions f(metrics, step), got {checks.shorten(callbacks)}")
     return tuple(callbacks)
 
 

@@ -37,8 +37,10 @@ def backend(name: str | Backend = "auto") -> Backend:
         return name
     if name == "auto":
         return _connect(next(filter(_usable, ACCELERATED), "numpy"))
-    library = name.partition(":")[0] if isinstance(name, str) else name
+    library, _, device = name.partition(":") if isinstance(name, str) else (name, "", "")
     checks.choice("backend", library, [*INSTALL, "auto"])
+    if library == "auto":
+        raise ValueError(f"backend 'auto' chooses the device itself, got {device!r}")
     return _connect(name)
 
 
@@ -54,7 +56,9 @@ def _connect(name: str) -> Backend:
         raise ImportError(f"backend {name!r} needs {library}: pip install {INSTALL[library]}")
     try:
         connected: Backend = import_module(f"xpdl.backends.{library}").connect(name, device)
-    except RuntimeError as error:
+    except ValueError:  # a device that does not exist anywhere
+        raise
+    except Exception as error:  # an installation that is broken can raise anything
         raise RuntimeError(f"backend {name!r} cannot be used: {_first_line(error)}") from error
     return connected
 
@@ -67,7 +71,7 @@ def _usable(name: str) -> bool:
 def _state(name: str) -> str:
     try:
         _connect(name)
-    except (ImportError, RuntimeError) as error:
+    except (ImportError, RuntimeError, ValueError) as error:
         return _first_line(error)
     return "ready"
 

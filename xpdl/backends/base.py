@@ -83,23 +83,23 @@ class Backend:
         Arrays of another library come by DLPack where both can reach the memory, else through the host.  ``dtype`` is
         a name or any library's dtype object; None keeps the one x has.  copy=True never shares memory with x.
         """
-        name = None if dtype is None else dtype_name(dtype)
-        if name is not None:
-            self.admit(self, name)
         with self.activate():
-            array = self._adopt(x)
-            if array is None:
-                host = to_numpy(x)
-                return self._place(np.array(host, dtype=name or host.dtype.newbyteorder("="), copy=copy, order="C"))
-            wanted = array.dtype if name is None else getattr(self.xp, name)
-            return self.xp.asarray(array, dtype=wanted, device=self.device, copy=copy)
+            adopted = self._adopt(x)
+            array = to_numpy(x) if adopted is None else adopted
+            name = dtype_name(array.dtype if dtype is None else dtype)
+            self.admit(self, name)
+            if adopted is None:
+                return self._place(np.array(array, dtype=name, copy=copy, order="C"))
+            return self.xp.asarray(array, dtype=getattr(self.xp, name), device=self.device, copy=copy)
 
     def zeros(self, shape: tuple[int, ...], dtype: str) -> Array:
         """Zeros on the device."""
+        self.admit(self, dtype)
         return self.xp.zeros(shape, dtype=getattr(self.xp, dtype), device=self.device)
 
     def dropout_mask(self, seed: int, step: int, layer: int, shape: tuple[int, int], drop: float, dtype: str) -> Array:
         """``randomness.dropout_mask`` on the device."""
+        self.admit(self, dtype)
         if self.mask is not None:
             return self.mask(seed, step, layer, shape, drop, dtype)
         return self._place(dropout_mask(seed, step, layer, shape, drop, dtype))

@@ -6,13 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as xp
 
-from xpdl.backends.base import Backend
+from xpdl.backends.base import Backend, check_dtype
 
 
 def admit(backend: Backend, dtype: str) -> None:
     """Turn on JAX's 64-bit types when one is asked for: without them it would hand out 32-bit ones instead."""
-    if dtype in ("float64", "complex128"):
+    if dtype in ("float64", "complex128", "int64", "uint64"):
         jax.config.update("jax_enable_x64", True)
+    check_dtype(backend, dtype)
 
 
 def compile(step: Callable[..., Any]) -> Callable[..., Any]:

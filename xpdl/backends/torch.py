@@ -8,11 +8,11 @@ from xpdl.backends.base import Backend, nothing
 
 def connect(name: str, device: str) -> Backend:
     """A PyTorch device; ``RuntimeError`` if it cannot be used."""
-    target = torch.device(device or "cpu")
-    if target.type == "cuda" and not torch.cuda.is_available():
-        raise RuntimeError("PyTorch finds no CUDA device: install a CUDA build of torch and the NVIDIA driver")
-    if target.type == "mps" and not torch.backends.mps.is_available():
-        raise RuntimeError("PyTorch finds no Apple GPU: use 'torch' for the CPU")
+    try:
+        target = torch.zeros(1, device=device or "cpu").device
+        torch.zeros(1, device=target).cpu()
+    except Exception as error:  # AssertionError, NotImplementedError and others, by device
+        raise RuntimeError(f"PyTorch has no device {device!r} here: {error}") from error
     return Backend(
         name,
         xp,

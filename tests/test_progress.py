@@ -1,0 +1,123 @@
+"""Progress: a bar on a terminal, lines elsewhere, nothing if it is not wanted."""
+
+import io
+import re
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from xpdl import Network, progress, train
+from xpdl.progress import REFRESH, Bar, report
+
+SHOW_CURSOR = "\x1b[?25h"
+
+
+class Terminal(io.StringIO):
+    """A terminal of 80 columns, and what was written to it."""
+
+    def isatty(self) -> bool:
+        return True
+
+    @property
+    def text(self) -> str:
+        """Without the escapes that colour and move."""
+        return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.getvalue())
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """A function that makes standard output a terminal."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+
+    def switch():
+        monkeypatch.setattr(sys, "stdout", Terminal())
+        return sys.stdout
+
+    return switch
+
+
+def work(shown):
+    with report(100, "training", shown=shown) as reporter:
+        reporter.advance(50)
+        reporter.line("half [bold]done[/bold] :smile: 0.5")
+        reporter.advance(50)
+
+
+def test_nothing_is_shown_if_it_is_not_wanted(capfd) -> None:
+    work(shown=False)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_not_even_on_a_terminal(terminal) -> None:
+    screen = terminal()
+    work(shown=False)
+    assert screen.getvalue() == ""
+
+
+def test_where_there_is_no_terminal_only_the_lines_are_printed(capfd) -> None:
+    work(shown=True)
+    assert capfd.readouterr() == ("half [bold]done[/bold] :smile: 0.5\n", "")
+
+
+def test_a_line_is_out_at_once(monkeypatch) -> None:
+    """Who reads the output of a long run through a pipe sees each epoch when it ends."""
+    flushed = []
+    stream = SimpleNamespace(write=lambda text: None, flush=lambda: flushed.append(1), isatty=lambda: False)
+    monkeypatch.setattr(sys, "stdout", stream)
+    work(shown=True)
+    assert flushed == [1]
+
+
+def test_a_terminal_gets_a_bar_and_the_lines_as_they_are(terminal) -> None:
+    screen = terminal()
+    work(shown=True)
+    assert re.search(r"training .* 50%", screen.text)
+    assert "half [bold]done[/bold] :smile: 0.5\n" in screen.text.replace("\r", "")
+    assert screen.getvalue().rindex(SHOW_CURSOR) > screen.getvalue().rindex("50%")
+
+
+def show_and_fail():
+    with report(1, "training"):
+        raise KeyboardInterrupt
+
+
+def test_the_terminal_is_left_in_order_when_work_fails(terminal) -> None:
+    screen = terminal()
+    with pytest.raises(KeyboardInterrupt):
+        show_and_fail()
+    assert SHOW_CURSOR in screen.getvalue()
+
+
+def test_the_bar_moves_no_oftener_than_the_eye_can_see(monkeypatch) -> None:
+    """And what came in between is not lost."""
+    now, moves = [100.0], []
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    bar = Bar(SimpleNamespace(advance=lambda task, amount: moves.append((task, amount))), "task")
+    for _ in range(1000):
+        bar.advance(2)
+    assert moves == [("task", 2)]
+    now[0] += 1.01 * REFRESH
+    bar.advance(2)
+    assert moves == [("task", 2), ("task", 2 * 1000)]
+
+
+def test_training_on_a_terminal_prints_its_epochs_above_the_bar(terminal) -> None:
+    x, y, screen = np.eye(3), np.arange(3), terminal()
+    history = train(Network([3, 3]), x, y, epochs=3, backend="numpy").history
+    lines = [line.split()[:4] for line in re.split(r"[\r\n]+", screen.text) if line.startswith("epoch")]
+    assert lines == [["epoch", f"{metrics['epoch']}/3", "loss", f"{metrics['loss']:.4f}"] for metrics in history]
+    assert "%" in screen.text
+
+
+def test_a_long_line_is_not_broken_by_the_bar(terminal) -> None:
+    """A terminal wraps lines itself; one that is cut cannot be searched or copied."""
+    line = "epoch 1/5  " + "  ".join(f"validation_number_{index} 0.123456" for index in range(5))
+    screen = terminal()
+    with report(1, "training") as reporter:
+        reporter.line(line)
+    assert line in screen.text
