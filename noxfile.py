@@ -26,14 +26,14 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS)
-def pythons(session: nox.Session) -> None:
+def tests_pythons(session: nox.Session) -> None:
     """The tests on each Python that is installed."""
     session.install(".", *group("test"))
     session.run("pytest", *session.posargs)
 
 
 @nox.session
-def torch(session: nox.Session) -> None:
+def tests_torch(session: nox.Session) -> None:
     """The tests with PyTorch as well (a large download)."""
     session.install(".[torch]", *group("test"))
     session.run("pytest", *session.posargs)
