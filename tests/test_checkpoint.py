@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 import re
+import stat
 import subprocess
 import sys
 import tracemalloc
@@ -189,6 +190,20 @@ def test_the_file_is_complete_on_the_disk_before_it_takes_its_name(path, monkeyp
     monkeypatch.setattr(Path, "replace", replace)
     save(path, NET, THETA + 1)
     assert np.array_equal(load(path).theta, THETA + 1)
+
+
+def test_a_file_system_that_cannot_sync_folders_is_no_failure(path, monkeypatch) -> None:
+    """The file is there, whole; some network file systems refuse to sync a folder."""
+    real = os.fsync
+
+    def sync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(22, "Invalid argument")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    save(path, NET, THETA)
+    assert np.array_equal(load(path).theta, THETA)
 
 
 def test_a_disk_without_room_is_an_error_and_leaves_nothing(tmp_path) -> None:

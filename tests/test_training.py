@@ -151,6 +151,15 @@ def test_the_loss_of_an_epoch_is_the_mean_over_samples_not_over_batches(batch) -
     assert [metrics["loss"] for metrics in result.history] == pytest.approx([expected] * 2, rel=1e-14)
 
 
+@pytest.mark.parametrize("n", [100, 10_000])
+def test_the_loss_of_many_steps_keeps_its_digits(n) -> None:
+    """Every sample costs log 2, and so does the mean, in float32 too."""
+    net = Network([1, 2])
+    theta, y = np.zeros(net.size), np.zeros(n, int)
+    result = quiet_train(net, np.ones((n, 1)), y, optimizer=sgd(0.0), batch_size=1, epochs=1, theta=theta)
+    assert result.history[0]["loss"] == pytest.approx(math.log(2), rel=1e-5)
+
+
 # --- the step
 
 
@@ -241,6 +250,14 @@ def test_a_fused_update_is_the_update(name, units) -> None:
     assert np.array_equal(fused, plain)
 
 
+def test_training_leaves_the_arithmetic_of_the_process_as_it_was() -> None:
+    """Inside an update NumPy takes denormal numbers for zero; outside they exist."""
+    quiet_train(DROPPING, *samples(16), epochs=1)
+    smallest = np.array([1e-38], "float32")
+    assert float(smallest[0] * np.float32(0.25)) > 0
+    assert (smallest * np.float32(0.25)).tolist() != [0.0]
+
+
 @on_each
 @pytest.mark.parametrize("own", [False, True], ids=["host arrays", "device arrays"])
 def test_training_changes_none_of_its_arguments(lib, own) -> None:
@@ -267,6 +284,10 @@ def test_the_result_shares_no_memory_with_where_it_started(lib) -> None:
 
 
 # --- history and callbacks
+
+
+REGRESSION = Network([3, 1], output="linear")
+LINE = np.eye(3), np.arange(3.0)
 
 
 def test_the_history_holds_plain_numbers_of_each_epoch() -> None:
@@ -355,12 +376,24 @@ def test_stop_training_ends_the_run_with_what_was_learned(lib) -> None:
     assert np.array_equal(result.theta, quiet_train(DROPPING, *samples(16), epochs=2, **options).theta)
 
 
+def test_the_last_epoch_is_seen_by_the_callbacks_after_the_one_that_stops(capfd) -> None:
+    """A log is complete, and the best epoch is kept, in whatever order the callbacks stand."""
+
+    def stop(metrics, step):
+        if metrics["epoch"] == 3:
+            raise StopTraining("enough")
+
+    seen, best = [], KeepBest()
+    callbacks = [stop, best, lambda metrics, step: seen.append(metrics["epoch"])]
+    result = quiet_train(REGRESSION, *LINE, optimizer=sgd(0.1), epochs=9, callbacks=callbacks)
+    assert seen == [1, 2, 3]
+    assert best.metrics == result.history[2]
+    assert np.array_equal(result.theta, best.theta)
+
+
 def test_another_error_in_a_callback_is_the_caller_s() -> None:
     with pytest.raises(ZeroDivisionError):
         quiet_train(DROPPING, *samples(8), epochs=2, callbacks=[lambda metrics, step: 1 / 0])
-
-
-REGRESSION = Network([3, 1], output="linear")
 
 
 def worse_from(epoch):
@@ -394,13 +427,14 @@ def test_early_stopping_ends_the_run_and_keeps_the_best() -> None:
     assert np.array_equal(result.theta, thetas[3])
 
 
-def test_a_kept_best_of_an_earlier_run_does_not_leak_into_the_next() -> None:
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_a_kept_best_of_an_earlier_run_does_not_leak_into_the_next(epochs) -> None:
     """result.theta always is of this run and of this network."""
     best = KeepBest()
     x, y = samples(30)
     quiet_train(Network([6, 9, 3]), x, y, epochs=30, optimizer=adam(0.05), callbacks=[best])
     net = Network([6, 4, 3])
-    result = quiet_train(net, x, y, epochs=1, optimizer=sgd(0.0), callbacks=[best])
+    result = quiet_train(net, x, y, epochs=epochs, optimizer=sgd(0.0), callbacks=[best])
     assert np.array_equal(result.theta, net.initialize(0))
 
 
