@@ -201,14 +201,14 @@ def test_the_step_is_one_text_for_every_library_eager_or_traced(lib) -> None:
     net, rows, lanes = DROPPING, [3, 1, 4, 0, 5, 9, 2, 6, 8, 7], np.arange(4, dtype="int32")
     optimizer = sgd(0.5)
     run, data, masks = step_arguments(lib, net, optimizer, x, y, rows, lanes)
-    run = run._replace(offset=run.offset + 2, total=run.total + 1.5)
+    run = run._replace(offset=run.offset + 2, mean=run.mean + 1.5)
     run = lib.call(make_step(net, optimizer.update), run, data, masks)
     theta = net.initialize(0, "float64" if lib.dtype == "float64" else "float32").astype("float64")
     cost, grad = net.loss_and_grad(
         theta, x[[4, 0, 5, 9]], y[[4, 0, 5, 9]], dropout_masks(net, 4, seed=0, step=0, dtype="float64")
     )
     lib.close(run.theta, theta - 0.5 * grad, scale=10)
-    lib.close(run.total, 1.5 + 4 * cost, scale=10)
+    lib.close(run.mean, (2 * 1.5 + 4 * cost) / 6, scale=10)
     assert (int(lib.host(run.offset)), int(lib.host(run.finite))) == (6, 1)
 
 

@@ -7,6 +7,7 @@ A file holds numbers and names from closed sets, no code, and loading one runs n
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 import json
 import os
@@ -92,7 +93,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
 
 def _sync_folder(folder: Path) -> None:
     """Make a rename in the folder survive a crash, where the system can."""
-    if os.name == "posix":
+    with suppress(OSError):  # Windows opens no folders, some network file systems sync none
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -4,12 +4,11 @@ What is wrong with a flag, a file or an installation is said in one line on stde
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 import json
 import os
 from pathlib import Path
 import sys
-from typing import Annotated, TextIO
+from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 import numpy as np
@@ -24,7 +23,7 @@ from xpdl.evaluation import evaluate, predict as predict_labels
 from xpdl.network import Network
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.schedules import Schedule
-from xpdl.training import train as run_training
+from xpdl.training import DivergenceError, train as run_training
 
 INTERRUPTED = 130
 Whole = Annotated[int, Parameter(converter=lambda _, tokens: int(tokens[0].value))]
@@ -139,10 +138,10 @@ def train(
     rate = _schedule(schedule, lr, decay, decay_every * steps, warmup * steps, epochs * steps)
     chosen = choose_backend(backend)
     print(_describe(samples, net, chosen.name), flush=True)
-    with ExitStack() as stack:
-        callbacks: list[Callback] = [EarlyStopping(patience)] if patience is not None else []
-        if history:
-            callbacks.insert(0, _history_writer(stack.enter_context(history.open("w", buffering=1))))
+    callbacks: list[Callback] = [] if history is None else [_history_writer(history)]
+    callbacks += [] if patience is None else [EarlyStopping(patience)]
+    diverged = None
+    try:
         result = run_training(
             net,
             samples.x,
@@ -156,11 +155,15 @@ def train(
             seed=seed,
             callbacks=callbacks,
         )
-    if samples.test:
+    except DivergenceError as error:
+        diverged, result = error, error.result
+    if samples.test and not diverged:
         print(_scores(evaluate(net, result.theta, *samples.test, backend=chosen, dtype=dtype)))
-    if save:
+    if save and (result.history or not diverged):
         save_model(save, net, result.theta, metadata={"data": data, "seed": seed, "epochs": len(result.history)})
         print(f"saved {save}")
+    if diverged:
+        raise diverged
     return INTERRUPTED if result.interrupted else 0
 
 
@@ -225,13 +228,17 @@ def _schedule(name: str, lr: float, decay: float, every: float, warmup: float, s
         "step": lambda: schedules.step(lr, decay, every=every),
         "cosine": lambda: schedules.cosine(lr, steps),
     }
+    checks.real("decay", decay)
     rate = table[checks.choice("schedule", name, table)]()
-    return schedules.warmup(rate, warmup) if warmup else rate
+    return schedules.warmup(rate, warmup) if checks.real("warmup", warmup) else rate
 
 
-def _history_writer(file: TextIO) -> Callback:
+def _history_writer(path: Path) -> Callback:
+    """A callback that writes one line an epoch to a file, which it makes anew in the first."""
+
     def write(metrics: Metrics, step: int) -> None:
-        file.write(json.dumps({**metrics, "step": step}) + "\n")
+        with path.open("w" if metrics["epoch"] == 1 else "a") as file:
+            file.write(json.dumps({**metrics, "step": step}) + "\n")
 
     return write
 

@@ -30,6 +30,8 @@ def check_seed(seed: int) -> int:
         value = operator.index(seed)
     except TypeError:
         raise TypeError(f"seed must be an integer, got {seed!r}") from None
+    if isinstance(seed, bool):
+        raise TypeError(f"seed must be an integer, got {seed}")
     if not 0 <= value < 2**64:
         raise ValueError(f"seed must be in [0, 2**64), got {value}")
     return value

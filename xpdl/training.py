@@ -60,8 +60,8 @@ class Run(NamedTuple):
     theta: Array  # (P,)
     state: State  # of the optimizer
     offset: Array  # () int32, samples of this epoch that have been used
-    total: Array  # () sum of their costs
-    finite: Array  # () int32, steps of this epoch after which the total was finite
+    mean: Array  # () of their costs
+    finite: Array  # () int32, steps of this epoch after which the mean was finite
 
 
 Step = Callable[[Run, Data, Masks | None], Run]
@@ -71,16 +71,16 @@ def make_step(net: Network, update: Update) -> Step:
     """The training step: gather a batch, cost and gradient, update.  It never waits for the host."""
 
     def step(run: Run, data: Data, masks: Masks | None) -> Run:
-        theta, state, offset, total, finite = run
+        theta, state, offset, mean, finite = run
         xp = namespace(theta)
         rows = xp.take(data.order, offset + data.lanes)
         x, y = xp.take(data.x, rows, axis=0), xp.take(data.y, rows, axis=0)
         cost, grad = net.loss_and_grad(theta, x, y, masks)
         theta, state = update(theta, grad, state)
-        total += cost * x.shape[0]
-        finite += xp.astype(xp.isfinite(total), finite.dtype)
         offset += x.shape[0]
-        return Run(theta, state, offset, total, finite)
+        mean += (cost - mean) * (x.shape[0] / xp.astype(offset, mean.dtype))  # a sum would round away its digits
+        finite += xp.astype(xp.isfinite(mean), finite.dtype)
+        return Run(theta, state, offset, mean, finite)
 
     return step
 
@@ -190,7 +190,11 @@ class Session:
                 theta, state = run.theta, run.state
                 if interrupt.requested:
                     break
-                metrics = {"epoch": number + 1, "loss": self.loss(run), "seconds": time.perf_counter() - clock}
+                metrics = {
+                    "epoch": number + 1,
+                    "loss": float(self.host(run.mean)),
+                    "seconds": time.perf_counter() - clock,
+                }
                 history.append(metrics | self.evaluate(theta))
                 reporter.line(_line(history[-1], epochs))
                 if self.stopped(theta, history, reporter):
@@ -211,10 +215,6 @@ class Session:
                 break
         return run
 
-    def loss(self, run: Run) -> float:
-        """The mean cost of the samples the run has used."""
-        return float(self.host(run.total) / self.host(run.offset))
-
     def fault(self, run: Run) -> str | None:
         """What is not finite in the run, and since which step."""
         xp = self.backend.xp
@@ -230,13 +230,15 @@ class Session:
     def stopped(self, theta: Array, history: list[dict[str, float]], reporter: Reporter) -> bool:
         """Call the callbacks; whether one has ended the training."""
         metrics = Metrics(history[-1], lambda: self.host(theta))
-        try:
-            for callback in self.callbacks:
+        reasons = []
+        for callback in self.callbacks:
+            try:
                 callback(metrics, len(history) * len(self.batches))
-        except StopTraining as reason:
-            reporter.line(f"stopped: {reason}")
-            return True
-        return False
+            except StopTraining as reason:
+                reasons.append(str(reason))
+        if reasons:
+            reporter.line(f"stopped: {'; '.join(reasons)}")
+        return bool(reasons)
 
     def chosen(self, theta: Array, history: list[dict[str, float]]) -> np.ndarray:
         """The parameters a callback has kept, else theta, as a NumPy array of its own."""
