@@ -23,7 +23,7 @@ from xpdl.evaluation import evaluate, predict as predict_labels
 from xpdl.network import Network
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.schedules import Schedule
-from xpdl.training import DivergenceError, train as run_training
+from xpdl.training import train as run_training
 
 INTERRUPTED = 130
 Whole = Annotated[int, Parameter(converter=lambda _, tokens: int(tokens[0].value))]
@@ -140,30 +140,24 @@ def train(
     print(_describe(samples, net, chosen.name), flush=True)
     callbacks: list[Callback] = [] if history is None else [_history_writer(history)]
     callbacks += [] if patience is None else [EarlyStopping(patience)]
-    diverged = None
-    try:
-        result = run_training(
-            net,
-            samples.x,
-            samples.y,
-            optimizer=OPTIMIZERS[checks.choice("optimizer", optimizer, OPTIMIZERS)](rate),
-            epochs=epochs,
-            batch_size=batch_size,
-            validation=samples.test,
-            backend=chosen,
-            dtype=dtype,
-            seed=seed,
-            callbacks=callbacks,
-        )
-    except DivergenceError as error:
-        diverged, result = error, error.result
-    if samples.test and not diverged:
+    result = run_training(
+        net,
+        samples.x,
+        samples.y,
+        optimizer=OPTIMIZERS[checks.choice("optimizer", optimizer, OPTIMIZERS)](rate),
+        epochs=epochs,
+        batch_size=batch_size,
+        validation=samples.test,
+        backend=chosen,
+        dtype=dtype,
+        seed=seed,
+        callbacks=callbacks,
+    )
+    if samples.test:
         print(_scores(evaluate(net, result.theta, *samples.test, backend=chosen, dtype=dtype)))
-    if save and (result.history or not diverged):
+    if save:
         save_model(save, net, result.theta, metadata={"data": data, "seed": seed, "epochs": len(result.history)})
         print(f"saved {save}")
-    if diverged:
-        raise diverged
     return INTERRUPTED if result.interrupted else 0
 
 
