@@ -4,14 +4,18 @@ The modules of this folder, one for each library, are the only ones that import 
 """
 
 import ctypes
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 
+from array_api_compat import array_namespace, device
+
 from xpdl import checks
+from xpdl.arrays import Array
 from xpdl.backends.base import Backend
 
-__all__ = ["Backend", "available_backends", "backend"]
+__all__ = ["Backend", "available_backends", "backend", "backend_of"]
 
 INSTALL = {
     "numpy": "numpy",
@@ -42,6 +46,14 @@ def backend(name: str | Backend = "auto") -> Backend:
     if library == "auto":
         raise ValueError(f"backend 'auto' chooses the device itself, got {device!r}")
     return _connect(name)
+
+
+def backend_of(array: Array) -> Backend:
+    """The backend an array is of, with its device; a library of which xpdl knows nothing has no more than a namespace."""
+    xp = array_namespace(array)
+    library = xp.__name__.removeprefix("array_api_compat.").partition(".")[0]
+    known = _connect(library) if library in INSTALL else Backend(library, xp, None)
+    return replace(known, device=device(array))
 
 
 def available_backends() -> dict[str, str]:

@@ -12,20 +12,23 @@ layers before l stay as they are, and the next one changes by an outer product:
 
 Only from there on the network is gone through, for many units at once.
 
-    complex step           Im cost(i h) / h, h = 1e-20           no difference, no cancellation, crosses no kink
+    complex step           Im cost(i h) / h                      no difference, no cancellation, crosses no kink
     central difference     (cost(h) - cost(-h)) / (2 h)
 
 Sources: Squire & Trapp 1998, Using complex variables to estimate derivatives; Dennis & Schnabel 1983 (step sizes).
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeAlias
 
 from xpdl.activations import identity
 from xpdl.arrays import Array, device, namespace
 from xpdl.network import Layer, Network
 
-COMPLEX_STEP = 1e-20
+Function: TypeAlias = Callable[[Array], Array]
+
+COMPLEX_STEP = {8: 1e-60, 4: 1e-20}
+"""h, by the bytes of a real number: so small that h^2 vanishes beside 1 after any gain, far above underflow."""
 
 
 class Point(NamedTuple):
@@ -36,47 +39,70 @@ class Point(NamedTuple):
     biases: Sequence[Array]
     masks: Sequence[Array | None]  # of each hidden layer
     y: Array  # (n, k) targets
+    slope: Function  # z -> f'(z) of the hidden activation
 
 
-def point(net: Network, theta: Array, x: Array, y: Array, masks: Sequence[Array | None] | None) -> Point:
+def point(net: Network, theta: Array, x: Array, y: Array, masks: Sequence[Array | None] | None, slope: Function) -> Point:
     """The forward pass at theta (P,), for samples x (n, d) with labels y."""
     layers = net.forward(theta, x, masks)
     biases = [b for _, b in net.unpack(theta)]
-    return Point(net, layers, biases, masks or [None] * (len(layers) - 1), net.targets(theta, x, y))
+    return Point(net, layers, biases, masks or [None] * (len(layers) - 1), net.targets(theta, x, y), slope)
 
 
-def complex_step(at: Point, l: int, units: slice, shift: Array | float = 0.0) -> Array:
-    """d cost / d z_l[:, units] (n, K) by the complex step, at z_l + shift."""
-    xp = namespace(at.y)
-    z = xp.astype(at.layers[l].z[:, units], xp.complex128 if at.y.dtype == xp.float64 else xp.complex64)
-    return xp.imag(_costs(at, l, units, z, shift + COMPLEX_STEP * 1j)) / (COMPLEX_STEP * at.y.shape[0])
+def eps(z: Array) -> float:
+    """The unit round-off of these numbers."""
+    return float(namespace(z).finfo(z.dtype).eps)
+
+
+def step_size(z: Array) -> float:
+    """h of the complex step for numbers of this dtype."""
+    return COMPLEX_STEP[namespace(z).finfo(z.dtype).bits // 8]
+
+
+def complex_slope(f: Function, z: Array) -> Array:
+    """f'(z) = Im f(z + i h) / h, for real z of any shape."""
+    h = step_size(z)
+    return namespace(z).imag(f(_as_complex(z) + h * 1j)) / h
+
+
+def difference_slopes(f: Function, z: Array) -> tuple[Array, Array, Array]:
+    """The backward and the forward difference quotient of f at z, and their step."""
+    h = eps(z) ** (1 / 3) * (1 + namespace(z).abs(z))
+    return (f(z) - f(z - h)) / h, (f(z + h) - f(z)) / h, h
+
+
+def complex_step(at: Point, l: int, units: slice) -> Array:
+    """d cost / d z_l[:, units] (n, K) by the complex step."""
+    h = step_size(at.y)
+    costs = _costs(at, l, units, _as_complex(at.layers[l].z[:, units]), h * 1j)
+    return namespace(costs).imag(costs) / (h * at.y.shape[0])
 
 
 def quotients(at: Point, l: int, units: slice, h: float) -> tuple[Array, Array]:
-    """The backward and forward difference quotients for d cost / d z_l[:, units], each (n, K)."""
+    """The backward and the forward difference quotient of the cost of moving z_l[:, units], each (n, K)."""
     z = at.layers[l].z[:, units]
     left, middle, right = (_costs(at, l, units, z, step) for step in (-h, 0.0, h))
     n = at.y.shape[0]
     return (middle - left) / (h * n), (right - middle) / (h * n)
 
 
-def slope(at: Point, z: Array) -> Array:
-    """f'(z) of the hidden activation by the complex step, for real z of any shape."""
-    xp = namespace(z)
-    moved = xp.astype(z, xp.complex128 if z.dtype == xp.float64 else xp.complex64) + COMPLEX_STEP * 1j
-    return xp.imag(at.net.activation.forward(moved)) / COMPLEX_STEP
-
-
-def gradient(at: Point, dz: Sequence[Array]) -> Array:
-    """The gradient (P,) that follows from dz_l (n, n_l) of every layer, with the L2 term."""
+def gradient(at: Point, dz: Sequence[Array], falling: Sequence[Array] | None = None) -> Array:
+    """The gradient (P,) that follows from dz_l (n, n_l) of every layer, with the L2 term; ``falling`` is dz where x < 0."""
     xp = namespace(at.y)
-    weights = [xp.matrix_transpose(layer.x) @ d for layer, d in zip(at.layers, dz, strict=True)]
-    if at.net.l2:
-        weights = [dw + (at.net.l2 / at.y.shape[0]) * layer.w for dw, layer in zip(weights, at.layers, strict=True)]
-    return at.net.pack([(dw, xp.sum(d, axis=0)) for dw, d in zip(weights, dz, strict=True)])
+    parts = []
+    for layer, d, other in zip(at.layers, dz, falling or dz, strict=True):
+        x = xp.matrix_transpose(layer.x)
+        dw = x @ d if d is other else xp.maximum(x, 0.0) @ d + xp.minimum(x, 0.0) @ other
+        parts.append((dw + (at.net.l2 / at.y.shape[0]) * layer.w, xp.sum(d, axis=0)))
+    return at.net.pack(parts)
 
 
-def _costs(at: Point, l: int, units: slice, z: Array, step: Array | complex) -> Array:
+def _as_complex(z: Array) -> Array:
+    xp = namespace(z)
+    return xp.astype(z, xp.complex128 if z.dtype == xp.float64 else xp.complex64)
+
+
+def _costs(at: Point, l: int, units: slice, z: Array, step: complex) -> Array:
     """The cost of each sample when ``step`` moves one of the units' pre-activations z (n, K), all (n, K)."""
     xp = namespace(z)
     hidden = l < len(at.masks)

@@ -1,0 +1,102 @@
+"""Error bars: how far apart two correct gradients may be, from forward quantities and not from the gradient under test.
+
+Rounding errors are followed through the network by running error analysis, as variances in units of u^2, u the unit
+round-off.  Forward, with every operation adding its own rounding:
+
+    F_z = (|x| |w| + |b|)^2 + F_x w^2                        the error of z = x w + b
+    F_x = (f'^2 F_z + a^2 + c (1 + z^2)) mask^2              the error of the next layer's x
+
+Backward, from dz = (p - y) / n:
+
+    E   = (|dz_next| |w|^T)^2 + E_next (w^2)^T               the error of da
+    E_z = (E f'^2 + da^2 (f'^2 + c (1 + F_z))) mask^2        the error of dz
+
+with c = 0 where f is linear around z, so that a and f' are exact, else 1.  What can be expected of an entry is u kappa,
+
+    kappa_W = |x|^T |dz| + sqrt((x^2)^T E_z + F_x^T dz^2)    kappa_b = sum |dz| + sqrt(sum E_z)
+
+where the first term is the sum of the absolute values of what is added up.  Source: Higham 2002, Accuracy and Stability
+of Numerical Algorithms, chapters 3 and 4.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from xpdl.arrays import Array, namespace
+from xpdl.gradcheck.perturbation import Point
+
+class Trace(NamedTuple):
+    """The error variances of a layer's forward pass."""
+
+    x: Array  # (n, n_in)
+    z: Array  # (n, n_out)
+    fprime: Array  # (n, n_out) f'(z)
+    curved: Array  # (n, n_out) c
+
+
+def kappa(at: Point, dz: Sequence[Array], traces: Sequence[Trace]) -> Array:
+    """kappa (P,) of every entry of the gradient, from the numeric dz_l (n, n_l) of every layer."""
+    xp = namespace(at.y)
+    errors = [_output_error(at, traces[-1].z)]
+    for l in reversed(range(len(at.masks))):
+        errors.insert(0, _backward(at, l, dz[l + 1], errors[0], traces[l]))
+    parts = []
+    for layer, trace, d, e in zip(at.layers, traces, dz, errors, strict=True):
+        x = xp.matrix_transpose(layer.x)
+        spread = xp.sqrt((x * x) @ e + xp.matrix_transpose(trace.x) @ (d * d))
+        w = xp.abs(x) @ xp.abs(d) + spread + (at.net.l2 / at.y.shape[0]) * xp.abs(layer.w)
+        parts.append((w, xp.sum(xp.abs(d), axis=0) + xp.sqrt(xp.sum(e, axis=0))))
+    return at.net.pack(parts)
+
+
+def forward_errors(at: Point) -> list[Trace]:
+    """The error variances of every layer."""
+    xp = namespace(at.y)
+    x_error = at.layers[0].x * at.layers[0].x
+    traces = []
+    for l, (layer, b) in enumerate(zip(at.layers, at.biases, strict=True)):
+        size = xp.abs(layer.x) @ xp.abs(layer.w) + xp.abs(b)
+        z_error = size * size + x_error @ (layer.w * layer.w)
+        fprime = at.slope(layer.z)
+        curved = xp.astype(fprime != at.slope(layer.z * (1 + 2.0**-10)), at.y.dtype)
+        traces.append(Trace(x_error, z_error, fprime, curved))
+        if l < len(at.masks):
+            a_error = fprime * fprime * z_error + layer.a * layer.a + curved * (1 + layer.z * layer.z)
+            x_error = _masked(at, l, a_error)
+    return traces
+
+
+def _backward(at: Point, l: int, dz: Array, error: Array, trace: Trace) -> Array:
+    """The error variance of dz of hidden layer l, from dz and its error in the layer after it."""
+    xp = namespace(at.y)
+    w = xp.matrix_transpose(at.layers[l + 1].w)
+    size, da = xp.abs(dz) @ xp.abs(w), dz @ w
+    square = trace.fprime * trace.fprime
+    return _masked(at, l, (size * size + error @ (w * w)) * square + da * da * (square + trace.curved * (1 + trace.z)))
+
+
+def _masked(at: Point, l: int, variance: Array) -> Array:
+    mask = at.masks[l]
+    return variance if mask is None else variance * mask * mask
+
+
+def _output_error(at: Point, error_z: Array) -> Array:
+    """The error variance of dz = (p - y) / n of the output layer."""
+    xp = namespace(at.y)
+    p = at.net.head.predict(at.layers[-1].z)
+    n = at.y.shape[0]
+    return (PROPAGATED[at.net.output](p, error_z) + p * p + xp.abs(at.y)) / (n * n)
+
+
+def _softmax_error(p: Array, error_z: Array) -> Array:
+    """dp_j = p_j (dz_j - sum_k p_k dz_k); p = exp(log p) magnifies the rounding of log p."""
+    total = namespace(p).sum(p * p * error_z, axis=-1, keepdims=True)
+    return p * p * (total + (1 - 2 * p) * error_z) + p
+
+
+PROPAGATED: dict[str, Callable[[Array, Array], Array]] = {
+    "softmax": _softmax_error,
+    "sigmoid": lambda p, error_z: p * p * (1 - p) * (1 - p) * error_z + 1,
+    "linear": lambda p, error_z: error_z,
+}
+"""The error variance of p, by that of the logits and by its own rounding; a sigmoid is exact to u, not to u p."""

@@ -1,0 +1,5 @@
+"""Diagnosis: the probable cause of a wrong gradient."""
+
+
+def diagnose(at, dz, parameters):
+    return {}
