@@ -49,7 +49,7 @@ def backend(name: str | Backend = "auto") -> Backend:
 
 
 def backend_of(array: Array) -> Backend:
-    """The backend an array is of, with its device; a library of which xpdl knows nothing has no more than a namespace."""
+    """The backend of an array, on its device; of a library xpdl does not know, no more than its namespace."""
     xp = array_namespace(array)
     library = xp.__name__.removeprefix("array_api_compat.").partition(".")[0]
     known = _connect(library) if library in INSTALL else Backend(library, xp, None)

@@ -25,6 +25,7 @@ from typing import NamedTuple
 from xpdl.arrays import Array, namespace
 from xpdl.gradcheck.perturbation import Point
 
+
 class Trace(NamedTuple):
     """The error variances of a layer's forward pass."""
 
@@ -57,8 +58,8 @@ def forward_errors(at: Point) -> list[Trace]:
     for l, (layer, b) in enumerate(zip(at.layers, at.biases, strict=True)):
         size = xp.abs(layer.x) @ xp.abs(layer.w) + xp.abs(b)
         z_error = size * size + x_error @ (layer.w * layer.w)
-        fprime = at.slope(layer.z)
-        curved = xp.astype(fprime != at.slope(layer.z * (1 + 2.0**-10)), at.y.dtype)
+        fprime = at.slope.at(layer.z)
+        curved = xp.astype(fprime != at.slope.at(layer.z * (1 + 2.0**-10)), at.y.dtype)
         traces.append(Trace(x_error, z_error, fprime, curved))
         if l < len(at.masks):
             a_error = fprime * fprime * z_error + layer.a * layer.a + curved * (1 + layer.z * layer.z)

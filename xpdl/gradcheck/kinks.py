@@ -39,7 +39,7 @@ def bends(at: Point, traces: Sequence[Trace]) -> list[Bend]:
     """f' of the hidden layers, some rounding errors of z to the left and to the right."""
     xp = namespace(at.y)
     near = [NEARBY * eps(at.y) * xp.sqrt(trace.z) + 1e-30 for trace in traces]
-    return [Bend(at.slope(layer.z - d), at.slope(layer.z + d)) for layer, d in zip(at.layers[:-1], near, strict=False)]
+    return [Bend(*at.slope.beside(layer.z, d)) for layer, d in zip(at.layers[:-1], near, strict=False)]
 
 
 def limits(at: Point, bent: Sequence[Bend], dz: Array) -> tuple[Array, Array]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 import time
 from typing import Any, NamedTuple
 
@@ -16,15 +15,16 @@ from xpdl.gradcheck.bars import forward_errors, kappa
 from xpdl.gradcheck.diagnosis import diagnose
 from xpdl.gradcheck.kinks import bends, limits
 from xpdl.gradcheck.perturbation import (
+    STEP,
     Point,
     complex_slope,
     complex_step,
-    difference_slopes,
+    difference_slope,
+    difference_step,
     eps,
     gradient,
     point,
     quotients,
-    step_size,
 )
 from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, Parameter, Report, Vector, difference, judge, worst_verdict
 from xpdl.network import Network
@@ -54,7 +54,7 @@ class Problem(NamedTuple):
         def put(values: Array) -> Array:
             return home.asarray(values, None if checks.dtype_name(values.dtype) == "uint8" else dtype)
 
-        masks = self.masks and [mask if mask is None else put(mask) for mask in self.masks]
+        masks = None if self.masks is None else [mask if mask is None else put(mask) for mask in self.masks]
         return Problem(self.net, home, put(self.theta), put(self.x), put(self.y), masks)
 
 
@@ -93,11 +93,11 @@ def check_network(
     masks        the dropout masks of the cost, as ``net.loss`` takes them
     method       "complex" step, "central" differences, or "auto": the complex step if the activation is analytic in
                  its branches, which is tried out and not assumed
-    dtype        "float64", or "float32": what can be seen in float32
+    dtype        in which the gradient is computed, "float64" or "float32"
     memory       bytes that moved units may take
 
-    Where the device of theta has no float64 the gradient under test is computed in float32, and the numeric one in
-    float64 on the host.  report.py says how verdicts come about, bars.py where the error bars come from.
+    The numeric gradient is always in float64; a device that has none computes the gradient under test in float32, and
+    the host the numeric one.  report.py says how verdicts come about, bars.py where the error bars come from.
     """
     started = time.perf_counter()
     problem, reference, notes = _enter(net, theta, x, y, masks, checks.float_dtype("dtype", dtype))
@@ -106,7 +106,10 @@ def check_network(
         at, name, reason = _point(reference, method)
         found = METHODS[name].find(at, checks.integer("memory", memory, least=1), progress)
         measured = _measure(at, found, tested.eps)
-        parameters = _judge(at, found, tested.values, measured)
+        parameters = _judge(problem.net, tested.values, measured)
+        if worst_verdict(p.verdict for p in parameters.values()) == FAIL:
+            causes = diagnose(*_on_host(reference, at, found), parameters)
+            parameters = {name: replace(p, diagnosis=causes.get(name)) for name, p in parameters.items()}
     verdict = worst_verdict([p.verdict for p in parameters.values()] + [INCONCLUSIVE] * bool(tested.complaints))
     return Report(
         verdict=verdict,
@@ -126,13 +129,14 @@ def _enter(
     """The problem as the gradient under test sees it, and as the numeric one does; and why they differ, if they do."""
     checks.instance("net", net, Network)
     home = backend_of(theta) if hasattr(theta, "dtype") else backend("numpy")
-    single = dtype == "float64" and not _has(home, "float64")
-    judged = "float32" if single else dtype
+    judged = dtype if _has(home, dtype) else "float32"
     x, y = samples.pair(net, x, y, home, judged)
-    entered = masks and [mask if mask is None else home.asarray(mask, judged) for mask in masks]
+    entered = None if masks is None else [mask if mask is None else home.asarray(mask, judged) for mask in masks]
     problem = Problem(net, home, samples.parameters(net, theta, home, judged), x, y, entered)
-    if not single:
+    if judged == "float64":
         return problem, problem, ()
+    if _has(home, "float64"):
+        return problem, problem.on(home, "float64"), ()
     note = f"{home.name} has no float64: the gradient was computed in float32, the numeric one in float64 on the host"
     return problem, problem.on(backend("numpy"), "float64"), (note,)
 
@@ -166,7 +170,7 @@ def _point(problem: Problem, method: str) -> tuple[Point, str, tuple[str, ...]]:
     """The forward pass, the method, and why the complex step cannot be used, if it cannot."""
     checks.choice("method", method, ["auto", *METHODS])
     f = problem.net.activation.forward
-    at = point(problem.net, problem.theta, problem.x, problem.y, problem.masks, partial(complex_slope, f))
+    at = point(problem.net, problem.theta, problem.x, problem.y, problem.masks, complex_slope(f))
     if not bool(namespace(at.y).all(namespace(at.y).isfinite(at.layers[-1].z))):
         raise ValueError("theta must give finite logits for x to be checked, got NaN or infinity")
     fault = None if method == "central" else not_analytic(f, [layer.z for layer in at.layers[:-1]])
@@ -174,19 +178,19 @@ def _point(problem: Problem, method: str) -> tuple[Point, str, tuple[str, ...]]:
         return at, "complex", ()
     if method == "complex":
         raise ValueError(f"method 'complex' cannot be used: {fault}")
-    return at._replace(slope=lambda z: sum(difference_slopes(f, z)[:2]) / 2), "central", (fault,) if fault else ()
+    return at._replace(slope=difference_slope(f)), "central", (fault,) if fault else ()
 
 
 def not_analytic(f: Callable[[Array], Array], zs: Sequence[Array]) -> str | None:
     """Why the complex step cannot be trusted with the activation f at pre-activations zs; None if it can."""
     for z in zs:
         try:
-            fprime = complex_slope(f, z)
+            fprime = complex_slope(f).at(z)
         except Exception as error:
             return f"the activation cannot be computed for complex z: {error}"
         xp = namespace(z)
-        backward, forward, h = difference_slopes(f, z)
-        slack = 64 * h * (1 + xp.abs(backward) + xp.abs(forward))
+        backward, forward = difference_slope(f).beside(z, z)
+        slack = 64 * difference_step(z) * (1 + xp.abs(backward) + xp.abs(forward))
         within = (fprime >= xp.minimum(backward, forward) - slack) & (fprime <= xp.maximum(backward, forward) + slack)
         if not bool(xp.all(within)):
             return "the activation is not analytic: its complex step differs from its differences"
@@ -218,15 +222,25 @@ def _central(at: Point, memory: int, progress: bool) -> Found:
     """By central differences with h = u^(1/3) |z|, and what a step half as long says of their error."""
     xp = namespace(at.y)
     steps = [eps(at.y) ** (1 / 3) * (float(xp.mean(xp.abs(layer.z))) or 1.0) for layer in at.layers]
-    floors = [4 * eps(at.y) * xp.abs(at.net.head.value(at.layers[-1].z, at.y)) / (h * at.y.shape[0]) for h in steps]
+    floors = [_cost_error(at) / (h * at.y.shape[0]) for h in steps]
     dz: list[list[Array]] = [[] for _ in at.layers]
     noise: list[list[Array]] = [[] for _ in at.layers]
     for l, units in _chunks(at, memory, progress, itemsize=8):
         long, short = (quotients(at, l, units, h) for h in (steps[l], steps[l] / 2))
         dz[l].append(sum(short) / 2)
         kink = xp.abs(2 * (short[1] - short[0]) - (long[1] - long[0]))
-        noise[l].append(xp.abs(sum(short) - sum(long)) / 2 + kink + 2 * xp.expand_dims(floors[l], axis=1))
+        change, size = xp.abs(sum(short) - sum(long)), xp.abs(sum(short)) + xp.abs(sum(long))
+        rough = xp.astype(change > 1e-3 * size, change.dtype)  # h is too long to tell anything
+        noise[l].append(4 * change + kink + 8 * rough * size + 2 * xp.expand_dims(floors[l], axis=1))
     return Found(*([xp.concat(part, axis=1) for part in parts] for parts in (dz, noise)))
+
+
+def _cost_error(at: Point) -> Array:
+    """How far off rounding may put the cost of each sample (n,): its own, and that of the logits."""
+    xp = namespace(at.y)
+    z = at.layers[-1].z
+    logits = xp.abs(at.net.head.predict(z) - at.y) * xp.sqrt(forward_errors(at)[-1].z)
+    return 16 * eps(at.y) * (xp.abs(at.net.head.value(z, at.y)) + xp.sum(logits, axis=1))
 
 
 class Method(NamedTuple):
@@ -255,27 +269,36 @@ def _measure(at: Point, found: Found, precision: float) -> Measured:
     xp = namespace(at.y)
     traces = forward_errors(at)
     numeric = gradient(at, found.dz)
-    underflow = float(xp.finfo(at.y.dtype).smallest_normal) / step_size(at.y)
-    bar = SAFETY * (precision + eps(at.y)) * kappa(at, found.dz, traces) + underflow
+    underflow = float(xp.finfo(at.y.dtype).smallest_normal) / STEP
+    rounding = SAFETY * (precision + eps(at.y))
+    bar = rounding * kappa(at, found.dz, traces) + underflow
     if found.noise is not None:
-        squares = [(layer.x * layer.x, d * d) for layer, d in zip(at.layers, found.noise, strict=True)]
-        bar = bar + xp.sqrt(at.net.pack([(xp.matrix_transpose(x) @ d, xp.sum(d, axis=0)) for x, d in squares]))
+        sizes = [xp.matrix_transpose(xp.abs(layer.x)) for layer in at.layers]
+        bar = bar + at.net.pack([(x @ d, xp.sum(d, axis=0)) for x, d in zip(sizes, found.noise, strict=True)])
     bent = bends(at, traces)
     kinks = [(l, unit, s) for l, b in enumerate(bent, 1) for s, unit in np.argwhere(to_numpy(b.kinks)).tolist()]
-    low, high = limits(at, bent, found.dz[-1]) if kinks else (numeric, numeric)
-    return Measured(*(np.asarray(to_numpy(v), np.float64) for v in (numeric, bar, low, high)), kinks)
+    low, high = numeric, numeric
+    if kinks:
+        low, high = limits(at, bent, found.dz[-1])
+        bar = bar + rounding * (high - low)
+    numeric, bar, low, high = (np.asarray(to_numpy(v), np.float64) for v in (numeric, bar, low, high))
+    return Measured(numeric, bar, low, high, kinks)
 
 
-def _judge(at: Point, found: Found, analytic: Vector, measured: Measured) -> dict[str, Parameter]:
-    """A verdict for each tensor, with a diagnosis where it fails."""
+def _judge(net: Network, analytic: Vector, measured: Measured) -> dict[str, Parameter]:
+    """A verdict for each tensor."""
     parameters = {}
-    for name, part, shape in zip(at.net.names, at.net.layout.slices, at.net.shapes, strict=True):
+    for name, part, shape in zip(net.names, net.layout.slices, net.shapes, strict=True):
         tensor, numeric, bar, low, high = (v[part].reshape(shape) for v in (analytic, *measured[:4]))
         parameters[name] = judge(name, tensor, numeric, bar, between=(low, high))
-    if any(parameter.verdict == FAIL for parameter in parameters.values()):
-        causes = diagnose(at, found.dz, parameters)
-        parameters = {name: replace(p, diagnosis=causes.get(name)) for name, p in parameters.items()}
     return parameters
+
+
+def _on_host(problem: Problem, at: Point, found: Found) -> tuple[Point, list[Vector]]:
+    """The forward pass and the numeric dz as NumPy arrays."""
+    here = problem.on(backend("numpy"), "float64")
+    host = point(here.net, here.theta, here.x, here.y, here.masks, at.slope)
+    return host, [np.asarray(to_numpy(d)) for d in found.dz]
 
 
 def _kink_notes(measured: Measured, parameters: dict[str, Parameter]) -> list[str]:

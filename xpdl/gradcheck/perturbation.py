@@ -15,6 +15,8 @@ Only from there on the network is gone through, for many units at once.
     complex step           Im cost(i h) / h                      no difference, no cancellation, crosses no kink
     central difference     (cost(h) - cost(-h)) / (2 h)
 
+in float64, whatever the gradient under test is in.
+
 Sources: Squire & Trapp 1998, Using complex variables to estimate derivatives; Dennis & Schnabel 1983 (step sizes).
 """
 
@@ -27,8 +29,15 @@ from xpdl.network import Layer, Network
 
 Function: TypeAlias = Callable[[Array], Array]
 
-COMPLEX_STEP = {8: 1e-60, 4: 1e-20}
-"""h, by the bytes of a real number: so small that h^2 vanishes beside 1 after any gain, far above underflow."""
+STEP = 1e-60
+"""h of the complex step: so small that h^2 vanishes beside 1 after any gain, and far above underflow."""
+
+
+class Slope(NamedTuple):
+    """f' of an activation f."""
+
+    at: Function  # z -> f'(z)
+    beside: Callable[[Array, Array], tuple[Array, Array]]  # z, distance -> f' to the left and to the right of z
 
 
 class Point(NamedTuple):
@@ -39,10 +48,10 @@ class Point(NamedTuple):
     biases: Sequence[Array]
     masks: Sequence[Array | None]  # of each hidden layer
     y: Array  # (n, k) targets
-    slope: Function  # z -> f'(z) of the hidden activation
+    slope: Slope  # of the hidden activation
 
 
-def point(net: Network, theta: Array, x: Array, y: Array, masks: Sequence[Array | None] | None, slope: Function) -> Point:
+def point(net: Network, theta: Array, x: Array, y: Array, masks: Sequence[Array | None] | None, slope: Slope) -> Point:
     """The forward pass at theta (P,), for samples x (n, d) with labels y."""
     layers = net.forward(theta, x, masks)
     biases = [b for _, b in net.unpack(theta)]
@@ -54,28 +63,34 @@ def eps(z: Array) -> float:
     return float(namespace(z).finfo(z.dtype).eps)
 
 
-def step_size(z: Array) -> float:
-    """h of the complex step for numbers of this dtype."""
-    return COMPLEX_STEP[namespace(z).finfo(z.dtype).bits // 8]
+def complex_slope(f: Function) -> Slope:
+    """f'(z) = Im f(z + i h) / h."""
+
+    def at(z: Array) -> Array:
+        return namespace(z).imag(f(_as_complex(z) + STEP * 1j)) / STEP
+
+    return Slope(at, lambda z, distance: (at(z - distance), at(z + distance)))
 
 
-def complex_slope(f: Function, z: Array) -> Array:
-    """f'(z) = Im f(z + i h) / h, for real z of any shape."""
-    h = step_size(z)
-    return namespace(z).imag(f(_as_complex(z) + h * 1j)) / h
+def difference_slope(f: Function) -> Slope:
+    """f'(z) by the difference quotients, with h = u^(1/3) (1 + |z|)."""
+
+    def beside(z: Array, distance: Array) -> tuple[Array, Array]:
+        h = difference_step(z)
+        return (f(z) - f(z - h)) / h, (f(z + h) - f(z)) / h
+
+    return Slope(lambda z: sum(beside(z, z)) / 2, beside)
 
 
-def difference_slopes(f: Function, z: Array) -> tuple[Array, Array, Array]:
-    """The backward and the forward difference quotient of f at z, and their step."""
-    h = eps(z) ** (1 / 3) * (1 + namespace(z).abs(z))
-    return (f(z) - f(z - h)) / h, (f(z + h) - f(z)) / h, h
+def difference_step(z: Array) -> Array:
+    """The step for a difference quotient at z."""
+    return eps(z) ** (1 / 3) * (1 + namespace(z).abs(z))
 
 
 def complex_step(at: Point, l: int, units: slice) -> Array:
     """d cost / d z_l[:, units] (n, K) by the complex step."""
-    h = step_size(at.y)
-    costs = _costs(at, l, units, _as_complex(at.layers[l].z[:, units]), h * 1j)
-    return namespace(costs).imag(costs) / (h * at.y.shape[0])
+    costs = _costs(at, l, units, _as_complex(at.layers[l].z[:, units]), STEP * 1j)
+    return namespace(costs).imag(costs) / (STEP * at.y.shape[0])
 
 
 def quotients(at: Point, l: int, units: slice, h: float) -> tuple[Array, Array]:
@@ -87,7 +102,7 @@ def quotients(at: Point, l: int, units: slice, h: float) -> tuple[Array, Array]:
 
 
 def gradient(at: Point, dz: Sequence[Array], falling: Sequence[Array] | None = None) -> Array:
-    """The gradient (P,) that follows from dz_l (n, n_l) of every layer, with the L2 term; ``falling`` is dz where x < 0."""
+    """The gradient (P,) that follows from dz_l (n, n_l) of every layer, with L2; ``falling`` is dz where x < 0."""
     xp = namespace(at.y)
     parts = []
     for layer, d, other in zip(at.layers, dz, falling or dz, strict=True):
@@ -99,7 +114,7 @@ def gradient(at: Point, dz: Sequence[Array], falling: Sequence[Array] | None = N
 
 def _as_complex(z: Array) -> Array:
     xp = namespace(z)
-    return xp.astype(z, xp.complex128 if z.dtype == xp.float64 else xp.complex64)
+    return xp.astype(z, xp.complex128)
 
 
 def _costs(at: Point, l: int, units: slice, z: Array, step: complex) -> Array:

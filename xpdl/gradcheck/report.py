@@ -124,7 +124,9 @@ class Report:
         width = max(9, *(len(_title(parameter)) for parameter in self.parameters.values()))
         verdict = _paint(self.verdict, coloured)
         lines = [f"{verdict}  difference {self.difference:.1e}, {self.method} in {self.precision}", ""]
-        lines.append(f"{'parameter':<{width}}  {'verdict':<12}  difference  worst entry       analytic       numeric")
+        lines.append(
+            f"{'parameter':<{width}}  {'verdict':<12}  difference  worst entry       analytic       numeric  wrong entries"
+        )
         lines += [_row(parameter, width, coloured) for parameter in self.parameters.values()]
         causes = [f"{name}: {p.diagnosis}" for name, p in self.parameters.items() if p.diagnosis]
         return [*lines, *([""] if causes or self.notes else []), *causes, *self.notes]
@@ -208,8 +210,8 @@ def _row(parameter: Parameter, width: int, coloured: bool) -> str:
     verdict = _paint(f"{parameter.verdict:<12}", coloured)
     return (
         f"{_title(parameter):<{width}}  {verdict}  {parameter.difference:>10.1e}  {index:<12}"
-        f"  {worst.analytic:>13.6g} {worst.numeric:>13.6g}"
-    )
+        f"  {worst.analytic:>13.6g} {worst.numeric:>13.6g}  {f'{parameter.failing:,}' if parameter.failing else ''}"
+    ).rstrip()
 
 
 def _paint(text: str, coloured: bool) -> str:
