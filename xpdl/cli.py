@@ -20,10 +20,12 @@ from xpdl.callbacks import Callback, EarlyStopping, Metrics
 from xpdl.checkpoint import load, save as save_model
 from xpdl.data import Dataset, load as load_data
 from xpdl.evaluation import evaluate, predict as predict_labels
+from xpdl.gradcheck.demo import run_demo
+from xpdl.gradcheck.network import check_network
 from xpdl.network import Network
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.schedules import Schedule
-from xpdl.training import train as run_training
+from xpdl.training import dropout_masks, train as run_training
 
 INTERRUPTED = 130
 Whole = Annotated[int, Parameter(converter=lambda _, tokens: int(tokens[0].value))]
@@ -182,6 +184,83 @@ def predict(model: Path, *, data: str = "glyphs", backend: str = "auto", seed: W
     print(_scores(evaluate(loaded.network, loaded.theta, x, y, backend=backend)))
     if loaded.network.output != "linear":
         print(_confusion(y, predict_labels(loaded.network, loaded.theta, x, backend=backend)))
+
+
+@app.command
+def check(
+    model: Path | None = None,
+    *,
+    data: str = "circles",
+    sizes: Annotated[list[Whole], Parameter(consume_multiple=True)] = [],  # noqa: B006
+    activation: str = "relu",
+    output: str | None = None,
+    init: str = "he",
+    l2: float = 0.0,
+    dropout: float = 0.0,
+    samples: Whole = 300,
+    method: str = "auto",
+    dtype: str = "float64",
+    backend: str = "numpy",
+    seed: Whole = 0,
+    demo: bool = False,
+) -> int:
+    """Check the gradient of a network against the numeric one; exit code 1 if it is wrong.
+
+    Parameters
+    ----------
+    model
+        A saved model to check; without one a fresh network is.
+    data
+        As for ``xpdl train``.
+    sizes
+        Layer sizes, input first, by default one hidden layer of 4 units.
+    activation
+        As for ``xpdl train``.
+    output
+        As for ``xpdl train``.
+    init
+        As for ``xpdl train``.
+    l2
+        As for ``xpdl train``.
+    dropout
+        As for ``xpdl train``; the masks of the first training step are used.
+    samples
+        How many of the data to use.
+    method
+        auto, complex or central.
+    dtype
+        In which the gradient is computed, float64 or float32.
+    backend
+        As for ``xpdl train``.
+    seed
+        Of the weights, the masks and generated data.
+    demo
+        Show how a bug is found: the one of the series that this library grew from.
+    """
+    if demo:
+        return run_demo()
+    points = load_data(data, seed=seed)
+    x, y = points.x[:samples], points.y[:samples]
+    if model is not None:
+        loaded = load(model)
+        net, theta = loaded.network, loaded.theta
+    else:
+        head, k = _fitting_output(points)
+        net = Network(
+            sizes or [x.shape[1], 4, k],
+            hidden=activation,
+            output=output or head,
+            init=_number_or_name(init),
+            l2=l2,
+            dropout=dropout,
+        )
+        theta = net.initialize(seed, dtype)
+    chosen = choose_backend(backend)
+    masks = dropout_masks(net, len(x), seed=seed, step=0, backend=chosen, dtype=dtype)
+    entered = chosen.asarray(theta, dtype)
+    report = check_network(net, entered, x, y, masks=masks, method=method, dtype=dtype, progress=True)
+    report.print()
+    return 1 if report.verdict == "FAIL" else 0
 
 
 @app.command

@@ -58,6 +58,8 @@ def _one_hot(y: Array, shape: tuple[int, int], dtype: object) -> Array:
     y = xp.astype(y, dtype, copy=False)
     if y.shape == shape and k > 1:
         return y
+    if y.shape == shape:  # one class: its label is 0, its one-hot row is 1
+        y = y * (1 - y)
     hit = xp.reshape(y, (n, 1)) == xp.arange(k, dtype=dtype, device=device(y))
     return xp.where(xp.any(hit, axis=1, keepdims=True), xp.astype(hit, dtype), math.nan)
 

@@ -5,7 +5,7 @@ the host only says "again", and reads the cost once an epoch.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 import time
 from typing import Any, NamedTuple
 
@@ -118,6 +118,8 @@ def train(
     seed: int = 0,
     callbacks: Sequence[Callback] = (),
     theta: Any = None,
+    check_gradients: int | None = None,
+    check_seconds: float = 10.0,
     progress: bool = True,
 ) -> Result:
     """Minimise the cost of the samples x (n, d), y over theta by mini-batch gradient descent.
@@ -130,6 +132,9 @@ def train(
     seed        of initial weights, order of the samples and dropout: one seed is one run, on every backend
     callbacks   functions f(metrics, step), see callbacks.py
     theta       where to start; default ``net.initialize(seed)``
+    check_gradients, check_seconds
+                check the gradient of the loss that is trained, dropout and L2 included, before the first epoch and
+                after every so many, until that took so many seconds; ``GradientError`` if it is wrong
     progress    a bar on a terminal, a line an epoch elsewhere; False for silence
 
     x may hold uint8 images, which the network scales to [0, 1]; samples.py says what labels may look like.  Ctrl-C ends
@@ -157,6 +162,8 @@ def train(
             evaluate=_evaluator(net, validation, chosen, dtype),
             callbacks=_callables(callbacks),
         )
+        if check_gradients is not None:
+            session = session.watched(checks.integer("check_gradients", check_gradients, least=1), check_seconds)
         return session.run(samples.parameters(net, start, chosen, dtype), epochs, progress)
 
 
@@ -175,11 +182,21 @@ class Session:
     step: Step
     evaluate: Callable[[Array], dict[str, float]]
     callbacks: tuple[Callback, ...]
+    watch: Callable[[int, Array], dict[str, float]] = lambda epoch, theta: {}
+
+    def watched(self, every: int, seconds: float) -> "Session":
+        """The same session with gradient checks."""
+        from xpdl.gradcheck.watch import Watch
+
+        seconds = checks.real("check_seconds", seconds)
+        watch = Watch(self.net, self.x, self.y, self.backend, self.seed, self.batches, every, seconds)
+        return replace(self, watch=watch)
 
     def run(self, theta: Array, epochs: int, progress: bool) -> Result:
         """The loop over epochs."""
         state = self.init(theta)
         history: list[dict[str, float]] = []
+        self.watch(0, theta)
         with interruptible() as interrupt, report(epochs * sum(self.batches), "training", shown=progress) as reporter:
             for number in range(epochs):
                 good, clock = self.backend.asarray(theta, copy=True), time.perf_counter()
@@ -195,7 +212,7 @@ class Session:
                     "loss": float(self.host(run.mean)),
                     "seconds": time.perf_counter() - clock,
                 }
-                history.append(metrics | self.evaluate(theta))
+                history.append(metrics | self.evaluate(theta) | self.watch(number + 1, theta))
                 reporter.line(_line(history[-1], epochs))
                 if self.stopped(theta, history, reporter):
                     break
@@ -274,5 +291,6 @@ def _evaluator(
 
 def _line(metrics: dict[str, float], epochs: int) -> str:
     """An epoch in one line."""
-    numbers = (f"{name} {value:.4f}" for name, value in metrics.items() if name not in ("epoch", "seconds"))
+    shown = {name: value for name, value in metrics.items() if name not in ("epoch", "seconds")}
+    numbers = (f"{name} {value:.4f}" if value >= 1e-4 else f"{name} {value:.1e}" for name, value in shown.items())
     return "  ".join([f"epoch {metrics['epoch']}/{epochs}", *numbers, f"{metrics['seconds']:.2f} s"])
