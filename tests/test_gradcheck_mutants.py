@@ -108,7 +108,10 @@ def last_row(dz: np.ndarray) -> np.ndarray:
 
 KINDS: dict[str, tuple[dict[str, Callable[..., np.ndarray]], str]] = {
     # what is wrong: (the step, what the diagnosis must say)
-    "no mean anywhere": ({"delta": lambda c, l, right, p: right * c.n}, r"dW\d is 23 x the numeric gradient: n = 23; .*its L2 term apart"),
+    "no mean anywhere": (
+        {"delta": lambda c, l, right, p: right * c.n},
+        r"dW\d is 23 x the numeric gradient: n = 23; .*its L2 term apart",
+    ),
     "no mean in db": ({"db": there(lambda c, l, right, dz, b: right * c.n)}, r"23 x .*n = 23; the mean over samples"),
     "mean twice in db": ({"db": there(lambda c, l, right, dz, b: right / c.n)}, r"divided by n twice"),
     "a factor 2 in db": ({"db": there(lambda c, l, right, dz, b: 2 * right)}, r"2 x .*square"),
@@ -125,13 +128,22 @@ KINDS: dict[str, tuple[dict[str, Callable[..., np.ndarray]], str]] = {
     "half the L2": ({"l2": there(lambda c, l, right, w: right / 2)}, r"half the L2 term"),
     "L2 twice": ({"l2": there(lambda c, l, right, w: 2 * right)}, r"L2 term twice"),
     "L2 without mean": ({"l2": there(lambda c, l, right, w: c.n * right)}, r"L2 term without the mean"),
-    "dW transposed": ({"dw": there(lambda c, l, right, dz: right.T), "l2": there(lambda c, l, r, w: r.T)}, "transposed"),
-    "dW is 0": ({"dw": there(lambda c, l, right, dz: 0 * right), "l2": there(lambda c, l, r, w: 0 * r)}, "0 everywhere"),
+    "dW transposed": (
+        {"dw": there(lambda c, l, right, dz: right.T), "l2": there(lambda c, l, r, w: r.T)},
+        "transposed",
+    ),
+    "dW is 0": (
+        {"dw": there(lambda c, l, right, dz: 0 * right), "l2": there(lambda c, l, r, w: 0 * r)},
+        "0 everywhere",
+    ),
     "one entry of dW": ({"dw": there(entry(1.5))}, r"right but for 1 of 36 entries: \[2, 3\]"),
     "one entry, 1e-6": ({"dw": there(entry(1 + 1e-6))}, r"right but for 1 of 36 entries: \[2, 3\]"),
     "z for a": ({"x": lambda c, l, right: c.layers[l - 1].z if l == c.at + 1 else right}, r"z of layer"),
     "a before dropout": ({"x": lambda c, l, right: c.layers[l - 1].a if l == c.at + 1 else right}, "before dropout"),
-    "input of another layer": ({"x": lambda c, l, right: c.layers[0].x if l == c.at + 1 else right}, "input of layer 1"),
+    "input of another layer": (
+        {"x": lambda c, l, right: c.layers[0].x if l == c.at + 1 else right},
+        "input of layer 1",
+    ),
     "no labels": ({"delta": lambda c, l, right, p: p / c.n}, r"lacks the labels"),
     "p (1 - p) twice": ({"delta": lambda c, l, right, p: p * (1 - p) * right}, r"derivative of the output twice"),
     "no f'": ({"dz": there(lambda c, l, right, da: da)}, r"lacks the derivative"),

@@ -60,6 +60,7 @@ class Backend:
                  None: drawn on the host and placed
     synchronize  () -> None: waits until the device has done all it was told to
     activate     () -> context in which functions that take no ``device=`` run on this one
+    eager        whether single operations are cheap; a library that compiles each for every shape had better be jitted
     """
 
     name: str
@@ -73,6 +74,7 @@ class Backend:
     mask: Callable[[int, int, int, tuple[int, int], float, str], Array] | None = None
     synchronize: Callable[[], None] = nothing
     activate: Callable[[], AbstractContextManager[Any]] = nullcontext
+    eager: bool = True
 
     def __repr__(self) -> str:
         return f"Backend({self.name!r})"

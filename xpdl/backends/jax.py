@@ -49,4 +49,5 @@ def connect(name: str, device: str) -> Backend:
         admit=admit,
         compile=compile,
         synchronize=synchronize,
+        eager=False,
     )

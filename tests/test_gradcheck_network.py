@@ -1,0 +1,349 @@
+"""check_network: right code passes, wrong code fails, and what cannot be told is said to be so."""
+
+from itertools import product
+import json
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+
+import xpdl
+from xpdl import Activation, Network
+from xpdl.activations import ACTIVATIONS
+from xpdl.gradcheck.network import SAFETY, check_network
+
+CIRCLES = [[2, 5, 4, 1], [2, 5, 5, 5, 1], [2, 9, 9, 1], [2, 4, 1]]
+ONE_AT_ZERO = Activation(lambda z: z * (z >= 0), lambda da, z, a: da * (z >= 0))
+"""relu with derivative 1 at 0, as some write it."""
+
+
+def circles():
+    """300 points on two circles."""
+    points = xpdl.data.circles(seed=1)
+    return points.x, points.y
+
+
+def random_case(seed, scale=1.0):
+    """A network over all activations, outputs, L2 and dropout, with samples; scale > 1 saturates it."""
+    rng = np.random.default_rng(seed)
+    sizes = [int(n) for n in rng.integers(1, 10, rng.integers(2, 6))]
+    output = str(rng.choice(["softmax", "sigmoid", "linear"]))
+    net = Network(
+        sizes,
+        hidden=str(rng.choice(list(ACTIVATIONS))),
+        output=output,
+        init=str(rng.choice(["he", "xavier", "lecun"])),
+        l2=float(rng.choice([0.0, 0.1])),
+    )
+    theta = scale * net.initialize(seed, "float64") + rng.choice([0.0, 0.1]) * rng.standard_normal(net.size)
+    n, k = int(rng.choice([1, 2, 30, 100])), sizes[-1]
+    y = {
+        "softmax": rng.integers(0, k, n),
+        "sigmoid": rng.integers(0, 2, (n, k)),
+        "linear": rng.standard_normal((n, k)),
+    }[output]
+    masks = [(rng.random((n, units)) < 0.7) / 0.7 for units in sizes[1:-1]] if rng.random() < 0.5 else None
+    return net, theta, rng.standard_normal((n, sizes[0])), y, masks
+
+
+# --- right code is never accused
+
+
+@pytest.mark.parametrize(("sizes", "dtype"), list(product(CIRCLES, ["float64", "float32"])))
+def test_no_he_network_with_zero_biases_is_accused(sizes, dtype) -> None:
+    """240 networks, of which the origin's checker accuses 44: a sample that no unit sees has z = 0 from there on."""
+    net, (x, y) = Network(sizes, output="sigmoid"), circles()
+    verdicts = [check_network(net, net.initialize(seed, dtype), x, y, dtype=dtype).verdict for seed in range(60)]
+    assert verdicts == ["PASS"] * 60
+
+
+@pytest.mark.parametrize("sizes", CIRCLES[:2])
+def test_either_derivative_at_a_kink_is_right(sizes) -> None:
+    """f'(0) = 1 is as good as 0; where that makes a difference, the unit and the sample are named."""
+    net, (x, y) = Network(sizes, output="sigmoid"), circles()
+    other = Network(sizes, output="sigmoid", hidden=ONE_AT_ZERO)
+    notes = []
+    for seed in range(60):
+        theta = net.initialize(seed, "float64")
+        report = check_network(net, theta, x, y, lambda t: other.loss_and_grad(t, x, y)[1])
+        assert report, str(report)
+        notes += report.notes
+    assert any("kinks: layer 2, unit" in note and "sample" in note for note in notes)
+
+
+@pytest.mark.parametrize("factor", [-0.5, 1.5, 2.0])
+def test_a_value_outside_the_one_sided_derivatives_is_not_excused_by_a_kink(factor) -> None:
+    """With one unit, one sample and z = 0 the derivatives of b1 are 0 and da: what lies outside fails."""
+    net = Network([1, 1, 1], output="linear")
+    theta, x, y = np.array([1.0, 1.0, 0.0, 0.0]), np.array([[0.0]]), np.array([[1.0]])
+    da = float(net.unpack(net.loss_and_grad(theta, x, y)[1])[1][1][0])
+    report = check_network(net, theta, x, y, lambda t: np.array([0.0, 0.0, factor * da, da]))
+    assert (report.verdict, report.parameters["b1"].verdict) == ("FAIL", "FAIL")
+    assert check_network(net, theta, x, y, lambda t: np.array([0.0, 0.0, 0.5 * da, da]))
+
+
+@pytest.mark.parametrize(("scale", "dtype"), list(product([1.0, 0.01, 30.0, 1000.0], ["float64", "float32"])))
+def test_no_random_network_is_accused(scale, dtype) -> None:
+    """All activations, outputs, L2 and dropout, batches of one; saturated networks may be inconclusive."""
+    for seed in range(100):
+        net, theta, x, y, masks = random_case(seed, scale)
+        report = check_network(net, theta, x, y, masks=masks, dtype=dtype)
+        assert report.verdict == "PASS" or (scale != 1 and report.verdict == "INCONCLUSIVE"), f"seed {seed}\n{report}"
+
+
+def test_no_network_is_accused_on_any_library(lib) -> None:
+    if lib.jitted:
+        pytest.skip("a check is not traced")
+    for seed in range(12 if lib.backend.eager else 3):
+        net, theta, x, y, masks = random_case(seed)
+        given = [lib.put(theta), lib.put(x), lib.put(np.asarray(y))]
+        report = check_network(net, *given, masks=masks and [lib.put(mask) for mask in masks], dtype=lib.dtype)
+        assert report, f"seed {seed}\n{report}"
+        assert report.precision == lib.dtype
+
+
+def test_a_dead_layer_passes() -> None:
+    """Everything below it has gradient 0, and says so."""
+    net = Network([3, 4, 2])
+    theta = net.initialize(0, "float64")
+    theta[net.layout.slices[2]] = -100
+    report = check_network(net, theta, np.ones((5, 3)), np.zeros(5, int))
+    assert report
+    assert report.parameters["W1"].worst.numeric == 0
+
+
+def test_a_device_without_float64_is_said() -> None:
+    strict = pytest.importorskip("array_api_strict")
+    put = lambda a: strict.asarray(a, device=strict.Device("no_float64"))  # noqa: E731
+    net, theta, x, y, _ = random_case(3)
+    report = check_network(net, put(theta.astype("float32")), put(x.astype("float32")), put(np.asarray(y, "float32")))
+    assert report.verdict == "PASS"
+    assert report.precision == "float32"
+    assert "no float64" in report.notes[0]
+
+
+# --- wrong code fails
+
+
+@pytest.mark.parametrize("relative", [1.0, 1e-2, 1e-4, 1e-6])
+def test_one_wrong_entry_of_235146_is_named(relative) -> None:
+    rng = np.random.default_rng(7)
+    net = Network([784, 256, 128, 10])
+    theta, x, y = net.initialize(0, "float64"), rng.random((32, 784)), rng.integers(0, 10, 32)
+    right = net.loss_and_grad(theta, x, y)[1]
+    for name, part, shape in zip(net.names, net.layout.slices, net.shapes, strict=True):
+        entry = int(np.argsort(np.abs(right[part]))[-3])
+        wrong = right.copy()
+        wrong[part.start + entry] *= 1 + relative
+        report = check_network(net, theta, x, y, lambda t, wrong=wrong: wrong)
+        failing = {key: p.failing for key, p in report.parameters.items() if p.failing}
+        assert failing == {name: 1}
+        assert report.parameters[name].worst.index == tuple(int(i) for i in np.unravel_index(entry, shape))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_what_this_precision_cannot_see_is_inconclusive(dtype) -> None:
+    """db2 of a balanced network is a sum that cancels: float32 cannot tell it from 0, float64 can."""
+    net, (x, y) = Network([2, 4, 1], output="sigmoid", init=1e-4), circles()
+    theta = net.initialize(0, "float64")
+
+    def without_b2(t):
+        grad = np.array(net.loss_and_grad(t, x.astype(t.dtype), y)[1])
+        grad[-1] = 0
+        return grad
+
+    verdict = check_network(net, theta, x, y, without_b2, dtype=dtype).parameters["b2"].verdict
+    assert verdict == {"float64": "FAIL", "float32": "INCONCLUSIVE"}[dtype]
+
+
+def test_nan_fails() -> None:
+    net, theta, x, y, _ = random_case(5)
+    report = check_network(net, theta, x, y, lambda t: np.full(net.size, np.nan))
+    assert report.verdict == "FAIL"
+    assert "NaN" in report.parameters[net.names[0]].diagnosis
+
+
+# --- methods
+
+
+NOT_ANALYTIC = {
+    "abs": Activation(abs, lambda da, z, a: da * np.sign(z)),
+    "conj": Activation(lambda z: np.conj(z) * np.conj(z), lambda da, z, a: 2 * da * z),
+    "real": Activation(lambda z: np.tanh(np.real(z)), lambda da, z, a: da * (1 - a * a)),
+    "raises": Activation(lambda z: np.arctan2(z, 1.0), lambda da, z, a: da / (1 + z * z)),
+}
+
+
+@pytest.mark.parametrize("name", NOT_ANALYTIC)
+def test_an_activation_that_is_not_analytic_is_noticed_and_judged_by_differences(name) -> None:
+    net = Network([3, 5, 2], hidden=NOT_ANALYTIC[name])
+    rng = np.random.default_rng(1)
+    theta, x, y = net.initialize(1, "float64"), rng.standard_normal((20, 3)), rng.integers(0, 2, 20)
+    report = check_network(net, theta, x, y)
+    assert (report.verdict, report.method) == ("PASS", "central differences"), str(report)
+    assert "analytic" in report.notes[0] or "complex" in report.notes[0]
+    wrong = check_network(net, theta, x, y, lambda t: 1.001 * net.loss_and_grad(t, x, y)[1])
+    assert wrong.verdict == "FAIL"
+    with pytest.raises(ValueError, match="method 'complex' cannot be used"):
+        check_network(net, theta, x, y, method="complex")
+
+
+def test_both_methods_agree_and_are_named() -> None:
+    for seed in range(30):
+        net, theta, x, y, masks = random_case(seed)
+        exact, differences = (
+            check_network(net, theta, x, y, masks=masks, method=method) for method in ("complex", "central")
+        )
+        assert (exact.method, differences.method) == ("complex step", "central differences")
+        assert differences.verdict != "FAIL", f"seed {seed}\n{differences}"
+        for name, parameter in differences.parameters.items():
+            assert np.all(np.abs(parameter.numeric - exact.parameters[name].numeric) <= parameter.bar), f"seed {seed}"
+
+
+def test_the_bars_hold_and_the_complex_step_is_as_good_as_long_double() -> None:
+    """On 100 networks the numeric gradient is within 1e-14 kappa of long double, the tested one within its bar."""
+    if np.finfo(np.longdouble).eps > 1e-18:
+        pytest.skip("long double is double here")
+    for seed in range(100):
+        net, theta, x, y, masks = random_case(seed)
+        long = [np.asarray(values, np.longdouble) for values in (theta, x, np.asarray(y))]
+        exact = net.loss_and_grad(*long, masks and [mask.astype(np.longdouble) for mask in masks])[1]
+        report = check_network(net, theta, x, y, masks=masks)
+        numeric, analytic, bar = (
+            np.concatenate([getattr(p, name).ravel() for p in report.parameters.values()])
+            for name in ("numeric", "analytic", "bar")
+        )
+        kappa = bar / (SAFETY * 2 * np.finfo(float).eps)
+        assert np.all(np.abs(numeric - exact) <= 1e-15 * kappa), f"seed {seed}"
+        assert np.all(np.abs(analytic - exact) <= bar), f"seed {seed}"
+
+
+# --- cost
+
+
+def naive(net, theta, x, y, entries, h=6e-6):
+    """Central differences with a forward pass for each side of each entry."""
+    quotients = []
+    for i in entries:
+        sides = [theta.copy(), theta.copy()]
+        sides[0][i] += h
+        sides[1][i] -= h
+        quotients.append((net.loss(sides[0], x, y) - net.loss(sides[1], x, y)) / (2 * h))
+    return np.array(quotients)
+
+
+def test_all_235146_parameters_take_seconds_and_little_memory() -> None:
+    """Two-sided in float64, at least 40 x faster than a forward pass for each side, the same numbers to 1e-9."""
+    rng = np.random.default_rng(3)
+    net = Network([784, 256, 128, 10], hidden="tanh")
+    theta, x, y = net.initialize(0, "float64"), rng.random((32, 784)), rng.integers(0, 10, 32)
+    check_network(net, theta, x, y, method="central")
+    tracemalloc.start()
+    started = time.perf_counter()
+    report = check_network(net, theta, x, y, method="central")
+    seconds = time.perf_counter() - started
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    entries = rng.integers(0, net.size, 100)
+    started = time.perf_counter()
+    expected = naive(net, theta, x, y, entries)
+    each = (time.perf_counter() - started) / len(entries)
+    numeric = np.concatenate([p.numeric.ravel() for p in report.parameters.values()])
+    assert report
+    assert seconds < 15
+    assert peak < 512 * 2**20
+    assert each * net.size > 40 * seconds
+    np.testing.assert_allclose(numeric[entries], expected, rtol=0, atol=1e-9 * np.abs(numeric).max() + 1e-10)
+
+
+def test_memory_bounds_what_is_moved_at_a_time() -> None:
+    rng = np.random.default_rng(3)
+    net = Network([50, 400, 400, 5])
+    theta, x, y = net.initialize(0, "float64"), rng.random((64, 50)), rng.integers(0, 5, 64)
+    reports = [check_network(net, theta, x, y, memory=memory) for memory in (1, 2**20, 2**28)]
+    numeric = [np.concatenate([p.numeric.ravel() for p in report.parameters.values()]) for report in reports]
+    for other in numeric[1:]:
+        np.testing.assert_allclose(other, numeric[0], rtol=0, atol=1e-15)
+
+
+# --- the origin
+
+
+def test_the_published_runs_pass_with_a_difference_a_hundred_times_smaller(data_folder) -> None:
+    runs = json.loads((data_folder / "seed" / "reference.json").read_text())["runs"]
+    for run in runs.values():
+        points = np.loadtxt(data_folder / "seed" / run["data"], delimiter=",")
+        x, y = points[:, :2], points[:, 2].astype(int)
+        net = Network([2, len(run["b1"]), len(run["b2"])], output=run["output"])
+        theta = net.pack([(np.array(run[f"W{l}"]).T, np.array(run[f"b{l}"]).ravel()) for l in (1, 2)])
+        masks = None
+        if "dropped_unit_sample" in run:
+            unit, sample = run["dropped_unit_sample"]
+            masks = [np.ones((len(x), len(run["b1"])))]
+            masks[0][sample, unit] = 0
+        report = check_network(net, theta, x, y, masks=masks)
+        assert report, str(report)
+        assert report.difference < run["published_difference"] / 100
+        published = net.pack([(np.array(run[f"dW{l}"]).T, np.array(run[f"db{l}"]).ravel()) for l in (1, 2)])
+        assert check_network(net, theta, x, y, lambda t, g=published: g, masks)
+
+
+# --- reports and errors
+
+
+def test_a_gradient_that_changes_theta_or_its_mind_is_reported() -> None:
+    net, theta, x, y, _ = random_case(5)
+    rng = np.random.default_rng(0)
+
+    def impure(t):
+        t *= 1.5
+        return net.loss_and_grad(t, x, y)[1]
+
+    def random(t):
+        return net.loss_and_grad(t, x, y)[1] * rng.uniform(0.9, 1.1)
+
+    for function, complaint in ((impure, "changes the theta"), (random, "different values for the same theta")):
+        report = check_network(net, theta, x, y, function)
+        assert not report
+        assert any(complaint in note for note in report.notes)
+    before = theta.copy()
+    check_network(net, theta, x, y, impure)
+    assert np.array_equal(theta, before)
+
+
+def test_a_report_is_a_table_a_truth_value_and_json() -> None:
+    net, theta, x, y, _ = random_case(5)
+    good = check_network(net, theta, x, y)
+    bad = check_network(net, theta, x, y, lambda t: 2 * net.loss_and_grad(t, x, y)[1])
+    assert (bool(good), bool(bad)) == (True, False)
+    assert str(good).startswith("PASS  difference")
+    assert all(name in str(bad) for name in net.names)
+    assert "\033" not in str(bad)
+    document = json.loads(json.dumps(bad.to_dict()))
+    assert document["verdict"] == "FAIL"
+    assert set(document["parameters"]) == set(net.names)
+    worst = document["parameters"][net.names[0]]["worst"]
+    assert worst["analytic"] == pytest.approx(2 * worst["numeric"])
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"theta": np.zeros(3)}, ValueError, "theta must have shape"),
+        ({"grad": lambda t: t[:3]}, ValueError, r"grad must return \d+ floating numbers, got float64 of shape \(3,\)"),
+        ({"grad": lambda t: np.arange(len(t))}, ValueError, "grad must return .* floating numbers, got int64"),
+        ({"method": "complx"}, ValueError, "method must be one of .*'complx'; did you mean 'complex'"),
+        ({"dtype": "float16"}, ValueError, "dtype must be float32 or float64, got 'float16'"),
+        ({"net": [2, 3]}, TypeError, "net must be an xpdl.Network"),
+        ({"x": np.full((30, 3), np.nan)}, ValueError, "x must be finite"),
+        ({"masks": []}, ValueError, "masks must hold an array for each hidden layer, 1 in all, got 0"),
+        ({"memory": 0}, ValueError, "memory must be at least 1, got 0"),
+    ],
+)
+def test_bad_input_is_named(change, error, message) -> None:
+    rng = np.random.default_rng(0)
+    net = Network([3, 4, 2])
+    given = {"net": net, "theta": net.initialize(), "x": rng.random((30, 3)), "y": rng.integers(0, 2, 30)}
+    with pytest.raises(error, match=message):
+        check_network(**(given | change))
