@@ -10,6 +10,7 @@ All in float64, in one process, in turn; the table shows medians and the ratio t
 from collections.abc import Callable
 import statistics
 import time
+from typing import NamedTuple
 
 from cyclopts import App
 import numpy as np
@@ -20,7 +21,19 @@ from xpdl.gradcheck.network import check_network
 app = App(help=__doc__, result_action="return_value")
 CASES = {"64-24-24-10, n = 100": ([64, 24, 24, 10], 100), "784-256-128-10, n = 32": ([784, 256, 128, 10], 32)}
 SAMPLED = 200
-"""Entries whose forward passes are timed."""
+"""Entries whose forward passes are timed; the others are reckoned."""
+
+TORCH_PARAMETERS = 10_000
+"""More of them PyTorch is not asked to check."""
+
+
+class Case(NamedTuple):
+    """What is checked."""
+
+    net: xpdl.Network
+    theta: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
 
 
 @app.default
@@ -29,41 +42,45 @@ def gradcheck(*, rounds: int = 5) -> None:
     for title, (sizes, n) in CASES.items():
         rng = np.random.default_rng(0)
         net = xpdl.Network(sizes)
-        theta, x, y = net.initialize(0, "float64"), rng.standard_normal((n, sizes[0])), rng.integers(0, sizes[-1], n)
-        runs: dict[str, Callable[[], float]] = {
-            "complex step": lambda: _seconds(lambda: check_network(net, theta, x, y)),
-            "central": lambda: _seconds(lambda: check_network(net, theta, x, y, method="central")),
-            "passes": lambda: _seconds(lambda: _passes(net, theta, x, y)) * net.size / SAMPLED,
-        }
-        if net.size < 10_000:
-            runs["torch"] = lambda: _seconds(lambda: _torch(net, theta, x, y))
-        times: dict[str, list[float]] = {name: [] for name in runs}
-        for _ in range(rounds):
-            for name, run in runs.items():
-                times[name].append(run())
+        case = Case(
+            net, net.initialize(0, "float64"), rng.standard_normal((n, sizes[0])), rng.integers(0, sizes[-1], n)
+        )
+        checks = {name: check for name, check in CHECKS.items() if name != "torch" or net.size < TORCH_PARAMETERS}
+        times = [{name: check(case) for name, check in checks.items()} for _ in range(rounds)]
         print(f"{title}: {net.size:,} parameters")
-        first = statistics.median(times["complex step"])
-        for name, values in times.items():
-            median = statistics.median(values)
-            print(f"  {name:<14}{median:>12.4f} s{median / first:>12.1f} x")
+        for name in checks:
+            ratio = statistics.median(row[name] / row["complex step"] for row in times)
+            print(f"  {name:<14}{statistics.median(row[name] for row in times):>12.4f} s{ratio:>12.1f} x")
 
 
-def _seconds(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+def _timed(check: Callable[[Case], object]) -> Callable[[Case], float]:
+    def run(case: Case) -> float:
+        start = time.perf_counter()
+        check(case)
+        return time.perf_counter() - start
+
+    return run
 
 
-def _passes(net: xpdl.Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
+def _passes(case: Case) -> float:
+    """The seconds of all passes, by those of a sample."""
+    return _timed(_sampled_passes)(case) * case.net.size / SAMPLED
+
+
+def _sampled_passes(case: Case) -> None:
     for entry in range(SAMPLED):
         for h in (-1e-6, 1e-6):
-            moved = theta.copy()
+            moved = case.theta.copy()
             moved[entry] += h
-            net.loss(moved, x, y)
+            case.net.loss(moved, case.x, case.y)
 
 
-def _torch(net: xpdl.Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
+def _torch(case: Case) -> None:
     import torch
+
+    inputs, labels = torch.tensor(case.x), torch.tensor(case.y)
+    parts = zip(case.net.layout.slices, case.net.shapes, strict=True)
+    parameters = [torch.tensor(case.theta[part].reshape(shape), requires_grad=True) for part, shape in parts]
 
     def loss(*parameters: torch.Tensor) -> torch.Tensor:
         a, half = inputs, len(parameters) // 2
@@ -72,11 +89,15 @@ def _torch(net: xpdl.Network, theta: np.ndarray, x: np.ndarray, y: np.ndarray) -
             a = torch.relu(z) if l < half - 1 else z
         return torch.nn.functional.cross_entropy(a, labels)
 
-    inputs, labels = torch.tensor(x), torch.tensor(y)
-    parts = zip(net.layout.slices, net.shapes, strict=True)
-    parameters = [torch.tensor(theta[part].reshape(shape), requires_grad=True) for part, shape in parts]
-    assert torch.autograd.gradcheck(loss, parameters, raise_exception=False) is not None
+    torch.autograd.gradcheck(loss, parameters, raise_exception=False)
 
+
+CHECKS: dict[str, Callable[[Case], float]] = {
+    "complex step": _timed(lambda case: check_network(*case)),
+    "central": _timed(lambda case: check_network(*case, method="central")),
+    "passes": _passes,
+    "torch": _timed(_torch),
+}
 
 if __name__ == "__main__":
     app()
