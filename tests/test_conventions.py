@@ -24,7 +24,7 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "cli": ANY,
     "activations": {"arrays"},
     "arrays": set(),
-    "backends": {"backends.base", "checks"},
+    "backends": {"arrays", "backends.base", "checks"},
     "backends.array_api_strict": {"backends.base", "backends.numpy"},
     "backends.base": {"arrays", "checks", "randomness"},
     "backends.cuda": set(),
@@ -49,7 +49,22 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     },
     "data.mnist": {"data.dataset", "data.idx"},
     "data.points": {"checks", "data.dataset", "randomness"},
+    "dropout": {"arrays", "backends", "checks", "network"},
     "evaluation": {"arrays", "backends", "checks", "network", "samples"},
+    "gradcheck": set(),
+    "gradcheck.bars": {"arrays", "gradcheck.perturbation"},
+    "gradcheck.demo": {"arrays", "data", "gradcheck.network", "gradcheck.report", "network", "optimizers"},
+    "gradcheck.diagnosis": {"activations", "gradcheck.perturbation", "gradcheck.report"},
+    "gradcheck.kinks": {"arrays", "gradcheck.bars", "gradcheck.perturbation"},
+    "gradcheck.network": {
+        *("arrays", "backends", "backends.base", "checks", "network", "progress", "samples"),
+        *("gradcheck.bars", "gradcheck.diagnosis", "gradcheck.kinks", "gradcheck.perturbation", "gradcheck.report"),
+    },
+    "gradcheck.perturbation": {"activations", "arrays", "network"},
+    "gradcheck.report": set(),
+    "gradcheck.watch": {
+        *("arrays", "backends", "dropout", "gradcheck.network", "gradcheck.report", "network", "randomness"),
+    },
     "initializers": {"layout", "randomness"},
     "interrupts": set(),
     "layout": {"arrays"},
@@ -61,8 +76,8 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "samples": {"arrays", "backends", "backends.base", "checks", "network"},
     "schedules": {"arrays", "checks"},
     "training": {
-        *("arrays", "backends", "callbacks", "checks", "evaluation", "interrupts", "network", "optimizers"),
-        *("progress", "randomness", "samples"),
+        *("arrays", "backends", "callbacks", "checks", "dropout", "evaluation", "gradcheck.watch", "interrupts"),
+        *("network", "optimizers", "progress", "randomness", "samples"),
     },
 }
 

@@ -7,10 +7,11 @@ from xpdl import activations, callbacks, losses, optimizers, schedules
 from xpdl.activations import Activation
 from xpdl.backends import Backend, available_backends, backend
 from xpdl.callbacks import EarlyStopping, KeepBest, StopTraining
+from xpdl.dropout import dropout_masks
 from xpdl.evaluation import evaluate
 from xpdl.network import Network
 from xpdl.optimizers import Optimizer, adam, adamw, momentum, rmsprop, sgd
-from xpdl.training import DivergenceError, Result, dropout_masks, train
+from xpdl.training import DivergenceError, Result, train
 
 if TYPE_CHECKING:
     from xpdl import data

@@ -19,13 +19,14 @@ from xpdl.backends import available_backends, backend as choose_backend
 from xpdl.callbacks import Callback, EarlyStopping, Metrics
 from xpdl.checkpoint import load, save as save_model
 from xpdl.data import Dataset, load as load_data
+from xpdl.dropout import dropout_masks
 from xpdl.evaluation import evaluate, predict as predict_labels
 from xpdl.gradcheck.demo import run_demo
 from xpdl.gradcheck.network import check_network
 from xpdl.network import Network
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.schedules import Schedule
-from xpdl.training import dropout_masks, train as run_training
+from xpdl.training import train as run_training
 
 INTERRUPTED = 130
 Whole = Annotated[int, Parameter(converter=lambda _, tokens: int(tokens[0].value))]

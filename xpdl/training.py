@@ -15,6 +15,7 @@ from xpdl import checks, samples
 from xpdl.arrays import Array, namespace
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.callbacks import Callback, Metrics, StopTraining
+from xpdl.dropout import dropout_masks
 from xpdl.evaluation import Evaluator
 from xpdl.interrupts import Interrupt, interruptible
 from xpdl.network import Masks, Network
@@ -83,25 +84,6 @@ def make_step(net: Network, update: Update) -> Step:
         return Run(theta, state, offset, mean, finite)
 
     return step
-
-
-def dropout_masks(
-    net: Network, n: int, *, seed: int, step: int, backend: str | Backend = "numpy", dtype: str = "float32"
-) -> list[Array | None] | None:
-    """The masks of a training step (from 0) for a batch of n samples, as ``loss_and_grad`` takes them.
-
-    They are a function of (seed, step, layer, sample, unit) only, so the masks of any step can be had again.  None if
-    the network has no dropout.
-    """
-    n, step = checks.integer("n", n, least=1), checks.integer("step", step, least=0)
-    dtype = checks.float_dtype("dtype", dtype)
-    if not any(net.drops):
-        return None
-    mask = choose_backend(backend).dropout_mask
-    return [
-        mask(seed, step, l, (n, units), drop, dtype) if drop else None
-        for l, (units, drop) in enumerate(zip(net.sizes[1:-1], net.drops, strict=True), start=1)
-    ]
 
 
 def train(

@@ -8,6 +8,7 @@ import numpy as np
 
 from xpdl.arrays import Array
 from xpdl.backends import Backend
+from xpdl.dropout import dropout_masks
 from xpdl.gradcheck.network import check_network
 from xpdl.gradcheck.report import FAIL, Report
 from xpdl.network import Network
@@ -52,8 +53,6 @@ class Watch:
 
     def check(self, epoch: int, theta: Array) -> Report:
         """Check at theta, on the first samples of the epoch's first batch, with the masks they are trained with."""
-        from xpdl.training import dropout_masks
-
         n = min(SAMPLES, self.batches[0])
         rows = self.home.asarray(permutation(self.seed, epoch, sum(self.batches))[:n])
         x, y = (self.home.xp.take(values, rows, axis=0) for values in (self.x, self.y))
