@@ -177,6 +177,21 @@ def test_a_new_array_in_place_of_a_consumed_one_is_read() -> None:
     assert compiled(np.full(3, 5.0)).tolist() == [10.0] * 3
 
 
+def test_an_operand_that_is_broadcast_is_not_written_over() -> None:
+    """Even where the result takes as many bytes: 4 numbers of 8, 32 of 1."""
+    column = np.linspace(0, 6, 8)[:, None]
+
+    def step(theta):
+        hit = xp.reshape(theta, (1, 4)) * 2.0 > column
+        theta += xp.sum(xp.astype(hit, theta.dtype), axis=0)
+        return theta
+
+    expected, theta, replayed = np.arange(4.0), np.arange(4.0), Replayed(step)
+    for _ in range(4):
+        expected, theta = step(expected), replayed(theta)
+    assert np.array_equal(theta, expected)
+
+
 def test_numpy_functions_are_recorded() -> None:
     """A kernel of the user's may call ``np.tanh`` where it should ask for the namespace."""
 

@@ -28,7 +28,8 @@ Fuse: TypeAlias = Callable[[Kernel], Kernel]
 class Optimizer(NamedTuple):
     """``init(theta) -> state`` and ``update(theta, grad, state) -> theta, state``.
 
-    ``fused(fuse)`` is the same update with its vector work run by a backend's ``fuse``, if there is any to gain.
+    ``fused(fuse)`` is the same update with its vector work run by a backend's ``fuse``; an optimizer that has it does
+    nothing but array operations, so that a backend may record its update and repeat it.
     """
 
     init: Callable[[Array], State]

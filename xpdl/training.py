@@ -128,6 +128,7 @@ def train(
     optimizer = adam() if optimizer is None else optimizer
     checks.instance("optimizer", optimizer, Optimizer)
     update = optimizer.fused(chosen.fuse) if optimizer.fused else optimizer.update
+    as_it_is = chosen.eager and not optimizer.fused  # your own update may do more than array operations
     with chosen.activate():
         x, y = samples.pair(net, x, y, chosen, dtype)
         start = net.initialize(seed, dtype) if theta is None else theta
@@ -140,7 +141,7 @@ def train(
             y=y,
             batches=_batches(x.shape[0], batch_size),
             init=optimizer.init,
-            step=chosen.compile(make_step(net, update)),
+            step=make_step(net, update) if as_it_is else chosen.compile(make_step(net, update)),
             evaluate=_evaluator(net, validation, chosen, dtype),
             callbacks=_callables(callbacks),
         )

@@ -55,7 +55,8 @@ class Backend:
     admit        (backend, dtype name) -> None: makes the dtype usable, or raises ``ValueError``
     fuse         (elementwise kernel) -> the same function in as few passes over memory, or launches, as the library
                  can; the kernel changes some of its arguments by augmented assignment and returns those
-    compile      (step) -> the same function as one dispatch; it consumes its first argument
+    compile      (step) -> the same function as one dispatch; it consumes its first argument, and later calls may
+                 repeat the array operations of the first ones instead of running its Python text
     mask         (seed, step, layer, shape, drop, dtype) -> randomness.dropout_mask on the device, bit for bit;
                  None: drawn on the host and placed
     synchronize  () -> None: waits until the device has done all it was told to
