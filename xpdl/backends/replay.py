@@ -218,8 +218,7 @@ def placed(record: Record, inputs: list[Recorded], results: list[Recorded]) -> d
 def may_overwrite(operation: Operation, x: Recorded) -> bool:
     """Whether the result may be written over the operand x: entry by entry, where it has been read."""
     elementwise = isinstance(operation.function, np.ufunc) and operation.function.signature is None
-    alike = (x.shape, x.dtype) == (operation.result.shape, operation.result.dtype)
-    return elementwise and alike and not any(y.root is x and y is not x for y in operation.inputs)
+    return elementwise and not any(y.root is x and y is not x for y in operation.inputs)
 
 
 def joined(record: Record, last: dict[Recorded, int]) -> dict[Recorded, tuple[Recorded, int]]:
