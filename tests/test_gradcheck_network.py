@@ -11,7 +11,8 @@ import pytest
 import xpdl
 from xpdl import Activation, Network
 from xpdl.activations import ACTIVATIONS
-from xpdl.gradcheck.network import SAFETY, check_network
+from xpdl.gradcheck.network import check_network
+from xpdl.gradcheck.network.check import SAFETY
 
 CIRCLES = [[2, 5, 4, 1], [2, 5, 5, 5, 1], [2, 9, 9, 1], [2, 4, 1]]
 ONE_AT_ZERO = Activation(lambda z: z * (z >= 0), lambda da, z, a: da * (z >= 0))

@@ -49,6 +49,11 @@ SIGNATURES = {  # what is promised; more options may be added, keyword-only and 
     "dropout_masks": lambda net, n, *, seed, step, backend="numpy", dtype="float32": ...,
     "save": lambda path, net, theta: ...,
     "load": lambda path: ...,
+    "check_network": lambda net, theta, x, y, grad=None, masks=None: ...,
+    "check_gradient": lambda fun, grad, theta: ...,
+    "check_update": lambda optimizer: ...,
+    "check_backends": lambda net, theta, x, y, *, backends=None: ...,
+    "testing.assert_gradients": lambda fun, *args: ...,
     "data.load": lambda source, *, seed=0: ...,
 }  # fmt: skip
 
@@ -77,7 +82,7 @@ def test_all_is_exactly_what_is_public() -> None:
     ours = {name for name, value in vars(xpdl).items() if getattr(value, "__module__", "").startswith("xpdl")}
     assert {name for name in ours if not name.startswith("_")} <= set(xpdl.__all__)
     modules = {name for name in xpdl.__all__ if isinstance(getattr(xpdl, name), ModuleType)}
-    assert modules == {"activations", "callbacks", "data", "losses", "optimizers", "schedules"}
+    assert modules == {"activations", "callbacks", "data", "losses", "optimizers", "schedules", "testing"}
 
 
 def test_other_names_are_missing_as_usual() -> None:

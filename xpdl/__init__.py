@@ -14,8 +14,9 @@ from xpdl.optimizers import Optimizer, adam, adamw, momentum, rmsprop, sgd
 from xpdl.training import DivergenceError, Result, train
 
 if TYPE_CHECKING:
-    from xpdl import data
+    from xpdl import data, testing
     from xpdl.checkpoint import Model, ModelFileError, load, save
+    from xpdl.gradcheck import GradientError, check_backends, check_gradient, check_network, check_update
 
 __version__ = "0.1.0"
 
@@ -24,6 +25,7 @@ __all__ = [
     "Backend",
     "DivergenceError",
     "EarlyStopping",
+    "GradientError",
     "KeepBest",
     "Model",
     "ModelFileError",
@@ -37,6 +39,10 @@ __all__ = [
     "available_backends",
     "backend",
     "callbacks",
+    "check_backends",
+    "check_gradient",
+    "check_network",
+    "check_update",
     "data",
     "dropout_masks",
     "evaluate",
@@ -48,10 +54,15 @@ __all__ = [
     "save",
     "schedules",
     "sgd",
+    "testing",
     "train",
 ]
 
-LAZY = {"data": "data", **dict.fromkeys(["Model", "ModelFileError", "load", "save"], "checkpoint")}
+HOMES = {
+    "checkpoint": ["Model", "ModelFileError", "load", "save"],
+    "gradcheck": ["GradientError", "check_backends", "check_gradient", "check_network", "check_update"],
+}
+LAZY = {"data": "data", "testing": "testing"} | {name: home for home, names in HOMES.items() for name in names}
 """Names, and the modules they come from when they are first used: these need half of the standard library."""
 
 

@@ -21,8 +21,8 @@ from xpdl.checkpoint import load, save as save_model
 from xpdl.data import Dataset, load as load_data
 from xpdl.dropout import dropout_masks
 from xpdl.evaluation import evaluate, predict as predict_labels
+from xpdl.gradcheck import check_network
 from xpdl.gradcheck.demo import run_demo
-from xpdl.gradcheck.network import check_network
 from xpdl.network import Network
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.schedules import Schedule
@@ -240,8 +240,8 @@ def check(
     """
     if demo:
         return run_demo()
-    points = load_data(data, seed=seed)
-    x, y = points.x[:samples], points.y[:samples]
+    points, n = load_data(data, seed=seed), checks.integer("samples", samples, least=1)
+    x, y = points.x[:n], points.y[:n]
     if model is not None:
         loaded = load(model)
         net, theta = loaded.network, loaded.theta

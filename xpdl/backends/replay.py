@@ -168,7 +168,7 @@ def _same_place(x: np.ndarray, y: np.ndarray) -> bool:
 
 
 def _reduction(ufunc: np.ufunc) -> Callable[..., Callable[[], Any]]:
-    return lambda place, x, *, axis=None, keepdims=False: partial(ufunc.reduce, x, axis=axis, out=place, keepdims=keepdims)
+    return lambda place, x, **options: partial(ufunc.reduce, x, out=place, **{"axis": None} | options)
 
 
 WRITERS: dict[Callable[..., Any], Callable[..., Callable[[], Any]]] = {

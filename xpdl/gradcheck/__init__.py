@@ -1,1 +1,26 @@
-"""The gradient checker: is a gradient right, wrong, or beyond what this precision can tell?"""
+"""The gradient checker: is a derivative right, and if not, what is wrong?  It knows how wrong it can be itself.
+
+    network    check_network: the gradient of a network
+    function   check_gradient: that of any scalar function
+    update     check_update: an optimizer, against the rules of the literature
+    parity     check_backends: the same computation on several backends
+    report     verdicts, and the table
+    watch      checks during training
+    demo       ``xpdl check --demo``
+"""
+
+from xpdl.gradcheck.network import check_network
+from xpdl.gradcheck.parity import BackendsReport, check_backends
+from xpdl.gradcheck.report import Report
+from xpdl.gradcheck.update import UpdateReport, check_update
+from xpdl.gradcheck.watch import GradientError
+
+__all__ = [
+    "BackendsReport",
+    "GradientError",
+    "Report",
+    "UpdateReport",
+    "check_backends",
+    "check_network",
+    "check_update",
+]

@@ -65,13 +65,13 @@ class Parameter:
         return {
             "shape": list(self.shape),
             "verdict": self.verdict,
-            "difference": _finite(self.difference),
-            "ratio": _finite(self.ratio),
+            "difference": finite(self.difference),
+            "ratio": finite(self.ratio),
             "worst": {
                 "index": list(self.worst.index),
-                "analytic": _finite(self.worst.analytic),
-                "numeric": _finite(self.worst.numeric),
-                "bar": _finite(self.worst.bar),
+                "analytic": finite(self.worst.analytic),
+                "numeric": finite(self.worst.numeric),
+                "bar": finite(self.worst.bar),
             },
             "failing": self.failing,
             "unseen": self.unseen,
@@ -107,7 +107,7 @@ class Report:
         """The report as JSON-serialisable values; a number that is not finite is None."""
         return {
             "verdict": self.verdict,
-            "difference": _finite(self.difference),
+            "difference": finite(self.difference),
             "method": self.method,
             "precision": self.precision,
             "evaluations": self.evaluations,
@@ -124,9 +124,8 @@ class Report:
         width = max(9, *(len(_title(parameter)) for parameter in self.parameters.values()))
         verdict = _paint(self.verdict, coloured)
         lines = [f"{verdict}  difference {self.difference:.1e}, {self.method} in {self.precision}", ""]
-        lines.append(
-            f"{'parameter':<{width}}  {'verdict':<12}  difference  worst entry       analytic       numeric  wrong entries"
-        )
+        columns = "verdict       difference  worst entry       analytic       numeric  wrong entries"
+        lines.append(f"{'parameter':<{width}}  {columns}")
         lines += [_row(parameter, width, coloured) for parameter in self.parameters.values()]
         causes = [f"{name}: {p.diagnosis}" for name, p in self.parameters.items() if p.diagnosis]
         return [*lines, *([""] if causes or self.notes else []), *causes, *self.notes]
@@ -218,5 +217,6 @@ def _paint(text: str, coloured: bool) -> str:
     return f"\033[{COLOURS[text.strip()]}m{text}\033[0m" if coloured else text
 
 
-def _finite(number: float) -> float | None:
+def finite(number: float) -> float | None:
+    """The number as JSON has it: None if it is not finite."""
     return number if math.isfinite(number) else None

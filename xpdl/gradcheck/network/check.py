@@ -11,10 +11,10 @@ from xpdl import checks, samples
 from xpdl.arrays import Array, namespace
 from xpdl.backends import Backend, backend, backend_of
 from xpdl.backends.base import to_numpy
-from xpdl.gradcheck.bars import forward_errors, kappa
-from xpdl.gradcheck.diagnosis import diagnose
-from xpdl.gradcheck.kinks import bends, limits
-from xpdl.gradcheck.perturbation import (
+from xpdl.gradcheck.network.bars import forward_errors, kappa
+from xpdl.gradcheck.network.diagnosis import diagnose
+from xpdl.gradcheck.network.kinks import bends, limits
+from xpdl.gradcheck.network.perturbation import (
     STEP,
     Point,
     complex_slope,

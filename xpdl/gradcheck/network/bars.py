@@ -23,7 +23,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from xpdl.arrays import Array, namespace
-from xpdl.gradcheck.perturbation import Point
+from xpdl.gradcheck.network.perturbation import Point
 
 
 class Trace(NamedTuple):

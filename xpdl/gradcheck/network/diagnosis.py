@@ -16,7 +16,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from xpdl.activations import ACTIVATIONS
-from xpdl.gradcheck.perturbation import Point
+from xpdl.gradcheck.network.perturbation import Point
 from xpdl.gradcheck.report import FAIL, Parameter, Vector, ratio
 
 Guess: TypeAlias = tuple[str, Vector]  # what was done, and the tensor it gives

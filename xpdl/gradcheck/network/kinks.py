@@ -13,8 +13,8 @@ from itertools import product
 from typing import NamedTuple
 
 from xpdl.arrays import Array, namespace
-from xpdl.gradcheck.bars import Trace
-from xpdl.gradcheck.perturbation import Point, eps, gradient
+from xpdl.gradcheck.network.bars import Trace
+from xpdl.gradcheck.network.perturbation import Point, eps, gradient
 
 NEARBY = 16.0
 """Rounding errors of z within which a bend counts."""

@@ -1,0 +1,11 @@
+"""The same computation on several backends: where they part, and whether one multiplies in reduced precision.
+
+check      the entrance: every quantity against its float64 value from the same inputs
+products   how many bits of a factor reach a matrix product
+report     the table
+"""
+
+from xpdl.gradcheck.parity.check import check_backends
+from xpdl.gradcheck.parity.report import BackendResult, BackendsReport
+
+__all__ = ["BackendResult", "BackendsReport", "check_backends"]

@@ -1,0 +1,218 @@
+"""Update rules for one number: the textbook's, what weight decay does to them, and what goes wrong around them.
+
+    step(p, g, s, t, lr, h) -> p      parameter, gradient, memory that starts at 0, step from 1, learning rate,
+                                      hyper-parameters by name
+
+``check_update`` looks for the one that makes the steps of an optimizer.  A new rule is a function and a line of RULES.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+Memory: TypeAlias = defaultdict[str, Any]
+Values: TypeAlias = dict[str, float]
+Step: TypeAlias = Callable[[Any, Any, Memory, Any, Any, Values], Any]
+
+# The textbook
+
+
+def _sgd(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+    return p - lr * g
+
+
+def _heavy_ball(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+    """Polyak 1964."""
+    s["v"] = h["beta"] * s["v"] + lr * g
+    return p - s["v"]
+
+
+def _rate_outside(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+    """The same but for the moment at which a new learning rate counts (PyTorch, since 2017)."""
+    s["v"] = h["beta"] * s["v"] + g
+    return p - lr * s["v"]
+
+
+def _average(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+    """An exponential average of gradients: the origin's momentum."""
+    s["v"] = h["beta"] * s["v"] + (1 - h["beta"]) * g
+    return p - lr * s["v"]
+
+
+def _dampened(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+    """PyTorch's dampening, which spares the first gradient."""
+    s["v"] = h["beta"] * s["v"] + (1 - h["dampening"] * (t > 1)) * g
+    return p - lr * s["v"]
+
+
+def _nesterov(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+    """Sutskever et al. 2013, with theta where the gradient is taken."""
+    s["v"] = h["beta"] * s["v"] + lr * g
+    return p - (h["beta"] * s["v"] + lr * g)
+
+
+def _nesterov_outside(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+    s["v"] = h["beta"] * s["v"] + g
+    return p - lr * (h["beta"] * s["v"] + g)
+
+
+def _nesterov_average(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+    s["v"] = h["beta"] * s["v"] + (1 - h["beta"]) * g
+    return p - lr * (h["beta"] * s["v"] + (1 - h["beta"]) * g)
+
+
+def _adagrad(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+    """Duchi, Hazan & Singer 2011."""
+    s["v"] = s["v"] + g * g
+    return p - lr * g / (np.sqrt(s["v"] + h["eps_root"]) + h["eps"])
+
+
+def _rmsprop(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+    """Tieleman & Hinton 2012."""
+    s["v"] = h["decay"] * s["v"] + (1 - h["decay"]) * g * g
+    return p - lr * g / (np.sqrt(s["v"] + h["eps_root"]) + h["eps"])
+
+
+def _adam(first: bool = True, second: bool = True, late: bool = True) -> Step:
+    """Kingma & Ba 2015: Algorithm 1, or with one of its parts left out; else epsilon comes before the correction."""
+
+    def step(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+        s["m"] = h["beta1"] * s["m"] + (1 - h["beta1"]) * g
+        s["v"] = h["beta2"] * s["v"] + (1 - h["beta2"]) * g * g
+        unbias1 = 1 - h["beta1"] ** t if first else 1.0
+        unbias2 = 1 - h["beta2"] ** t if second else 1.0
+        early = 1.0 if late else unbias2
+        return p - lr * s["m"] / unbias1 / (np.sqrt(s["v"] / unbias2 + h["eps_root"] / early) + h["eps"] / early**0.5)
+
+    return step
+
+
+FORM, VARIANT, FAULT = range(3)
+"""What a finding means: worth knowing; not what the textbook says, so wrong if that is expected; wrong."""
+
+
+class Rule(NamedTuple):
+    """A row of the table."""
+
+    name: str
+    step: Step
+    parameters: tuple[str, ...]
+    finding: str = ""
+    meaning: int = FORM
+
+
+EPS = ("eps", "eps_root")
+ADAM = ("beta1", "beta2", *EPS)
+BEFORE = "epsilon is added before the bias correction (the 'epsilon hat' of Kingma & Ba 2015, section 2)"
+RULES: dict[float, tuple[Rule, ...]] = {  # by the power of a large gradient that the first step goes with
+    1: (
+        Rule("sgd", _sgd, ()),
+        Rule("momentum", _heavy_ball, ("beta",), "heavy ball: v <- beta v + lr g, theta <- theta - v"),
+        Rule("momentum", _rate_outside, ("beta",), "heavy ball: v <- beta v + g, theta <- theta - lr v"),
+        Rule("momentum", _average, ("beta",), "the velocity is an average: v <- beta v + (1 - beta) g"),
+        Rule("nesterov", _nesterov, ("beta",), "v <- beta v + lr g, theta <- theta - (beta v + lr g)"),
+        Rule("nesterov", _nesterov_outside, ("beta",), "v <- beta v + g, theta <- theta - lr (beta v + g)"),
+        Rule("nesterov", _nesterov_average, ("beta",), "the velocity is an average: v <- beta v + (1 - beta) g"),
+        Rule("momentum", _dampened, ("beta", "dampening"), "all gradients but the first are dampened", VARIANT),
+    ),
+    0: (
+        Rule("rmsprop", _rmsprop, ("decay", *EPS)),
+        Rule("adagrad", _adagrad, EPS),
+        Rule("adam", _adam(), ADAM),
+        Rule("adam", _adam(late=False), ADAM, BEFORE, VARIANT),
+        Rule("adam", _adam(first=False, second=False), ADAM, "no bias correction, or t stands still", VARIANT),
+        Rule("adam", _adam(second=False), ADAM, "no bias correction of the second moment", FAULT),
+        Rule("adam", _adam(first=False), ADAM, "no bias correction of the first moment", FAULT),
+    ),
+}
+OTHER_POWERS = {
+    -1: "the root of the second moment is missing: steps shrink as gradients grow",
+    0.5: "the second moment is an average of gradients that are not squared",
+}
+
+# What may be done to a rule
+
+
+class Change(NamedTuple):
+    """Weight decay, or a mistake: step -> step.  ``sign`` is the measurement that gives a first idea of its size."""
+
+    finding: str
+    meaning: int
+    parameters: tuple[str, ...]
+    of: Callable[[Step], Step]
+    sign: str = ""
+
+
+def _decay(amount: Callable[[Any, Values], Any]) -> Callable[[Step], Step]:
+    """Decoupled decay: theta loses a fraction of itself; after the step instead is the same with another lr."""
+
+    def of(step: Step) -> Step:
+        def decayed(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+            return step(p, g, s, t, lr, h) - amount(lr, h) * p
+
+        return decayed
+
+    return of
+
+
+def _coupled(step: Step) -> Step:
+    return lambda p, g, s, t, lr, h: step(p, g + h["weight_decay"] * p, s, t, lr, h)
+
+
+def _scaled(lr: Any, h: Values) -> Any:
+    return lr * h["weight_decay"]
+
+
+def _unscaled(lr: Any, h: Values) -> Any:
+    return h["weight_decay"]
+
+
+WEIGHT = ("weight_decay",)
+NOTHING = Change("", FORM, (), lambda step: step)
+DECAYS = (
+    Change(
+        "weight decay is decoupled: theta <- (1 - lr weight_decay) theta", FORM, WEIGHT, _decay(_scaled), "shrink / lr"
+    ),
+    Change(
+        "weight decay is coupled: added to the gradient, it goes through the moments", VARIANT, WEIGHT, _coupled, "null"
+    ),
+    Change("weight decay is not scaled by the learning rate", VARIANT, WEIGHT, _decay(_unscaled), "shrink"),
+)
+
+
+def _repeated(times: int, counting: bool) -> Callable[[Step], Step]:
+    """Applied several times with one gradient, with the step counter going on or not."""
+
+    def of(step: Step) -> Step:
+        def steps(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+            for i in range(times):
+                p = step(p, g, s, times * (t - 1) + i + 1 if counting else t, lr, h)
+            return p
+
+        return steps
+
+    return of
+
+
+def _counted(start: int, stride: int) -> Callable[[Step], Step]:
+    return lambda step: lambda p, g, s, t, lr, h: step(p, g, s, start + stride * (t - 1), lr, h)
+
+
+def _clipped(step: Step) -> Step:
+    return lambda p, g, s, t, lr, h: step(p, np.clip(g, -h["clip"], h["clip"]), s, t, lr, h)
+
+
+def _counting(start: int, stride: int) -> Change:
+    words = [f"starts at {start} and not at 1"] * (start > 1) + [f"advances by {stride} a step"] * (stride > 1)
+    return Change(f"the step counter {' and '.join(words)}", FAULT, (), _counted(start, stride))
+
+
+REPEATED = tuple(
+    Change(f"applied {times} times a step", FAULT, (), _repeated(times, counting))
+    for times in range(2, 9)
+    for counting in (False, True)
+)
+COUNTED = tuple(_counting(i, by) for by in range(1, 9) for i in range(1, by + 2) if (i, by) != (1, 1))
+CLIPPED = Change("gradients are clipped", VARIANT, ("clip",), _clipped, "middle")

@@ -1,0 +1,129 @@
+"""The optimizer under test: what it makes of histories of gradients, in every entry of theta."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpdl import checks
+from xpdl.arrays import Array
+from xpdl.backends import Backend
+from xpdl.backends.base import to_numpy
+from xpdl.gradcheck.report import Vector
+
+
+class Subject(NamedTuple):
+    """The optimizer under test, and what it is given."""
+
+    init: Callable[..., Any]
+    update: Callable[..., Any]
+    home: Backend
+    dtype: str
+    size: int  # P
+
+    @property
+    def u(self) -> float:
+        """The unit round-off."""
+        return float(np.finfo(self.dtype).eps)
+
+    def put(self, values: Any) -> Array:
+        """A vector of its own, from a number for all entries or from one for each."""
+        return self.home.asarray(np.broadcast_to(values, (self.size,)).astype(self.dtype), copy=True)
+
+    def step(self, theta: Array, grad: Array, state: Any) -> tuple[Array, Any]:
+        """``update``, and that what it returns is what it should be."""
+        result = self.update(theta, grad, state)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TypeError(f"optimizer.update must return (theta, state), got {checks.shorten(result)}")
+        if getattr(result[0], "shape", None) != (self.size,):
+            got = getattr(result[0], "shape", None) or checks.shorten(result[0])
+            raise TypeError(f"optimizer.update must return theta of shape {(self.size,)}, got {got}")
+        return result
+
+    def walk(self, start: Any, grads: Sequence[Any] | Vector) -> Iterator[tuple[Array, Array, Any]]:
+        """theta, the gradient it was given, and the state: at the start, and after each step until arithmetic fails."""
+        theta = self.put(start)
+        state = self.init(theta)
+        yield theta, self.put(0.0), state
+        with suppress(ArithmeticError):
+            for values in grads:
+                grad = self.put(values)
+                theta, state = self.step(theta, grad, state)
+                yield theta, grad, state
+
+    def run(self, start: Any, grads: Sequence[Any] | Vector) -> Vector:
+        """theta before and after each step (T + 1, P); NaN from where arithmetic fails."""
+        path = np.full((len(grads) + 1, self.size), math.nan)
+        for t, (theta, _, _) in enumerate(self.walk(start, grads)):
+            path[t] = to_numpy(theta)
+        return path
+
+    def slots(self, start: Any, grads: Sequence[Any] | Vector) -> list[Vector]:
+        """Vectors of the size of theta in the state after these gradients."""
+        *_, (_, _, state) = self.walk(start, grads)
+        arrays = [np.asarray(to_numpy(slot), np.float64) for slot in arrays_in(state)]
+        return [array for array in arrays if array.shape == (self.size,)]
+
+
+class Trace(NamedTuple):
+    """Histories of gradients, and what became of one entry of theta in each."""
+
+    grads: Vector  # (T, C)
+    theta: Vector  # (T + 1, C)
+    slots: tuple[float, ...]  # of the state after the first history
+    u: float
+
+    @property
+    def tolerance(self) -> float:
+        """Of a step, relative to the largest of a history."""
+        return float(8 * self.u**0.5)
+
+    @property
+    def scale(self) -> Vector:
+        """The largest step of each history (C,), or what rounding of theta amounts to if that is more."""
+        rounding = 16 * self.u * np.max(np.abs(self.theta), axis=0) / self.tolerance
+        return np.asarray(np.maximum(np.max(np.abs(np.diff(self.theta, axis=0)), axis=0) + rounding, 1e-300))
+
+
+def arrays_in(state: Any) -> list[Array]:
+    """The arrays in a state: of tuples, lists, dicts and dataclasses, however nested."""
+    if hasattr(state, "shape") and hasattr(state, "dtype"):
+        return [state]
+    if is_dataclass(state):
+        state = [getattr(state, field.name) for field in fields(state)]
+    parts = state.values() if isinstance(state, Mapping) else state if isinstance(state, (tuple, list)) else ()
+    return [slot for part in parts for slot in arrays_in(part)]
+
+
+class Views(NamedTuple):
+    """Histories of gradients (T, C), and what becomes of all entries."""
+
+    grads: Vector
+    theta: Vector  # (T + 1, C, P)
+    slots: list[Vector]  # of the state after the first history, each (P,)
+    u: float
+
+    def of(self, entry: int) -> Trace:
+        """What becomes of one."""
+        return Trace(self.grads, self.theta[:, :, entry], tuple(float(slot[entry]) for slot in self.slots), self.u)
+
+
+def observe(subject: Subject, probes: Sequence[tuple[float, Vector]]) -> Views:
+    """What becomes of theta in these histories: (theta at the start, gradients)."""
+    theta = np.stack([subject.run(start, grads) for start, grads in probes], axis=1)
+    return Views(np.stack([grads for _, grads in probes], axis=1), theta, subject.slots(*probes[0]), subject.u)
+
+
+def groups_of(views: Views) -> list[list[int]]:
+    """Entries that are moved alike, the largest group first."""
+    groups, left = [], np.arange(views.theta.shape[2])
+    while len(left):
+        one = views.of(left[0])
+        off = np.abs(views.theta[:, :, left] - one.theta[:, :, None])
+        apart = np.any(off > one.tolerance * one.scale[:, None], axis=(0, 1))
+        groups.append(left[~apart].tolist())
+        left = left[apart]
+    return sorted(groups, key=len, reverse=True)
