@@ -39,9 +39,14 @@ class Layout:
         return [slice(start, stop) for start, stop in pairwise(ends)]
 
     @property
+    def cuts(self) -> list[int]:
+        """Where each parameter begins, and the end: [0, ..., P]."""
+        return [0, *(part.stop for part in self.slices)]
+
+    @property
     def size(self) -> int:
         """P, the length of theta."""
-        return int(self.slices[-1].stop)
+        return self.cuts[-1]
 
     @property
     def n_weights(self) -> int:

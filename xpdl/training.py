@@ -4,8 +4,9 @@ The whole data set lies on the device.  A step draws its batch there, by an orde
 the host only says "again", and reads the cost once an epoch.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 import time
 from typing import Any, NamedTuple
 
@@ -22,6 +23,9 @@ from xpdl.network import Masks, Network
 from xpdl.optimizers import Optimizer, State, Update, adam
 from xpdl.progress import Reporter, report
 from xpdl.randomness import check_seed, permutation
+
+DISPATCH = 50
+"""Steps that the device is told to do at a time, where it can repeat them by itself."""
 
 
 class DivergenceError(ArithmeticError):
@@ -127,7 +131,9 @@ def train(
     epochs = checks.integer("epochs", epochs, least=0)
     optimizer = adam() if optimizer is None else optimizer
     checks.instance("optimizer", optimizer, Optimizer)
-    update = optimizer.fused(chosen.fuse) if optimizer.fused else optimizer.update
+    cuts = net.layout.cuts
+    update = optimizer.fused(lambda kernel: chosen.fuse(kernel, cuts)) if optimizer.fused else optimizer.update
+    step = make_step(net, update)
     as_it_is = chosen.eager and not optimizer.fused  # your own update may do more than array operations
     with chosen.activate():
         x, y = samples.pair(net, x, y, chosen, dtype)
@@ -141,7 +147,8 @@ def train(
             y=y,
             batches=_batches(x.shape[0], batch_size),
             init=optimizer.init,
-            step=make_step(net, update) if as_it_is else chosen.compile(make_step(net, update)),
+            step=step if as_it_is else chosen.compile(step),
+            repeat=None if any(net.drops) or not chosen.repeat else chosen.repeat(step, cuts),
             evaluate=_evaluator(net, validation, chosen, dtype),
             callbacks=_callables(callbacks),
         )
@@ -163,6 +170,7 @@ class Session:
     batches: list[int]  # the number of samples in each step of an epoch
     init: Callable[[Array], State]
     step: Step
+    repeat: Callable[[Run, Data, int], Run] | None  # so many steps as one dispatch
     evaluate: Callable[[Array], dict[str, float]]
     callbacks: tuple[Callback, ...]
     watch: Callable[[int, Array], dict[str, float]] = lambda epoch, theta: {}
@@ -207,13 +215,20 @@ class Session:
         order = put(permutation(self.seed, number, sum(self.batches)))
         data = {n: Data(self.x, self.y, order, put(np.arange(n, dtype=np.int32))) for n in set(self.batches)}
         run = Run(theta, state, zeros((), "int32"), zeros((), self.dtype), zeros((), "int32"))
-        for step, n in enumerate(self.batches, start=number * len(self.batches)):
-            masks = dropout_masks(self.net, n, seed=self.seed, step=step, backend=self.backend, dtype=self.dtype)
-            run = self.step(run, data[n], masks)
-            reporter.advance(n)
+        first = number * len(self.batches)
+        for step, n, count in _dispatches(self.batches, DISPATCH if self.repeat else 1):
+            if self.repeat:
+                run = self.repeat(run, data[n], count)
+            else:
+                run = self.step(run, data[n], self.masks(n, first + step))
+            reporter.advance(n * count)
             if interrupt.requested:
                 break
         return run
+
+    def masks(self, n: int, step: int) -> Masks | None:
+        """The dropout masks of a step."""
+        return dropout_masks(self.net, n, seed=self.seed, step=step, backend=self.backend, dtype=self.dtype)
 
     def fault(self, run: Run) -> str | None:
         """What is not finite in the run, and since which step."""
@@ -250,6 +265,16 @@ def _batches(n: int, batch_size: int | None) -> list[int]:
     """The sizes of the batches of n samples; the last may be smaller."""
     size = n if batch_size is None else min(checks.integer("batch_size", batch_size, least=1), n)
     return [size] * (n // size) + [n % size] * (n % size > 0)
+
+
+def _dispatches(batches: list[int], most: int) -> Iterator[tuple[int, int, int]]:
+    """Steps of the same size in dispatches of at most so many: the first step, its size, and how many they are."""
+    step = 0
+    for n, group in groupby(batches):
+        end = step + len(list(group))
+        for first in range(step, end, most):
+            yield first, n, min(most, end - first)
+        step = end
 
 
 def _callables(callbacks: Sequence[Callback]) -> tuple[Callback, ...]:

@@ -4,7 +4,7 @@ Each hook has a portable default, so a library that speaks the standard needs no
 Nothing outside this folder names a library.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 TRANSFER_ERRORS = (AttributeError, BufferError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 
-def unchanged(function: F) -> F:
+def unchanged(function: F, cuts: Sequence[int] = ()) -> F:
     """The default of ``fuse`` and ``compile``."""
     return function
 
@@ -53,10 +53,13 @@ class Backend:
     to_numpy     (array) -> NumPy array; waits for the device, and may share memory
     place        (NumPy array) -> an array of this library on ``device``; None: by ``xp.asarray``
     admit        (backend, dtype name) -> None: makes the dtype usable, or raises ``ValueError``
-    fuse         (elementwise kernel) -> the same function in as few passes over memory, or launches, as the library
-                 can; the kernel changes some of its arguments by augmented assignment and returns those
+    fuse         (elementwise kernel, cuts) -> the same function in as few passes over memory, or launches, as the
+                 library can; the kernel changes some of its arguments by augmented assignment and returns those;
+                 cuts are where parameters begin in theta, and its end
     compile      (step) -> the same function as one dispatch; it consumes its first argument, and later calls may
                  repeat the array operations of the first ones instead of running its Python text
+    repeat       (step, cuts) -> (run, data, count) -> run after so many steps without masks, as one dispatch; None: the
+                 host repeats them
     mask         (seed, step, layer, shape, drop, dtype) -> randomness.dropout_mask on the device, bit for bit;
                  None: drawn on the host and placed
     synchronize  () -> None: waits until the device has done all it was told to
@@ -70,8 +73,9 @@ class Backend:
     to_numpy: Callable[[Array], np.ndarray] = to_numpy
     place: Callable[[np.ndarray], Array] | None = None
     admit: Callable[["Backend", str], None] = check_dtype
-    fuse: Callable[[Callable[..., Any]], Callable[..., Any]] = unchanged
+    fuse: Callable[..., Callable[..., Any]] = unchanged
     compile: Callable[[Callable[..., Any]], Callable[..., Any]] = unchanged
+    repeat: Callable[[Callable[..., Any], Sequence[int]], Callable[..., Any]] | None = None
     mask: Callable[[int, int, int, tuple[int, int], float, str], Array] | None = None
     synchronize: Callable[[], None] = nothing
     activate: Callable[[], AbstractContextManager[Any]] = nullcontext

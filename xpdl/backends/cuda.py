@@ -15,7 +15,7 @@ an array stays the same array when its values change.  What has changed is store
 Nothing here needs a GPU or CuPy.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from numbers import Real
 from typing import Any, NamedTuple, TypeAlias
@@ -162,7 +162,7 @@ def trace(kernel: Kernel, vectors: tuple[bool, ...]) -> Trace:
     return Trace("\n".join(lines + stores), changed, returned)
 
 
-def fuse(compiler: Callable[..., Kernel], kernel: Kernel) -> Kernel:
+def fuse(compiler: Callable[..., Kernel], kernel: Kernel, cuts: Sequence[int] = ()) -> Kernel:
     """The kernel as one launch, traced once for each way to mix vectors and numbers.
 
     compiler(inputs, outputs, body, name) -> launch(*inputs, *outputs), as ``cupy.ElementwiseKernel``.

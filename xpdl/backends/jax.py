@@ -1,6 +1,7 @@
 """JAX: "jax" is its default device, then "jax:cpu", "jax:gpu", "jax:gpu:1"."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -16,6 +17,20 @@ def admit(backend: Backend, dtype: str) -> None:
     check_dtype(backend, dtype)
 
 
+def fuse(kernel: Callable[..., Any], cuts: Sequence[int] = ()) -> Callable[..., Any]:
+    """The kernel on each parameter by itself.
+
+    XLA takes a part of what has just been joined from where it came, so no gradient is ever joined; but what lies
+    joined in memory it copies.
+    """
+
+    def parted(*arguments: Any) -> tuple[Any, ...]:
+        columns = [_parts(a, cuts) if getattr(a, "ndim", 0) else [a] * (len(cuts) - 1) for a in arguments]
+        return tuple(map(xp.concat, zip(*(kernel(*part) for part in zip(*columns, strict=True)), strict=True)))
+
+    return parted if cuts else kernel
+
+
 def compile(step: Callable[..., Any]) -> Callable[..., Any]:
     """``jax.jit`` that reuses the memory of the first argument, and multiplies float32 in float32 (no silent TF32)."""
 
@@ -25,6 +40,32 @@ def compile(step: Callable[..., Any]) -> Callable[..., Any]:
 
     compiled: Callable[..., Any] = jax.jit(precise, donate_argnums=0)
     return compiled
+
+
+def repeat(step: Callable[..., Any], cuts: Sequence[int]) -> Callable[..., Any]:
+    """A loop on the device; between two steps theta, and every vector like it, is in parts."""
+
+    def steps(run: Any, data: Any, count: int) -> Any:
+        leaves, tree = jax.tree.flatten(run)
+        vectors = [leaf.shape == (cuts[-1],) for leaf in leaves]
+
+        def parted(leaves: Sequence[Any]) -> list[Any]:
+            return [_parts(leaf, cuts) if vector else leaf for leaf, vector in zip(leaves, vectors, strict=True)]
+
+        def joined(leaves: Sequence[Any]) -> Any:
+            whole = [xp.concat(leaf) if vector else leaf for leaf, vector in zip(leaves, vectors, strict=True)]
+            return jax.tree.unflatten(tree, whole)
+
+        def body(_: Any, leaves: Sequence[Any]) -> list[Any]:
+            return parted(jax.tree.leaves(step(joined(leaves), data, None)))
+
+        return joined(jax.lax.fori_loop(0, count, body, parted(leaves)))
+
+    return compile(steps)
+
+
+def _parts(vector: Any, cuts: Sequence[int]) -> list[Any]:
+    return [vector[start:stop] for start, stop in pairwise(cuts)]
 
 
 def synchronize() -> None:
@@ -47,7 +88,9 @@ def connect(name: str, device: str) -> Backend:
         target,
         to_numpy=jax.device_get,
         admit=admit,
+        fuse=fuse,
         compile=compile,
+        repeat=repeat,
         synchronize=synchronize,
         eager=False,
     )

@@ -1,6 +1,6 @@
 """NumPy: the host itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import array_api_compat.numpy as xp
@@ -13,7 +13,7 @@ BLOCK = 49_152
 """Entries of a vector worked on at a time: a kernel's vectors and temporaries then stay in the second-level cache."""
 
 
-def fuse(kernel: Callable[..., Any]) -> Callable[..., Any]:
+def fuse(kernel: Callable[..., Any], cuts: Sequence[int] = ()) -> Callable[..., Any]:
     """The kernel block by block, so that its temporaries stay in cache instead of passing through memory.
 
     Blocks are views, so what the kernel changes by augmented assignment changes in the whole vectors.

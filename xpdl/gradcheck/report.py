@@ -150,15 +150,16 @@ def judge(
     they differ from the numeric one.
     """
     analytic, numeric = np.asarray(analytic, np.float64), np.asarray(numeric, np.float64)
-    off = np.abs(analytic - numeric)
+    with np.errstate(invalid="ignore"):
+        off = np.abs(analytic - numeric)
     if between is not None:
         low, high = np.minimum(between[0], numeric), np.maximum(between[1], numeric)
         off = np.maximum(np.maximum(low - analytic, analytic - high), 0)
-    off = np.where(np.isfinite(analytic), off, np.inf)
-    fails = ~(off <= bar)
+    finite = np.isfinite(analytic)
+    fails = ~((off <= bar) & finite)
     unseen = ~fails & (np.maximum(np.abs(analytic), np.abs(numeric)) <= bar) & ((analytic != 0) | (numeric != 0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        bars = np.where(off > 0, off / bar, 0.0)
+        bars = np.where(finite, np.where(off > 0, off / bar, 0.0), np.inf)
     index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bars)), bars.shape))
     return Parameter(
         name=name,
