@@ -1,9 +1,11 @@
 """What is compared: the same training, float32 and Adam, once with xpdl and once with each peer.
 
-Each function trains for a number of epochs and yields the seconds of each.  x is (n, 784) uint8, y (n,) int64.
+Each contender trains for a number of epochs and yields the seconds of each.  x is (n, 784) uint8, y (n,) int64.  One
+whose library or device is missing raises what that library raises.
 """
 
 from collections.abc import Callable, Iterator
+from functools import cache
 import time
 from typing import Any
 
@@ -27,77 +29,141 @@ def xpdl(backend: str) -> Contender:
     return run
 
 
-def _torch_epochs(
-    x: np.ndarray, y: np.ndarray, setup: Setup, epochs: int, wrap: Callable[[Any], Any]
-) -> Iterator[float]:
-    import torch
+def torch(
+    device: str = "cpu",
+    *,
+    wrap: Callable[[str], Callable[..., Any]] | None = None,
+    capture: Callable[..., Any] | None = None,
+) -> Contender:
+    """PyTorch as most people write it, with the fused Adam and the samples on the device.
 
-    inputs, labels = torch.from_numpy(x).float() / 255, torch.from_numpy(y)
-    layers: list[torch.nn.Module] = []
-    for n_in, n_out in zip(setup.sizes[:-1], setup.sizes[1:], strict=True):
-        layers += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU()]
-    model = wrap(torch.nn.Sequential(*layers[:-1]))
-    optimizer = torch.optim.Adam(model.parameters(), lr=LR, fused=True)
-    for _ in range(epochs):
-        start = time.perf_counter()
-        for rows in torch.randperm(len(inputs)).split(setup.batch_size):
+    wrap     the name of a function of PyTorch that is applied to the model
+    capture  makes the step another one that does the same
+    """
+
+    def run(x: np.ndarray, y: np.ndarray, setup: Setup, epochs: int) -> Iterator[float]:
+        import torch
+
+        inputs, labels = torch.from_numpy(x).to(device).float() / 255, torch.from_numpy(y).to(device)
+        layers: list[torch.nn.Module] = []
+        for n_in, n_out in zip(setup.sizes[:-1], setup.sizes[1:], strict=True):
+            layers += [torch.nn.Linear(n_in, n_out, device=device), torch.nn.ReLU()]
+        model = torch.nn.Sequential(*layers[:-1])
+        model = getattr(torch, wrap)(model) if wrap else model
+        optimizer = torch.optim.Adam(model.parameters(), lr=LR, fused=True, capturable=capture is not None)
+
+        def step(rows: Any) -> None:
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(model(inputs[rows]), labels[rows]).backward()
             optimizer.step()
-        yield time.perf_counter() - start
+
+        step = capture(step) if capture else step
+        for _ in range(epochs):
+            start = time.perf_counter()
+            for rows in torch.randperm(len(inputs), device=device).split(setup.batch_size):
+                step(rows)
+            if device == "cuda":
+                torch.cuda.synchronize()
+            yield time.perf_counter() - start
+
+    return run
 
 
-def torch_eager(x: np.ndarray, y: np.ndarray, setup: Setup, epochs: int) -> Iterator[float]:
-    """PyTorch as most people write it, with the fused Adam."""
-    yield from _torch_epochs(x, y, setup, epochs, lambda model: model)
+def cuda_graph(step: Callable[[Any], None]) -> Callable[[Any], None]:
+    """The whole step as a CUDA graph, which reads the rows of its batch from a buffer; one for each size of batch.
 
-
-def torch_compiled(x: np.ndarray, y: np.ndarray, setup: Setup, epochs: int) -> Iterator[float]:
-    """The same with ``torch.compile`` around loss and gradient."""
+    https://docs.pytorch.org/docs/stable/notes/cuda.html#whole-network-capture
+    """
     import torch
 
-    yield from _torch_epochs(x, y, setup, epochs, torch.compile)
+    @cache
+    def captured(size: int) -> tuple[torch.Tensor, torch.cuda.CUDAGraph]:
+        rows, graph, side = torch.arange(size, device="cuda"), torch.cuda.CUDAGraph(), torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                step(rows)
+        torch.cuda.current_stream().wait_stream(side)
+        with torch.cuda.graph(graph):
+            step(rows)
+        return rows, graph
+
+    def replay(batch: Any) -> None:
+        rows, graph = captured(len(batch))
+        rows.copy_(batch)
+        graph.replay()
+
+    return replay
 
 
-def jax_scan(x: np.ndarray, y: np.ndarray, setup: Setup, epochs: int) -> Iterator[float]:
-    """JAX as it is fastest: a whole epoch is one jitted scan, the last smaller batch a jitted step."""
+def jax(platform: str = "cpu", *, scanned: bool = True) -> Contender:
+    """JAX as it is fastest: a whole epoch is one jitted scan, the last smaller batch a jitted step; else all are steps.
+
+    Products of float32 are in float32, as everywhere here; on a GPU JAX would use TF32.
+    """
+
+    def run(x: np.ndarray, y: np.ndarray, setup: Setup, epochs: int) -> Iterator[float]:
+        import jax
+        import jax.numpy as jnp
+
+        jax.config.update("jax_default_device", jax.devices(platform)[0])
+        jax.config.update("jax_default_matmul_precision", "float32")
+        data = jnp.asarray(x, dtype=jnp.float32) / 255, jnp.asarray(y)
+        batch, rng = setup.batch_size, np.random.default_rng(0)
+        scan = jax.jit(
+            lambda carry, order, *data: jax.lax.scan(lambda carry, rows: _jax_step(carry, rows, *data), carry, order),
+            donate_argnums=0,
+        )
+        single = jax.jit(_jax_step, donate_argnums=0)
+        carry = _jax_start(setup, rng)
+        for _ in range(epochs):
+            start = time.perf_counter()
+            order = rng.permutation(len(x)).astype("i4")
+            whole = len(x) // batch * batch if scanned else 0
+            if whole:
+                carry, _ = scan(carry, order[:whole].reshape(-1, batch), *data)
+            for first in range(whole, len(x), batch):
+                carry, _ = single(carry, order[first : first + batch], *data)
+            jax.block_until_ready(carry)
+            yield time.perf_counter() - start
+
+    return run
+
+
+def _jax_start(setup: Setup, rng: np.random.Generator) -> tuple[Any, ...]:
+    """Parameters, moments and the number of steps."""
     import jax
     import jax.numpy as jnp
 
-    inputs, labels = jnp.asarray(x, dtype=jnp.float32) / 255, jnp.asarray(y)
-    batch, rng = setup.batch_size, np.random.default_rng(0)
-
-    def loss(parameters: Any, a: Any, y: Any) -> Any:
-        *hidden, (w, b) = parameters
-        for u, c in hidden:
-            a = jax.nn.relu(a @ u + c)
-        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(a @ w + b), y[:, None], axis=1))
-
-    def step(carry: Any, rows: Any) -> Any:
-        parameters, m, v, t = carry
-        cost, grads = jax.value_and_grad(loss)(parameters, inputs[rows], labels[rows])
-        t = t + 1
-        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, grads)
-        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, grads)
-        rate, scale = LR / (1 - 0.9**t), 1 / (1 - 0.999**t)
-        parameters = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v * scale) + 1e-8), parameters, m, v)
-        return (parameters, m, v, t), cost
-
-    scan = jax.jit(lambda carry, order: jax.lax.scan(step, carry, order), donate_argnums=0)
-    single = jax.jit(step, donate_argnums=0)
     pairs = zip(setup.sizes[:-1], setup.sizes[1:], strict=True)
     weights = [(rng.normal(0, (2 / n) ** 0.5, (n, k)).astype("f4"), np.zeros(k, "f4")) for n, k in pairs]
     parameters = jax.tree.map(jnp.asarray, weights)
-    carry = (parameters, jax.tree.map(jnp.zeros_like, parameters), jax.tree.map(jnp.zeros_like, parameters), 0.0)
-    for _ in range(epochs):
-        start = time.perf_counter()
-        order = rng.permutation(len(x)).astype("i4")
-        whole = len(x) // batch * batch
-        carry, _ = scan(carry, order[:whole].reshape(-1, batch))
-        if whole < len(x):
-            carry, _ = single(carry, order[whole:])
-        jax.block_until_ready(carry)
-        yield time.perf_counter() - start
+    return parameters, jax.tree.map(jnp.zeros_like, parameters), jax.tree.map(jnp.zeros_like, parameters), 0.0
+
+
+def _jax_step(carry: Any, rows: Any, inputs: Any, labels: Any) -> Any:
+    """Gradient and Adam, written by hand."""
+    import jax
+    import jax.numpy as jnp
+
+    parameters, m, v, t = carry
+    cost, grads = jax.value_and_grad(_jax_loss)(parameters, inputs[rows], labels[rows])
+    t = t + 1
+    m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, grads)
+    v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, grads)
+    rate, scale = LR / (1 - 0.9**t), 1 / (1 - 0.999**t)
+    parameters = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v * scale) + 1e-8), parameters, m, v)
+    return (parameters, m, v, t), cost
+
+
+def _jax_loss(parameters: Any, a: Any, y: Any) -> Any:
+    import jax
+    import jax.numpy as jnp
+
+    *hidden, (w, b) = parameters
+    for u, c in hidden:
+        a = jax.nn.relu(a @ u + c)
+    return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(a @ w + b), y[:, None], axis=1))
 
 
 def sklearn(x: np.ndarray, y: np.ndarray, setup: Setup, epochs: int) -> Iterator[float]:
@@ -114,10 +180,20 @@ def sklearn(x: np.ndarray, y: np.ndarray, setup: Setup, epochs: int) -> Iterator
 
 CONTENDERS: dict[str, Contender] = {
     "xpdl-numpy": xpdl("numpy"),
-    "xpdl-jax": xpdl("jax"),
+    "xpdl-jax": xpdl("jax:cpu"),
     "xpdl-torch": xpdl("torch"),
-    "torch": torch_eager,
-    "torch-compile": torch_compiled,
-    "jax-scan": jax_scan,
+    "torch": torch(),
+    "torch-compile": torch(wrap="compile"),
+    "jax-scan": jax(),
+    "jax-step": jax(scanned=False),
     "sklearn": sklearn,
+    # on a GPU
+    "xpdl-cupy": xpdl("cupy"),
+    "xpdl-torch-cuda": xpdl("torch:cuda"),
+    "xpdl-jax-gpu": xpdl("jax:gpu"),
+    "torch-cuda": torch("cuda"),
+    "torch-cuda-compile": torch("cuda", wrap="compile"),
+    "torch-graph": torch("cuda", capture=cuda_graph),
+    "jax-gpu-scan": jax("gpu"),
+    "jax-gpu-step": jax("gpu", scanned=False),
 }

@@ -1,30 +1,40 @@
 """Seconds a full gradient check takes here and elsewhere: ``python -m benchmarks.gradcheck [--rounds 5]``.
 
-    ours         xpdl.check_network, complex step and central differences
-    torch        torch.autograd.gradcheck, slow mode, of the same loss in PyTorch
-    passes       central differences with a forward pass for each side of each entry, from a sample of entries
+    complex step, central   xpdl.check_network, which also says where and how large errors are
+    passes                  central differences with a forward pass for each side of each entry, by a sample of entries
+    torch                   torch.autograd.gradcheck of the same loss in PyTorch, slow mode: all entries
+    torch fast              its fast mode: one random direction
+    jax                     jax.test_util.check_grads of the same loss, jitted: one random direction, reverse mode
+    scipy                   scipy.optimize.check_grad of xpdl's loss and gradient: forward differences, all entries
+    scipy random            the same in one random direction
 
 All in float64, in one process, in turn; the table shows medians and the ratio to the complex step.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
+from importlib.util import find_spec
 import statistics
 import time
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
-from cyclopts import App
+from cyclopts import App, Parameter
 import numpy as np
 
+from benchmarks.output import Output
 import xpdl
-from xpdl.gradcheck.network import check_network
 
 app = App(help=__doc__, result_action="return_value")
+Run = Callable[[], object]
 CASES = {"64-24-24-10, n = 100": ([64, 24, 24, 10], 100), "784-256-128-10, n = 32": ([784, 256, 128, 10], 32)}
+QUICK = {"8-4-3, n = 10": ([8, 4, 3], 10)}
 SAMPLED = 200
 """Entries whose forward passes are timed; the others are reckoned."""
 
-TORCH_PARAMETERS = 10_000
-"""More of them PyTorch is not asked to check."""
+MANY = 10_000
+"""Parameters that PyTorch and SciPy are not asked to check one by one."""
+
+COLUMNS = {"case": "", "parameters": ",d", "check": "", "median_s": ".4f", "ratio": ".1f"}
 
 
 class Case(NamedTuple):
@@ -35,68 +45,155 @@ class Case(NamedTuple):
     x: np.ndarray
     y: np.ndarray
 
+    @classmethod
+    def random(cls, sizes: list[int], n: int) -> "Case":
+        """Random samples of that many features and classes."""
+        rng, net = np.random.default_rng(0), xpdl.Network(sizes)
+        x, y = rng.standard_normal((n, sizes[0])), rng.integers(0, sizes[-1], n)
+        return cls(net, net.initialize(0, "float64"), x, y)
+
+
+class Check(NamedTuple):
+    """prepare(case) -> what is timed; the library it needs; the parameters it can cope with."""
+
+    prepare: Callable[[Case], Run]
+    needs: str = "xpdl"
+    most: float = float("inf")
+
 
 @app.default
-def gradcheck(*, rounds: int = 5) -> None:
-    """Time the checks."""
-    for title, (sizes, n) in CASES.items():
-        rng = np.random.default_rng(0)
-        net = xpdl.Network(sizes)
-        case = Case(
-            net, net.initialize(0, "float64"), rng.standard_normal((n, sizes[0])), rng.integers(0, sizes[-1], n)
-        )
-        checks = {name: check for name, check in CHECKS.items() if name != "torch" or net.size < TORCH_PARAMETERS}
-        times = [{name: check(case) for name, check in checks.items()} for _ in range(rounds)]
-        print(f"{title}: {net.size:,} parameters")
-        for name in checks:
-            ratio = statistics.median(row[name] / row["complex step"] for row in times)
-            print(f"  {name:<14}{statistics.median(row[name] for row in times):>12.4f} s{ratio:>12.1f} x")
+def gradcheck(
+    *,
+    rounds: int = 5,
+    checks: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
+    quick: bool = False,
+    output: Annotated[Output, Parameter(name="*")] = Output(),  # noqa: B008
+) -> None:
+    """Time the checks.
+
+    Parameters
+    ----------
+    rounds
+        Times that each check runs, after once for what it compiles.
+    checks
+        By default all whose libraries are installed; "complex step", to which all are compared, is always there.
+    quick
+        One round on a tiny network, to see that it works.
+    """
+    skipped = {name: f"{check.needs} is not installed" for name, check in CHECKS.items() if not find_spec(check.needs)}
+    wanted = [name for name in CHECKS if name not in skipped and name in {FIRST, *(checks or CHECKS)}]
+    rows = []
+    for title, (sizes, n) in (QUICK if quick else CASES).items():
+        case = Case.random(sizes, n)
+        runs = {name: CHECKS[name].prepare(case) for name in wanted if case.net.size < CHECKS[name].most}
+        times = [
+            {name: _seconds(name, run, case) for name, run in runs.items()} for _ in range(2 if quick else rounds + 1)
+        ]
+        rows += [_row(title, case, name, times[1:]) for name in runs]
+    output.publish("gradcheck", COLUMNS, rows, rounds=rounds, skipped=skipped)
 
 
-def _timed(check: Callable[[Case], object]) -> Callable[[Case], float]:
-    def run(case: Case) -> float:
-        start = time.perf_counter()
-        check(case)
-        return time.perf_counter() - start
+def _seconds(name: str, run: Run, case: Case) -> float:
+    """The seconds of a check; those of all entries where it has only looked at some."""
+    start = time.perf_counter()
+    run()
+    return (time.perf_counter() - start) * (case.net.size / SAMPLED if name == "passes" else 1)
+
+
+def _row(title: str, case: Case, name: str, times: list[dict[str, float]]) -> dict[str, Any]:
+    return {
+        "case": title,
+        "parameters": case.net.size,
+        "check": name,
+        "median_s": statistics.median(row[name] for row in times),
+        "ratio": statistics.median(row[name] / row[FIRST] for row in times),
+        "rounds_s": [row[name] for row in times],
+    }
+
+
+def _passes(case: Case) -> Run:
+    def run() -> None:
+        for entry in range(SAMPLED):
+            for h in (-1e-6, 1e-6):
+                moved = case.theta.copy()
+                moved[entry % case.net.size] += h
+                case.net.loss(moved, case.x, case.y)
 
     return run
 
 
-def _passes(case: Case) -> float:
-    """The seconds of all passes, by those of a sample."""
-    return _timed(_sampled_passes)(case) * case.net.size / SAMPLED
-
-
-def _sampled_passes(case: Case) -> None:
-    for entry in range(SAMPLED):
-        for h in (-1e-6, 1e-6):
-            moved = case.theta.copy()
-            moved[entry] += h
-            case.net.loss(moved, case.x, case.y)
-
-
-def _torch(case: Case) -> None:
+def _torch(case: Case, *, fast: bool) -> Run:
     import torch
 
     inputs, labels = torch.tensor(case.x), torch.tensor(case.y)
-    parts = zip(case.net.layout.slices, case.net.shapes, strict=True)
-    parameters = [torch.tensor(case.theta[part].reshape(shape), requires_grad=True) for part, shape in parts]
+    parameters = [torch.tensor(array, requires_grad=True) for array in _arrays(case)]
 
     def loss(*parameters: torch.Tensor) -> torch.Tensor:
-        a, half = inputs, len(parameters) // 2
-        for l, (w, b) in enumerate(zip(parameters[:half], parameters[half:], strict=True)):
-            z = a @ w + b
-            a = torch.relu(z) if l < half - 1 else z
-        return torch.nn.functional.cross_entropy(a, labels)
+        return torch.nn.functional.cross_entropy(_forward(parameters, inputs, torch.relu), labels)
 
-    torch.autograd.gradcheck(loss, parameters, raise_exception=False)
+    return lambda: torch.autograd.gradcheck(loss, parameters, raise_exception=False, fast_mode=fast)
 
 
-CHECKS: dict[str, Callable[[Case], float]] = {
-    "complex step": _timed(lambda case: check_network(*case)),
-    "central": _timed(lambda case: check_network(*case, method="central")),
-    "passes": _passes,
-    "torch": _timed(_torch),
+def _jax(case: Case) -> Run:
+    import jax
+    from jax.test_util import check_grads
+
+    jax.config.update("jax_enable_x64", True)
+    inputs, labels = jax.numpy.asarray(case.x), jax.numpy.asarray(case.y)
+    parameters = [jax.numpy.asarray(array) for array in _arrays(case)]
+
+    @jax.jit
+    def loss(*parameters: Any) -> Any:
+        scores = jax.nn.log_softmax(_forward(parameters, inputs, jax.nn.relu))
+        return -jax.numpy.mean(jax.numpy.take_along_axis(scores, labels[:, None], axis=1))
+
+    def run() -> None:
+        with suppress(AssertionError):  # what it thinks of kinks is not the question
+            check_grads(loss, parameters, order=1, modes=["rev"])
+
+    return run
+
+
+def _scipy(case: Case, direction: str) -> Run:
+    from scipy.optimize import check_grad
+
+    net, theta, x, y = case
+    rng = np.random.default_rng(0)
+    return lambda: check_grad(
+        lambda theta: float(net.loss(theta, x, y)),
+        lambda theta: net.loss_and_grad(theta, x, y)[1],
+        theta,
+        direction=direction,
+        **({"rng": rng} if direction == "random" else {}),
+    )
+
+
+def _arrays(case: Case) -> list[np.ndarray]:
+    """Weights, then biases."""
+    return [
+        case.theta[part].reshape(shape) for part, shape in zip(case.net.layout.slices, case.net.shapes, strict=True)
+    ]
+
+
+def _forward(parameters: Any, a: Any, relu: Callable[[Any], Any]) -> Any:
+    """The logits, in any library."""
+    half = len(parameters) // 2
+    for l, (w, b) in enumerate(zip(parameters[:half], parameters[half:], strict=True)):
+        z = a @ w + b
+        a = relu(z) if l < half - 1 else z
+    return a
+
+
+FIRST = "complex step"
+CHECKS: dict[str, Check] = {
+    FIRST: Check(lambda case: lambda: xpdl.check_network(*case, method="complex")),
+    "central": Check(lambda case: lambda: xpdl.check_network(*case, method="central")),
+    "passes": Check(_passes),
+    "torch": Check(lambda case: _torch(case, fast=False), "torch", MANY),
+    "torch fast": Check(lambda case: _torch(case, fast=True), "torch"),
+    "jax": Check(_jax, "jax"),
+    "scipy": Check(lambda case: _scipy(case, "all"), "scipy", MANY),
+    "scipy random": Check(lambda case: _scipy(case, "random"), "scipy"),
 }
 
 if __name__ == "__main__":

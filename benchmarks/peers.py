@@ -1,73 +1,110 @@
-"""Seconds an MNIST epoch takes in xpdl and in other libraries: ``python -m benchmarks.peers [--net M] [--rounds 5]``.
+"""Seconds an MNIST epoch takes in xpdl and in other libraries: ``python -m benchmarks.peers [--net S M L] [--rounds 5]``.
 
 Contenders run one after the other, each in a process of its own, round after round.  A process trains a few epochs and
-reports the median of all but the first; the table shows the median over the rounds and the ratio to the first contender
-within each round.  Without MNIST (XPDL_DATA or the cache) it is timed on as many glyphs.
+reports the median of all but the first; the table shows the median over the rounds, and two ratios of epochs within
+the same round: ``ratio`` is this contender's over the first's, ``first_over_this`` the other way round.  Without MNIST
+(XPDL_DATA or the cache) it is timed on as many glyphs.
 """
 
+from collections.abc import Iterator
+from itertools import product
 import json
 from pathlib import Path
 import statistics
-import subprocess
-import sys
-import tempfile
 from typing import Annotated
 
 from cyclopts import App, Parameter
-import numpy as np
 
 from benchmarks.contenders import CONTENDERS
 from benchmarks.networks import SETUPS
+from benchmarks.output import Output, Row
+from benchmarks.processes import ChildError, child as run_child, samples, stored
+import xpdl
 
 app = App(help=__doc__, result_action="return_value")
+Entry = tuple[str, str]  # network, contender
+COLUMNS = {
+    "net": "",
+    "contender": "",
+    "median_s": ".4f",
+    "fastest_s": ".4f",
+    "step_us": ".1f",
+    "ratio": ".2f",
+    "first_over_this": ".2f",
+}
 
 
 @app.default
 def peers(
     *,
     contenders: Annotated[list[str], Parameter(consume_multiple=True)] = ["xpdl-numpy", "torch"],  # noqa: B006
-    net: str = "M",
+    net: Annotated[list[str], Parameter(consume_multiple=True)] = ["M"],  # noqa: B006
     rounds: int = 5,
     epochs: int = 4,
-) -> dict[str, list[float]]:
-    """Time the contenders against each other."""
-    with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "data.npz"
-        np.savez(data, **_samples())
-        seconds: dict[str, list[float]] = {name: [] for name in contenders}
-        for _ in range(rounds):
-            for name in contenders:
-                child = [sys.executable, "-m", "benchmarks.peers", "child", name, net, str(epochs), str(data)]
-                report = subprocess.run(child, check=True, capture_output=True, text=True).stdout
-                seconds[name].append(statistics.median(json.loads(report)[1:]))
-    print(_table(seconds, net))
-    return seconds
+    quick: bool = False,
+    output: Annotated[Output, Parameter(name="*")] = Output(),  # noqa: B008
+) -> None:
+    """Time the contenders against each other.
+
+    Parameters
+    ----------
+    contenders
+        Names of contenders.py.
+    net
+        S, M, L and, for a GPU, XL; see networks.py.
+    rounds
+        Processes of each contender and network.
+    epochs
+        Of each process; the first is not counted.
+    quick
+        A few samples, one round of two epochs, to see that it works.
+    """
+    data = samples(quick)
+    rounds, epochs = (1, 2) if quick else (rounds, epochs)
+    networks = {name: SETUPS[name]._asdict() for name in net}
+    settings = {"networks": networks, "data": data.name, "samples": len(data.x), "rounds": rounds, "epochs": epochs}
+    seconds: dict[Entry, list[float]] = {entry: [] for entry in product(net, contenders)}
+    skipped: dict[str, str] = {}
+    with stored(data) as path:
+        for _, entry in product(range(rounds), seconds):
+            name = " ".join(entry)
+            if name in skipped:
+                continue
+            try:
+                seconds[entry].append(statistics.median(run_child("peers", *entry, epochs, path)[1:]))
+            except ChildError as error:
+                skipped[name] = str(error)
+            rows = list(_rows(seconds, contenders[0], len(data.x)))
+            output.write("peers", rows, settings=settings, skipped=skipped)
+    print(f"seconds per epoch, data {data.name}")
+    output.publish("peers", COLUMNS, rows, settings=settings, skipped=skipped)
+    for name, reason in skipped.items():
+        print(f"skipped {name}: {reason}")
 
 
 @app.command(show=False)
-def child(name: str, net: str, epochs: int, data: Path) -> None:
+def child(net: str, contender: str, epochs: int, path: Path) -> None:
     """Run one contender and print the seconds of its epochs."""
-    with np.load(data) as arrays:
-        print(json.dumps(list(CONTENDERS[name](arrays["x"], arrays["y"], SETUPS[net], epochs))))
+    data = xpdl.data.load(path)
+    print(json.dumps(list(CONTENDERS[contender](data.x, data.y, SETUPS[net], epochs))))
 
 
-def _samples() -> dict[str, np.ndarray]:
-    import xpdl
-
-    try:
-        samples = xpdl.data.load("mnist")
-    except OSError:
-        samples = xpdl.data.load("glyphs", n_train=60_000)
-    return {"x": samples.x, "y": samples.y}
-
-
-def _table(seconds: dict[str, list[float]], net: str) -> str:
-    first = next(iter(seconds.values()))
-    lines = [f"seconds per epoch, network {net}: {SETUPS[net]}", f"{'':<14}{'median':>9}{'fastest':>9}{'ratio':>9}"]
-    for name, values in seconds.items():
-        ratio = statistics.median(value / own for value, own in zip(values, first, strict=True))
-        lines.append(f"{name:<14}{statistics.median(values):>9.3f}{min(values):>9.3f}{ratio:>9.2f}")
-    return "\n".join(lines)
+def _rows(seconds: dict[Entry, list[float]], first: str, samples: int) -> Iterator[Row]:
+    """A row for each contender that has run.  In the rounds it had, the first was there too, or there is no ratio."""
+    for (net, contender), values in seconds.items():
+        if values:
+            median, steps = statistics.median(values), -(-samples // SETUPS[net].batch_size)
+            pairs = list(zip(values, seconds[net, first], strict=False))
+            yield {
+                "net": net,
+                "contender": contender,
+                "median_s": median,
+                "fastest_s": min(values),
+                "step_us": 1e6 * median / steps,
+                "ratio": statistics.median(value / own for value, own in pairs) if pairs else None,
+                "first_over_this": statistics.median(own / value for value, own in pairs) if pairs else None,
+                "rounds_s": values,
+            }
 
 
 if __name__ == "__main__":

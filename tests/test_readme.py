@@ -26,6 +26,23 @@ def test_the_examples_run_and_learn(tmp_path, monkeypatch):
     assert learned.history[-1]["loss"] < learned.history[0]["loss"]
 
 
+def test_the_report_is_the_one_shown(tmp_path, monkeypatch):
+    """But for numbers that are rounding errors, and for where the largest of those is."""
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for block in BLOCKS[:2]:
+        exec(
+            block.replace("epochs=5", "epochs=0").replace('print(result.history[-1]["validation_accuracy"])', ""), names
+        )
+    shown = re.search(r"```text\n(FAIL.*?)```", README, flags=re.DOTALL).group(1)
+    first, _, _, *rows = shown.splitlines()
+    printed = str(names["report"]).splitlines()
+    assert printed[0] == first
+    for row, line in zip(rows, printed[3:], strict=True):
+        assert line.split()[:3] == row.split()[:3]
+    assert printed[-1] == rows[-1]
+
+
 def test_the_gradient_of_the_users_activation_is_right():
     """What the README shows is a correct pair."""
     names: dict = {"xpdl": xpdl}
