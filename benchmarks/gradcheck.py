@@ -34,7 +34,7 @@ SAMPLED = 200
 MANY = 10_000
 """Parameters that PyTorch and SciPy are not asked to check one by one."""
 
-COLUMNS = {"case": "", "parameters": ",d", "check": "", "median_s": ".4f", "ratio": ".1f"}
+COLUMNS = {"case": "", "parameters": ",d", "check": "", "scope": "", "median_s": ".4f", "ratio": ".1f"}
 
 
 class Case(NamedTuple):
@@ -54,10 +54,11 @@ class Case(NamedTuple):
 
 
 class Check(NamedTuple):
-    """prepare(case) -> what is timed; the library it needs; the parameters it can cope with."""
+    """prepare(case) -> what is timed; the library it needs; what it looks at; the parameters it can cope with."""
 
     prepare: Callable[[Case], Run]
     needs: str = "xpdl"
+    scope: str = "all entries"
     most: float = float("inf")
 
 
@@ -105,6 +106,7 @@ def _row(title: str, case: Case, name: str, times: list[dict[str, float]]) -> di
         "case": title,
         "parameters": case.net.size,
         "check": name,
+        "scope": CHECKS[name].scope,
         "median_s": statistics.median(row[name] for row in times),
         "ratio": statistics.median(row[name] / row[FIRST] for row in times),
         "rounds_s": [row[name] for row in times],
@@ -184,16 +186,16 @@ def _forward(parameters: Any, a: Any, relu: Callable[[Any], Any]) -> Any:
     return a
 
 
-FIRST = "complex step"
+FIRST, DIRECTION = "complex step", "one direction"
 CHECKS: dict[str, Check] = {
     FIRST: Check(lambda case: lambda: xpdl.check_network(*case, method="complex")),
     "central": Check(lambda case: lambda: xpdl.check_network(*case, method="central")),
     "passes": Check(_passes),
-    "torch": Check(lambda case: _torch(case, fast=False), "torch", MANY),
-    "torch fast": Check(lambda case: _torch(case, fast=True), "torch"),
-    "jax": Check(_jax, "jax"),
-    "scipy": Check(lambda case: _scipy(case, "all"), "scipy", MANY),
-    "scipy random": Check(lambda case: _scipy(case, "random"), "scipy"),
+    "torch": Check(lambda case: _torch(case, fast=False), "torch", most=MANY),
+    "torch fast": Check(lambda case: _torch(case, fast=True), "torch", DIRECTION),
+    "jax": Check(_jax, "jax", DIRECTION),
+    "scipy": Check(lambda case: _scipy(case, "all"), "scipy", most=MANY),
+    "scipy random": Check(lambda case: _scipy(case, "random"), "scipy", DIRECTION),
 }
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Seconds an MNIST epoch takes in xpdl and in other libraries: ``python -m benchmarks.peers [--net S M L] [--rounds 5]``.
+"""Seconds an MNIST epoch takes in xpdl and in other libraries: ``python -m benchmarks.peers [--net S M L]``.
 
 Contenders run one after the other, each in a process of its own, round after round.  A process trains a few epochs and
 reports the median of all but the first; the table shows the median over the rounds, and two ratios of epochs within

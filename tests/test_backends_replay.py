@@ -1,5 +1,6 @@
 """Replayed steps: bit for bit what the step does, whatever changes between steps, and no memory is asked for."""
 
+from functools import partial
 from itertools import product
 import tracemalloc
 
@@ -8,21 +9,22 @@ import pytest
 
 import xpdl
 from xpdl import Network, schedules
-from xpdl.backends import record
+from xpdl.backends import record, replay
 from xpdl.backends.denormals import Flushed
 from xpdl.backends.numpy import BLOCK
-from xpdl.backends.replay import Plan, Replayed
+from xpdl.backends.numpy_calls import MACHINE
 from xpdl.dropout import dropout_masks
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.training import Data, Run, make_step
 
 NUMPY = xpdl.backend("numpy")
 xp = NUMPY.xp
+Replayed = partial(replay.Replayed, MACHINE)
 
 
-def planned(step: Replayed) -> list[bool]:
+def planned(step: replay.Replayed) -> list[bool]:
     """Whether it is replayed now, for each choice of shapes."""
-    return [isinstance(run, Plan) for run in step.runs.values()]
+    return [isinstance(run, replay.Plan) for run in step.runs.values()]
 
 
 def as_it_is(step):
@@ -136,7 +138,7 @@ def test_gradients_are_computed_where_they_are_joined() -> None:
     assert np.array_equal(theta, expected)
     (plan,) = compiled.runs.values()
     (joined,) = [o for o in plan.record if o.function is xp.concat]
-    assert all(np.shares_memory(plan.arrays[joined.result], plan.arrays[part]) for part in joined.inputs)
+    assert all(np.shares_memory(plan.arrays[joined.results[0]], plan.arrays[part]) for part in joined.inputs)
 
 
 def test_what_is_not_consumed_is_never_written() -> None:

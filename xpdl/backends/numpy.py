@@ -1,12 +1,14 @@
 """NumPy: the host itself."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import array_api_compat.numpy as xp
 import numpy as np
 
 from xpdl.backends.base import Backend
+from xpdl.backends.numpy_calls import MACHINE
 from xpdl.backends.replay import Replayed
 
 BLOCK = 49_152
@@ -39,4 +41,5 @@ def connect(name: str, device: str) -> Backend:
     """The NumPy backend; it has no other device than the host."""
     if device not in ("", "cpu"):
         raise ValueError(f"backend 'numpy' has only the device 'cpu', got {device!r}")
-    return Backend(name, xp, "cpu", to_numpy=np.asarray, fuse=fuse, compile=Replayed, activate=quiet)
+    replayed = partial(Replayed, MACHINE)
+    return Backend(name, xp, "cpu", to_numpy=np.asarray, fuse=fuse, compile=replayed, activate=quiet)

@@ -1,4 +1,4 @@
-"""A step of NumPy as a list of calls that write into the same memory again and again.
+"""A step as a list of calls that write into the same memory again and again.
 
     record   the first two runs are written down (record.py) and compared: a step that does something else the second
              time is no function of its arguments, and runs as it is from then on
@@ -7,39 +7,71 @@
     bind     each operation becomes a call without arguments; views are taken once
     replay   for call in calls: call()
 
-So a replayed step makes no array and looks nothing up.  There is a plan for each choice of shapes and dtypes.
+So a replayed step makes no array and looks nothing up.  There is a plan for each choice of shapes and dtypes.  How an
+array library does all this is a ``Machine``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import accumulate, pairwise
 import math
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
-import array_api_compat.numpy as xp
-import numpy as np
+from xpdl.arrays import Array
+from xpdl.backends.record import Library, Operation, Record, Recorded, flatten, recorded, tree_map, values
 
-from xpdl.backends.denormals import Flushed
-from xpdl.backends.record import Operation, Record, Recorded, flatten, recorded, tree_map, values
+Call: TypeAlias = Callable[[], Any]
+Run: TypeAlias = Callable[[Any, list[Array]], tuple[Any, Any]]
+"""(arguments of the step, the arrays in them) -> its result, and the Run of the next call."""
 
-ALIGNMENT = 64
-"""Bytes of a cache line, and of the widest vector register."""
+
+def replay(plan: "Plan", plain: Run) -> Run:
+    """The default of ``Machine.dispatch``."""
+    return plan
+
+
+def silent(reason: str) -> None:
+    """The default of ``Machine.notice``."""
+
+
+class Machine(NamedTuple):
+    """How the steps of an array library are replayed.
+
+    library      what recording must know
+    memory       (bytes) -> so many bytes, aligned: a vector of uint8
+    elementwise  (function) -> whether it works entry by entry and takes ``out=``
+    writers      function -> (place, *operands, **options) -> a call that writes the result into place; for functions
+                 that are not elementwise.  What has none makes an array, which is copied
+    context      () -> context in which steps run
+    dispatch     (plan, the step as it is) -> what runs the plan
+    notice       is told why a step is not replayed
+    """
+
+    library: Library
+    memory: Callable[[int], Array]
+    elementwise: Callable[[Callable[..., Any]], bool]
+    writers: dict[Callable[..., Any], Callable[..., Call]]
+    context: Callable[[], AbstractContextManager[Any]] = nullcontext
+    dispatch: Callable[["Plan", Run], Run] = replay
+    notice: Callable[[str], None] = silent
 
 
 class Replayed:
     """A step that is replayed from its third call on.  It consumes its first argument."""
 
-    def __init__(self, step: Callable[..., Any]) -> None:
-        self.step = step
-        self.runs: dict[Any, Callable[..., Any]] = {}  # what runs it, for each choice of shapes and dtypes
+    def __init__(self, machine: Machine, step: Callable[..., Any]) -> None:
+        self.machine, self.step = machine, step
+        self.type, self.context = machine.library.types[0], machine.context
+        self.runs: dict[Any, Run] = {}  # what runs it, for each choice of shapes and dtypes
 
     def __call__(self, *arguments: Any) -> Any:
         arrays = flatten(arguments)
-        if not all(isinstance(array, np.ndarray) for array in arrays):
+        if not all(isinstance(array, self.type) for array in arrays):
             return self.step(*arguments)
         key = tuple((array.shape, array.dtype) for array in arrays)
-        with Flushed():
-            run = self.runs.get(key) or Rehearsal(self.step)
+        with self.context():
+            run = self.runs.get(key) or Rehearsal(self.machine, self.step)
             result, self.runs[key] = run(arguments, arrays)
         return result
 
@@ -47,34 +79,49 @@ class Replayed:
 class Rehearsal:
     """The first runs of a step, which are recorded.  Each run of it returns the result and what is to run the next."""
 
-    def __init__(self, step: Callable[..., Any]) -> None:
-        self.step = step
+    def __init__(self, machine: Machine, step: Callable[..., Any]) -> None:
+        self.machine, self.step = machine, step
         self.seen: list[Any] | None = None
 
-    def __call__(self, arguments: Any, arrays: list[Any]) -> tuple[Any, Callable[..., Any]]:
+    def __call__(self, arguments: Any, arrays: list[Array]) -> tuple[Any, Run]:
         consumed = flatten(arguments[0])
-        before = [np.copy(array) for array in consumed]
         try:
-            return self.rehearse(arguments, arrays, len(consumed))
-        except Exception:  # whatever it is, the step as it is shows it again, or does not have it
-            for array, kept in zip(consumed, before, strict=True):
-                np.copyto(array, kept)
+            with unharmed(self.machine, consumed):
+                return self.rehearse(arguments, arrays, len(consumed))
+        except Exception as error:  # whatever it is, the step as it is shows it again, or does not have it
+            self.machine.notice(f"{type(error).__name__}: {error}")
             return self.plain(arguments, arrays)
 
-    def rehearse(self, arguments: Any, arrays: list[Any], consumed: int) -> tuple[Any, Callable[..., Any]]:
+    def rehearse(self, arguments: Any, arrays: list[Array], consumed: int) -> tuple[Any, Run]:
         """Run and write down; the second time it is either the same or no function of its arguments."""
-        record: Record = Record()
-        inputs = [Recorded(array, record) for array in arrays]
+        record = Record(self.machine.library)
+        inputs = [record.stand_in(array) for array in arrays]
         entered = iter(inputs)
         result = self.step(*tree_map(lambda _: next(entered), arguments))
+        returned = tree_map(values, result)
         seen, self.seen = self.seen, record.spelled()
         if seen is None:
-            return tree_map(values, result), self
-        return tree_map(values, result), Plan(record, inputs, consumed, result) if seen == self.seen else self.plain
+            return returned, self
+        if seen != self.seen:
+            self.machine.notice("a second run did something else")
+            return returned, self.plain
+        return returned, self.machine.dispatch(Plan(self.machine, record, inputs, consumed, result), self.plain)
 
-    def plain(self, arguments: Any, arrays: list[Any]) -> tuple[Any, Callable[..., Any]]:
+    def plain(self, arguments: Any, arrays: list[Array]) -> tuple[Any, Run]:
         """The step as it is."""
         return self.step(*arguments), self.plain
+
+
+@contextmanager
+def unharmed(machine: Machine, arrays: Sequence[Array]) -> Iterator[None]:
+    """A block that, if it raises, has changed none of the arrays."""
+    before = [array.copy() for array in arrays]
+    try:
+        yield
+    except Exception:
+        for array, kept in zip(arrays, before, strict=True):
+            machine.library.module.copyto(array, kept)
+        raise
 
 
 class Plan:
@@ -85,16 +132,18 @@ class Plan:
     users   for each input that is not consumed the operations that see its memory, directly or through views
     """
 
-    def __init__(self, record: Record, inputs: list[Recorded], consumed: int, result: Any) -> None:
-        self.record, self.inputs = record, inputs
+    def __init__(self, machine: Machine, record: Record, inputs: list[Recorded], consumed: int, result: Any) -> None:
+        self.machine, self.record, self.inputs = machine, record, inputs
         self.users = {x: users(record, x) for x in inputs[consumed:]}
-        self.arrays = placed(record, inputs, recorded(result))
-        self.calls: dict[int, Callable[[], Any]] = {}
+        self.arrays = placed(machine, record, inputs, recorded(result))
+        self.calls: dict[int, Call] = {}
         for number in range(len(record)):
             self.bind(number)
         self.result = tree_map(self.array, result)
+        for x in (x for operation in record for x in operation.results):
+            x.value = self.arrays[x]  # the memory of the rehearsal is free
 
-    def __call__(self, arguments: Any, arrays: list[np.ndarray]) -> tuple[Any, "Plan"]:
+    def __call__(self, arguments: Any, arrays: list[Array]) -> tuple[Any, "Plan"]:
         changed = [(x, a) for x, a in zip(self.inputs, arrays, strict=True) if self.arrays[x] is not a]
         if changed:
             self.enter(changed)
@@ -102,11 +151,11 @@ class Plan:
             call()
         return self.result, self
 
-    def enter(self, changed: list[tuple[Recorded, np.ndarray]]) -> None:
+    def enter(self, changed: list[tuple[Recorded, Array]]) -> None:
         """Other arrays than in the last run: what is consumed is copied, the rest is read where it lies."""
         copies = [(self.arrays[x], a.copy()) for x, a in changed if x not in self.users]  # they may be one another's
         for own, copy in copies:
-            np.copyto(own, copy)
+            self.machine.library.module.copyto(own, copy)
         for x, a in changed:
             if x in self.users:
                 self.arrays[x] = a
@@ -118,9 +167,9 @@ class Plan:
         operation = self.record[number]
         operands = tree_map(self.array, operation.operands)
         if operation.is_view:
-            self.arrays[operation.result] = operation.function(*operands, **operation.options)
+            self.arrays[operation.results[0]] = operation.function(*operands, **operation.options)
         else:
-            self.calls[number] = call(operation, operands, self.arrays[operation.result])
+            self.calls[number] = call(self.machine, operation, operands, self.arrays[operation.results[0]])
 
     def array(self, x: Any) -> Any:
         """What x is now."""
@@ -135,62 +184,40 @@ def users(record: Record, x: Recorded) -> list[int]:
 # Calls: an operation and where to write its result
 
 
-def call(operation: Operation, operands: tuple[Any, ...], place: np.ndarray) -> Callable[[], Any]:
+def call(machine: Machine, operation: Operation, operands: tuple[Any, ...], place: Array) -> Call:
     """The operation as a function without arguments that writes into its place."""
     function, options = operation.function, operation.options
-    if operation.in_place or (isinstance(function, np.ufunc) and not options):
+    if operation.in_place:
+        return partial(function, *operands)
+    if machine.elementwise(function) and not options:
         return partial(function, *operands, out=place)
-    return WRITERS.get(function, partial(_anything, function))(place, *operands, **options)
+    if function is machine.library.xp.concat:
+        return _joining(machine.library.module, place, *operands, **options)
+    return machine.writers.get(function, partial(_copying, machine.library.module, function))(
+        place, *operands, **options
+    )
 
 
-def _anything(function: Callable[..., Any], place: np.ndarray, *operands: Any, **options: Any) -> Callable[[], Any]:
-    return lambda: np.copyto(place, function(*operands, **options))
+def _copying(module: Any, function: Callable[..., Any], place: Array, *operands: Any, **options: Any) -> Call:
+    return lambda: module.copyto(place, function(*operands, **options))
 
 
-def _take(place: np.ndarray, x: np.ndarray, rows: np.ndarray, *, axis: int | None = None) -> Callable[[], Any]:
-    return partial(np.take, x, rows, axis, place, "wrap")  # to look at indices first would take a buffer
-
-
-def _astype(place: np.ndarray, x: np.ndarray, dtype: Any, **options: Any) -> Callable[[], Any]:
-    return partial(np.copyto, place, x, "unsafe")
-
-
-def _concat(place: np.ndarray, arrays: Sequence[np.ndarray], *, axis: int = 0) -> Callable[[], Any]:
+def _joining(module: Any, place: Array, arrays: Sequence[Array], *, axis: int = 0) -> Call:
     """Only what does not lie there already is copied."""
     ends = accumulate((x.shape[axis] for x in arrays), initial=0)
-    parts = [np.moveaxis(np.moveaxis(place, axis, 0)[start:stop], 0, axis) for start, stop in pairwise(ends)]
-    moves = [partial(np.copyto, part, x) for part, x in zip(parts, arrays, strict=True) if not _same_place(part, x)]
-    return lambda: [move() for move in moves]
-
-
-def _same_place(x: np.ndarray, y: np.ndarray) -> bool:
-    return x.ctypes.data == y.ctypes.data and x.strides == y.strides
-
-
-def _reduction(ufunc: np.ufunc) -> Callable[..., Callable[[], Any]]:
-    return lambda place, x, **options: partial(ufunc.reduce, x, out=place, **{"axis": None} | options)
-
-
-WRITERS: dict[Callable[..., Any], Callable[..., Callable[[], Any]]] = {
-    xp.matmul: lambda place, x, y: partial(np.matmul, x, y, place),
-    xp.take: _take,
-    xp.astype: _astype,
-    xp.concat: _concat,
-    xp.sum: _reduction(np.add),
-    xp.max: _reduction(np.maximum),
-    xp.min: _reduction(np.minimum),
-}
-"""Functions that are no ufuncs, and how they write into a place; whatever is not here makes an array and copies it."""
+    parts = [module.moveaxis(module.moveaxis(place, axis, 0)[start:stop], 0, axis) for start, stop in pairwise(ends)]
+    moves = [(part, x) for part, x in zip(parts, arrays, strict=True) if not module.may_share_memory(part, x)]
+    return lambda: [module.copyto(part, x) for part, x in moves]
 
 
 # Places
 
 
-def placed(record: Record, inputs: list[Recorded], results: list[Recorded]) -> dict[Recorded, np.ndarray]:
+def placed(machine: Machine, record: Record, inputs: list[Recorded], results: list[Recorded]) -> dict[Recorded, Array]:
     """Memory for every array that is no view; it goes on to the next when its time is over.  Inputs keep theirs."""
-    last = {x.root: number for number, operation in enumerate(record) for x in (*operation.inputs, operation.result)}
+    last = {x.root: number for number, operation in enumerate(record) for x in (*operation.inputs, *operation.results)}
     last |= {x.root: len(record) for x in (*inputs, *results)}
-    homes, pool, arrays = joined(record, last), Pool(), {x: x.value for x in inputs}
+    homes, pool, arrays = joined(machine, record, last), Pool(machine.memory), {x: x.value for x in inputs}
 
     def place(x: Recorded) -> None:
         if x in arrays:
@@ -203,55 +230,54 @@ def placed(record: Record, inputs: list[Recorded], results: list[Recorded]) -> d
         arrays[x] = arrays[vector][start : start + math.prod(x.shape)].reshape(x.shape)
 
     for number, operation in enumerate(record):
-        roots = {x.root for x in (*operation.inputs, operation.result)}
+        roots = {x.root for x in (*operation.inputs, *operation.results)}
         ending = {x for x in roots if last[x] == number and x in arrays and x not in homes}
-        early = {x for x in ending if may_overwrite(operation, x)}
+        early = {x for x in ending if machine.elementwise(operation.function) and may_overwrite(operation, x)}
         for x in early:
             pool.give(arrays[x])
-        if operation.result.source is None:
-            place(operation.result)
+        for x in operation.results:
+            if x.source is None:
+                place(x)
         for x in ending - early:
             pool.give(arrays[x])
     return arrays
 
 
 def may_overwrite(operation: Operation, x: Recorded) -> bool:
-    """Whether the result may be written over the operand x: entry by entry, where it has been read."""
-    elementwise = isinstance(operation.function, np.ufunc) and operation.function.signature is None
-    return elementwise and not any(y.root is x and y is not x for y in operation.inputs)
+    """Whether an elementwise result may be written over the operand x: each entry where it has been read."""
+    alike = x.shape == operation.results[0].shape
+    return alike and not any(y.root is x and y is not x for y in operation.inputs)
 
 
-def joined(record: Record, last: dict[Recorded, int]) -> dict[Recorded, tuple[Recorded, int]]:
+def joined(machine: Machine, record: Record, last: dict[Recorded, int]) -> dict[Recorded, tuple[Recorded, int]]:
     """The arrays that end as a part of a vector: the vector, and where in it."""
     homes = {}
-    made = {operation.result for operation in record if operation.result.source is None}
+    made = {x for operation in record for x in operation.results if x.source is None}
     for number, operation in enumerate(record):
-        if operation.function is xp.concat and operation.result.ndim == 1:
+        vector = operation.results[0]
+        if operation.function is machine.library.xp.concat and vector.ndim == 1:
             ends = accumulate((x.shape[0] for x in operation.inputs), initial=0)
             for x, start in zip(operation.inputs, ends, strict=False):
                 whole = x.root.value.size == x.value.size and x.root.value.flags.c_contiguous
-                alike = x.dtype == operation.result.dtype and x.value.flags.c_contiguous
+                alike = x.dtype == vector.dtype and x.value.flags.c_contiguous
                 if whole and alike and x.root in made and last[x.root] == number and x.root not in homes:
-                    homes[x.root] = operation.result, start
+                    homes[x.root] = vector, start
     return homes
 
 
 class Pool:
     """Memory that is not needed, by its size."""
 
-    def __init__(self) -> None:
-        self.free: dict[int, list[np.ndarray]] = {}
+    def __init__(self, memory: Callable[[int], Array]) -> None:
+        self.memory = memory
+        self.free: dict[int, list[Array]] = {}
 
-    def take(self, x: Recorded) -> np.ndarray:
+    def take(self, x: Recorded) -> Array:
         """Memory like x, what was given last first: that is in cache."""
         size = x.value.nbytes
-        if self.free.get(size):
-            memory = self.free[size].pop()
-        else:
-            memory = np.empty(size + ALIGNMENT, dtype=np.uint8)
-            memory = memory[-memory.ctypes.data % ALIGNMENT :][:size]
+        memory = self.free[size].pop() if self.free.get(size) else self.memory(size)
         return memory.view(x.dtype).reshape(x.shape)
 
-    def give(self, array: np.ndarray) -> None:
+    def give(self, array: Array) -> None:
         """Back."""
-        self.free.setdefault(array.nbytes, []).append(array.reshape(-1).view(np.uint8))
+        self.free.setdefault(array.nbytes, []).append(array.reshape(-1).view("uint8"))

@@ -1,14 +1,15 @@
 """The gradient checker: is a derivative right, and if not, what is wrong?  It knows how wrong it can be itself.
 
-    network    check_network: the gradient of a network
-    function   check_gradient: that of any scalar function
-    update     check_update: an optimizer, against the rules of the literature
-    parity     check_backends: the same computation on several backends
-    report     verdicts, and the table
-    watch      checks during training
-    demo       ``xpdl check --demo``
+network    check_network: the gradient of a network
+function   check_gradient: that of any scalar function
+update     check_update: an optimizer, against the rules of the literature
+parity     check_backends: the same computation on several backends
+report     verdicts, and the table
+watch      checks during training
+demo       ``xpdl check --demo``
 """
 
+from xpdl.gradcheck.function import check_gradient
 from xpdl.gradcheck.network import check_network
 from xpdl.gradcheck.parity import BackendsReport, check_backends
 from xpdl.gradcheck.report import Report
@@ -21,6 +22,7 @@ __all__ = [
     "Report",
     "UpdateReport",
     "check_backends",
+    "check_gradient",
     "check_network",
     "check_update",
 ]

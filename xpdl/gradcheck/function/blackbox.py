@@ -1,0 +1,194 @@
+"""The functions under test as black boxes on the host: tensors in float64 go in, arrays of the user's library are made
+of them, and what comes out is a number, or tensors again.  That they are functions at all is observed, not assumed.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+import math
+from typing import Any, TypeVar
+
+from array_api_compat import is_array_api_obj
+import numpy as np
+
+from xpdl import checks
+from xpdl.arrays import Array, device, is_complex, namespace
+from xpdl.backends.base import to_numpy
+from xpdl.gradcheck.function.probe import Tensors
+from xpdl.gradcheck.report import Vector
+
+T = TypeVar("T")
+
+COMPLEX = {"float64": "complex128", "float32": "complex64"}
+
+
+@dataclass
+class Box:
+    """fun and grad as functions of tensors on the host; ``like`` holds the user's arrays, by name."""
+
+    fun: Callable[[Any], Any]
+    grad: Callable[[Any], Any]
+    like: Mapping[str, Array]
+    single: bool  # an array, not a dict
+    dtype: str
+    theta: Tensors = field(default_factory=dict)
+    evaluations: int = 0
+
+    def place(self, tensors: Tensors) -> Any:
+        """New arrays of the user's library, on the user's device."""
+        arrays = {name: _place(tensors[name], like, self.dtype) for name, like in self.like.items()}
+        return arrays["theta"] if self.single else arrays
+
+    def value(self, tensors: Tensors) -> float | complex:
+        """fun there, complex if its dtype is."""
+        return self.value_of(self.place(tensors))
+
+    def value_of(self, placed: Any) -> float | complex:
+        """fun of the user's arrays."""
+        self.evaluations += 1
+        return _number(self.fun(placed))
+
+    def gradient(self, tensors: Tensors) -> dict[str, Vector]:
+        """grad there, in float64."""
+        return self.gradient_of(self.place(tensors))
+
+    def gradient_of(self, placed: Any) -> dict[str, Vector]:
+        """grad of the user's arrays."""
+        result = self.grad(placed)
+        if self.single:
+            return {"theta": _gradient("grad(theta)", result, self.like["theta"])}
+        if not isinstance(result, Mapping):
+            raise TypeError(f"grad must return a dict like theta, got {checks.shorten(result)}")
+        if result.keys() != self.like.keys():
+            raise ValueError(f"grad must return the keys of theta, {list(self.like)}, got {list(result)}")
+        return {name: _gradient(f"grad(theta)[{name!r}]", result[name], like) for name, like in self.like.items()}
+
+    def watched(self, function: Callable[[Any], T]) -> tuple[T, str | None]:
+        """function(theta), and the name of what it changed in its argument."""
+        placed = self.place(self.theta)
+        kept = {"theta": placed} if self.single else dict(placed)
+        result = function(placed)
+        if not self.single and [(n, id(a)) for n, a in placed.items()] != [(n, id(a)) for n, a in kept.items()]:
+            return result, "theta"
+        changed = (self.title(n) for n, array in kept.items() if not np.array_equal(_fetch(array), self.theta[n]))
+        return result, next(changed, None)
+
+    def title(self, name: str) -> str:
+        """What the user calls a tensor."""
+        return "theta" if self.single else f"theta[{name!r}]"
+
+
+def opened(fun: Any, grad: Any, theta: Any, dtype: str | None) -> tuple[Box, float, list[str]]:
+    """fun and grad around theta in the dtype they are judged in, J there, and what is to be said about the dtype."""
+    for title, function in (("fun", fun), ("grad", grad)):
+        if not callable(function):
+            raise TypeError(f"{title} must be a function of theta, got {checks.shorten(function)}")
+    single = not isinstance(theta, Mapping)
+    like = {"theta": theta} if single else dict(theta)
+    if not like:
+        raise ValueError("theta must hold at least one array, got an empty dict")
+    box = Box(fun, grad, like, single, "float64")
+    for name, array in like.items():
+        _check_tensor(box.title(name), array)
+    checks.one_namespace(**{box.title(name): array for name, array in like.items()})
+    candidates, notes = _dtypes(like, dtype)
+    for box.dtype in candidates[:-1]:
+        try:
+            return box, _tried(box), notes
+        except Exception as error:
+            notes = [f"float64 raises {type(error).__name__}: judged in float32"]
+    box.dtype = candidates[-1]
+    return box, _tried(box), notes
+
+
+def _tried(box: Box) -> float:
+    """J at theta in the dtype of the box, after fun and grad have been called."""
+    box.theta = {name: _fetch(array).astype(box.dtype).astype(np.float64) for name, array in box.like.items()}
+    start = box.value(box.theta)
+    if isinstance(start, complex):
+        raise TypeError(f"fun must return a real scalar, got {start}")
+    if not math.isfinite(start):
+        raise ValueError(f"fun must be finite at theta, got {start}")
+    box.gradient(box.theta)
+    return start
+
+
+def _check_tensor(title: str, array: Any) -> None:
+    """A floating array with finite entries, at least one."""
+    if not is_array_api_obj(array):
+        raise TypeError(f"{title} must be an array, got {checks.shorten(array)}")
+    if not namespace(array).isdtype(array.dtype, "real floating"):
+        raise TypeError(f"{title} must have a real floating dtype, got {array.dtype}")
+    tensor = _fetch(array)
+    if tensor.size == 0:
+        raise ValueError(f"{title} must have entries, got shape {tensor.shape}")
+    if not np.all(np.isfinite(tensor)):
+        index = np.argwhere(~np.isfinite(tensor))[0].tolist()
+        raise ValueError(f"{title} must be finite, got {tensor[tuple(index)]} at {index}")
+
+
+def _dtypes(like: Mapping[str, Array], dtype: str | None) -> tuple[list[str], list[str]]:
+    """What to judge in, best first, and what is to be said about it."""
+    known = set.intersection(*(_available(array) for array in like.values()))
+    if dtype is not None:
+        name = checks.float_dtype("dtype", dtype)
+        if name not in known:
+            raise ValueError(f"dtype {name} is not available on the device of theta")
+        return [name], []
+    if "float64" not in known:
+        return ["float32"], ["float64 is not available on the device of theta: judged in float32"]
+    return ["float64"] + ["float32"] * any(checks.dtype_name(a.dtype) == "float32" for a in like.values()), []
+
+
+def _available(array: Array) -> set[str]:
+    info = namespace(array).__array_namespace_info__()
+    return set(info.dtypes(device=device(array), kind="real floating"))
+
+
+def observed(box: Box, start: float) -> tuple[dict[str, Vector], list[str]]:
+    """The gradient at theta, and why nothing can be judged, if so: who changes its argument or answers differently."""
+    values = [box.watched(box.value_of) for _ in range(2)]
+    gradients = [box.watched(box.gradient_of) for _ in range(2)]
+    changed = {"fun": values[-1][1], "grad": gradients[-1][1]}
+    complaints = [f"{title} changes its argument {name}" for title, name in changed.items() if name]
+    other = next((value for value, _ in values if value != start), start)
+    if other != start:
+        complaints.append(f"fun answers differently for the same theta ({start!r}, then {other!r})")
+    (first, _), (second, _) = gradients
+    unequal = [name for name in first if not np.array_equal(first[name], second[name], equal_nan=True)]
+    if unequal:
+        complaints.append(f"grad answers differently for the same theta ({', '.join(unequal)})")
+    return first, [f"{complaint}: nothing can be judged" for complaint in complaints]
+
+
+def _fetch(array: Array) -> Vector:
+    """The array on the host, cut off from what records it for automatic differentiation."""
+    return to_numpy(array.detach() if hasattr(array, "detach") else array)
+
+
+def _place(tensor: Vector, like: Array, dtype: str) -> Array:
+    xp = namespace(like)
+    name = COMPLEX[dtype] if np.iscomplexobj(tensor) else dtype
+    array = xp.asarray(np.array(tensor, dtype=name, copy=True), dtype=getattr(xp, name), device=device(like))
+    return array.requires_grad_() if getattr(like, "requires_grad", False) else array
+
+
+def _number(value: Any) -> float | complex:
+    """A scalar of any library as Python's float, or complex if that is its dtype."""
+    if is_array_api_obj(value):
+        if tuple(value.shape) != ():
+            raise ValueError(f"fun must return a scalar, got an array of shape {tuple(value.shape)}")
+        value = value.detach() if hasattr(value, "detach") else value
+        return complex(value) if is_complex(value) else float(value)
+    if isinstance(value, (int, float, complex)) and not isinstance(value, bool):
+        return value if isinstance(value, complex) else float(value)
+    raise TypeError(f"fun must return a scalar, got {checks.shorten(value)}")
+
+
+def _gradient(title: str, array: Any, like: Array) -> Vector:
+    if not is_array_api_obj(array):
+        raise TypeError(f"{title} must be an array, got {checks.shorten(array)}")
+    if tuple(array.shape) != tuple(like.shape):
+        raise ValueError(f"{title} must have the shape of theta, {tuple(like.shape)}, got {tuple(array.shape)}")
+    if is_complex(array):
+        raise TypeError(f"{title} must be real, got dtype {array.dtype}")
+    return np.array(_fetch(array), dtype=np.float64)

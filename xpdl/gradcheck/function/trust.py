@@ -1,0 +1,110 @@
+"""Trust: whether the complex step is a derivative of this function, and what is looked at before a claim is accused."""
+
+from collections.abc import Iterable
+import math
+
+import numpy as np
+
+from xpdl.gradcheck.function.methods import (
+    SPREAD,
+    Difference,
+    Slope,
+    analytic_sides,
+    best_central,
+    central,
+    complex_step,
+    near,
+)
+from xpdl.gradcheck.function.probe import NotAnalyticError, Probe
+from xpdl.gradcheck.report import Vector
+
+VISIBLE = 4.0
+"""A slope of so many bars shows whether another method is right."""
+SEGMENTS = (2.0**-3, 2.0**-6)
+"""The complex step is integrated so far to both sides."""
+FINE = 1e-12
+"""What is this small beside J is no part of it that somebody wrote."""
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)
+
+
+def verify(probe: Probe, name: str, directions: Iterable[Vector]) -> str | None:
+    """Why the complex step of a tensor cannot be trusted; None if it can.
+
+    Libraries that do not mix real and complex arrays get all tensors complex.
+    """
+    reasons = []
+    for moving in ([name], list(probe.theta)):
+        probe.moving[name] = moving
+        probe.verified.discard(name)
+        try:
+            reason = next(filter(None, (_objection(probe, name, d) for d in directions)), None)
+        except NotAnalyticError as error:
+            reason = str(error)
+        if reason is None:
+            return None
+        reasons.append(reason)
+    return reasons[0]
+
+
+def _objection(probe: Probe, name: str, d: Vector) -> str | None:
+    """What speaks against the complex step along d: at a kink it is the mean of both sides that must be right."""
+    step, difference = complex_step(probe, name, d), central(probe, name, d)
+    if step.bar > max(difference.bar, math.sqrt(probe.u) * abs(step.value)):
+        return "changes with the step"
+    if abs(difference.value) <= VISIBLE * difference.bar or not near(difference, step.value, step.bar):
+        difference, _ = best_central(probe, name, d)
+        left, right, _ = analytic_sides(probe, name, d)
+        if not near(difference, (left + right) / 2, step.bar):
+            return f"gives {step.value:.6g} where central differences give {difference.value:.6g}"
+    if abs(difference.value) > VISIBLE * difference.bar:
+        probe.verified.add(name)
+    return None
+
+
+def second_look(probe: Probe, name: str, d: Vector, claim: float, slope: Slope, method: str) -> Slope:
+    """The slope again, with all that speaks for the claim: its own noise, kinks, other methods and steps."""
+    noise = probe.noise_of_gradient(name, d)
+    other = central(probe, name, d, level=0 if method == "complex" else -1)
+    certain = other.jump <= 2 * other.side_bar and near(other, slope.value, slope.bar)
+    if certain and abs(claim - other.value) > 10 * (other.bar + SPREAD * noise):
+        return slope.widened(noise)
+    difference, kink = best_central(probe, name, d)
+    fallback = difference.slope(kink=kink).widened(noise)
+    if method != "complex" or name not in probe.verified:
+        return fallback
+    try:
+        return _second_step(probe, name, d, claim, slope.widened(noise), difference) or fallback
+    except NotAnalyticError:
+        return fallback
+
+
+def _second_step(
+    probe: Probe, name: str, d: Vector, claim: float, slope: Slope, difference: Difference
+) -> Slope | None:
+    """The complex step with its sides at a kink, its noise and its gap; None if differences contradict it."""
+    left, right, kink = analytic_sides(probe, name, d)
+    off = max(abs(left - difference.backward), abs(right - difference.forward))
+    if off > difference.side_bar + slope.bar or not (kink or near(difference, slope.value, slope.bar)):
+        return None
+    if kink:
+        slope = slope._replace(low=min(slope.value, left, right), high=max(slope.value, left, right))
+    if slope.misses(claim):
+        slope = slope.widened(probe.noise_of_step(name, d))
+    gap = max(_gap(probe, name, d, t) for t in SEGMENTS) if slope.misses(claim) else 0.0
+    return slope._replace(bar=slope.bar + gap) if gap <= difference.bar else None
+
+
+def _gap(probe: Probe, name: str, d: Vector, t: float) -> float:
+    """|J(t) - J(-t) - integral of the complex steps between| / t; in float64 0 if that may be rounding.
+
+    A complex step that misses a tiny part of J, such as 1e-12 |theta|, is seen by what its integral misses: differences
+    over so short a way as theirs drown in the rounding of J.  Source: Gauss-Legendre quadrature, 8 points.
+    """
+    steps = [probe.imaginary(name, d, at=probe.moved({name: t * x * d})) for x in NODES.tolist()]
+    ahead, behind = probe.real({name: t * d}), probe.real({name: -t * d})
+    gap = abs(ahead - behind - t * float(WEIGHTS @ np.array(steps)))
+    rounding = probe.u * max(abs(ahead), abs(behind)) + SPREAD * probe.noise
+    if not math.isfinite(gap):
+        return math.inf
+    seen = gap > VISIBLE * rounding
+    return (gap + rounding) / t if seen or probe.u > FINE else 0.0

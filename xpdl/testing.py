@@ -1,0 +1,80 @@
+"""Assertions for test suites: a gradient that is not right fails the test with the whole report.
+
+@pytest.mark.parametrize("backend", xpdl.testing.backends())
+def test_my_loss(backend):
+    xpdl.testing.assert_gradients(fun, grad, theta, backend=backend)
+"""
+
+from collections.abc import Callable, Mapping
+import inspect
+from typing import Any
+from unittest import SkipTest
+
+from xpdl.backends import INSTALL, Backend, backend as connect
+from xpdl.gradcheck.function import check_gradient
+from xpdl.gradcheck.network import check_network
+from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, Parameter, Report
+from xpdl.network import Network
+
+__all__ = ["assert_gradients", "backends"]
+
+
+def backends() -> list[str]:
+    """The names of all backends: a test on one that is not installed, or has no device, is skipped with the reason."""
+    return list(INSTALL)
+
+
+def assert_gradients(
+    fun: Callable[[Any], Any] | Network,
+    *args: Any,
+    backend: str | None = None,
+    allow_inconclusive: bool = False,
+    **options: Any,
+) -> Report:
+    """Assert that a gradient is right, and return the report.
+
+        assert_gradients(fun, grad, theta, **options)    any scalar function: all options of ``xpdl.check_gradient``
+        assert_gradients(net, theta, x, y, **options)    a network: all options of ``xpdl.check_network``
+
+    backend             the backend theta is moved to, in float64 where it has that; None: theta stays where it is
+    allow_inconclusive  accept that nothing can be told; else it fails, too: an assertion that saw nothing holds nothing
+
+    Raises ``AssertionError`` with the report, the call that repeats it and the worst entry of every wrong tensor in
+    full precision.  Unlike ``jax.test_util.check_grads`` and ``torch.autograd.gradcheck`` it takes no tolerance: the
+    error bars are measured.
+    """
+    check = check_network if isinstance(fun, Network) else check_gradient
+    call = inspect.signature(check).bind(fun, *args, **options)
+    home = connect("numpy") if backend is None else _ready(backend)
+    if backend is not None:
+        call.arguments["theta"] = _moved(home, call.arguments["theta"])
+    with home.activate():
+        report = check(*call.args, **call.kwargs)
+    if report or (allow_inconclusive and report.verdict == INCONCLUSIVE):
+        return report
+    shown = [name if name not in options else f"{name}={options[name]!r}" for name in call.arguments]
+    again = f"xpdl.{check.__name__}({', '.join(shown)})" + (f"  # theta on backend {backend!r}" if backend else "")
+    wrong = [_worst(p) for p in report.parameters.values() if p.verdict in (FAIL, report.verdict)]
+    raise AssertionError("\n".join([str(report), "", again, *wrong]))
+
+
+def _ready(name: str) -> Backend:
+    try:
+        return connect(name)
+    except (ImportError, RuntimeError) as error:
+        raise SkipTest(str(error)) from error
+
+
+def _moved(home: Backend, theta: Any) -> Any:
+    if isinstance(theta, Mapping):
+        return {name: _moved(home, array) for name, array in theta.items()}
+    try:
+        return home.asarray(theta, "float64", copy=True)
+    except ValueError:
+        return home.asarray(theta, "float32", copy=True)
+
+
+def _worst(parameter: Parameter) -> str:
+    worst = parameter.worst
+    numbers = f"analytic {worst.analytic!r}, numeric {worst.numeric!r}, bar {worst.bar:.1e}"
+    return f"{parameter.name}{list(worst.index)}: {numbers}"
