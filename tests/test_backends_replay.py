@@ -118,6 +118,19 @@ def test_a_replayed_step_asks_for_no_memory() -> None:
     assert peak < 40_000  # NumPy's buffer for a sum with broadcasting is 32 kB
 
 
+def test_vectors_are_moved_to_cache_lines() -> None:
+    """NumPy's own memory begins 16 bytes behind one, and every vector instruction would read two: 7 % of a step."""
+    net, optimizer = Network([100, 100, 10]), xpdl.adam()
+    theta = np.empty(net.size + 1, "float32")[1:]
+    theta[:] = net.initialize(0)
+    data = Data(np.ones((8, 100), "f4"), np.ones((8, 10), "f4"), np.arange(64, dtype="i4") % 8, np.arange(8, dtype="i4"))
+    run = Run(theta, optimizer.init(theta), *(np.zeros((), t) for t in ("i4", "f4", "i4")))
+    step = Replayed(make_step(net, optimizer.fused(NUMPY.fuse)))
+    for _ in range(3):
+        run = step(run, data, None)
+    assert [array.ctypes.data % 64 for array in (run.theta, *run.state[1:])] == [0, 0, 0]
+
+
 def test_gradients_are_computed_where_they_are_joined() -> None:
     """No product is copied into the gradient: ``concat`` finds every part in its place."""
 

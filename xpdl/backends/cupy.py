@@ -1,5 +1,6 @@
 """CuPy: "cupy" is the first NVIDIA GPU, "cupy:1" the second, and so on."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -8,16 +9,20 @@ import cupy
 
 from xpdl.arrays import Array
 from xpdl.backends.base import Backend
+from xpdl.backends.cublas import load
 from xpdl.backends.cuda import fuse
 from xpdl.backends.cuda_dropout import dropout_mask
+from xpdl.backends.cuda_graph import compile
+from xpdl.backends.record import recordable
 
 
 def connect(name: str, device: str) -> Backend:
     """A GPU by its number; ``RuntimeError`` if there is none."""
     target = cupy.cuda.Device(_index(device or "0"))
+    activate = partial(cupy.cuda.Device, target)
 
     def mask(*address: Any) -> Array:
-        with cupy.cuda.Device(target):
+        with activate():
             return dropout_mask(cupy, *address)
 
     return Backend(
@@ -25,11 +30,17 @@ def connect(name: str, device: str) -> Backend:
         xp,
         target,
         to_numpy=cupy.asnumpy,
-        fuse=partial(fuse, cupy.ElementwiseKernel),
+        fuse=partial(fuse, _kernel),
+        compile=partial(compile, cupy, xp, load=load, context=activate),
         mask=mask,
         synchronize=target.synchronize,
-        activate=partial(cupy.cuda.Device, target),
+        activate=activate,
     )
+
+
+def _kernel(inputs: str, outputs: str, body: str, name: str) -> Callable[..., None]:
+    kernel = cupy.ElementwiseKernel(inputs, outputs, body, name)
+    return recordable(kernel, kernel.nout)
 
 
 def _index(device: str) -> int:

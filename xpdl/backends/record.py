@@ -62,7 +62,8 @@ class Recorded:
     namespace: "Namespace"
 
     def __init__(self, value: Any, record: "Record", source: "Recorded | None" = None) -> None:
-        self.value, self.record, self.source = value, record, source
+        self.value, self.source = value, source
+        self.record: Any = record
         self.shape, self.dtype, self.ndim, self.device = value.shape, value.dtype, value.ndim, value.device
 
     @property
@@ -135,6 +136,11 @@ class Record(list[Operation]):
             return numbers.setdefault(id(x), len(numbers)) if isinstance(x, Recorded) else repr(x)
 
         return [spell([o.function, o.operands, sorted(o.options.items()), o.results]) for o in self]
+
+    def release(self) -> None:
+        """Let go of the values, at once: arrays and record hold one another, and a GPU's memory should not wait."""
+        for x in (x for operation in self for x in (*operation.inputs, *operation.results)):
+            x.value = x.record = None
 
 
 class Namespace:

@@ -100,12 +100,14 @@ class Rehearsal:
         result = self.step(*tree_map(lambda _: next(entered), arguments))
         returned = tree_map(values, result)
         seen, self.seen = self.seen, record.spelled()
-        if seen is None:
-            return returned, self
-        if seen != self.seen:
-            self.machine.notice("a second run did something else")
-            return returned, self.plain
-        return returned, self.machine.dispatch(Plan(self.machine, record, inputs, consumed, result), self.plain)
+        follow: Run = self
+        if seen is not None and seen == self.seen:
+            follow = self.machine.dispatch(Plan(self.machine, record, inputs, consumed, result), self.plain)
+        elif seen is not None:
+            self.machine.notice("the step did something else the second time")
+            follow = self.plain
+        record.release()
+        return returned, follow
 
     def plain(self, arguments: Any, arrays: list[Array]) -> tuple[Any, Run]:
         """The step as it is."""
@@ -135,13 +137,11 @@ class Plan:
     def __init__(self, machine: Machine, record: Record, inputs: list[Recorded], consumed: int, result: Any) -> None:
         self.machine, self.record, self.inputs = machine, record, inputs
         self.users = {x: users(record, x) for x in inputs[consumed:]}
-        self.arrays = placed(machine, record, inputs, recorded(result))
+        self.arrays = placed(machine, record, inputs[:consumed], inputs[consumed:], recorded(result))
         self.calls: dict[int, Call] = {}
         for number in range(len(record)):
             self.bind(number)
         self.result = tree_map(self.array, result)
-        for x in (x for operation in record for x in operation.results):
-            x.value = self.arrays[x]  # the memory of the rehearsal is free
 
     def __call__(self, arguments: Any, arrays: list[Array]) -> tuple[Any, "Plan"]:
         changed = [(x, a) for x, a in zip(self.inputs, arrays, strict=True) if self.arrays[x] is not a]
@@ -213,21 +213,17 @@ def _joining(module: Any, place: Array, arrays: Sequence[Array], *, axis: int = 
 # Places
 
 
-def placed(machine: Machine, record: Record, inputs: list[Recorded], results: list[Recorded]) -> dict[Recorded, Array]:
-    """Memory for every array that is no view; it goes on to the next when its time is over.  Inputs keep theirs."""
-    last = {x.root: number for number, operation in enumerate(record) for x in (*operation.inputs, *operation.results)}
-    last |= {x.root: len(record) for x in (*inputs, *results)}
-    homes, pool, arrays = joined(machine, record, last), Pool(machine.memory), {x: x.value for x in inputs}
+def placed(
+    machine: Machine, record: Record, consumed: list[Recorded], inputs: list[Recorded], results: list[Recorded]
+) -> dict[Recorded, Array]:
+    """Memory for every array that is no view; it goes on to the next when its time is over.
 
-    def place(x: Recorded) -> None:
-        if x in arrays:
-            return
-        if x not in homes:
-            arrays[x] = pool.take(x)
-            return
-        vector, start = homes[x]
-        place(vector)
-        arrays[x] = arrays[vector][start : start + math.prod(x.shape)].reshape(x.shape)
+    What is consumed gets aligned memory for good; other inputs stay where they are.
+    """
+    last = {x.root: number for number, operation in enumerate(record) for x in (*operation.inputs, *operation.results)}
+    last |= {x.root: len(record) for x in (*consumed, *inputs, *results)}
+    homes, pool = joined(machine, record, last), Pool(machine.memory)
+    arrays = {x: x.value for x in inputs} | {x: pool.take(x) for x in consumed}
 
     for number, operation in enumerate(record):
         roots = {x.root for x in (*operation.inputs, *operation.results)}
@@ -237,10 +233,24 @@ def placed(machine: Machine, record: Record, inputs: list[Recorded], results: li
             pool.give(arrays[x])
         for x in operation.results:
             if x.source is None:
-                place(x)
+                place(x, arrays, homes, pool)
         for x in ending - early:
             pool.give(arrays[x])
     return arrays
+
+
+def place(
+    x: Recorded, arrays: dict[Recorded, Array], homes: dict[Recorded, tuple[Recorded, int]], pool: "Pool"
+) -> None:
+    """Enter the memory of x into ``arrays``."""
+    if x in arrays:
+        return
+    if x not in homes:
+        arrays[x] = pool.take(x)
+        return
+    vector, start = homes[x]
+    place(vector, arrays, homes, pool)
+    arrays[x] = arrays[vector][start : start + math.prod(x.shape)].reshape(x.shape)
 
 
 def may_overwrite(operation: Operation, x: Recorded) -> bool:

@@ -1,0 +1,214 @@
+"""Products by cuBLAS: the arguments on a library that multiplies column by column in host memory, and the real one."""
+
+import ctypes
+import gc
+from itertools import product as combinations
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from xpdl.backends import backend, cublas
+
+
+class OnHost(np.ndarray):
+    """Host memory that looks like an array of CuPy."""
+
+    @property
+    def data(self):
+        return SimpleNamespace(ptr=self.ctypes.data)
+
+
+def put(x):
+    return np.asarray(x).view(OnHost)
+
+
+def columns(pointer, dtype, rows, n, leading):
+    """The matrix (rows, n), stored by columns, at an address."""
+    buffer = (ctypes.c_char * (dtype.itemsize * (leading * (n - 1) + rows))).from_address(pointer.value)
+    return np.ndarray((rows, n), dtype, buffer, strides=(dtype.itemsize, leading * dtype.itemsize))
+
+
+class HostLibrary:
+    """libcublas.so in NumPy: C = alpha op(A) op(B) + beta C, all stored by columns (cuBLAS Library, cublasGemmEx)."""
+
+    def __init__(self):
+        self.log, self.status, self.stream, self.workspace = [], 0, None, None
+
+    def cublasCreate_v2(self, handle):  # noqa: N802
+        handle._obj.value = 4711
+        self.log.append("create")
+        return self.status
+
+    def cublasDestroy_v2(self, handle):  # noqa: N802
+        assert handle.value == 4711
+        self.log.append("destroy")
+        return 0
+
+    def cublasSetStream_v2(self, handle, stream):  # noqa: N802
+        self.log.append(("stream", stream.value))
+        self.stream, self.workspace = stream.value, None
+        return 0
+
+    def cublasSetWorkspace_v2(self, handle, pointer, size):  # noqa: N802
+        self.workspace = pointer.value, size.value
+        return 0
+
+    def cublasGemmEx(  # noqa: N802
+        self, handle, op_a, op_b, m, n, k, alpha, a, a_type, lda, b, b_type, ldb, beta, c, c_type, ldc, compute, algo
+    ):
+        assert handle.value == 4711
+        assert self.workspace is not None
+        assert (a_type, b_type, c_type) in [(0,) * 3, (1,) * 3]
+        assert (compute, algo) == ([68, 70][a_type], -1)
+        dtype = np.dtype(["float32", "float64"][a_type])
+        assert lda >= max(1, k if op_a else m)
+        assert ldb >= max(1, n if op_b else k)
+        assert ldc >= max(1, m)
+        left = columns(a, dtype, *((k, m) if op_a else (m, k)), lda)
+        right = columns(b, dtype, *((n, k) if op_b else (k, n)), ldb)
+        value = alpha._obj.value * ((left.T if op_a else left) @ (right.T if op_b else right))
+        result = columns(c, dtype, m, n, ldc)
+        result[...] = value + beta._obj.value * result if beta._obj.value else value
+        self.log.append("multiply")
+        return self.status
+
+
+def products(library, stream=lambda: 5):
+    return cublas.Products(library, lambda size: put(np.empty(size, "uint8")), stream)
+
+
+def by_rows(x):
+    return put(np.ascontiguousarray(x))
+
+
+def by_columns(x):
+    return put(np.ascontiguousarray(x.T)).T
+
+
+def part_of_rows(x):
+    wide = put(np.full((x.shape[0], x.shape[1] + 3), np.nan, x.dtype))
+    wide[:, 2:-1] = x
+    return wide[:, 2:-1]
+
+
+def part_of_columns(x):
+    return part_of_rows(x.T).T
+
+
+def every_other_row(x):
+    tall = put(np.full((2 * x.shape[0], x.shape[1]), np.nan, x.dtype))
+    tall[::2, :] = x
+    return tall[::2, :]
+
+
+STORED = [by_rows, by_columns, part_of_rows, part_of_columns, every_other_row]
+PLACES = [by_rows, part_of_rows, every_other_row]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("place_stored", PLACES)
+@pytest.mark.parametrize("y_stored", STORED)
+@pytest.mark.parametrize("x_stored", STORED)
+def test_every_layout_is_multiplied_as_it_lies(x_stored, y_stored, place_stored, dtype):
+    rng, multiply = np.random.default_rng(0), products(HostLibrary())
+    for n, k, m in combinations([1, 2, 5], [1, 3, 4], [1, 2, 7]):
+        x, y = rng.integers(-9, 9, (n, k)).astype(dtype), rng.integers(-9, 9, (k, m)).astype(dtype)
+        place = place_stored(np.full((n, m), np.nan, dtype))
+        multiply.call(place, x_stored(x), y_stored(y))()
+        np.testing.assert_array_equal(np.asarray(place), x @ y, err_msg=str((n, k, m)))
+
+
+def test_only_the_place_is_written():
+    multiply, wide = products(HostLibrary()), put(np.full((4, 9), -1.0))
+    multiply.call(wide[1:3, 2:7], put(np.ones((2, 3))), put(np.ones((3, 5))))()
+    assert (np.asarray(wide) == -1).sum() == 36 - 10
+
+
+ONES = put(np.ones((4, 4)))
+
+
+@pytest.mark.parametrize(
+    ("place", "x", "y"),
+    [
+        (ONES, ONES.astype("float32"), ONES),
+        (ONES.astype("int32"), ONES.astype("int32"), ONES.astype("int32")),
+        (ONES.astype("complex64"), ONES.astype("complex64"), ONES.astype("complex64")),
+        (put(np.ones(4)), ONES, put(np.ones(4))),
+        (put(np.ones((2, 4, 4))), put(np.ones((2, 4, 4))), ONES),
+        (ONES.T, ONES, ONES),
+        (ONES, put(np.ones((4, 8)))[:, ::2], ONES),
+        (ONES, ONES[:, ::-1], ONES),
+        (ONES, ONES[::-1, :], ONES),
+        (ONES, put(np.broadcast_to(np.ones(4), (4, 4))), ONES),
+        (ONES, put(np.broadcast_to(np.ones((4, 1)), (4, 4))), ONES),
+        (ONES, put(np.ones((4, 0))), put(np.ones((0, 4)))),
+    ],
+)
+def test_what_cublas_cannot_read_or_write_as_it_lies_is_left_to_others(place, x, y):
+    assert products(HostLibrary()).call(place, x, y) is None
+
+
+def test_a_status_is_named():
+    library = HostLibrary()
+    multiply = products(library).call(ONES.copy(), ONES, ONES)
+    library.status = 13
+    with pytest.raises(RuntimeError, match="cuBLAS: CUBLAS_STATUS_EXECUTION_FAILED"):
+        multiply()
+    library.status = 99
+    with pytest.raises(RuntimeError, match="cuBLAS: status 99"):
+        products(library)
+
+
+def test_stream_and_workspace_are_set_when_the_stream_changes():
+    library, current = HostLibrary(), SimpleNamespace(stream=5)
+    handle = products(library, lambda: current.stream)
+    multiply = handle.call(ONES.copy(), ONES, ONES)
+    for current.stream in (5, 5, 6, 6, 5):
+        multiply()
+        assert (library.stream, library.workspace) == (current.stream, (handle.workspace.data.ptr, 32 * 2**20))
+    assert [entry for entry in library.log if entry != "multiply"] == ["create", *(("stream", s) for s in (5, 6, 5))]
+
+
+def test_the_handle_lives_as_long_as_its_calls():
+    library = HostLibrary()
+    multiply = products(library).call(ONES.copy(), ONES, ONES)
+    gc.collect()
+    assert "destroy" not in library.log
+    del multiply
+    gc.collect()
+    assert library.log[-1] == "destroy"
+
+
+def test_the_shared_library_has_what_is_called():
+    pytest.importorskip("cuda.pathfinder", reason="needs CuPy")
+    from cuda.pathfinder import DynamicLibNotFoundError
+
+    try:
+        library = cublas.load()
+    except DynamicLibNotFoundError as error:
+        pytest.skip(f"no cuBLAS here: {str(error).splitlines()[0]}")
+    for name in vars(HostLibrary):
+        if name.startswith("cublas"):
+            assert getattr(library, name)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_products_of_the_gpu_are_those_of_cupy(dtype):
+    cupy = pytest.importorskip("cupy", reason="needs CuPy")
+    try:
+        gpu = backend("cupy")
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    rng = np.random.default_rng(0)
+    multiply = cublas.Products(
+        cublas.load(), lambda size: cupy.empty(size, "uint8"), lambda: cupy.cuda.get_current_stream().ptr
+    )
+    for n, k, m in [(128, 784, 256), (128, 256, 10), (1, 3, 5), (96, 17, 33)]:
+        x, y, place = (gpu.asarray(rng.normal(size=shape), dtype) for shape in ((n, k), (k, m), (n, m)))
+        for left, right in [(x, y), (cupy.asfortranarray(x), y), (x, cupy.asfortranarray(y))]:
+            multiply.call(place, left, right)()
+            expected = gpu.to_numpy(x).astype("float64") @ gpu.to_numpy(y).astype("float64")
+            bound = 4 * np.finfo(dtype).eps * k**0.5 * np.abs(expected).max()
+            np.testing.assert_allclose(gpu.to_numpy(place), gpu.to_numpy(left @ right), rtol=0, atol=bound)
+            np.testing.assert_allclose(gpu.to_numpy(place), expected, rtol=0, atol=bound)

@@ -1,0 +1,137 @@
+"""Matrix products by cuBLAS that a CUDA graph can capture.
+
+CuPy's own products cannot be: it asks cuBLAS for the stream before each, and refuses while that stream is capturing
+(https://github.com/cupy/cupy/issues/6290).  cuBLAS itself has nothing against it.  What a captured product needs is
+
+    a handle of our own, told once which stream it works on
+    a workspace of our own, 32 MiB as NVIDIA advises: what cuBLAS would allocate itself is not the graph's
+
+cuBLAS reads matrices column by column.  So it sees every matrix of ours (rows one after the other) transposed, and
+
+    C = A B    is computed as    C^T = B^T A^T
+
+A matrix that is stored by columns, such as the view x^T, it is told to transpose.  Nothing is copied.  float32 is
+multiplied in float32, without TF32, as CuPy does.
+"""
+
+from collections.abc import Callable
+import ctypes
+from ctypes import byref, c_double, c_float, c_size_t, c_void_p
+from functools import partial
+from importlib import import_module
+from typing import Any, NamedTuple
+import weakref
+
+from xpdl.arrays import Array
+
+WORKSPACE = 32 * 2**20
+
+PLAIN, TRANSPOSED = 0, 1  # CUBLAS_OP_N, CUBLAS_OP_T
+DEFAULT_ALGORITHM = -1  # CUBLAS_GEMM_DEFAULT
+
+
+class Arithmetic(NamedTuple):
+    """How cuBLAS calls a dtype, how it is to compute, and the numbers 1 and 0."""
+
+    data: int
+    compute: int
+    one: Any
+    zero: Any
+
+
+ARITHMETIC = {
+    "float32": Arithmetic(0, 68, c_float(1), c_float(0)),  # CUDA_R_32F, CUBLAS_COMPUTE_32F
+    "float64": Arithmetic(1, 70, c_double(1), c_double(0)),  # CUDA_R_64F, CUBLAS_COMPUTE_64F
+}
+
+STATUS = {
+    1: "CUBLAS_STATUS_NOT_INITIALIZED",
+    3: "CUBLAS_STATUS_ALLOC_FAILED",
+    7: "CUBLAS_STATUS_INVALID_VALUE",
+    8: "CUBLAS_STATUS_ARCH_MISMATCH",
+    11: "CUBLAS_STATUS_MAPPING_ERROR",
+    13: "CUBLAS_STATUS_EXECUTION_FAILED",
+    14: "CUBLAS_STATUS_INTERNAL_ERROR",
+    15: "CUBLAS_STATUS_NOT_SUPPORTED",
+    16: "CUBLAS_STATUS_LICENSE_ERROR",
+}
+
+
+class Stored(NamedTuple):
+    """How a matrix lies in memory: by rows (``PLAIN``) or by columns, and how far apart two of them begin."""
+
+    operation: int
+    leading: int
+
+
+def stored(x: Array) -> Stored | None:
+    """How the matrix x lies in memory; None if cuBLAS cannot read it as it is."""
+    (rows, columns), (down, across) = x.shape, (stride // x.itemsize for stride in x.strides)
+    if columns == 1 or across == 1:
+        leading = down if rows > 1 else columns
+        return Stored(PLAIN, leading) if leading >= columns else None
+    if rows == 1 or down == 1:
+        leading = across if columns > 1 else rows
+        return Stored(TRANSPOSED, leading) if leading >= rows else None
+    return None
+
+
+def product(place: Array, x: Array, y: Array) -> tuple[Any, ...] | None:
+    """What cublasGemmEx needs to be told, after the handle, to write x y into place; None if it cannot do it."""
+    alike = x.dtype == y.dtype == place.dtype and x.ndim == y.ndim == 2
+    if not alike or x.dtype.name not in ARITHMETIC or 0 in (*x.shape, *y.shape):
+        return None
+    left, right, result = stored(x), stored(y), stored(place)
+    if left is None or right is None or result is None or result.operation == TRANSPOSED:
+        return None
+    data, compute, one, zero = ARITHMETIC[x.dtype.name]
+    n, k = x.shape
+    first = (c_void_p(y.data.ptr), data, right.leading)
+    second = (c_void_p(x.data.ptr), data, left.leading)
+    third = (c_void_p(place.data.ptr), data, result.leading)
+    sizes = (right.operation, left.operation, y.shape[1], n, k)
+    return (*sizes, byref(one), *first, *second, byref(zero), *third, compute, DEFAULT_ALGORITHM)
+
+
+class Products:
+    """cuBLAS on the current device.
+
+    library  the shared library, as ``load`` gives it
+    memory   (bytes) -> an array of so many
+    stream   () -> the address of the current stream
+    """
+
+    def __init__(self, library: Any, memory: Callable[[int], Array], stream: Callable[[], int]) -> None:
+        self.library, self.stream, self.last = library, stream, -1
+        self.handle, self.workspace = c_void_p(), memory(WORKSPACE)
+        check(library.cublasCreate_v2(byref(self.handle)))
+        weakref.finalize(self, library.cublasDestroy_v2, self.handle).atexit = False
+
+    def call(self, place: Array, x: Array, y: Array) -> Callable[[], None] | None:
+        """x y into place as a function without arguments; None if cuBLAS cannot do it."""
+        arguments = product(place, x, y)
+        return None if arguments is None else partial(self.multiply, arguments, (place, x, y))
+
+    def multiply(self, arguments: tuple[Any, ...], arrays: tuple[Array, ...]) -> None:
+        """On the current stream.  The arrays are there to be kept."""
+        stream = self.stream()
+        if stream != self.last:
+            check(self.library.cublasSetStream_v2(self.handle, c_void_p(stream)))  # this forgets the workspace
+            check(
+                self.library.cublasSetWorkspace_v2(
+                    self.handle, c_void_p(self.workspace.data.ptr), c_size_t(self.workspace.nbytes)
+                )
+            )
+            self.last = stream
+        check(self.library.cublasGemmEx(self.handle, *arguments))
+
+
+def check(status: int) -> None:
+    """``RuntimeError`` with the name of a status that is not success."""
+    if status:
+        raise RuntimeError(f"cuBLAS: {STATUS.get(status, f'status {status}')}")
+
+
+def load() -> ctypes.CDLL:
+    """The cuBLAS that CuPy uses: both look for it by cuda-pathfinder."""
+    return ctypes.CDLL(import_module("cuda.pathfinder").load_nvidia_dynamic_lib("cublas").abs_path)

@@ -1,0 +1,181 @@
+"""A step as a CUDA graph: all its launches become one.
+
+    record, place, bind    as on NumPy (replay.py): a plan, a list of calls that write into the same memory each time
+    warm up                the plan runs once as it is: what is compiled, loaded or allocated at a first use is
+    capture                its calls are made once more on a stream that only writes down what it is told
+    launch                 does all that was written down
+
+What is written down are addresses and numbers.  So
+
+* every array of the plan is kept as long as the graph, and what a call allocates for itself comes from a pool that
+  belongs to the graph alone: a CUDA graph keeps nothing alive.
+* numbers are those of the capture.  The plan has none but constants: whatever changes from step to step (step,
+  learning rate, offset) is an array on the device, or it would not have been the same in both recorded runs.
+* an argument that is another array than before is either copied into memory of the graph, or the graph is captured
+  again to read it where it lies: see ``Captured.settled``.  Another shape has a plan and a graph of its own.
+
+Streams: only the capture has one of its own, and does nothing on it.  Copies and launches go to the stream that is
+current when the step is called, as all of CuPy does, so whatever the caller does before and after is in order.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import cache, cached_property, partial
+import gc
+from typing import Any
+import warnings
+
+from xpdl.arrays import Array, Namespace
+from xpdl.backends.cublas import Products
+from xpdl.backends.cupy_calls import machine
+from xpdl.backends.record import Recorded, flatten
+from xpdl.backends.replay import Plan, Replayed, Run, unharmed
+
+RECAPTURE = 100
+"""A capture takes as long as about so many copies: half a millisecond for some 30 launches against 5 us."""
+
+
+def compile(
+    cupy: Namespace,
+    xp: Namespace,
+    step: Callable[..., Any],
+    *,
+    load: Callable[[], Any],
+    context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> Replayed:
+    """The step, replayed as a CUDA graph from its fourth call on.  It consumes its first argument.
+
+    ``load`` gives the shared library of cuBLAS, and ``context`` is where the step runs.  If it cannot be captured its
+    calls are replayed one by one, and if it cannot be recorded it runs as it is: with a ``RuntimeWarning``.
+    """
+
+    @cache
+    def products() -> Products:
+        return Products(load(), partial(cupy.empty, dtype="uint8"), lambda: cupy.cuda.get_current_stream().ptr)
+
+    graphs = Graphs(cupy)
+    hooks = {"dispatch": graphs.dispatch, "notice": graphs.notice, "context": context}
+    return Replayed(machine(cupy, xp, products, **hooks), step)
+
+
+class Graphs:
+    """What the graphs of a step have in common: the stream for captures, and one warning for all of them."""
+
+    def __init__(self, cupy: Namespace) -> None:
+        self.cupy, self.warned = cupy, False
+
+    @cached_property
+    def stream(self) -> Any:
+        """Non-blocking: what others do on the default stream meanwhile would spoil a capture."""
+        return self.cupy.cuda.Stream(non_blocking=True)
+
+    def notice(self, reason: str) -> None:
+        """Say once that something is slower than it should be."""
+        if not self.warned:
+            self.warned = True
+            warnings.warn(
+                f"a step is not run as a CUDA graph, and takes longer: {reason}", RuntimeWarning, stacklevel=2
+            )
+
+    def dispatch(self, plan: Plan, plain: Run) -> Run:
+        """What runs the plan: first call by call, then as a graph; the step itself if a call fails."""
+
+        def warm_up(arguments: Any, arrays: list[Array]) -> tuple[Any, Run]:
+            try:
+                with unharmed(plan.machine, flatten(arguments[0])):
+                    result, _ = plan(arguments, arrays)
+            except Exception as error:
+                self.notice(_spelled(error))
+                return plain(arguments, arrays)
+            return result, plan if self.warned else Captured(self, plan)
+
+        return warm_up
+
+    def capture(self, calls: Sequence[Callable[[], Any]], pool: Any) -> Any:
+        """The calls as a graph; what they allocate comes from the pool."""
+        with _no_garbage_collection(), self.cupy.cuda.using_allocator(pool.malloc), self.stream as stream:
+            stream.begin_capture()
+            try:
+                for call in calls:
+                    call()
+            except Exception:
+                with suppress(Exception):  # the capture that has failed must be ended, and says so again
+                    stream.end_capture()
+                raise
+            return stream.end_capture()
+
+
+class Captured:
+    """A plan as a graph.
+
+    graph    None when it is to be captured at the next run
+    buffers  the arguments that are copied before each launch, into memory that is the graph's
+    """
+
+    def __init__(self, graphs: Graphs, plan: Plan) -> None:
+        self.graphs, self.plan = graphs, plan
+        self.pool = graphs.cupy.cuda.MemoryPool()
+        self.graph: Any = None
+        self.buffers: set[Recorded] = set()
+        self.runs = 0
+        self.changes: Counter[Recorded] = Counter()
+
+    def __call__(self, arguments: Any, arrays: list[Array]) -> tuple[Any, Run]:
+        self.runs += 1
+        entered = zip(self.plan.inputs, arrays, strict=True)
+        changed = [(x, a) for x, a in entered if not _same(self.plan.arrays[x], a)]
+        if changed:
+            self.enter(changed)
+        if self.graph is None:
+            try:
+                self.graph = self.graphs.capture([*self.plan.calls.values()], self.pool)
+            except Exception as error:
+                self.graphs.notice(_spelled(error))
+                return self.plan(arguments, arrays)
+        self.graph.launch()
+        return self.plan.result, self
+
+    def enter(self, changed: list[tuple[Recorded, Array]]) -> None:
+        """Other arrays than in the last run: what has a buffer is copied there; the rest is as in a plan."""
+        for x, a in changed:
+            if x in self.buffers:
+                self.graphs.cupy.copyto(self.plan.arrays[x], a)
+        moved = [(x, self.settled(x, a)) for x, a in changed if x in self.plan.users and x not in self.buffers]
+        if moved:
+            self.graph = None
+        self.plan.enter([(x, a) for x, a in changed if x not in self.plan.users] + moved)
+
+    def settled(self, x: Recorded, a: Array) -> Array:
+        """Where the graph reads the argument x from now on.
+
+        One that often changes, such as a mask, gets a buffer.  It is copied before every launch: that it is the same
+        array as in the last step does not say that nobody has written to it.  One that seldom or never changes, such
+        as the samples or their order in an epoch, is read where it lies.
+        """
+        self.changes[x] += 1
+        if self.changes[x] * RECAPTURE <= self.runs:
+            return a
+        self.buffers.add(x)
+        return a.copy()
+
+
+def _same(x: Array, y: Array) -> bool:
+    """Whether two arrays of the same shape and dtype are the same memory."""
+    return x is y or (x.data.ptr == y.data.ptr and x.strides == y.strides)
+
+
+def _spelled(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """A block in which no forgotten array, handle or graph is destroyed: CUDA may refuse that during a capture."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

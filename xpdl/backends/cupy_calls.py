@@ -1,0 +1,43 @@
+"""How a replayed step calls CuPy: where its memory is, and how its functions write into it.
+
+A call asks for no memory, but for CuPy's own in a few functions that are no part of a usual step.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from xpdl.arrays import Array, Namespace
+from xpdl.backends.cublas import Products
+from xpdl.backends.record import Library
+from xpdl.backends.replay import Call, Machine
+
+
+def machine(cupy: Namespace, xp: Namespace, products: Callable[[], Products], **hooks: Any) -> Machine:
+    """CuPy with the namespace ``xp`` of the standard, and what is asked for once a matrix product comes."""
+
+    def matmul(place: Array, x: Array, y: Array) -> Call:
+        return products().call(place, x, y) or partial(cupy.matmul, x, y, out=place)
+
+    def take(place: Array, x: Array, rows: Array, *, axis: int | None = None) -> Call:
+        return partial(cupy.take, x, rows, axis, place)
+
+    def astype(place: Array, x: Array, dtype: Any, **options: Any) -> Call:
+        return partial(cupy.copyto, place, x, "unsafe")
+
+    def reduction(function: Callable[..., Any]) -> Callable[..., Call]:
+        return lambda place, x, **options: partial(function, x, out=place, **options)
+
+    return Machine(
+        library=Library(xp, cupy, (cupy.ndarray,)),
+        memory=partial(cupy.empty, dtype="uint8"),
+        elementwise=lambda function: isinstance(function, cupy.ufunc),
+        writers={
+            cupy.matmul: matmul,
+            xp.matmul: matmul,
+            xp.take: take,
+            xp.astype: astype,
+            **{function: reduction(function) for function in (xp.sum, xp.max, xp.min)},
+        },
+        **hooks,
+    )
