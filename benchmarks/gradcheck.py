@@ -24,7 +24,7 @@ import numpy as np
 from benchmarks.output import Output
 import xpdl
 
-app = App(help=__doc__, result_action="return_value")
+app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 Run = Callable[[], object]
 CASES = {"64-24-24-10, n = 100": ([64, 24, 24, 10], 100), "784-256-128-10, n = 32": ([784, 256, 128, 10], 32)}
 QUICK = {"8-4-3, n = 10": ([8, 4, 3], 10)}

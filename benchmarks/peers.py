@@ -21,7 +21,7 @@ from benchmarks.output import Output, Row
 from benchmarks.processes import ChildError, child as run_child, samples, stored
 import xpdl
 
-app = App(help=__doc__, result_action="return_value")
+app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 Entry = tuple[str, str]  # network, contender
 COLUMNS = {
     "net": "",

@@ -1,0 +1,189 @@
+"""All that needs a GPU, in one command for a bare machine: ``python -m benchmarks.gpu [--wheels FOLDER]``.
+
+Each part is a command with a budget of seconds, in processes of its own: one that fails or is stopped is reported, and
+the others still run.  Whatever they find goes into one file, gpu-DEVICE.json, after each part.  Where there is no GPU
+it says so for each part.  MNIST is looked for where XPDL_DATA says.
+
+The machine needs CuPy; PyTorch and JAX are compared where they are installed.  Wheels of what it lacks (cyclopts with
+docstring-parser and rich-rst, array-api-compat, array-api-strict, nvmath-python) are put into a temporary folder.  So
+this file itself, unlike the other benchmarks, has nothing but the standard library for its command line.
+"""
+
+import argparse
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+import json
+import os
+from pathlib import Path
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any, NamedTuple
+
+from benchmarks.machine import ROOT
+from benchmarks.output import RESULTS, Output, Row, table
+
+PEERS = "benchmarks.peers --contenders xpdl-cupy torch-cuda torch-graph jax-gpu-scan --epochs 12"
+SECONDS = 470.0
+GRACE = 5.0
+"""Seconds without which no part is begun."""
+
+
+class Part(NamedTuple):
+    """Seconds it may take, and what stands after ``python -m``."""
+
+    budget: float
+    command: str
+
+
+PARTS = {
+    "probe": Part(40, "benchmarks.probe"),
+    "correctness": Part(45, "benchmarks.correctness --backend cupy"),
+    "peers M": Part(120, f"{PEERS} --net M --rounds 3"),
+    "mnist": Part(40, "benchmarks.mnist --backends cupy"),
+    "tests": Part(100, 'pytest -q -p no:cacheprovider -k "cupy or gpu or cuda" tests'),
+    "peers XL": Part(80, f"{PEERS} --net XL --rounds 1"),
+    "peers L": Part(60, f"{PEERS} --net L --rounds 1"),
+    "peers S": Part(60, f"{PEERS} --net S --rounds 1"),
+    "scaling": Part(60, "benchmarks.scaling --backend cupy --seconds 0.3"),
+}
+"""First what matters most, as the time may end before the parts do."""
+
+COLUMNS = {"part": "", "status": "", "seconds": ".1f", "budget": ".0f", "said": ""}
+GOALS = {"goal": "", "value": ".4g", "wanted": "", "holds": ""}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the parts; exit code 1 if one has failed."""
+    options, rows, results = _options(arguments), [], {}
+    end = time.monotonic() + options.seconds
+    with tempfile.TemporaryDirectory() as scratch:
+        site = Path(scratch, "site")
+        said = _install(options.wheels, site)
+        sys.path.insert(0, str(site))
+        paths = [str(site), os.environ.get("PYTHONPATH", "")]
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONUNBUFFERED": "1"}
+        missing = _missing(environment)
+        for name in options.parts:
+            folder = Path(scratch, name.replace(" ", "-"))
+            reason = missing or ("" if end - time.monotonic() > GRACE else "no time is left")
+            row = {"status": "skipped", "said": reason} if reason else _run(PARTS[name], folder, environment, end)
+            rows.append({"part": name, "budget": PARTS[name].budget, **row})
+            results[name] = [_result(file) for file in folder.glob("*.json")]
+            goals = _goals(results)
+            path = Output(options.output).write("gpu", rows, wheels=said, goals=goals, results=results)
+    print(table(COLUMNS, rows), "", table(GOALS, goals), path, sep="\n")
+    return int(any(row["status"] in ("failed", "stopped") for row in rows))
+
+
+def _options(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="benchmarks.gpu", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--wheels", type=Path, help="folder of wheels to install first")
+    parser.add_argument(
+        "--output", type=Path, default=RESULTS, help="folder for the JSON (default: benchmarks/results)"
+    )
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="for all parts (default: %(default)s)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS], metavar="PART", help=", ".join(PARTS))
+    return parser.parse_args(arguments)
+
+
+def _install(wheels: Path | None, site: Path) -> str:
+    """Put the wheels into a folder of their own; nothing else on the machine changes."""
+    files = sorted(map(str, wheels.glob("*.whl"))) if wheels else []
+    if not files:
+        return f"no wheels in {wheels}" if wheels else ""
+    pip = "-m pip install --quiet --no-index --no-deps --no-compile --target"
+    done = subprocess.run([sys.executable, *pip.split(), str(site), *files], capture_output=True, text=True)
+    print(done.stderr, end="")
+    return done.stderr if done.returncode else " ".join(Path(file).name for file in files)
+
+
+def _missing(environment: dict[str, str]) -> str:
+    """Why CuPy cannot be used; "" if it can."""
+    code = "import xpdl; xpdl.backend('cupy')"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    return _last_line(done.stderr) or "no reason given" if done.returncode else ""
+
+
+def _run(part: Part, folder: Path, environment: dict[str, str], end: float) -> Row:
+    """Run a part until its budget or the time of all is used up; then all of its processes are ended."""
+    folder.mkdir()
+    command = [sys.executable, "-m", *shlex.split(part.command)]
+    command += ["--output", str(folder)] if part.command.startswith("benchmarks") else []
+    log, start = folder / "log", time.monotonic()
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            status = "failed" if process.wait(min(part.budget, end - start)) else "ok"
+        except subprocess.TimeoutExpired:
+            status = "stopped"
+        finally:
+            with suppress(ProcessLookupError):  # all have ended by themselves
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    text = log.read_text(errors="replace")
+    print(f"--- {shlex.join(command[1:])}", text, sep="\n", flush=True)
+    return {"status": status, "seconds": time.monotonic() - start, "said": _last_line(text), "log": text[-20_000:]}
+
+
+def _last_line(text: str) -> str:
+    return text.strip().rpartition("\n")[2]
+
+
+def _result(file: Path) -> dict[str, Any]:
+    """A part's JSON; the machine stands in the whole file once."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    del content["machine"]
+    return content
+
+
+def _goals(results: dict[str, list[dict[str, Any]]]) -> list[Row]:
+    """What is wanted on a GPU, beside what was found."""
+    rows = {name: [row for result in found for row in result["rows"]] for name, found in results.items()}
+    return [_goal(name, rows, *goal) for name, goal in WANTED.items()]
+
+
+def _goal(name: str, rows: dict[str, list[Row]], find: Callable[..., float], sign: str, wanted: float) -> Row:
+    try:
+        value = find(rows)
+    except (LookupError, StopIteration, TypeError, ValueError):  # its part did not run, or found nothing
+        value = None
+    holds = None if value is None else "yes" if (value <= wanted if sign == "<=" else value >= wanted) else "NO"
+    return {"goal": name, "value": value, "wanted": f"{sign} {wanted:g}", "holds": holds}
+
+
+def _pick(rows: Iterable[Row], key: str, value: str) -> Row:
+    """The row in which the key has this value."""
+    return next(row for row in rows if row[key] == value)
+
+
+def _over_best_peer(rows: list[Row]) -> float:
+    """xpdl's epoch over that of the faster peer: the highest of the ratios."""
+    return max(row["first_over_this"] for row in rows if row["contender"] in ("torch-graph", "jax-gpu-scan"))
+
+
+def _of_ceiling(rows: dict[str, list[Row]]) -> float:
+    return (
+        _pick(rows["probe"], "what", "products XL")["value"]
+        / _pick(rows["peers XL"], "contender", "xpdl-cupy")["step_us"]
+    )
+
+
+WANTED: dict[str, tuple[Callable[..., float], str, float]] = {
+    "M, step in us": (lambda rows: _pick(rows["peers M"], "contender", "xpdl-cupy")["step_us"], "<=", 40),
+    "M, xpdl / best peer": (lambda rows: _over_best_peer(rows["peers M"]), "<=", 1),
+    "M, seconds of 5 epochs": (lambda rows: sum(rows["mnist"][0]["epochs_s"][:5]), "<=", 0.3),
+    "M, accuracy after 5 epochs": (lambda rows: rows["mnist"][0]["accuracies"][4], ">=", 0.975),
+    "XL, products / step": (_of_ceiling, ">=", 0.9),
+}
+"""Issue 4: how to find the value, and its bound."""
+
+if __name__ == "__main__":
+    sys.exit(main())

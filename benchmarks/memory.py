@@ -1,0 +1,27 @@
+"""Memory of this process.
+
+From /proc, because what ``getrusage`` calls the peak begins with that of the process which started this one.
+"""
+
+from pathlib import Path
+import resource
+import sys
+
+
+def resident() -> float:
+    """MiB in memory now."""
+    return _status("VmRSS")
+
+
+def peak() -> float:
+    """The most MiB that were ever in memory."""
+    return _status("VmHWM")
+
+
+def _status(field: str) -> float:
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 2**10
+    except (OSError, StopIteration):  # not Linux, or not all of it
+        unit = 1 if sys.platform == "darwin" else 2**10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -1,0 +1,301 @@
+"""Each benchmark runs, on next to nothing, and leaves the numbers it promises.  Nothing is timed here."""
+
+from importlib import import_module
+import json
+from pathlib import Path
+import sys
+import types
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+if not (ROOT / "benchmarks").is_dir():
+    pytest.skip("benchmarks/ is not beside tests/: it is no part of the wheel", allow_module_level=True)
+
+MACHINE = {"date", "command", "commit", "device", "driver", "cpu", "cores", "system", "versions", "threads"}
+STEP = {"first_step_ms", "step_us", "step_p10_us"}
+MNIST = {"backend", "transfer_ms", *STEP, "images_s", "epoch_s", "to_97_s", "to_98_s", "rss_mib", "device_mib"}
+PEERS = {"net", "contender", "median_s", "fastest_s", "step_us", "ratio", "first_over_this", "rounds_s"}
+GRADCHECK = {"case", "parameters", "check", "scope", "median_s", "ratio", "rounds_s"}
+CORRECTNESS = {"check", "dtype", "dropout", "unequal", "difference", "bound", "holds"}
+CONTENDERS = {
+    "xpdl-numpy": "xpdl",
+    "xpdl-jax": "jax",
+    "xpdl-torch": "torch",
+    "torch": "torch",
+    "jax-scan": "jax",
+    "jax-step": "jax",
+    "sklearn": "sklearn",
+}
+
+
+@pytest.fixture(autouse=True)
+def beside(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT))
+
+
+def load(name):
+    return import_module(f"benchmarks.{name}")
+
+
+def content(folder, name):
+    """The JSON of a benchmark, whose machine is described."""
+    (path,) = folder.glob(f"{name}-*.json")
+    found = json.loads(path.read_text(encoding="utf-8"))
+    assert found["benchmark"] == name
+    assert set(found["machine"]) == MACHINE
+    assert found["machine"]["cores"] >= 1
+    assert {"python", "numpy"} <= set(found["machine"]["versions"])
+    return found
+
+
+def ran(name, folder, *flags):
+    """The JSON of a benchmark that runs now."""
+    assert not load(name).app([*flags, "--output", str(folder)])
+    return content(folder, name)
+
+
+def test_mnist(tmp_path, capsys):
+    found = ran("mnist", tmp_path, "--quick", "--backends", "numpy", "nonesuch", "--net", "S")
+    (row,) = found["rows"]
+    assert set(row) >= MNIST
+    assert all(row[name] > 0 for name in ("transfer_ms", *STEP, "images_s", "epoch_s", "rss_mib"))
+    assert len(row["epochs_s"]) == len(row["accuracies"]) == 2
+    assert list(found["skipped"]) == ["nonesuch"]
+    assert "ValueError: backend" in found["skipped"]["nonesuch"]
+    printed = capsys.readouterr().out
+    assert "first_step_ms" in printed
+    assert "skipped nonesuch" in printed
+
+
+def test_the_time_to_an_accuracy_is_that_of_all_epochs_up_to_it():
+    until = load("mnist")._until
+    assert until(0.9, [1.0, 2.0, 4.0], [0.5, 0.9, 0.95]) == 3
+    assert until(0.99, [1.0, 2.0, 4.0], [0.5, 0.9, 0.95]) is None
+
+
+def test_peers(tmp_path, monkeypatch):
+    monkeypatch.setattr(load("peers"), "run_child", lambda benchmark, net, name, *rest: epochs[name])
+    epochs = {"xpdl-numpy": [9.0, 2.0, 2.0], "torch": [1.0, 4.0, 4.0]}
+    found = ran("peers", tmp_path, "--quick", "--net", "S", "M", "--contenders", "xpdl-numpy", "torch")
+    assert [(row["net"], row["contender"]) for row in found["rows"]] == [
+        ("S", "xpdl-numpy"),
+        ("S", "torch"),
+        ("M", "xpdl-numpy"),
+        ("M", "torch"),
+    ]
+    assert all(set(row) == PEERS for row in found["rows"])
+    assert [row["ratio"] for row in found["rows"]] == [1, 2, 1, 2]
+    assert [row["first_over_this"] for row in found["rows"]] == [1, 0.5, 1, 0.5]
+    assert found["rows"][0]["step_us"] == 1e6  # 700 samples, 512 in a batch: 2 steps in 2 seconds
+
+
+def test_peers_start_processes_and_report_those_that_fail(tmp_path):
+    found = ran("peers", tmp_path, "--quick", "--net", "S", "--contenders", "xpdl-numpy", "nonesuch")
+    assert [row["contender"] for row in found["rows"]] == ["xpdl-numpy"]
+    assert found["skipped"] == {"S nonesuch": "KeyError: 'nonesuch'"}
+
+
+@pytest.mark.parametrize("name", CONTENDERS)
+def test_every_contender_trains(name):
+    pytest.importorskip(CONTENDERS[name])
+    rng, setup = np.random.default_rng(0), load("networks").Setup([784, 5, 4, 10], 8)
+    x, y = rng.integers(0, 256, (20, 784)).astype("u1"), rng.integers(0, 10, 20)
+    seconds = list(load("contenders").CONTENDERS[name](x, y, setup, 2))
+    assert len(seconds) == 2
+    assert min(seconds) > 0
+
+
+def test_gradcheck(tmp_path):
+    found = ran("gradcheck", tmp_path, "--quick", "--checks", "central", "passes")
+    assert [row["check"] for row in found["rows"]] == ["complex step", "central", "passes"]
+    assert all(set(row) == GRADCHECK for row in found["rows"])
+    assert found["rows"][0]["ratio"] == 1
+
+
+@pytest.mark.parametrize("name", ["torch", "torch fast", "jax", "scipy", "scipy random"])
+def test_the_checkers_of_others_check_the_same_gradient(name, monkeypatch):
+    gradcheck = load("gradcheck")
+    check = gradcheck.CHECKS[name]
+    pytest.importorskip(check.needs)
+    case = gradcheck.Case.random([5, 4, 3], 6)
+    found = check.prepare(case)()
+    assert found is None or found is True or found < 1e-5  # JAX's says nothing, PyTorch's yes, SciPy's the error
+
+
+def test_scaling(tmp_path):
+    found = ran("scaling", tmp_path, "--quick")
+    assert {row["sweep"] for row in found["rows"]} == {"batch", "width", "epochs"}
+    assert all(row["seconds"] > 0 and row["size"] > 0 for row in found["rows"])
+    assert all(set(line) >= {"fixed", "each", "deviation", "exponent"} for line in found["lines"])
+    assert found["lines"][-1]["drift"] > 0
+
+
+def test_a_line_is_found_and_what_is_none_shows():
+    line, x = load("scaling").line, [1, 2, 4, 8, 16, 32]
+    straight = line(x, [5 + 3 * size for size in x])
+    assert (straight["fixed"], straight["each"]) == pytest.approx((5, 3))
+    assert straight["deviation"] < 1e-12
+    square = line(x, [size**2 for size in x])
+    assert square["exponent"] == pytest.approx(2)
+    assert square["deviation"] > 0.5
+    assert load("scaling").drift([1, 1, 1, 2, 3, 3, 3]) == 3
+
+
+def test_startup(tmp_path):
+    found = ran("startup", tmp_path, "--quick", "--skip-install")
+    rows = {row["module"]: row for row in found["rows"]}
+    assert list(rows) == ["nothing", "numpy", "xpdl"]
+    assert rows["xpdl"]["modules"] > rows["numpy"]["modules"] > rows["nothing"]["modules"]
+    assert rows["numpy"]["resident_mib"] > rows["nothing"]["resident_mib"]
+    assert [verdict["limit"] for verdict in found["verdicts"]] == [1.5, 40]
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_correctness(tmp_path, backend):
+    pytest.importorskip(backend)
+    found = ran("correctness", tmp_path, "--backend", backend, "--quick")
+    assert all(set(row) == CORRECTNESS and row["holds"] == "yes" for row in found["rows"])
+    assert {row["bound"] for row in found["rows"]} == {0.0, 1e-5, 1e-13}
+
+
+def test_what_differs_is_no_success(tmp_path, monkeypatch):
+    correctness = load("correctness")
+    thetas = iter(np.eye(9))
+    monkeypatch.setattr(correctness, "_train", lambda *arguments: next(thetas))
+    assert correctness.app(["--backend", "numpy", "--output", str(tmp_path)]) == 1
+
+
+def test_memory_peaks_at_what_was_held():
+    memory = load("memory")
+    before = memory.resident()
+    held = np.ones(2**22)
+    assert memory.peak() >= before + held.nbytes / 2**20 - 4
+
+
+def test_a_stopwatch_takes_the_time_of_every_step():
+    """The clock of a device without a queue is read after each step, and the first stands apart."""
+    stopwatch, processes = load("stopwatch"), load("processes")
+    first, steps = stopwatch.time_steps(
+        [784, 5, 10], processes.samples(quick=True), batch_size=100, backend="numpy", seconds=0
+    )
+    assert first > 0
+    assert len(steps) == 2 * 7 - 1
+
+
+@pytest.mark.parametrize("dispatch", [1, 3])
+def test_a_device_with_a_queue_is_waited_for_after_a_group(dispatch):
+    watch = load("stopwatch").Stopwatch("numpy", 1)
+    waits = []
+    watch.own, watch.group = types.SimpleNamespace(synchronize=lambda: waits.append(watch.open)), 6
+    for _ in range(13):
+        watch.timed(lambda: None, dispatch)
+    assert waits == [dispatch] + [6] * (12 * dispatch // 6)
+    assert len(watch.steps) == len(waits) - 1
+
+
+class Clock:
+    """A CUDA event."""
+
+    def record(self) -> None:
+        pass
+
+    synchronize = record
+
+
+class Stream:
+    """A CUDA stream, whose graphs do nothing."""
+
+    def __init__(self, non_blocking: bool) -> None:
+        pass
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def begin_capture(self) -> None:
+        pass
+
+    def end_capture(self):
+        return types.SimpleNamespace(launch=lambda stream: None)
+
+
+def test_the_probe_measures_what_it_says(tmp_path, monkeypatch):
+    """With NumPy in CuPy's place, and a clock on which everything takes a millisecond."""
+    probe = load("probe")
+    cuda = types.SimpleNamespace(Event=Clock, Stream=Stream, get_elapsed_time=lambda start, end: 20.0)
+    random = types.SimpleNamespace(standard_normal=lambda shape, dtype: np.ones(shape, dtype))
+    names = ("ones", "zeros", "empty", "empty_like", "matmul", "copyto", "add", "uint8", "float32")
+    numpy = types.SimpleNamespace(**{name: getattr(np, name) for name in names}, cuda=cuda, random=random)
+    monkeypatch.setitem(sys.modules, "cupy", numpy)
+    monkeypatch.setattr(probe.xpdl, "backend", lambda name: None)
+    monkeypatch.setattr(probe, "describe", lambda cupy: {"name": "none"})
+    monkeypatch.setattr(probe, "SETUPS", {"T": load("networks").Setup([3, 4, 2], 5)})
+    monkeypatch.setattr(probe, "BYTES", 1000)
+    monkeypatch.setattr(probe, "SIDE", 10)
+    values = {row["what"]: row["value"] for row in ran("probe", tmp_path)["rows"]}
+    assert list(values) == ["copy", "gemm float32", "launch", "graph node", "products T"]
+    assert values["copy"] == pytest.approx(2000 / 1e-3 / 1e9)
+    assert values["gemm float32"] == pytest.approx(2000 / 2e-3 / 1e12)
+    assert values["products T"] == pytest.approx(1000)
+
+
+def test_a_step_has_two_products_for_layer_1_and_three_for_others():
+    shapes = load("probe").shapes(load("networks").Setup([3, 4, 2], 5))
+    assert list(shapes) == [(5, 3, 4), (3, 5, 4), (5, 4, 2), (4, 5, 2), (5, 2, 4)]
+
+
+def test_without_a_gpu_each_part_says_why_it_is_skipped(tmp_path, capsys, monkeypatch):
+    gpu = load("gpu")
+    monkeypatch.setattr(gpu, "_missing", lambda environment: "there is no GPU")
+    assert gpu.main(["--output", str(tmp_path)]) == 0
+    found = content(tmp_path, "gpu")
+    assert [row["part"] for row in found["rows"]] == [*gpu.PARTS]
+    assert {(row["status"], row["said"]) for row in found["rows"]} == {("skipped", "there is no GPU")}
+    assert {goal["value"] for goal in found["goals"]} == {None}
+    assert capsys.readouterr().out.count("there is no GPU") == len(gpu.PARTS)
+
+
+def test_parts_that_fail_or_take_too_long_leave_the_others_alone(tmp_path, monkeypatch):
+    gpu = load("gpu")
+    parts = {
+        "fails": gpu.Part(60, "nonesuch"),
+        "sleeps": gpu.Part(0.2, "timeit -n 1 -r 1 -s 'import time' 'time.sleep(60)'"),
+        "correctness": gpu.Part(60, "benchmarks.correctness --backend numpy --quick"),
+    }
+    monkeypatch.setattr(gpu, "PARTS", parts)
+    monkeypatch.setattr(gpu, "_missing", lambda environment: "")
+    assert gpu.main(["--output", str(tmp_path)]) == 1
+    found = content(tmp_path, "gpu")
+    assert [(row["part"], row["status"]) for row in found["rows"]] == [
+        ("fails", "failed"),
+        ("sleeps", "stopped"),
+        ("correctness", "ok"),
+    ]
+    assert "No module named nonesuch" in found["rows"][0]["said"]
+    assert {row["holds"] for row in found["results"]["correctness"][0]["rows"]} == {"yes"}
+
+
+def test_the_goals_are_read_from_the_parts():
+    peers = [
+        {"contender": "xpdl-cupy", "step_us": 30.0, "first_over_this": 1.0},
+        {"contender": "torch-graph", "first_over_this": 0.5},
+        {"contender": "jax-gpu-scan", "first_over_this": 1.5},
+    ]
+    results = {
+        "probe": [{"rows": [{"what": "products XL", "value": 27.0}]}],
+        "peers M": [{"rows": peers}],
+        "peers XL": [{"rows": peers}],
+        "mnist": [{"rows": [{"epochs_s": [0.05] * 9, "accuracies": [0.97, 0.97, 0.97, 0.97, 0.976]}]}],
+    }
+    goals = load("gpu")._goals(results)
+    assert [goal["value"] for goal in goals] == pytest.approx([30, 1.5, 0.25, 0.976, 0.9])
+    assert [goal["holds"] for goal in goals] == ["yes", "NO", "yes", "yes", "yes"]
+
+
+def test_a_table_has_a_place_for_what_is_missing():
+    table = load("output").table({"name": "", "seconds": ".2f"}, [{"name": "a", "seconds": 1.234}, {"name": "long"}])
+    assert table.splitlines() == ["name  seconds", "a        1.23", "long        -"]
