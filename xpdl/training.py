@@ -228,6 +228,8 @@ class Session:
 
     def masks(self, n: int, step: int) -> Masks | None:
         """The dropout masks of a step."""
+        if not any(self.net.drops):
+            return None
         return dropout_masks(self.net, n, seed=self.seed, step=step, backend=self.backend, dtype=self.dtype)
 
     def fault(self, run: Run) -> str | None:

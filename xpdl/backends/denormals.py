@@ -17,10 +17,12 @@ FLUSH = {
 }
 """The word of fenv_t and its bits to set; elsewhere nothing is changed."""
 
+PLACE = FLUSH.get((platform.system(), platform.machine()))
+
 
 def _library() -> ctypes.CDLL | None:
     try:
-        return ctypes.CDLL("libm.so.6") if (platform.system(), platform.machine()) in FLUSH else None
+        return ctypes.CDLL("libm.so.6") if PLACE else None
     except OSError:
         return None
 
@@ -31,11 +33,11 @@ class Flushed:
     libm = _library()
 
     def __enter__(self) -> None:
-        if self.libm is not None:
-            word, bits = FLUSH[platform.system(), platform.machine()]
+        if self.libm is not None and PLACE is not None:
+            word, bits = PLACE
             self.previous = Environment()
             self.libm.fegetenv(self.previous)
-            changed = Environment(*self.previous)
+            changed = Environment.from_buffer_copy(self.previous)
             changed[word] |= bits
             self.libm.fesetenv(changed)
 

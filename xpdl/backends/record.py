@@ -214,7 +214,11 @@ def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
 def flatten(tree: Any) -> list[Any]:
     """The leaves of a tree."""
     leaves: list[Any] = []
-    tree_map(leaves.append, tree)
+    for item in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, (list, tuple)) else [tree]:
+        if isinstance(item, (dict, list, tuple)):
+            leaves += flatten(item)
+        elif item is not None:
+            leaves.append(item)
     return leaves
 
 
