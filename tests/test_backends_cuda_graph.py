@@ -19,7 +19,7 @@ import pytest
 import xpdl
 from xpdl import Network, schedules
 from xpdl.arrays import namespace
-from xpdl.backends import cuda, record
+from xpdl.backends import cuda, cuda_fusion, record
 from xpdl.backends.cuda_graph import Captured, compile
 from xpdl.backends.record import recordable
 from xpdl.backends.replay import Plan
@@ -206,8 +206,8 @@ class Ufunc:
 class ElementwiseKernel:
     """``cupy.ElementwiseKernel``; operators and functions of the body mean the same in Python."""
 
-    def __init__(self, inputs, outputs, body, name):
-        self.inputs, self.outputs = (re.findall(r"x\d+", names) for names in (inputs, outputs))
+    def __init__(self, inputs, outputs, body, name, preamble="", options=()):
+        self.inputs, self.outputs = (re.findall(r"[xy]\d+", names) for names in (inputs, outputs))
         self.nout, self.body = len(self.outputs), re.sub(r"const \w+ |;", "", body)
 
     def __call__(self, *operands):
@@ -216,9 +216,9 @@ class ElementwiseKernel:
 
     def run(self, *operands):
         results, dtype = operands[-self.nout :], operands[-1].dtype.type
-        variables = dict(zip([*self.inputs, *self.outputs], operands, strict=False))
-        known = {"T": dtype, "sqrt": np.sqrt, "floor": np.floor}
-        exec(self.body, known, variables := {n: x if np.ndim(x) else dtype(x) for n, x in variables.items()})
+        entries = [x[()] if isinstance(x, np.ndarray) else dtype(x) for x in operands]
+        variables = dict(zip([*self.inputs, *self.outputs], entries, strict=False))
+        exec(self.body, {**vars(np), "T": dtype}, variables)
         for name, result in zip(self.outputs, results, strict=True):
             np.copyto(result, variables[name])
 
@@ -294,20 +294,19 @@ def matmul(x, y, out=None):
     return out
 
 
-UFUNCS = {name: Ufunc(getattr(np, name)) for name in {*record.OPERATORS.values(), *record.PLAIN.values()} - {"matmul"}}
-UFUNCS |= {
-    name: Ufunc(getattr(np, name)) for name in ("exp", "expm1", "log", "log1p", "maximum", "sqrt", "tanh", "isfinite")
-}
+NAMES = {*record.OPERATORS.values(), *record.PLAIN.values(), *cuda_fusion.ARITHMETIC, *cuda_fusion.TESTS} - {"matmul"}
+UFUNCS = {name: Ufunc(getattr(np, name)) for name in NAMES}
 
 
 class CuPy:
     """``cupy``."""
 
-    ndarray, ufunc = Array, Ufunc
+    ndarray, ufunc, ElementwiseKernel = Array, Ufunc, ElementwiseKernel
     cuda = SimpleNamespace(
         Stream=Stream, MemoryPool=Pool, using_allocator=using_allocator, get_current_stream=lambda: GPU.current
     )
     empty, copyto, take, matmul = map(staticmethod, (empty, copyto, take, matmul))
+    copy = staticmethod(lambda x: x.copy())
     asarray = staticmethod(lambda x: x if isinstance(x, Array) else put(x))
     may_share_memory = staticmethod(lambda x, y: np.may_share_memory(x.values, y.values))
     moveaxis = staticmethod(lambda x, *axes: Array(np.moveaxis(x.values, *axes), x.memory))

@@ -4,13 +4,25 @@ A call asks for no memory, but for CuPy's own in a few functions that are no par
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from xpdl.arrays import Array, Namespace
 from xpdl.backends.cublas import Products
+from xpdl.backends.cuda_fusion import Fusion
 from xpdl.backends.record import Library
 from xpdl.backends.replay import Call, Machine
+
+
+@cache
+def fusion(cupy: Namespace, xp: Namespace) -> Fusion:
+    """The groups of all steps, so that no kernel is compiled twice."""
+    return Fusion(library(cupy, xp), cupy.ElementwiseKernel)
+
+
+def library(cupy: Namespace, xp: Namespace) -> Library:
+    """CuPy for recording."""
+    return Library(xp, cupy, (cupy.ndarray,))
 
 
 def machine(cupy: Namespace, xp: Namespace, products: Callable[[], Products], **hooks: Any) -> Machine:
@@ -29,7 +41,7 @@ def machine(cupy: Namespace, xp: Namespace, products: Callable[[], Products], **
         return lambda place, x, **options: partial(function, x, out=place, **options)
 
     return Machine(
-        library=Library(xp, cupy, (cupy.ndarray,)),
+        library=library(cupy, xp),
         memory=partial(cupy.empty, dtype="uint8"),
         elementwise=lambda function: isinstance(function, cupy.ufunc),
         writers={
@@ -39,5 +51,6 @@ def machine(cupy: Namespace, xp: Namespace, products: Callable[[], Products], **
             xp.astype: astype,
             **{function: reduction(function) for function in (xp.sum, xp.max, xp.min)},
         },
+        fusion=fusion(cupy, xp),
         **hooks,
     )

@@ -31,6 +31,11 @@ def replay(plan: "Plan", plain: Run) -> Run:
     return plan
 
 
+def as_it_is(record: Record, results: Sequence[Recorded]) -> Record:
+    """The default of ``Machine.fusion``."""
+    return record
+
+
 def silent(reason: str) -> None:
     """The default of ``Machine.notice``."""
 
@@ -43,6 +48,7 @@ class Machine(NamedTuple):
     elementwise  (function) -> whether it works entry by entry and takes ``out=``
     writers      function -> (place, *operands, **options) -> a call that writes the result into place; for functions
                  that are not elementwise.  What has none makes an array, which is copied
+    fusion       (record, what is returned) -> a record of fewer operations that do the same
     context      () -> context in which steps run
     dispatch     (plan, the step as it is) -> what runs the plan
     notice       is told why a step is not replayed
@@ -52,6 +58,7 @@ class Machine(NamedTuple):
     memory: Callable[[int], Array]
     elementwise: Callable[[Callable[..., Any]], bool]
     writers: dict[Callable[..., Any], Callable[..., Call]]
+    fusion: Callable[[Record, Sequence[Recorded]], Record] = as_it_is
     context: Callable[[], AbstractContextManager[Any]] = nullcontext
     dispatch: Callable[["Plan", Run], Run] = replay
     notice: Callable[[str], None] = silent
@@ -117,7 +124,7 @@ class Rehearsal:
 @contextmanager
 def unharmed(machine: Machine, arrays: Sequence[Array]) -> Iterator[None]:
     """A block that, if it raises, has changed none of the arrays."""
-    before = [array.copy() for array in arrays]
+    before = list(map(machine.library.module.copy, arrays))
     try:
         yield
     except Exception:
@@ -135,11 +142,12 @@ class Plan:
     """
 
     def __init__(self, machine: Machine, record: Record, inputs: list[Recorded], consumed: int, result: Any) -> None:
+        record = machine.fusion(record, recorded(result))
         self.machine, self.record, self.inputs = machine, record, inputs
         self.users = {x: users(record, x) for x in inputs[consumed:]}
         self.arrays = placed(machine, record, inputs[:consumed], inputs[consumed:], recorded(result))
         self.calls: dict[int, Call] = {}
-        for number in range(len(record)):
+        for number in views_first(record):
             self.bind(number)
         self.result = tree_map(self.array, result)
 
@@ -153,9 +161,12 @@ class Plan:
 
     def enter(self, changed: list[tuple[Recorded, Array]]) -> None:
         """Other arrays than in the last run: what is consumed is copied, the rest is read where it lies."""
-        copies = [(self.arrays[x], a.copy()) for x, a in changed if x not in self.users]  # they may be one another's
+        module = self.machine.library.module
+        copies = [
+            (self.arrays[x], module.copy(a)) for x, a in changed if x not in self.users
+        ]  # they may be one another's
         for own, copy in copies:
-            self.machine.library.module.copyto(own, copy)
+            module.copyto(own, copy)
         for x, a in changed:
             if x in self.users:
                 self.arrays[x] = a
@@ -178,7 +189,12 @@ class Plan:
 
 def users(record: Record, x: Recorded) -> list[int]:
     """The operations that see the memory of x."""
-    return [i for i, operation in enumerate(record) if any(y.root is x for y in operation.inputs)]
+    return [number for number in views_first(record) if any(y.root is x for y in record[number].inputs)]
+
+
+def views_first(record: Record) -> list[int]:
+    """The numbers of all operations in an order to bind them: those in a kernel may be before the views they read."""
+    return sorted(range(len(record)), key=lambda number: not record[number].is_view)
 
 
 # Calls: an operation and where to write its result
@@ -222,7 +238,7 @@ def placed(
     """
     last = {x.root: number for number, operation in enumerate(record) for x in (*operation.inputs, *operation.results)}
     last |= {x.root: len(record) for x in (*consumed, *inputs, *results)}
-    homes, pool = joined(machine, record, last), Pool(machine.memory)
+    homes, pool = joined(machine, record, last), Pool(machine)
     arrays = {x: x.value for x in inputs} | {x: pool.take(x) for x in consumed}
 
     for number, operation in enumerate(record):
@@ -268,18 +284,24 @@ def joined(machine: Machine, record: Record, last: dict[Recorded, int]) -> dict[
         if operation.function is machine.library.xp.concat and vector.ndim == 1:
             ends = accumulate((x.shape[0] for x in operation.inputs), initial=0)
             for x, start in zip(operation.inputs, ends, strict=False):
-                whole = x.root.value.size == x.value.size and x.root.value.flags.c_contiguous
-                alike = x.dtype == vector.dtype and x.value.flags.c_contiguous
-                if whole and alike and x.root in made and last[x.root] == number and x.root not in homes:
+                whole = math.prod(x.root.shape) == x.shape[0] and _in_order(machine, x.root.value)
+                ends_here = x.root in made and last[x.root] == number and x.root not in homes
+                if whole and ends_here and x.dtype == vector.dtype and _in_order(machine, x.value):
                     homes[x.root] = vector, start
     return homes
+
+
+def _in_order(machine: Machine, array: Array) -> bool:
+    """Whether it lies in memory row by row."""
+    shared: bool = machine.library.module.may_share_memory(array.reshape(-1), array)
+    return shared
 
 
 class Pool:
     """Memory that is not needed, by its size."""
 
-    def __init__(self, memory: Callable[[int], Array]) -> None:
-        self.memory = memory
+    def __init__(self, machine: Machine) -> None:
+        self.memory, self.byte = machine.memory, machine.library.xp.uint8
         self.free: dict[int, list[Array]] = {}
 
     def take(self, x: Recorded) -> Array:
@@ -290,4 +312,4 @@ class Pool:
 
     def give(self, array: Array) -> None:
         """Back."""
-        self.free.setdefault(array.nbytes, []).append(array.reshape(-1).view("uint8"))
+        self.free.setdefault(array.nbytes, []).append(array.reshape(-1).view(self.byte))

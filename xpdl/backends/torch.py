@@ -1,9 +1,13 @@
 """PyTorch: "torch" is the CPU, then "torch:cuda", "torch:cuda:1", "torch:mps".  Autograd stays off."""
 
+from functools import partial
+
 import array_api_compat.torch as xp
 import torch
 
 from xpdl.backends.base import Backend, nothing
+from xpdl.backends.replay import Replayed
+from xpdl.backends.torch_calls import machine
 
 
 def connect(name: str, device: str) -> Backend:
@@ -19,6 +23,6 @@ def connect(name: str, device: str) -> Backend:
         target,
         to_numpy=lambda array: array.detach().cpu().numpy(),
         place=lambda array: torch.tensor(array, device=target),
-        compile=torch.no_grad(),
+        compile=partial(Replayed, machine(target)),
         synchronize={"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(target.type, nothing),
     )

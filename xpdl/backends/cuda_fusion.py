@@ -1,0 +1,202 @@
+"""Elementwise operations of a record, one launch for as many as possible.
+
+A step has long runs of them: a bias is added and an activation follows, a learning rate is computed.  Each launch
+takes a GPU a microsecond or two, however little there is to do.  So an operation joins an earlier group of operations
+whose results have the same shape, if nothing between the two needs it to wait.  A group becomes one kernel:
+
+    z += b                   const float32 t0 = x0 + x1;
+    a = maximum(z, 0.0)      const float32 t1 = maximum(t0, float32(0.0));
+                             x2 = t1;
+
+Only what is used later is stored.  Every operation is rounded by itself, so the numbers are those of the operations
+one by one, to the last bit.  Nothing here needs a GPU or CuPy.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+import math
+from typing import Any
+
+import numpy as np
+
+from xpdl.backends.record import Library, Operation, Record, Recorded
+
+PREAMBLE = """
+typedef unsigned char uint8;
+typedef int int32;
+typedef long long int64;
+typedef float float32;
+typedef double float64;
+template <typename T> __device__ T maximum(T a, T b) { return a >= b || a != a ? a : b; }
+template <typename T> __device__ T minimum(T a, T b) { return a <= b || a != a ? a : b; }
+"""
+
+OPTIONS = ("--fmad=false",)
+"""No a * b + c in one rounding."""
+
+TYPES = ("bool", "uint8", "int32", "int64", "float32", "float64")
+
+SAME_IN_C = ("ceil", "cos", "exp", "expm1", "floor", "log", "log1p", "sin", "sqrt", "tanh", "maximum", "minimum")
+
+ARITHMETIC = {
+    "add": "{} + {}",
+    "subtract": "{} - {}",
+    "multiply": "{} * {}",
+    "divide": "{} / {}",
+    "negative": "-{}",
+    "square": "{0} * {0}",
+    **{name: f"{name}({{}})" for name in SAME_IN_C},
+    "maximum": "maximum({}, {})",
+    "minimum": "minimum({}, {})",
+}
+"""Functions by NumPy's names, in C: operands have the dtype of the result."""
+
+TESTS = {
+    "less": "{} < {}",
+    "less_equal": "{} <= {}",
+    "greater": "{} > {}",
+    "greater_equal": "{} >= {}",
+    "equal": "{} == {}",
+    "not_equal": "{} != {}",
+    "isfinite": "isfinite({})",
+    "isnan": "isnan({})",
+}
+"""Those that give truth: operands have the dtype they are compared in."""
+
+
+@dataclass
+class Group:
+    """Operations that can be one kernel: their results have the same shape, and entries i depend on entries i alone."""
+
+    shape: tuple[int, ...] | None
+    operations: list[Operation] = field(default_factory=list)
+
+    def takes(self, operation: Operation) -> bool:
+        """Whether it can be one more: it reads what the group writes, and writes what the group reads, by entries."""
+        written = {x.root: x for o in self.operations for x in o.results}
+        result = operation.results[0]
+        exact = all(written.get(x.root, x) is x for x in operation.inputs)
+        same = [x for o in self.operations for x in o.inputs if x.root is result.root]
+        return result.shape == self.shape and exact and all(x is result for x in same)
+
+
+class Fusion:
+    """Records of a library with groups instead of elementwise operations.
+
+    compiler(inputs, outputs, body, name, preamble=, options=) -> launch(*inputs, *outputs) is as
+    ``cupy.ElementwiseKernel``.
+    """
+
+    def __init__(self, library: Library, compiler: Callable[..., Callable[..., Any]]) -> None:
+        self.astype, self.compiler = library.xp.astype, compiler
+        self.names = {getattr(library.module, name): name for name in (*ARITHMETIC, *TESTS)}
+        self.launches: dict[tuple[str, ...], Callable[..., Any]] = {}
+
+    def __call__(self, record: Record, results: Sequence[Recorded]) -> Record:
+        """The same done in fewer operations; ``results`` are what is returned."""
+        later = {x.root for x in results} | entered(record)
+        fused: list[Operation] = []
+        for group in reversed(self.groups(record)):
+            fused += group.operations if len(group.operations) == 1 else self.kernels(group, later)
+            later |= {x.root for operation in group.operations for x in operation.inputs}
+        shorter = Record(record.library)
+        shorter.extend(reversed(fused))
+        return shorter
+
+    def groups(self, record: Record) -> list[Group]:
+        """All operations in groups; one that is not elementwise is a group that takes no other."""
+        groups: list[Group] = []
+        for operation in record:
+            able = self.can(operation)
+            group = home(groups, operation) if able else None
+            if group is None:
+                group = Group(operation.results[0].shape if able else None)
+                groups.append(group)
+            group.operations.append(operation)
+        return groups
+
+    def can(self, operation: Operation) -> bool:
+        """Whether it is elementwise, of numbers that C has."""
+        converts, result = operation.function is self.astype, operation.results[0]
+        if operation.is_view or not (converts or (operation.function in self.names and not operation.options)):
+            return False
+        operands = self.operands(operation)
+        dtypes = {x.dtype for x in operands if isinstance(x, Recorded)} | {result.dtype}
+        if any(dtype.name not in TYPES for dtype in dtypes) or (operation.in_place and len(dtypes) > 1):
+            return False
+        return all(isinstance(x, Recorded) or (type(x) in (int, float) and math.isfinite(x)) for x in operands)
+
+    def operands(self, operation: Operation) -> tuple[Any, ...]:
+        """The operands whose entries are read."""
+        only_read = operation.in_place or operation.function is self.astype
+        return operation.operands[:-1] if only_read else operation.operands
+
+    def kernels(self, group: Group, later: set[Recorded]) -> list[Operation]:
+        """The group as one operation that stores what is used later; none, if nothing is."""
+        names: dict[Recorded, str] = {}  # what is read or made, and the variable that has its value now
+        read: dict[Recorded, str] = {}
+        lines: list[str] = []
+        for operation in group.operations:
+            for x in self.operands(operation):
+                if isinstance(x, Recorded) and x not in names:
+                    names[x] = read[x] = f"x{len(read)}"
+            result, text = operation.results[0], self.expression(operation, names)
+            names[result] = f"t{len(lines)}"
+            lines.append(f"const {result.dtype} {names[result]} = {text};")
+        made = dict.fromkeys(operation.results[0] for operation in group.operations)
+        stored = {x: read.get(x, f"y{number}") for number, x in enumerate(made) if x.root in later}
+        lines += [f"{place} = {names[x]};" for x, place in stored.items()]
+        inputs = {x: name for x, name in read.items() if x not in stored}
+        launch = self.launch(_parameters(inputs), _parameters(stored), "\n".join(lines))
+        return [Operation(launch, (*inputs, *stored), {}, tuple(stored))] if stored else []
+
+    def launch(self, *texts: str) -> Callable[..., Any]:
+        """The kernel of these inputs, outputs and lines, compiled once."""
+        if texts not in self.launches:
+            self.launches[texts] = self.compiler(*texts, "xpdl_group", preamble=PREAMBLE, options=OPTIONS)
+        return self.launches[texts]
+
+    def expression(self, operation: Operation, names: dict[Recorded, str]) -> str:
+        """The value of an operation in C."""
+        operands, dtype = self.operands(operation), operation.results[0].dtype
+        if operation.function is self.astype:
+            return f"{dtype}({names[operands[0]]})"
+        name = self.names[operation.function]
+        if name in TESTS:
+            dtype = np.result_type(*(getattr(x, "dtype", x) for x in operands))
+        return (ARITHMETIC | TESTS)[name].format(*(_converted(x, dtype, names) for x in operands))
+
+
+def home(groups: list[Group], operation: Operation) -> Group | None:
+    """The last group that takes the operation, if the operation need not wait for what comes after that group."""
+    for group in reversed(groups):
+        if group.takes(operation):
+            return group
+        if any(ordered(operation, other) for other in group.operations):
+            return None
+    return None
+
+
+def ordered(first: Operation, second: Operation) -> bool:
+    """Whether one of two operations writes what the other reads or writes.  A view does nothing."""
+    if first.is_view or second.is_view:
+        return False
+    one, other = ({x.root for x in (*o.inputs, *o.results)} for o in (first, second))
+    return any(x.root in other for x in first.results) or any(x.root in one for x in second.results)
+
+
+def entered(record: Record) -> set[Recorded]:
+    """The memory that is there before the first operation."""
+    made = {x for operation in record if not operation.in_place for x in operation.results}
+    return {x.root for operation in record for x in operation.inputs} - made
+
+
+def _converted(x: Any, dtype: Any, names: dict[Recorded, str]) -> str:
+    """An operand as a value of this dtype."""
+    if not isinstance(x, Recorded):
+        return f"{dtype}({x!r})"
+    return names[x] if x.dtype == dtype else f"{dtype}({names[x]})"
+
+
+def _parameters(names: dict[Recorded, str]) -> str:
+    return ", ".join(f"{x.dtype} {name}" for x, name in names.items())
