@@ -70,6 +70,7 @@ class Run(NamedTuple):
 
 
 Step = Callable[[Run, Data, Masks | None], Run]
+Repeat = Callable[[Run, Data, int], Run]
 
 
 def make_step(net: Network, update: Update) -> Step:
@@ -131,12 +132,9 @@ def train(
     epochs = checks.integer("epochs", epochs, least=0)
     optimizer = adam() if optimizer is None else optimizer
     checks.instance("optimizer", optimizer, Optimizer)
-    cuts = net.layout.cuts
-    update = optimizer.fused(lambda kernel: chosen.fuse(kernel, cuts)) if optimizer.fused else optimizer.update
-    step = make_step(net, update)
-    as_it_is = chosen.eager and not optimizer.fused  # your own update may do more than array operations
     with chosen.activate():
         x, y = samples.pair(net, x, y, chosen, dtype)
+        step, repeat = _compiled(net, optimizer, chosen)
         start = net.initialize(seed, dtype) if theta is None else theta
         session = Session(
             net=net,
@@ -147,14 +145,25 @@ def train(
             y=y,
             batches=_batches(x.shape[0], batch_size),
             init=optimizer.init,
-            step=step if as_it_is else chosen.compile(step),
-            repeat=None if any(net.drops) or not chosen.repeat else chosen.repeat(step, cuts),
+            step=step,
+            repeat=repeat,
             evaluate=_evaluator(net, validation, chosen, dtype),
             callbacks=_callables(callbacks),
         )
         if check_gradients is not None:
             session = session.watched(checks.integer("check_gradients", check_gradients, least=1), check_seconds)
         return session.run(samples.parameters(net, start, chosen, dtype), epochs, progress)
+
+
+def _compiled(net: Network, optimizer: Optimizer, backend: Backend) -> tuple[Step, Repeat | None]:
+    """The step, and many of them as one dispatch where there can be, as fast as the backend makes them."""
+    cuts = net.layout.cuts
+    fused = optimizer.fused
+    step = make_step(net, fused(lambda kernel: backend.fuse(kernel, cuts)) if fused else optimizer.update)
+    if backend.eager and not fused:
+        return step, None  # your own update may do more than array operations
+    repeat = None if any(net.drops) or backend.repeat is None else backend.repeat(step, cuts)
+    return backend.compile(step), repeat
 
 
 @dataclass(frozen=True)
@@ -170,7 +179,7 @@ class Session:
     batches: list[int]  # the number of samples in each step of an epoch
     init: Callable[[Array], State]
     step: Step
-    repeat: Callable[[Run, Data, int], Run] | None  # so many steps as one dispatch
+    repeat: Repeat | None  # so many steps as one dispatch
     evaluate: Callable[[Array], dict[str, float]]
     callbacks: tuple[Callback, ...]
     watch: Callable[[int, Array], dict[str, float]] = lambda epoch, theta: {}

@@ -2,26 +2,48 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+import math
 from typing import Any
 
 import array_api_compat.numpy as xp
 import numpy as np
 
 from xpdl.backends.base import Backend
+from xpdl.backends.c_kernels import elementwise_kernel
+from xpdl.backends.cuda import fuse as traced
 from xpdl.backends.numpy_calls import MACHINE
 from xpdl.backends.replay import Replayed
 
 BLOCK = 49_152
 """Entries of a vector worked on at a time: a kernel's vectors and temporaries then stay in the second-level cache."""
 
+LONG = 65_536
+"""Vectors of so many entries are worth the tenth of a second that a C compiler takes."""
+
 
 def fuse(kernel: Callable[..., Any], cuts: Sequence[int] = ()) -> Callable[..., Any]:
+    """The kernel in as few passes over memory as there can be: one if it can be had in C, else block by block."""
+    in_c, in_blocks = traced(elementwise_kernel, kernel), blocked(kernel)
+    impossible: list[TypeError] = []
+
+    def fused(*arguments: Any) -> tuple[Any, ...]:
+        if not impossible and math.prod(arguments[0].shape) >= LONG:
+            try:
+                return tuple(in_c(*arguments))
+            except TypeError as error:
+                impossible.append(error)
+        return in_blocks(*arguments)
+
+    return fused
+
+
+def blocked(kernel: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
     """The kernel block by block, so that its temporaries stay in cache instead of passing through memory.
 
     Blocks are views, so what the kernel changes by augmented assignment changes in the whole vectors.
     """
 
-    def blocked(*arguments: Any) -> tuple[Any, ...]:
+    def run(*arguments: Any) -> tuple[Any, ...]:
         vectors = [getattr(argument, "ndim", 0) > 0 for argument in arguments]
         for start in range(0, arguments[0].shape[-1], BLOCK):
             block = slice(start, start + BLOCK)
@@ -29,7 +51,7 @@ def fuse(kernel: Callable[..., Any], cuts: Sequence[int] = ()) -> Callable[..., 
             parts = kernel(*views)
         return tuple(next(a for a, view in zip(arguments, views, strict=True) if view is part) for part in parts)
 
-    return blocked
+    return run
 
 
 def quiet() -> np.errstate:
