@@ -1,20 +1,21 @@
 """Elementwise kernels in C, where the machine has a compiler: one pass over memory, bit for bit what NumPy computes.
 
-NumPy needs a pass for each operation.  The lines of a traced kernel (cuda.py) are C as they stand, so a loop around
-them is all there is to write.  Every operation is rounded by itself (no a * b + c in one rounding), and functions that
-two libraries may round differently, as exp, are refused: whether there is a compiler shows in the time, not in a digit.
+NumPy needs a pass for each operation.  The lines of a traced kernel (cuda.py, cuda_fusion.py) are C as they stand, so
+two loops around them are all there is to write.  Every operation is rounded by itself (no a * b + c in one rounding),
+and functions that two libraries may round differently, as exp, are refused: whether there is a compiler shows in the
+time a step takes, not in a digit.
 """
 
 from collections.abc import Callable
 import ctypes
-from functools import cache
+from functools import cache, partial
 import os
 from pathlib import Path
 import re
 import shutil
 import subprocess
 import tempfile
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,28 +23,40 @@ from xpdl.backends.record import recordable
 
 FLAGS = ["-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"]
 
-EXACT = {"T", "bool", "sqrt", "fabs", "floor", "ceil", "isfinite", "isnan"}
+TYPES = {"bool": "int32_t", "uint8": "uint8_t", "int32": "int32_t", "int64": "int64_t", "float32": "float"}
+TYPES |= {"float64": "double"}
+"""NumPy's types in C; truth is as wide as numbers in a kernel, as nothing else is vectorised, and a byte in memory."""
+
+EXACT = {*TYPES, "T", "sqrt", "fabs", "floor", "ceil", "isfinite", "isnan", "maximum", "minimum"}
 """What a kernel may call: the results are the same everywhere."""
 
-TYPES = {"float32": "float", "float64": "double"}
-
 TEXT = """
+#include <stdint.h>
 #include <tgmath.h>
-typedef {type} T;
-typedef _Bool bool;
-#define T(x) ((T)(x))
-#define bool(x) ((bool)(x))
-
-void kernel(long n, T **p)
+#define maximum(a, b) ((a) >= (b) || (a) != (a) ? (a) : (b))
+#define minimum(a, b) ((a) <= (b) || (a) != (a) ? (a) : (b))
+{types}
+void kernel(long rows, long columns, void **p)
 {{
-{pointers}
-    for (long i = 0; i < n; i++) {{
-{loads}
+{once}
+    for (long i = 0; i < rows; i++) {{
+{each_row}
+        for (long j = 0; j < columns; j++) {{
+{each}
 {body}
 {stores}
+        }}
     }}
 }}
 """
+
+SPREADS = {
+    "one": ("once", "    const {dtype} {name} = p{name}[0];"),
+    "column": ("each_row", "        const {dtype} {name} = p{name}[i];"),
+    "row": ("each", "            const {dtype} {name} = p{name}[j];"),
+    "all": ("each", "            {const}{dtype} {name} = p{name}[i * columns + j];"),
+}
+"""When an operand is read, by how it is broadcast, and how."""
 
 
 @cache
@@ -53,42 +66,80 @@ def compiler() -> str | None:
     return shutil.which(name) if name else None
 
 
+class Operand(NamedTuple):
+    """What must be known of an operand to write the kernel."""
+
+    dtype: str
+    name: str
+    spread: str  # a key of SPREADS
+
+
+class Kernel:
+    """kernel(*inputs, *outputs), as a ``cupy.ElementwiseKernel``; ``TypeError`` if it cannot be had, or not exactly."""
+
+    def __init__(self, inputs: str, outputs: str, body: str, name: str, **options: Any) -> None:
+        if compiler() is None or not set(re.findall(r"(\w+)\(", body)) <= EXACT:
+            raise TypeError(f"no exact kernel by the compiler {compiler()}: {body}")
+        self.names = re.findall(r"\w+ (\w+)", f"{inputs}, {outputs}")
+        self.outputs = outputs.count(",") + 1
+        self.body = body
+
+    def __call__(self, *arguments: Any) -> None:
+        self.bind(*arguments)()
+
+    def bind(self, *arguments: Any) -> Callable[[], None]:
+        """The call with these arguments, which must be arrays without gaps, or numbers."""
+        shape, own = arguments[-1].shape, arguments[-1].dtype
+        arrays = [a if isinstance(a, np.ndarray) else np.asarray(a, own) for a in arguments]
+        operands = tuple(
+            Operand(a.dtype.name, name, _spread(a, shape)) for a, name in zip(arrays, self.names, strict=True)
+        )
+        rows, columns = _loops({operand.spread for operand in operands}, shape)
+        pointers = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
+        pointers.arrays = arrays  # type: ignore[attr-defined]  # they live as long as the call
+        return partial(_built(self.text(operands, own.name)), rows, columns, pointers)
+
+    def text(self, operands: tuple[Operand, ...], own: str) -> str:
+        """The kernel in C; T is the dtype of what it changes."""
+        lines: dict[str, list[str]] = {part: [] for part in ("types", "once", "each_row", "each", "stores")}
+        for dtype in TYPES:
+            lines["types"].append(f"typedef {TYPES[dtype]} {dtype};\n#define {dtype}(x) (({dtype})(x))")
+        lines["types"].append(f"typedef {own} T;\n#define T(x) ((T)(x))")
+        for k, (dtype, name, spread) in enumerate(operands):
+            changed = k >= len(operands) - self.outputs
+            const, memory = "" if changed else "const ", "uint8" if dtype == "bool" else dtype
+            lines["once"].append(f"    {const}{memory} *restrict p{name} = p[{k}];")
+            part, load = SPREADS[spread]
+            lines[part].append(load.format(const=const, dtype=dtype, name=name))
+            lines["stores"] += [f"            p{name}[i * columns + j] = {name};"] * changed
+        return TEXT.format(body=self.body, **{part: "\n".join(texts) for part, texts in lines.items()})
+
+
 def elementwise_kernel(inputs: str, outputs: str, body: str, name: str) -> Callable[..., None]:
-    """launch(*inputs, *outputs), as ``cupy.ElementwiseKernel``; numbers and 0-d arrays are the same for all entries.
-
-    ``TypeError`` if the body is not exact in the last bit, or if there is no compiler.
-    """
-    if compiler() is None or not set(re.findall(r"(\w+)\(", body)) <= EXACT:
-        raise TypeError(f"no kernel in C: {compiler()}, {body}")
-    read, written = (re.findall(r"x\d+", parameters) for parameters in (inputs, outputs))
-
-    @cache
-    def build(dtype: str, vectors: tuple[bool, ...]) -> Callable[..., None]:
-        return _built(_text(TYPES[dtype], read, written, vectors, body))
-
-    def launch(*arguments: Any) -> None:
-        dtype, n = arguments[-1].dtype, arguments[-1].size
-        arrays = [np.asarray(argument, dtype, order="C") for argument in arguments]
-        if any(a is not b for a, b in zip(arrays[len(read) :], arguments[len(read) :], strict=True)):
-            raise TypeError("what a kernel changes must be of one dtype and without gaps")
-        function = build(dtype.name, tuple(array.ndim > 0 for array in arrays))
-        function(n, (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays)))
-
-    return recordable(launch, len(written))
+    """A kernel that can be recorded as one operation."""
+    kernel = Kernel(inputs, outputs, body, name)
+    return recordable(kernel, kernel.outputs)
 
 
-def _text(ctype: str, read: list[str], written: list[str], vectors: tuple[bool, ...], body: str) -> str:
-    """The kernel as a function of n and the pointers to all arguments."""
-    pointers, loads = [], []
-    for k, (x, vector) in enumerate(zip([*read, *written], vectors, strict=True)):
-        if vector:
-            pointers.append(f"    {'' if x in written else 'const '}T *restrict p{x} = p[{k}];")
-            loads.append(f"        {'' if x in written else 'const '}T {x} = p{x}[i];")
-        else:
-            pointers.append(f"    const T {x} = *p[{k}];")
-    stores = [f"        p{x}[i] = {x};" for x in written]
-    parts = {"pointers": pointers, "loads": loads, "stores": stores}
-    return TEXT.format(type=ctype, body=body, **{name: "\n".join(lines) for name, lines in parts.items()})
+def _spread(array: np.ndarray, shape: tuple[int, ...]) -> str:
+    """How an operand is broadcast to the shape of the result."""
+    if array.dtype.name not in TYPES or not array.flags.c_contiguous:
+        raise TypeError(f"no kernel for a {array.dtype} array with strides {array.strides}")
+    if array.shape == shape:
+        return "all"
+    if array.size == 1:
+        return "one"
+    if array.size == shape[-1] == array.shape[-1]:
+        return "row"
+    if array.shape == (*shape[:-1], 1):
+        return "column"
+    raise TypeError(f"no kernel for an array of shape {array.shape} where the result has {shape}")
+
+
+def _loops(spreads: set[str], shape: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and columns of the loops; one row if that makes no difference."""
+    size = int(np.prod(shape))
+    return (1, size) if spreads <= {"all", "one"} else (size // shape[-1], shape[-1])
 
 
 @cache
@@ -100,9 +151,9 @@ def _built(text: str) -> Callable[..., None]:
         command = [str(compiler()), *FLAGS, "-o", str(library), str(source), "-lm"]
         try:
             subprocess.run(command, check=True, capture_output=True, timeout=60)
-            function: Callable[..., None] = ctypes.CDLL(str(library)).kernel
+            function: Any = ctypes.CDLL(str(library)).kernel
         except (OSError, subprocess.SubprocessError) as error:
             raise TypeError(f"{command[0]} cannot build a kernel: {error}") from error
-    function.argtypes = [ctypes.c_long, ctypes.POINTER(ctypes.c_void_p)]  # type: ignore[attr-defined]
-    function.restype = None  # type: ignore[attr-defined]
-    return function
+    function.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.POINTER(ctypes.c_void_p)]
+    function.restype = None
+    return function  # type: ignore[no-any-return]

@@ -84,11 +84,16 @@ class Fusion:
     """Records of a library with groups instead of elementwise operations.
 
     compiler(inputs, outputs, body, name, preamble=, options=) -> launch(*inputs, *outputs) is as
-    ``cupy.ElementwiseKernel``.
+    ``cupy.ElementwiseKernel``; ``suits`` tells which operations it is for.
     """
 
-    def __init__(self, library: Library, compiler: Callable[..., Callable[..., Any]]) -> None:
-        self.astype, self.compiler = library.xp.astype, compiler
+    def __init__(
+        self,
+        library: Library,
+        compiler: Callable[..., Callable[..., Any]],
+        suits: Callable[[Operation], bool] = lambda operation: True,
+    ) -> None:
+        self.astype, self.compiler, self.suits = library.xp.astype, compiler, suits
         self.names = {getattr(library.module, name): name for name in (*ARITHMETIC, *TESTS)}
         self.launches: dict[tuple[str, ...], Callable[..., Any]] = {}
 
@@ -118,7 +123,11 @@ class Fusion:
     def can(self, operation: Operation) -> bool:
         """Whether it is elementwise, of numbers that C has."""
         converts, result = operation.function is self.astype, operation.results[0]
-        if operation.is_view or not (converts or (operation.function in self.names and not operation.options)):
+        if (
+            operation.is_view
+            or not self.suits(operation)
+            or not (converts or (operation.function in self.names and not operation.options))
+        ):
             return False
         operands = self.operands(operation)
         dtypes = {x.dtype for x in operands if isinstance(x, Recorded)} | {result.dtype}

@@ -17,8 +17,8 @@ from xpdl.backends.replay import Replayed
 BLOCK = 49_152
 """Entries of a vector worked on at a time: a kernel's vectors and temporaries then stay in the second-level cache."""
 
-LONG = 65_536
-"""Vectors of so many entries are worth the tenth of a second that a C compiler takes."""
+LONG = 131_072
+"""Vectors of so many entries are worth the tenths of a second that a C compiler takes."""
 
 
 def fuse(kernel: Callable[..., Any], cuts: Sequence[int] = ()) -> Callable[..., Any]:

@@ -1,14 +1,16 @@
 """How a replayed step calls NumPy: where its memory is, and how its functions write into it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import array_api_compat.numpy as xp
 import numpy as np
 
+from xpdl.backends.c_kernels import Kernel
+from xpdl.backends.cuda_fusion import Fusion
 from xpdl.backends.denormals import Flushed
-from xpdl.backends.record import Library
+from xpdl.backends.record import Library, Operation, Record, Recorded
 from xpdl.backends.replay import Call, Machine
 
 ALIGNMENT = 64
@@ -42,8 +44,31 @@ def _reduction(ufunc: np.ufunc) -> Callable[..., Call]:
     return lambda place, x, **options: partial(ufunc.reduce, x, out=place, **{"axis": None} | options)
 
 
+LIBRARY = Library(xp, np, (np.ndarray, np.generic))
+
+INEXACT = {np.exp, np.expm1, np.log, np.log1p, np.sin, np.cos, np.tanh}
+"""C and NumPy may round them differently."""
+
+LARGE = 16_384
+"""Results of so many entries gain more from a kernel than its call takes."""
+
+
+def suits(operation: Operation) -> bool:
+    """Whether a kernel in C does the same, and faster."""
+    plain = all(x.value.flags.c_contiguous for x in operation.inputs)
+    return plain and operation.function not in INEXACT and operation.results[0].value.size >= LARGE
+
+
+groups = Fusion(LIBRARY, Kernel, suits)
+
+
+def fusion(record: Record, results: Sequence[Recorded]) -> Record:
+    """Groups in C, if the optimizer has found that worth a compiler's time."""
+    return groups(record, results) if any(isinstance(o.function, Kernel) for o in record) else record
+
+
 MACHINE = Machine(
-    library=Library(xp, np, (np.ndarray, np.generic)),
+    library=LIBRARY,
     memory=memory,
     elementwise=elementwise,
     writers={
@@ -56,4 +81,5 @@ MACHINE = Machine(
         xp.min: _reduction(np.minimum),
     },
     context=Flushed,
+    fusion=fusion,
 )

@@ -204,7 +204,8 @@ def call(machine: Machine, operation: Operation, operands: tuple[Any, ...], plac
     """The operation as a function without arguments that writes into its place."""
     function, options = operation.function, operation.options
     if operation.in_place:
-        return partial(function, *operands)
+        bind = getattr(function, "bind", partial(partial, function))
+        return bind(*operands)
     if machine.elementwise(function) and not options:
         return partial(function, *operands, out=place)
     if function is machine.library.xp.concat:
