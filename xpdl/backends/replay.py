@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from itertools import accumulate, pairwise
 import math
+from operator import is_
 from typing import Any, NamedTuple, TypeAlias
 
 from xpdl.arrays import Array
@@ -71,15 +72,18 @@ class Replayed:
         self.machine, self.step = machine, step
         self.type, self.context = machine.library.types[0], machine.context
         self.runs: dict[Any, Run] = {}  # what runs it, for each choice of shapes and dtypes
+        self.arrays: list[Array] = []  # of the last call
+        self.key: Any = None
 
     def __call__(self, *arguments: Any) -> Any:
         arrays = flatten(arguments)
-        if not all(isinstance(array, self.type) for array in arrays):
-            return self.step(*arguments)
-        key = tuple((array.shape, array.dtype) for array in arrays)
+        if len(arrays) != len(self.arrays) or not all(map(is_, arrays, self.arrays)):
+            if not all(isinstance(array, self.type) for array in arrays):
+                return self.step(*arguments)
+            self.arrays, self.key = arrays, tuple((array.shape, array.dtype) for array in arrays)
         with self.context():
-            run = self.runs.get(key) or Rehearsal(self.machine, self.step)
-            result, self.runs[key] = run(arguments, arrays)
+            run = self.runs.get(self.key) or Rehearsal(self.machine, self.step)
+            result, self.runs[self.key] = run(arguments, arrays)
         return result
 
 
@@ -142,7 +146,7 @@ class Plan:
     """
 
     def __init__(self, machine: Machine, record: Record, inputs: list[Recorded], consumed: int, result: Any) -> None:
-        record = machine.fusion(record, recorded(result))
+        record = machine.fusion(needed(record, recorded(result)), recorded(result))
         self.machine, self.record, self.inputs = machine, record, inputs
         self.users = {x: users(record, x) for x in inputs[consumed:]}
         self.arrays = placed(machine, record, inputs[:consumed], inputs[consumed:], recorded(result))
@@ -185,6 +189,18 @@ class Plan:
     def array(self, x: Any) -> Any:
         """What x is now."""
         return self.arrays[x] if isinstance(x, Recorded) else x
+
+
+def needed(record: Record, results: list[Recorded]) -> Record:
+    """The operations without those whose result nobody reads, such as a learning rate's step where it is constant."""
+    read, kept = {x.root for x in results}, []
+    for operation in reversed(record):
+        if operation.in_place or any(x.root in read for x in operation.results):
+            read |= {x.root for x in operation.inputs}
+            kept.append(operation)
+    shorter = Record(record.library)
+    shorter.extend(reversed(kept))
+    return shorter
 
 
 def users(record: Record, x: Recorded) -> list[int]:
