@@ -320,7 +320,7 @@ def test_nan_and_infinity_pass():
 
 
 def test_a_usual_step_takes_half_as_many_launches():
-    """784-256-128-10: 68 launches one by one, where Adam is already one."""
+    """784-256-128-10: 67 launches one by one, where Adam is already one."""
 
     def one_launch(kernel):
         return record.recordable(lambda grad, *others: kernel(others[-3], grad, *others[-2:], *others[:-3]), 3)

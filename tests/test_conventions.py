@@ -27,6 +27,7 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "backends": {"arrays", "backends.base", "checks"},
     "backends.array_api_strict": {"backends.base", "backends.numpy"},
     "backends.base": {"arrays", "checks", "randomness"},
+    "backends.c_kernels": {"backends.record"},
     "backends.cublas": {"arrays"},
     "backends.cuda": set(),
     "backends.cuda_dropout": {"arrays", "randomness"},
@@ -39,8 +40,12 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "backends.cupy_calls": {"arrays", "backends.cublas", "backends.cuda_fusion", "backends.record", "backends.replay"},
     "backends.denormals": set(),
     "backends.jax": {"backends.base"},
-    "backends.numpy": {"backends.base", "backends.numpy_calls", "backends.replay"},
-    "backends.numpy_calls": {"backends.denormals", "backends.record", "backends.replay"},
+    "backends.numpy": {
+        *("backends.base", "backends.c_kernels", "backends.cuda", "backends.numpy_calls", "backends.replay"),
+    },
+    "backends.numpy_calls": {
+        *("backends.c_kernels", "backends.cuda_fusion", "backends.denormals", "backends.record", "backends.replay"),
+    },
     "backends.record": set(),
     "backends.replay": {"arrays", "backends.record"},
     "backends.torch": {"backends.base", "backends.replay", "backends.torch_calls"},

@@ -15,7 +15,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -30,13 +30,16 @@ TYPES |= {"float64": "double"}
 EXACT = {*TYPES, "T", "sqrt", "fabs", "floor", "ceil", "isfinite", "isnan", "maximum", "minimum"}
 """What a kernel may call: the results are the same everywhere."""
 
-TEXT = """
+HEAD = """
 #include <stdint.h>
 #include <tgmath.h>
 #define maximum(a, b) ((a) >= (b) || (a) != (a) ? (a) : (b))
 #define minimum(a, b) ((a) <= (b) || (a) != (a) ? (a) : (b))
-{types}
-void kernel(long rows, long columns, void **p)
+"""
+HEAD += "\n".join(f"typedef {TYPES[name]} {name};\n#define {name}(x) (({name})(x))" for name in TYPES)
+
+TEXT = """
+void {name}(long rows, long columns, void **p)
 {{
 {once}
     for (long i = 0; i < rows; i++) {{
@@ -97,14 +100,11 @@ class Kernel:
         rows, columns = _loops({operand.spread for operand in operands}, shape)
         pointers = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
         pointers.arrays = arrays  # type: ignore[attr-defined]  # they live as long as the call
-        return partial(_built(self.text(operands, own.name)), rows, columns, pointers)
+        return partial(_source(self.text(operands, own.name)), rows, columns, pointers)
 
     def text(self, operands: tuple[Operand, ...], own: str) -> str:
-        """The kernel in C; T is the dtype of what it changes."""
-        lines: dict[str, list[str]] = {part: [] for part in ("types", "once", "each_row", "each", "stores")}
-        for dtype in TYPES:
-            lines["types"].append(f"typedef {TYPES[dtype]} {dtype};\n#define {dtype}(x) (({dtype})(x))")
-        lines["types"].append(f"typedef {own} T;\n#define T(x) ((T)(x))")
+        """The kernel in C, with a name still to be given; T is the dtype of what it changes."""
+        lines: dict[str, list[str]] = {part: [] for part in ("once", "each_row", "each", "stores")}
         for k, (dtype, name, spread) in enumerate(operands):
             changed = k >= len(operands) - self.outputs
             const, memory = "" if changed else "const ", "uint8" if dtype == "bool" else dtype
@@ -112,7 +112,8 @@ class Kernel:
             part, load = SPREADS[spread]
             lines[part].append(load.format(const=const, dtype=dtype, name=name))
             lines["stores"] += [f"            p{name}[i * columns + j] = {name};"] * changed
-        return TEXT.format(body=self.body, **{part: "\n".join(texts) for part, texts in lines.items()})
+        body = re.sub(r"\bT\b", own, self.body)
+        return TEXT.format(name="{name}", body=body, **{part: "\n".join(texts) for part, texts in lines.items()})
 
 
 def elementwise_kernel(inputs: str, outputs: str, body: str, name: str) -> Callable[..., None]:
@@ -142,18 +143,44 @@ def _loops(spreads: set[str], shape: tuple[int, ...]) -> tuple[int, int]:
     return (1, size) if spreads <= {"all", "one"} else (size // shape[-1], shape[-1])
 
 
-@cache
-def _built(text: str) -> Callable[..., None]:
-    """The function, compiled for this machine and loaded; ``TypeError`` if that does not work."""
+class Source:
+    """A kernel in C, which is compiled when it is first called: with all others that wait, as that takes no longer."""
+
+    waiting: ClassVar[list["Source"]] = []
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.function: Any = None
+        self.waiting.append(self)
+
+    def __call__(self, *arguments: Any) -> None:
+        if self.function is None:
+            compile_waiting()
+        self.function(*arguments)
+
+
+_source = cache(Source)
+
+
+def compile_waiting() -> None:
+    """Compile for this machine all sources that wait; ``TypeError`` if that does not work."""
+    sources, Source.waiting[:] = Source.waiting[:], []
+    names = [f"kernel{number}" for number in range(len(sources))]
+    texts = [source.text.replace("{name}", name) for source, name in zip(sources, names, strict=True)]
+    library = _compiled("\n".join([HEAD, *texts])) if sources else None
+    for source, name in zip(sources, names, strict=True):
+        source.function = getattr(library, name)
+        source.function.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.POINTER(ctypes.c_void_p)]
+        source.function.restype = None
+
+
+def _compiled(text: str) -> ctypes.CDLL:
     with tempfile.TemporaryDirectory() as folder:
-        source, library = Path(folder, "kernel.c"), Path(folder, "kernel.so")
+        source, library = Path(folder, "kernels.c"), Path(folder, "kernels.so")
         source.write_text(text)
         command = [str(compiler()), *FLAGS, "-o", str(library), str(source), "-lm"]
         try:
             subprocess.run(command, check=True, capture_output=True, timeout=60)
-            function: Any = ctypes.CDLL(str(library)).kernel
+            return ctypes.CDLL(str(library))
         except (OSError, subprocess.SubprocessError) as error:
-            raise TypeError(f"{command[0]} cannot build a kernel: {error}") from error
-    function.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.POINTER(ctypes.c_void_p)]
-    function.restype = None
-    return function  # type: ignore[no-any-return]
+            raise TypeError(f"{command[0]} cannot compile kernels: {error}") from error

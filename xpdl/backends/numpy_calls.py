@@ -7,7 +7,7 @@ from typing import Any
 import array_api_compat.numpy as xp
 import numpy as np
 
-from xpdl.backends.c_kernels import Kernel
+from xpdl.backends.c_kernels import Kernel, compile_waiting
 from xpdl.backends.cuda_fusion import Fusion
 from xpdl.backends.denormals import Flushed
 from xpdl.backends.record import Library, Operation, Record, Recorded
@@ -50,13 +50,14 @@ INEXACT = {np.exp, np.expm1, np.log, np.log1p, np.sin, np.cos, np.tanh}
 """C and NumPy may round them differently."""
 
 LARGE = 16_384
-"""Results of so many entries gain more from a kernel than its call takes."""
+"""Results of so many entries gain more from a kernel than its call takes; so do single numbers, by the dozen."""
 
 
 def suits(operation: Operation) -> bool:
     """Whether a kernel in C does the same, and faster."""
+    size = operation.results[0].value.size
     plain = all(x.value.flags.c_contiguous for x in operation.inputs)
-    return plain and operation.function not in INEXACT and operation.results[0].value.size >= LARGE
+    return plain and operation.function not in INEXACT and (size >= LARGE or operation.results[0].ndim == 0)
 
 
 groups = Fusion(LIBRARY, Kernel, suits)
@@ -82,4 +83,5 @@ MACHINE = Machine(
     },
     context=Flushed,
     fusion=fusion,
+    ready=compile_waiting,
 )

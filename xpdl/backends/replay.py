@@ -37,6 +37,10 @@ def as_it_is(record: Record, results: Sequence[Recorded]) -> Record:
     return record
 
 
+def nothing() -> None:
+    """The default of ``Machine.ready``."""
+
+
 def silent(reason: str) -> None:
     """The default of ``Machine.notice``."""
 
@@ -50,6 +54,7 @@ class Machine(NamedTuple):
     writers      function -> (place, *operands, **options) -> a call that writes the result into place; for functions
                  that are not elementwise.  What has none makes an array, which is copied
     fusion       (record, what is returned) -> a record of fewer operations that do the same
+    ready        () -> None, when all calls of a plan are bound and before the first is made
     context      () -> context in which steps run
     dispatch     (plan, the step as it is) -> what runs the plan
     notice       is told why a step is not replayed
@@ -60,6 +65,7 @@ class Machine(NamedTuple):
     elementwise: Callable[[Callable[..., Any]], bool]
     writers: dict[Callable[..., Any], Callable[..., Call]]
     fusion: Callable[[Record, Sequence[Recorded]], Record] = as_it_is
+    ready: Callable[[], None] = nothing
     context: Callable[[], AbstractContextManager[Any]] = nullcontext
     dispatch: Callable[["Plan", Run], Run] = replay
     notice: Callable[[str], None] = silent
@@ -153,6 +159,7 @@ class Plan:
         self.calls: dict[int, Call] = {}
         for number in views_first(record):
             self.bind(number)
+        machine.ready()
         self.result = tree_map(self.array, result)
 
     def __call__(self, arguments: Any, arrays: list[Array]) -> tuple[Any, "Plan"]:
