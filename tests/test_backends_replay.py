@@ -123,7 +123,9 @@ def test_vectors_are_moved_to_cache_lines() -> None:
     net, optimizer = Network([100, 100, 10]), xpdl.adam()
     theta = np.empty(net.size + 1, "float32")[1:]
     theta[:] = net.initialize(0)
-    data = Data(np.ones((8, 100), "f4"), np.ones((8, 10), "f4"), np.arange(64, dtype="i4") % 8, np.arange(8, dtype="i4"))
+    data = Data(
+        np.ones((8, 100), "f4"), np.ones((8, 10), "f4"), np.arange(64, dtype="i4") % 8, np.arange(8, dtype="i4")
+    )
     run = Run(theta, optimizer.init(theta), *(np.zeros((), t) for t in ("i4", "f4", "i4")))
     step = Replayed(make_step(net, optimizer.fused(NUMPY.fuse)))
     for _ in range(3):
