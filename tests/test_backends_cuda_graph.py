@@ -19,7 +19,7 @@ import pytest
 import xpdl
 from xpdl import Network, schedules
 from xpdl.arrays import namespace
-from xpdl.backends import cuda, cuda_fusion, record
+from xpdl.backends import fusion, record, tracing
 from xpdl.backends.cuda_graph import Captured, compile
 from xpdl.backends.record import recordable
 from xpdl.backends.replay import Plan
@@ -294,7 +294,7 @@ def matmul(x, y, out=None):
     return out
 
 
-NAMES = {*record.OPERATORS.values(), *record.PLAIN.values(), *cuda_fusion.ARITHMETIC, *cuda_fusion.TESTS} - {"matmul"}
+NAMES = {*record.OPERATORS.values(), *record.PLAIN.values(), *fusion.ARITHMETIC, *fusion.TESTS} - {"matmul"}
 UFUNCS = {name: Ufunc(getattr(np, name)) for name in NAMES}
 
 
@@ -393,7 +393,7 @@ def kernel(*texts):
     return recordable(made, made.nout)
 
 
-fuse = partial(cuda.fuse, kernel)
+fuse = partial(tracing.fuse, kernel)
 
 
 def as_graph(step, **options):

@@ -1,6 +1,6 @@
 """Elementwise kernels in C, where the machine has a compiler: one pass over memory, bit for bit what NumPy computes.
 
-NumPy needs a pass for each operation.  The lines of a traced kernel (cuda.py, cuda_fusion.py) are C as they stand, so
+NumPy needs a pass for each operation.  The lines of a traced kernel (tracing.py, fusion.py) are C as they stand, so
 two loops around them are all there is to write.  Every operation is rounded by itself (no a * b + c in one rounding),
 and functions that two libraries may round differently, as exp, are refused: whether there is a compiler shows in the
 time a step takes, not in a digit.

@@ -10,10 +10,10 @@ import cupy
 from xpdl.arrays import Array
 from xpdl.backends.base import Backend
 from xpdl.backends.cublas import load
-from xpdl.backends.cuda import fuse
 from xpdl.backends.cuda_dropout import dropout_mask
 from xpdl.backends.cuda_graph import compile
 from xpdl.backends.record import recordable
+from xpdl.backends.tracing import fuse
 
 
 def connect(name: str, device: str) -> Backend:

@@ -9,7 +9,7 @@ from typing import Any
 
 from xpdl.arrays import Array, Namespace
 from xpdl.backends.cublas import Products
-from xpdl.backends.cuda_fusion import Fusion
+from xpdl.backends.fusion import Fusion
 from xpdl.backends.record import Library
 from xpdl.backends.replay import Call, Machine
 

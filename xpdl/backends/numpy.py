@@ -10,9 +10,9 @@ import numpy as np
 
 from xpdl.backends.base import Backend
 from xpdl.backends.c_kernels import elementwise_kernel
-from xpdl.backends.cuda import fuse as traced
 from xpdl.backends.numpy_calls import MACHINE
 from xpdl.backends.replay import Replayed
+from xpdl.backends.tracing import fuse as traced
 
 BLOCK = 49_152
 """Entries of a vector worked on at a time: a kernel's vectors and temporaries then stay in the second-level cache."""

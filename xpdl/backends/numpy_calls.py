@@ -8,8 +8,8 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from xpdl.backends.c_kernels import Kernel, compile_waiting
-from xpdl.backends.cuda_fusion import Fusion
 from xpdl.backends.denormals import Flushed
+from xpdl.backends.fusion import Fusion
 from xpdl.backends.record import Library, Operation, Record, Recorded
 from xpdl.backends.replay import Call, Machine
 

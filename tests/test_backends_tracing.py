@@ -13,7 +13,7 @@ import pytest
 from xpdl import adam, adamw, momentum, rmsprop, schedules, sgd
 from xpdl.activations import ACTIVATIONS
 from xpdl.arrays import is_complex, namespace
-from xpdl.backends import backend, cuda
+from xpdl.backends import backend, tracing
 
 C_TYPES = {"float32": "float", "float64": "double"}
 
@@ -127,7 +127,7 @@ CASES = {
         for name, f in ACTIVATIONS.items()
     },
     **{f"{name} in place": values(lambda x, t, f=f: f(t) * x, LINE, np.asarray(9)) for name, f in SCHEDULES.items()},
-    **{name: values(tabulated(name), *POINTS.get(name, [LINE])) for name in cuda.FUNCTIONS if name != "where"},
+    **{name: values(tabulated(name), *POINTS.get(name, [LINE])) for name in tracing.FUNCTIONS if name != "where"},
     "where": values(lambda x, y: namespace(x).where(x > y, x, 0.5), LINE, LINE[::-1]),
     "infinite": values(lambda x: namespace(x).where(x < 2, -math.inf, math.inf), LINE),
     "nan": values(lambda x: namespace(x).where(x < 2, math.nan, x), LINE),
@@ -172,7 +172,7 @@ def kernels():
         return lambda *arguments: None
 
     for run in CASES.values():
-        run(partial(cuda.fuse, compiler), np.array)
+        run(partial(tracing.fuse, compiler), np.array)
     return found
 
 
@@ -203,7 +203,7 @@ class Host:
 
     def __init__(self, kernels, library, dtype):
         self.kernels, self.library = kernels, library
-        self.fuse, self.asarray = partial(cuda.fuse, self.compiler), partial(np.array, dtype=dtype)
+        self.fuse, self.asarray = partial(tracing.fuse, self.compiler), partial(np.array, dtype=dtype)
 
     def compiler(self, inputs, outputs, body, name):
         function = self.library[f"kernel{self.kernels[inputs, outputs, body]}"]
@@ -301,7 +301,7 @@ def test_arguments_that_change_come_last_and_results_in_the_order_of_the_kernel(
 
     calls, compiler = recorder()
     a, b, c = Vector(), Vector(), Vector()
-    assert cuda.fuse(compiler, kernel)(a, 0.1, b, c) == (c, b)
+    assert tracing.fuse(compiler, kernel)(a, 0.1, b, c) == (c, b)
     [(inputs, outputs, body, name), launched] = calls
     assert (inputs, outputs) == ("T x1, T x2", "T x0, T x3")
     assert launched == (0.1, b, a, c)
@@ -322,7 +322,7 @@ def test_a_kernel_is_traced_again_only_for_another_mix_of_vectors_and_numbers():
         return (x,)
 
     calls, compiler = recorder()
-    fused = cuda.fuse(compiler, kernel)
+    fused = tracing.fuse(compiler, kernel)
     for y in (0.1, 0.2, Vector(), np.float32(0.3), Vector()):
         fused(Vector(), y)
     assert len(calls) == 2 + 5
@@ -370,5 +370,5 @@ IMPOSSIBLE = {
 @pytest.mark.parametrize("message", IMPOSSIBLE)
 def test_what_is_not_entry_by_entry_is_named(message):
     with pytest.raises(TypeError, match=message) as caught:
-        cuda.fuse(None, IMPOSSIBLE[message])(Vector(), 0.1)
+        tracing.fuse(None, IMPOSSIBLE[message])(Vector(), 0.1)
     assert IMPOSSIBLE[message].__name__ in str(caught.value)

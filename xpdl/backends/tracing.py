@@ -1,4 +1,4 @@
-"""From an elementwise kernel to one CUDA kernel, by running it once on symbols that write down what is done to them.
+"""From an elementwise kernel to lines of C, by running it once on symbols that write down what is done to them.
 
 A kernel (see optimizers.py) is a function of vectors, 0-d arrays and numbers, whose entries i depend on entries i
 alone.  A symbol stands for entry i of an argument or of a temporary: it is the name of a C variable.  Each operation
@@ -12,7 +12,7 @@ an array stays the same array when its values change.  What has changed is store
                            x0 = t3;
                            x2 = t2;
 
-Nothing here needs a GPU or CuPy.
+They are the body of a CUDA kernel, or of a loop on the host; nothing here needs a GPU or CuPy.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -87,7 +87,7 @@ class Symbol:
 class Namespace:
     """The Array API namespace of symbols."""
 
-    __name__ = "xpdl.backends.cuda"
+    __name__ = "xpdl.backends.tracing"
     complex64 = complex128 = None  # nothing here is complex
 
     def __getattr__(self, name: str) -> Callable[..., Symbol]:
@@ -154,7 +154,7 @@ def trace(kernel: Kernel, vectors: tuple[bool, ...]) -> Trace:
     try:
         returned = tuple(numbers.get(id(result), -1) for result in kernel(*symbols))
     except (AttributeError, TypeError) as error:
-        raise TypeError(f"{kernel} cannot be one CUDA kernel: {error}") from error
+        raise TypeError(f"{kernel} cannot be one kernel in C: {error}") from error
     if -1 in returned:
         raise TypeError(f"{kernel} must return vectors it was given, changed by augmented assignment")
     changed = tuple(i for i in numbers.values() if symbols[i].name != f"x{i}")

@@ -16,8 +16,8 @@ import xpdl
 from xpdl import Network, schedules
 from xpdl.activations import ACTIVATIONS
 from xpdl.arrays import namespace
-from xpdl.backends import cuda_fusion, record
-from xpdl.backends.cuda_fusion import Fusion
+from xpdl.backends import fusion, record
+from xpdl.backends.fusion import Fusion
 from xpdl.backends.numpy_calls import MACHINE
 from xpdl.backends.replay import Plan, Replayed
 from xpdl.optimizers import OPTIMIZERS
@@ -109,7 +109,7 @@ def kernels():
     found = {}
 
     def compiler(inputs, outputs, body, name, *, preamble, options):
-        assert (preamble, options) == (cuda_fusion.PREAMBLE, ("--fmad=false",))
+        assert (preamble, options) == (fusion.PREAMBLE, ("--fmad=false",))
         found.setdefault((inputs, outputs, body), len(found))
         return lambda *arrays: None
 
@@ -122,7 +122,7 @@ def kernels():
 @pytest.fixture(scope="module")
 def text(kernels):
     """All kernels in one text."""
-    return cuda_fusion.PREAMBLE + "".join(whole(number, *kernel) for kernel, number in kernels.items())
+    return fusion.PREAMBLE + "".join(whole(number, *kernel) for kernel, number in kernels.items())
 
 
 def whole(number, inputs, outputs, body):
@@ -173,7 +173,7 @@ def test_every_kernel_compiles_for_gpus_and_stays_in_registers(kernels, text, ar
     if architecture not in nvrtc.getSupportedArchs():
         pytest.skip(f"NVRTC does not know sm_{architecture}")
     program = nvrtc.createProgram(text, "groups.cu", (), ())
-    options = (f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v", *cuda_fusion.OPTIONS)
+    options = (f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v", *fusion.OPTIONS)
     nvrtc.compileProgram(program, options)
     assert nvrtc.getCUBIN(program)
     report = nvrtc.getProgramLog(program)

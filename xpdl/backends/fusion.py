@@ -1,7 +1,8 @@
 """Elementwise operations of a record, one launch for as many as possible.
 
 A step has long runs of them: a bias is added and an activation follows, a learning rate is computed.  Each launch
-takes a GPU a microsecond or two, however little there is to do.  So an operation joins an earlier group of operations
+takes a GPU a microsecond or two, however little there is to do, and each pass over memory takes a CPU longer than the
+arithmetic.  So an operation joins an earlier group of operations
 whose results have the same shape, if nothing between the two needs it to wait.  A group becomes one kernel:
 
     z += b                   const float32 t0 = x0 + x1;
