@@ -29,7 +29,11 @@ def _operator(name: str) -> Callable[..., Tensor]:
     def operator(x: Any, y: Any = None, out: Tensor | None = None) -> Tensor:
         if y is None:
             return function(x, out=out)
-        return function(x if isinstance(x, torch.Tensor) else torch.full_like(y, x), y, out=out)
+        if isinstance(x, torch.Tensor):
+            return function(x, y, out=out)
+        if function is torch.divide:
+            return torch.mul(torch.reciprocal(y), x, out=out)  # as PyTorch itself has it, to the last bit
+        return function(torch.full_like(y, x), y, out=out)
 
     return operator
 
