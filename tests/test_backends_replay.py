@@ -268,6 +268,14 @@ def indexing():
     return step
 
 
+def asking():
+    def step(theta):
+        theta += theta.sum() if hasattr(theta, "sum") else 1.0
+        return theta
+
+    return step
+
+
 def pythons():
     def step(state):
         theta, t = state
@@ -277,7 +285,7 @@ def pythons():
     return step
 
 
-@pytest.mark.parametrize("make", [impure, reading, branching, methods, indexing, pythons])
+@pytest.mark.parametrize("make", [impure, reading, branching, methods, indexing, asking, pythons])
 def test_what_is_no_function_of_arrays_runs_as_it_is(make) -> None:
     """And a run that fails while it is recorded has changed nothing."""
     start = ((np.ones(3), 1), (np.ones(3), 1)) if make is pythons else (np.ones(3), np.ones(3))
@@ -294,3 +302,46 @@ def test_an_error_of_the_step_is_raised() -> None:
 
     with pytest.raises(ValueError, match="not to be liked"):
         Replayed(step)(np.ones(2))
+
+
+@pytest.mark.parametrize("name", ["numpy", "torch"])
+def test_what_a_callback_changes_counts_from_the_next_epoch(name) -> None:
+    """A rate that is lowered where training stalls, an activation that is annealed."""
+    if xpdl.available_backends()[name] != "ready":
+        pytest.skip(xpdl.available_backends()[name])
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 6)), rng.integers(0, 3, 40)
+
+    def trained(backend):
+        now = {"rate": 0.1, "slope": 1.0}
+        scaled = xpdl.Activation(lambda z: now["slope"] * z, lambda da, z, a: now["slope"] * da)
+
+        def lower(metrics, step):
+            if metrics["epoch"] in (2, 3):
+                now["rate"] /= 4
+                now["slope"] *= 0.5
+
+        net, optimizer = Network([6, 4, 3], hidden=scaled), xpdl.momentum(lambda step: now["rate"])
+        options = {"epochs": 5, "batch_size": 8, "dtype": "float64", "progress": False, "callbacks": [lower]}
+        return xpdl.train(net, x, y, optimizer=optimizer, backend=backend, **options).theta
+
+    strict = pytest.importorskip("array_api_strict") and "array_api_strict"
+    np.testing.assert_allclose(trained(name), trained(strict), rtol=1e-12, atol=1e-14)
+
+
+def test_a_large_constant_that_changes_in_the_middle_is_seen() -> None:
+    """NumPy prints arrays of more than 1,000 entries with an ellipsis."""
+    masks = [np.ones((40, 50)) for _ in range(5)]
+    for k, mask in enumerate(masks):
+        mask[20, 25] = k
+    drawn = iter(masks)
+
+    def step(theta):
+        theta += next(drawn)
+        return theta
+
+    replayed, theta = Replayed(step), np.zeros((40, 50))
+    for _ in masks:
+        theta = replayed(theta)
+    assert theta[20, 25] == 0 + 1 + 2 + 3 + 4
+    assert planned(replayed) == [False]

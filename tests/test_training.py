@@ -25,7 +25,7 @@ from xpdl import (
 )
 from xpdl.arrays import namespace
 from xpdl.backends.numpy import BLOCK
-from xpdl.optimizers import OPTIMIZERS
+from xpdl.optimizers import OPTIMIZERS, elementwise
 from xpdl.randomness import permutation
 from xpdl.training import Data, Run, make_step
 
@@ -256,6 +256,13 @@ def test_a_fused_update_is_the_update(name, units) -> None:
         plain, states[0] = optimizer.update(plain, grad, states[0])
         fused, states[1] = update(fused, grad, states[1])
     assert np.array_equal(fused, plain)
+
+
+def test_a_kernel_that_makes_new_vectors_is_refused() -> None:
+    """Half of its blocks would be lost."""
+    optimizer = elementwise(0, lambda t: (0.1,), lambda theta, grad, lr: (theta - lr * grad,))
+    with pytest.raises(TypeError, match="must return vectors it was given, changed by augmented assignment"):
+        quiet_train(DROPPING, *samples(8), optimizer=optimizer, epochs=1)
 
 
 def test_training_leaves_the_arithmetic_of_the_process_as_it_was() -> None:

@@ -5,7 +5,8 @@
 
 All of them accept complex z and then follow the real part's branch: the complex step of the gradient check sees the
 derivative of the very code that trains.  Your own is ``Activation(forward, backward)``; ``check_network`` tells
-whether the second function is the derivative of the first.
+whether the second function is the derivative of the first.  Both should depend on their arguments alone: a training
+step may repeat their array operations without calling them.
 """
 
 from collections.abc import Callable

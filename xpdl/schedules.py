@@ -4,7 +4,8 @@
 
 They are written in Array API operations, so the device computes the rate and no step waits for the host.  ``every`` is
 the number of steps in one unit of decay: with the steps of an epoch, decay goes by epochs.  Your own schedule is any
-such function.
+such function.  It should depend on the step alone: what else it looks at is seen anew in every epoch at the earliest,
+and by JAX never.
 """
 
 from collections.abc import Callable

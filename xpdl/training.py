@@ -147,6 +147,7 @@ def train(
             init=optimizer.init,
             step=step,
             repeat=repeat,
+            doubt=getattr(step, "doubt", None),
             evaluate=_evaluator(net, validation, chosen, dtype),
             callbacks=_callables(callbacks),
         )
@@ -180,6 +181,7 @@ class Session:
     init: Callable[[Array], State]
     step: Step
     repeat: Repeat | None  # so many steps as one dispatch
+    doubt: Callable[[], None] | None  # tells the step that its Python text may do something else than in the last epoch
     evaluate: Callable[[Array], dict[str, float]]
     callbacks: tuple[Callback, ...]
     watch: Callable[[int, Array], dict[str, float]] = lambda epoch, theta: {}
@@ -220,6 +222,8 @@ class Session:
 
     def epoch(self, number: int, theta: Array, state: State, interrupt: Interrupt, reporter: Reporter) -> Run:
         """One pass over the samples in a new order."""
+        if self.doubt:
+            self.doubt()
         put, zeros = self.backend.asarray, self.backend.zeros
         order = put(permutation(self.seed, number, sum(self.batches)))
         data = {n: Data(self.x, self.y, order, put(np.arange(n, dtype=np.int32))) for n in set(self.batches)}

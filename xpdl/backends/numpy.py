@@ -49,7 +49,10 @@ def blocked(kernel: Callable[..., Any]) -> Callable[..., tuple[Any, ...]]:
             block = slice(start, start + BLOCK)
             views = [a[block] if vector else a for a, vector in zip(arguments, vectors, strict=True)]
             parts = kernel(*views)
-        return tuple(next(a for a, view in zip(arguments, views, strict=True) if view is part) for part in parts)
+        places = {id(view): a for a, view in zip(arguments, views, strict=True)}
+        if not all(id(part) in places for part in parts):
+            raise TypeError(f"{kernel} must return vectors it was given, changed by augmented assignment")
+        return tuple(places[id(part)] for part in parts)
 
     return run
 

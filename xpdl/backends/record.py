@@ -85,6 +85,12 @@ class Recorded:
     def __getitem__(self, key: Any) -> Any:
         return apply(_getitem, self, key)
 
+    def __getattr__(self, name: str) -> Any:
+        """Not even ``hasattr`` gets an answer that an array would not give."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise RecordingError(f"the attribute {name} of an array is not recorded")
+
     def _refuse(self, *arguments: Any) -> Any:
         raise RecordingError("the values of an array are not to be read in a step")
 
@@ -133,7 +139,9 @@ class Record(list[Operation]):
         def spell(x: Any) -> Any:
             if isinstance(x, (list, tuple)):
                 return [spell(item) for item in x]
-            return numbers.setdefault(id(x), len(numbers)) if isinstance(x, Recorded) else repr(x)
+            if isinstance(x, Recorded):
+                return numbers.setdefault(id(x), len(numbers))
+            return (repr(x.dtype), x.tolist()) if hasattr(x, "tolist") else repr(x)
 
         return [spell([o.function, o.operands, sorted(o.options.items()), o.results]) for o in self]
 

@@ -1,7 +1,8 @@
 """A step as a list of calls that write into the same memory again and again.
 
     record   the first two runs are written down (record.py) and compared: a step that does something else the second
-             time is no function of its arguments, and runs as it is from then on
+             time is no function of its arguments, and runs as it is from then on; at the beginning of an epoch the
+             next run is recorded as well, as a rate or an activation may have been changed from outside
     place    each result gets memory, which a later one takes over when nobody needs it any more; what is only joined
              to a larger vector (``concat``) is computed in its place there
     bind     each operation becomes a call without arguments; views are taken once
@@ -77,6 +78,7 @@ class Replayed:
     def __init__(self, machine: Machine, step: Callable[..., Any]) -> None:
         self.machine, self.step = machine, step
         self.type, self.context = machine.library.types[0], machine.context
+        self.rehearsals: dict[Any, Rehearsal] = {}
         self.runs: dict[Any, Run] = {}  # what runs it, for each choice of shapes and dtypes
         self.arrays: list[Array] = []  # of the last call
         self.key: Any = None
@@ -88,20 +90,37 @@ class Replayed:
                 return self.step(*arguments)
             self.arrays, self.key = arrays, tuple((array.shape, array.dtype) for array in arrays)
         with self.context():
-            run = self.runs.get(self.key) or Rehearsal(self.machine, self.step)
+            run = self.runs.get(self.key) or self.rehearsed()
             result, self.runs[self.key] = run(arguments, arrays)
         return result
 
+    def rehearsed(self) -> Run:
+        """The rehearsal for these shapes and dtypes."""
+        return self.rehearsals.setdefault(self.key, Rehearsal(self.machine, self.step))
+
+    def doubt(self) -> None:
+        """Something outside may have changed: record once more, and replay if the step still does the same."""
+        self.runs.clear()
+
 
 class Rehearsal:
-    """The first runs of a step, which are recorded.  Each run of it returns the result and what is to run the next."""
+    """Recorded runs of a step.  Each returns the result and what is to run the next.
+
+    seen      what the last one did
+    replayed  what runs it as long as it does that, once two have done the same
+    changing  whether the second did something else than the first: then it is never replayed
+    """
 
     def __init__(self, machine: Machine, step: Callable[..., Any]) -> None:
-        self.machine, self.step = machine, step
+        self.machine, self.step, self.plain = machine, step, unrecorded(step)
         self.seen: list[Any] | None = None
+        self.replayed: Run | None = None
+        self.changing = False
 
     def __call__(self, arguments: Any, arrays: list[Array]) -> tuple[Any, Run]:
         consumed = flatten(arguments[0])
+        if self.changing:
+            return self.plain(arguments, arrays)
         try:
             with unharmed(self.machine, consumed):
                 return self.rehearse(arguments, arrays, len(consumed))
@@ -110,25 +129,39 @@ class Rehearsal:
             return self.plain(arguments, arrays)
 
     def rehearse(self, arguments: Any, arrays: list[Array], consumed: int) -> tuple[Any, Run]:
-        """Run and write down; the second time it is either the same or no function of its arguments."""
+        """Run and write down, and compare with the last time."""
         record = Record(self.machine.library)
         inputs = [record.stand_in(array) for array in arrays]
         entered = iter(inputs)
         result = self.step(*tree_map(lambda _: next(entered), arguments))
         returned = tree_map(values, result)
         seen, self.seen = self.seen, record.spelled()
-        follow: Run = self
-        if seen is not None and seen == self.seen:
-            follow = self.machine.dispatch(Plan(self.machine, record, inputs, consumed, result), self.plain)
-        elif seen is not None:
-            self.machine.notice("the step did something else the second time")
-            follow = self.plain
+        if seen != self.seen:
+            follow = self.differs(first=seen is None)
+        else:
+            if self.replayed is None:
+                plan = Plan(self.machine, record, inputs, consumed, result)
+                self.replayed = self.machine.dispatch(plan, self.plain)
+            follow = self.replayed
         record.release()
         return returned, follow
 
-    def plain(self, arguments: Any, arrays: list[Array]) -> tuple[Any, Run]:
-        """The step as it is."""
-        return self.step(*arguments), self.plain
+    def differs(self, *, first: bool) -> Run:
+        """What runs next after something new: the next rehearsal, or the step as it is if it is new each time."""
+        self.changing = not first and self.replayed is None
+        self.replayed = None
+        if self.changing:
+            self.machine.notice("the step did something else the second time")
+        return self.plain if self.changing else self
+
+
+def unrecorded(step: Callable[..., Any]) -> Run:
+    """The step as it is; it holds no array, so that what holds it need not wait for the garbage collector."""
+
+    def run(arguments: Any, arrays: list[Array]) -> tuple[Any, Run]:
+        return step(*arguments), run
+
+    return run
 
 
 @contextmanager
