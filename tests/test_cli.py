@@ -29,6 +29,7 @@ def folder(tmp_path_factory):
     np.savez(folder / "two.npz", x=x, y=y // 2, x_test=x[:21], y_test=y[:21] // 2)
     np.savez(folder / "whole.npz", x=x, y=y)
     np.savez(folder / "onehot.npz", x=x, y=np.eye(3)[y])
+    np.savez(folder / "floats.npz", x=x, y=y.astype(float))
     np.savez(folder / "values.npz", x=x, y=x @ np.ones((3, 2)))
     np.savez(folder / "signs.npz", x=x, y=2 * (y // 2) - 1)
     np.savez(folder / "wide.npz", x=np.ones((6, 4)), y=y[:6])
@@ -118,6 +119,10 @@ def test_history_is_on_the_disk_at_the_end_of_each_epoch(run, tmp_path, monkeypa
         ("--data whole.npz --holdout 0.25", "whole.npz: 45 training and 15 test samples"),
         ("--data whole.npz", "whole.npz: 60 training"),
         ("--data circles", "circles: 300 training and 100 test samples"),
+        ("--data circles --hidden 4 --output softmax", "network 2-4-2, relu, softmax: 22 parameters"),
+        ("--data floats.npz --hidden 4", "network 3-4-3, relu, softmax: 31 parameters"),
+        ("--data onehot.npz --hidden 4", "network 3-4-3, relu, softmax: 31 parameters"),
+        ("--data classes.npz --hidden 4 --output linear", "network 3-4-1, relu, linear: 21 parameters"),
     ],
 )
 def test_the_network_fits_the_data(run, flags, described) -> None:
@@ -296,6 +301,8 @@ BAD = {
     "predict model.safetensors --data wide.npz": r"x must have shape \(n, 3\).* got shape \(6, 4\)",
     "predict model.safetensors --data signs.npz": r"y must be labels 0\.\.2 .*got y\[\d+\] = -1",
     "check nothere.safetensors": "nothere.safetensors",
+    "check model.safetensors --sizes 3 4 3": "--sizes describes a fresh network, and model.safetensors has one",
+    "check model.safetensors --activation tanh": "--activation describes a fresh network",
     "check junk.safetensors": "junk.safetensors is not an xpdl model",
     "check model.safetensors --data wide.npz": r"x must have shape \(n, 3\).* got shape \(6, 4\)",
     "check --data classes.npz --sizes 3": "sizes must hold at least an input and an output size",
@@ -323,10 +330,11 @@ def test_an_error_of_several_lines_is_said_in_one(run, monkeypatch) -> None:
     assert run("train") == (2, "", "xpdl: error: first second\n")
 
 
-@pytest.mark.parametrize("save", ["no/m", "."])
-def test_a_model_that_cannot_be_saved_is_said_before_the_training(run, save) -> None:
+@pytest.mark.parametrize("flag", ["save", "history"])
+@pytest.mark.parametrize("path", ["no/m", "."])
+def test_a_file_that_cannot_be_written_is_said_before_the_training(run, flag, path) -> None:
     """Not after hours of it."""
-    code, out, _ = run(f"train --data classes.npz {QUICK} --save {save}")
+    code, out, _ = run(f"train --data classes.npz {QUICK} --{flag} {path}")
     assert code == 2
     assert "epoch" not in out
 

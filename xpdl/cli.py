@@ -124,19 +124,14 @@ def train(
     history
         Write the numbers of each epoch to this file, one JSON object a line.
     """
-    if save:
-        _check_writable(save)
+    checks.choice("optimizer", optimizer, OPTIMIZERS)
+    for name, path in {"save": save, "history": history}.items():
+        _check_writable(name, path)
     samples = load_data(data)
     samples = samples.split(holdout, seed) if holdout else samples
-    head, k = _fitting_output(samples)
-    net = Network(
-        [samples.x.shape[1], *hidden, k],
-        hidden=activation,
-        output=output or head,
-        init=_number_or_name(init),
-        l2=l2,
-        dropout=dropout,
-    )
+    output, k = _fitting_output(samples, output)
+    sizes = [samples.x.shape[1], *hidden, k]
+    net = Network(sizes, hidden=activation, output=output, init=_number_or_name(init), l2=l2, dropout=dropout)
     steps = -(-len(samples.x) // checks.integer("batch_size", batch_size, least=1))
     rate = _schedule(schedule, lr, decay, decay_every * steps, warmup * steps, epochs * steps)
     chosen = choose_backend(backend)
@@ -147,7 +142,7 @@ def train(
         net,
         samples.x,
         samples.y,
-        optimizer=OPTIMIZERS[checks.choice("optimizer", optimizer, OPTIMIZERS)](rate),
+        optimizer=OPTIMIZERS[optimizer](rate),
         epochs=epochs,
         batch_size=batch_size,
         validation=samples.test,
@@ -243,18 +238,16 @@ def check(
     points, n = load_data(data, seed=seed), checks.integer("samples", samples, least=1)
     x, y = points.x[:n], points.y[:n]
     if model is not None:
+        described = {"sizes": sizes, "output": output, "l2": l2, "dropout": dropout}
+        described |= {"activation": activation != "relu", "init": init != "he"}
+        for flag in (flag for flag in described if described[flag]):
+            raise ValueError(f"--{flag} describes a fresh network, and {model} has one")
         loaded = load(model)
         net, theta = loaded.network, loaded.theta
     else:
-        head, k = _fitting_output(points)
-        net = Network(
-            sizes or [x.shape[1], 4, k],
-            hidden=activation,
-            output=output or head,
-            init=_number_or_name(init),
-            l2=l2,
-            dropout=dropout,
-        )
+        output, k = _fitting_output(points, output)
+        sizes = sizes or [x.shape[1], 4, k]
+        net = Network(sizes, hidden=activation, output=output, init=_number_or_name(init), l2=l2, dropout=dropout)
         theta = net.initialize(seed, dtype)
     chosen = choose_backend(backend)
     masks = dropout_masks(net, len(x), seed=seed, step=0, backend=chosen, dtype=dtype)
@@ -271,18 +264,19 @@ def backends() -> None:
         print(f"{name:<17} {state}")
 
 
-def _check_writable(path: Path) -> None:
-    """``OSError`` if a model could not be written to ``path``: before the training, not after."""
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise IsADirectoryError(f"save must be a file in a directory that exists, got {str(path)!r}")
+def _check_writable(flag: str, path: Path | None) -> None:
+    """``OSError`` if a file could not be written: before the training, not after."""
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise IsADirectoryError(f"{flag} must be a file in a directory that exists, got {str(path)!r}")
 
 
-def _fitting_output(samples: Dataset) -> tuple[str, int]:
-    """The output layer that fits the labels, and its size."""
+def _fitting_output(samples: Dataset, output: str | None) -> tuple[str, int]:
+    """The output layer, by default what fits the labels, and its size."""
     if samples.y.dtype.kind == "f":
-        return "linear", samples.y.shape[1] if samples.y.ndim == 2 else 1
+        return output or "linear", samples.y.shape[1] if samples.y.ndim == 2 else 1
     highest = max(int(y.max()) for y in (samples.y, samples.y_test) if y is not None)
-    return ("sigmoid", 1) if highest <= 1 else ("softmax", highest + 1)
+    output = output or ("sigmoid" if highest <= 1 else "softmax")
+    return output, highest + 1 if output == "softmax" else 1
 
 
 def _number_or_name(text: str) -> str | float:

@@ -15,8 +15,9 @@ from xpdl.data.dataset import Array, DataFormatError, Dataset
 def read_npz(path: str | Path) -> Dataset:
     """Arrays x and y, optionally x_test and y_test, of an .npz file (``numpy.savez``).
 
-    uint8 and floats stay as they are; other integers become float64 in x and int64 labels in y.  An x of more than
-    two axes (images) is flattened to (n, d).  ``DataFormatError`` names the array and what is wrong with it.
+    In x uint8 and floats stay as they are, and other integers become float64; an x of more than two axes (images) is
+    flattened to (n, d).  In y whole numbers, and rows with a single 1, are labels: int64 (n,).  ``DataFormatError``
+    names the array and what is wrong with it.
     """
     with Path(path).open("rb") as file:
         if not zipfile.is_zipfile(file):
@@ -39,8 +40,7 @@ def read_csv(path: str | Path) -> Dataset:
     if not rows:
         raise DataFormatError(f"{path}: there are no rows of numbers")
     x, y = np.split(np.stack(rows), [-1], axis=1)
-    whole = np.all((y == np.rint(y)) & (np.abs(y) < 2**53))
-    return Dataset(x.copy(), y[:, 0].astype(np.int64) if whole else y, name=str(path))
+    return Dataset(x.copy(), _targets(y), name=str(path))
 
 
 def _array(file: BinaryIO, path: str | Path, name: str) -> Array | None:
@@ -62,7 +62,14 @@ def _inputs(x: Array) -> Array:
 
 
 def _targets(y: Array) -> Array:
-    return y.astype(np.int64) if y.dtype.kind in "biu" else y
+    """Labels (n,) if that is what they are, in whatever form; else targets."""
+    if y.dtype.kind not in "biuf" or y.ndim not in (1, 2) or 0 in y.shape:
+        return y
+    if y.ndim == 2 and y.shape[1] > 1:
+        one_hot = np.all((y == 0) | (y == 1)) and np.all(np.sum(y, axis=1) == 1)
+        return np.argmax(y, axis=1).astype(np.int64) if one_hot else y
+    whole = y.dtype.kind in "biu" or np.all((y == np.rint(y)) & (np.abs(y) < 2**53))
+    return y.reshape(-1).astype(np.int64) if whole else y
 
 
 PREPARE = {"x": _inputs, "y": _targets, "x_test": _inputs, "y_test": _targets}
