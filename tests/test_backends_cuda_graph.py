@@ -21,8 +21,8 @@ from xpdl import Network, schedules
 from xpdl.arrays import namespace
 from xpdl.backends import fusion, record, tracing
 from xpdl.backends.cuda_graph import Captured, compile
+from xpdl.backends.plan import Plan
 from xpdl.backends.record import recordable
-from xpdl.backends.replay import Plan
 from xpdl.dropout import dropout_masks
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.training import Data, Run, make_step

@@ -19,7 +19,8 @@ from xpdl.arrays import namespace
 from xpdl.backends import fusion, record
 from xpdl.backends.fusion import Fusion
 from xpdl.backends.numpy_calls import MACHINE
-from xpdl.backends.replay import Plan, Replayed
+from xpdl.backends.plan import Plan
+from xpdl.backends.replay import Replayed
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.training import Data, Run, make_step
 

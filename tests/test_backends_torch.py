@@ -5,7 +5,7 @@ import pytest
 
 import xpdl
 from xpdl import Network
-from xpdl.backends.replay import Plan
+from xpdl.backends.plan import Plan
 from xpdl.dropout import dropout_masks
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.training import Data, Run, make_step

@@ -29,8 +29,10 @@ import warnings
 from xpdl.arrays import Array, Namespace
 from xpdl.backends.cublas import Products
 from xpdl.backends.cupy_calls import machine
+from xpdl.backends.machine import Run
+from xpdl.backends.plan import Plan
 from xpdl.backends.record import Recorded, flatten
-from xpdl.backends.replay import Plan, Replayed, Run, unharmed
+from xpdl.backends.replay import Replayed, unharmed
 
 RECAPTURE = 100
 """A capture takes as long as about so many copies: half a millisecond for some 30 launches against 5 us."""

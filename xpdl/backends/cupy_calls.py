@@ -10,8 +10,8 @@ from typing import Any
 from xpdl.arrays import Array, Namespace
 from xpdl.backends.cublas import Products
 from xpdl.backends.fusion import Fusion
+from xpdl.backends.machine import Call, Machine
 from xpdl.backends.record import Library
-from xpdl.backends.replay import Call, Machine
 
 
 @cache

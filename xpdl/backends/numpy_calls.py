@@ -10,8 +10,8 @@ import numpy as np
 from xpdl.backends.c_kernels import Kernel, compile_waiting
 from xpdl.backends.denormals import Flushed
 from xpdl.backends.fusion import Fusion
+from xpdl.backends.machine import Call, Machine
 from xpdl.backends.record import Library, Operation, Record, Recorded
-from xpdl.backends.replay import Call, Machine
 
 ALIGNMENT = 64
 """Bytes of a cache line, and of the widest vector register."""

@@ -7,8 +7,8 @@ from typing import Any, TypeAlias
 import array_api_compat.torch as xp
 import torch
 
+from xpdl.backends.machine import Call, Machine
 from xpdl.backends.record import OPERATORS, PLAIN, Library
-from xpdl.backends.replay import Call, Machine
 
 Tensor: TypeAlias = Any
 
