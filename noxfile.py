@@ -75,6 +75,7 @@ def package(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Epoch times of xpdl and PyTorch side by side."""
+    """A benchmark by its name, ``nox -s bench -- scaling``; without one, xpdl and PyTorch side by side."""
+    name, *options = session.posargs or ["peers"]
     session.install(".[torch]")
-    session.run("python", "-m", "benchmarks.peers", *session.posargs)
+    session.run("python", "-m", f"benchmarks.{name}", *options)

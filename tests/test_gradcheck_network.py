@@ -2,6 +2,7 @@
 
 from itertools import product
 import json
+import re
 import time
 import tracemalloc
 
@@ -163,6 +164,161 @@ def test_nan_fails() -> None:
     report = check_network(net, theta, x, y, lambda t: np.full(net.size, np.nan))
     assert report.verdict == "FAIL"
     assert "NaN" in report.parameters[net.names[0]].diagnosis
+
+
+# --- activations that are no functions of single entries
+
+
+def softmax_rows(z):
+    e = np.exp(z - np.max(np.real(z), axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+def softmax_backward(da, z, a):
+    return a * (da - (a * da).sum(axis=-1, keepdims=True))
+
+
+def centred(axis):
+    """z less its mean, with the right derivative."""
+    less = lambda z: z - z.mean(axis=axis, keepdims=True)  # noqa: E731
+    return Activation(less, lambda da, z, a: less(da))
+
+
+MIXING = {
+    "softmax": Activation(softmax_rows, softmax_backward),
+    "centred units": centred(-1),
+    "centred samples": centred(0),
+    "swapped units": Activation(lambda z: z[..., ::-1], lambda da, z, a: da[..., ::-1]),
+}
+
+
+@pytest.mark.parametrize(("name", "scale"), list(product(MIXING, [1e-4, 1.0, 10.0])))
+def test_an_activation_that_mixes_entries_is_refused(name, scale) -> None:
+    """Right as they are, they are beyond what moving one unit at a time can check."""
+    net = Network([3, 5, 2], hidden=MIXING[name])
+    rng = np.random.default_rng(1)
+    theta, x, y = scale * net.initialize(1, "float64"), rng.standard_normal((40, 3)), rng.integers(0, 2, 40)
+    with pytest.raises(ValueError, match=r"hidden must work entry by entry.*check_gradient checks any function"):
+        check_network(net, theta, x, y)
+
+
+ENTRY_BY_ENTRY = {
+    "sqrt where it is defined": Activation(lambda z: (9 - z * z) ** 0.5, lambda da, z, a: -da * z / a),
+    "shifted by the maximum": Activation(
+        lambda z: np.exp(z - np.max(np.real(z))) * np.exp(np.max(np.real(z))), lambda da, z, a: da * a
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ENTRY_BY_ENTRY)
+def test_an_activation_that_works_entry_by_entry_is_not_refused(name) -> None:
+    """Its domain is not left, and rounding that depends on other entries is not taken for a dependence."""
+    net = Network([3, 5, 2], hidden=ENTRY_BY_ENTRY[name])
+    rng = np.random.default_rng(1)
+    theta, x, y = 0.5 * net.initialize(1, "float64"), rng.uniform(-1, 1, (40, 3)), rng.integers(0, 2, 40)
+    report = check_network(net, theta, x, y)
+    assert report.verdict == "PASS", str(report)
+
+
+# --- what a report says of a failure
+
+
+def failure(wrong, **changes):
+    """The report on ``wrong``, made of the gradient (W1, W2, b1, b2) of a network [6, 8, 10] of 40 samples."""
+    net = Network([6, 8, 10], hidden="tanh", **changes)
+    rng = np.random.default_rng(1)
+    theta = net.initialize(1, "float64") + 0.1 * rng.standard_normal(net.size)
+    x, y = rng.standard_normal((40, 6)), rng.integers(0, 10, 40)
+    grad = net.loss_and_grad(theta, x, y)[1]
+    tensors = {
+        name: grad[part].reshape(shape)
+        for name, part, shape in zip(net.names, net.layout.slices, net.shapes, strict=True)
+    }
+    wrong(tensors, rng)
+    return check_network(net, theta, x, y, lambda t: grad)
+
+
+def test_columns_that_are_0_are_named() -> None:
+    def wrong(g, rng):
+        g["W2"][:, 3:8] = 0
+        g["b2"][3:8] = 0
+
+    report = failure(wrong)
+    assert report.parameters["W2"].diagnosis == "dW2 is 0 in columns 3 to 7, and right elsewhere"
+    assert report.parameters["b2"].diagnosis == "db2 is 0 in entries 3 to 7, and right elsewhere"
+
+
+def test_rows_that_are_wrong_are_named() -> None:
+    def wrong(g, rng):
+        g["W2"][[0, 2, 3]] += rng.standard_normal((3, 10))
+
+    assert failure(wrong).parameters["W2"].diagnosis == "dW2 is wrong in rows 0, 2 to 3, and right elsewhere"
+
+
+def test_where_no_cause_fits_the_report_says_so_and_shows_the_worst_entries() -> None:
+    def wrong(g, rng):
+        g["W2"] += (rng.random((8, 10)) < 0.5) * rng.standard_normal((8, 10))
+        g["W2"][3, 1] += 1000
+
+    report = failure(wrong)
+    w2 = report.parameters["W2"]
+    assert w2.diagnosis.startswith(f"no known cause; {w2.failing} of 80 entries wrong, the worst: [3, 1] is 100")
+    assert len(re.findall(r"\] is \S+, not \S+", w2.diagnosis)) == 3
+    assert f"W2: {w2.diagnosis}" in str(report)
+
+
+def test_the_worst_entries_are_shown_in_as_many_digits_as_tell_them_apart() -> None:
+    def wrong(g, rng):
+        g["W2"] *= 1 + 1e-8 * rng.standard_normal((8, 10))
+
+    shown = re.findall(r"is (\S+), not (\S+?)(?:;|$)", failure(wrong).parameters["W2"].diagnosis)
+    assert len(shown) == 3
+    assert all(a != n for a, n in shown)
+
+
+@pytest.mark.parametrize(("excess", "text"), [(1e-9, r"1 \+ 1\.0e-09"), (-2e-8, r"1 - 2\.0e-08")])
+def test_a_factor_near_1_is_shown_as_what_it_is(excess, text) -> None:
+    def wrong(g, rng):
+        g["W1"] *= 1 + excess
+
+    assert re.fullmatch(f"dW1 is {text} times the numeric gradient", failure(wrong).parameters["W1"].diagnosis)
+
+
+def test_no_factor_of_a_gradient_that_is_0_within_its_bars() -> None:
+    """db2 = sum (1/3 - y) / n cancels: what stands for it is no multiple of rounding, and not n times it."""
+    net = Network([2, 3, 1], output="sigmoid", hidden="tanh")
+    theta = np.zeros(net.size)
+    theta[-1] = -np.log(2)
+    x, y = np.random.default_rng(0).standard_normal((30, 2)), np.arange(30) % 3 == 0
+    report = check_network(
+        net, theta, x, y.astype(int), lambda t: np.where(np.arange(net.size) == net.size - 1, 1e-3, 0)
+    )
+    b2 = report.parameters["b2"]
+    assert b2.worst.numeric != 0
+    assert b2.diagnosis.startswith("no known cause; 1 of 1 entries wrong, the worst: [0] is 0.001, not ")
+
+
+def test_one_cause_for_all_tensors_is_preferred_to_accidents() -> None:
+    """db3 has one entry, which is some multiple of the numeric one whatever the mistake."""
+    net = Network([4, 6, 5, 1], output="sigmoid", hidden="tanh")
+    rng = np.random.default_rng(3)
+    theta = net.initialize(1, "float64") + 0.1 * rng.standard_normal(net.size)
+    x, y = rng.standard_normal((30, 4)), rng.integers(0, 2, 30)
+    report = check_network(net, theta, x, y, lambda t: net.loss_and_grad(t, x[:-1], y[:-1])[1])
+    assert all("leaves out the last sample" in p.diagnosis for p in report.parameters.values()), str(report)
+
+
+def test_an_l2_term_that_biases_of_0_hide_is_pointed_out() -> None:
+    rng = np.random.default_rng(1)
+    x, y = rng.standard_normal((20, 3)), rng.integers(0, 2, 20)
+    note = "all biases are 0: an L2 term on them would not show"
+    for l2, b, expected in ((0.1, 0.0, True), (0.0, 0.0, False), (0.1, 0.01, False)):
+        net = Network([3, 4, 2], l2=l2)
+        theta = net.initialize(0, "float64")
+        theta[-1] = b
+        report = check_network(net, theta, x, y)
+        assert report
+        assert (note in report.notes) == expected
 
 
 # --- methods
@@ -334,6 +490,9 @@ def test_a_report_is_a_table_a_truth_value_and_json() -> None:
         ({"theta": np.zeros(3)}, ValueError, "theta must have shape"),
         ({"grad": lambda t: t[:3]}, ValueError, r"grad must return \d+ floating numbers, got float64 of shape \(3,\)"),
         ({"grad": lambda t: np.arange(len(t))}, ValueError, "grad must return .* floating numbers, got int64"),
+        ({"grad": lambda t: (0.5, t)}, ValueError, r"grad must return an array of shape \(26,\), got a tuple"),
+        ({"grad": lambda t: [(np.ones((3, 4)), t)]}, ValueError, r"must return an array of shape \(26,\), got a list"),
+        ({"grad": lambda t: None}, ValueError, r"grad must return an array of shape \(26,\), got None"),
         ({"method": "complx"}, ValueError, "method must be one of .*'complx'; did you mean 'complex'"),
         ({"dtype": "float16"}, ValueError, "dtype must be float32 or float64, got 'float16'"),
         ({"net": [2, 3]}, TypeError, "net must be an xpdl.Network"),

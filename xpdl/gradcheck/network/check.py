@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from numbers import Real
 import time
 from typing import Any, NamedTuple
 
@@ -36,6 +37,9 @@ CACHE = 2**20
 
 SAFETY = 32.0
 """The bar, in u kappa.  In 2,400 random networks, deep and saturated ones among them, the largest error was 10."""
+
+MIXING = 1e-10
+"""A larger change of f(z) than this part of f(z) and z is no rounding."""
 
 
 class Problem(NamedTuple):
@@ -120,7 +124,7 @@ def check_network(
         precision=checks.dtype_name(problem.theta.dtype),
         evaluations=METHODS[name].passes * sum(layer.z.shape[1] for layer in at.layers),
         seconds=time.perf_counter() - started,
-        notes=(*notes, *reason, *tested.complaints, *_kink_notes(measured, parameters)),
+        notes=(*notes, *reason, *tested.complaints, *_kink_notes(measured, parameters), *_l2_notes(at)),
     )
 
 
@@ -154,7 +158,7 @@ def _tested(problem: Problem, grad: Callable[[Array], Array] | None) -> Tested:
     function = grad or (lambda theta: net.loss_and_grad(theta, problem.x, problem.y, problem.masks)[1])
     theta = home.asarray(problem.theta, copy=True)
     with home.activate():
-        first, second = (np.array(to_numpy(function(theta))) for _ in range(2))
+        first, second = (_array(function(theta), net.size) for _ in range(2))
     if first.shape != (net.size,) or first.dtype.kind != "f":
         raise ValueError(f"grad must return {net.size} floating numbers, got {first.dtype} of shape {first.shape}")
     complaints = []
@@ -165,6 +169,14 @@ def _tested(problem: Problem, grad: Callable[[Array], Array] | None) -> Tested:
     return Tested(first.astype(np.float64), float(np.finfo(first.dtype).eps), tuple(complaints))
 
 
+def _array(value: Any, size: int) -> Vector:
+    """What grad returned, as a NumPy array; numbers in a list will do, arrays in a tuple or list will not."""
+    if value is None or (isinstance(value, tuple | list | dict) and not all(isinstance(v, Real) for v in value)):
+        kind = "None" if value is None else f"a {type(value).__name__}"
+        raise ValueError(f"grad must return an array of shape ({size},), got {kind}")
+    return np.array(to_numpy(value))
+
+
 def _point(problem: Problem, method: str) -> tuple[Point, str, tuple[str, ...]]:
     """The forward pass, the method, and why the complex step cannot be used, if it cannot."""
     checks.choice("method", method, ["auto", *METHODS])
@@ -172,12 +184,43 @@ def _point(problem: Problem, method: str) -> tuple[Point, str, tuple[str, ...]]:
     at = point(problem.net, problem.theta, problem.x, problem.y, problem.masks, complex_slope(f))
     if not bool(namespace(at.y).all(namespace(at.y).isfinite(at.layers[-1].z))):
         raise ValueError("theta must give finite logits for x to be checked, got NaN or infinity")
+    _check_entry_by_entry(problem, [layer.z for layer in at.layers[:-1]])
     fault = None if method == "central" else not_analytic(f, [layer.z for layer in at.layers[:-1]])
     if fault is None and method != "central":
         return at, "complex", ()
     if method == "complex":
         raise ValueError(f"method 'complex' cannot be used: {fault}")
     return at._replace(slope=difference_slope(f)), "central", (fault,) if fault else ()
+
+
+def _check_entry_by_entry(problem: Problem, zs: Sequence[Array]) -> None:
+    """``ValueError`` if an entry of f(z) changes with other entries of z: neither units nor samples may meet in f."""
+    if isinstance(problem.net.hidden, str):
+        return
+    for l, z in enumerate(zs, start=1):
+        mixed = _mixed(lambda z: to_numpy(problem.net.activation.forward(problem.home.asarray(z))), to_numpy(z))
+        if mixed:
+            sample, unit = mixed[0]
+            raise ValueError(
+                f"hidden must work entry by entry, a[i, j] = f(z[i, j]), got a function whose value for layer {l}, "
+                f"unit {unit}, sample {sample} changes with other units or samples; check_gradient checks any function"
+            )
+
+
+def _mixed(f: Callable[[Vector], Vector], z: Vector) -> list[list[int]]:
+    """The entries of f(z), z (n, n_l), that change with others.
+
+    Half of the entries, drawn at random, take the value of some other one, for which f is defined, and the rest is
+    looked at; then the other half.
+    """
+    rng = np.random.default_rng(0)
+    half, others, before = rng.random(z.shape) < 0.5, rng.choice(z.ravel(), z.shape), f(z)
+    off = np.zeros(z.shape, bool)
+    for moved in (half, ~half):
+        with np.errstate(invalid="ignore"):
+            change = np.abs(f(np.where(moved, others, z)) - before)
+        off |= ~moved & (change > MIXING * (np.abs(before) + np.max(np.abs(z))))
+    return [[int(i) for i in place] for place in np.argwhere(off)]
 
 
 def not_analytic(f: Callable[[Array], Array], zs: Sequence[Array]) -> str | None:
@@ -288,7 +331,8 @@ def _judge(net: Network, analytic: Vector, measured: Measured) -> dict[str, Para
     """A verdict for each tensor."""
     parameters = {}
     for name, part, shape in zip(net.names, net.layout.slices, net.shapes, strict=True):
-        tensor, numeric, bar, low, high = (v[part].reshape(shape) for v in (analytic, *measured[:4]))
+        vectors = (analytic, measured.numeric, measured.bar, measured.low, measured.high)
+        tensor, numeric, bar, low, high = (v[part].reshape(shape) for v in vectors)
         parameters[name] = judge(name, tensor, numeric, bar, between=(low, high))
     return parameters
 
@@ -309,3 +353,9 @@ def _kink_notes(measured: Measured, parameters: dict[str, Parameter]) -> list[st
     places = "; ".join(f"layer {l}, unit {unit}, sample {s}" for l, unit, s in measured.kinks[:3])
     more = f" and {len(measured.kinks) - 3} more" if len(measured.kinks) > 3 else ""
     return [f"{excused} entries lie between the one-sided derivatives at kinks: {places}{more}"]
+
+
+def _l2_notes(at: Point) -> list[str]:
+    """What biases of 0 hide."""
+    hidden = at.net.l2 > 0 and not any(to_numpy(b).any() for b in at.biases)
+    return ["all biases are 0: an L2 term on them would not show"] if hidden else []

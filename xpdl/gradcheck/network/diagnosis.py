@@ -1,15 +1,16 @@
 """Diagnosis: the probable cause of a wrong gradient, found by making the same mistake on purpose.
 
 Each mistake that is often made predicts a gradient; the one that predicts what the code under test says is named.  Some
-are made to the numeric gradient itself (a factor, a sign, a transpose), some to the L2 term, and some to a step of the
-backward pass, which is then gone through from the numeric dz_l:
+are made to the numeric gradient itself (a factor, a sign, a transpose), some to the L2 term, some to the samples and
+masks, and some to a step of the backward pass, which is then gone through from the numeric dz_l:
 
     da = dz_{l+1} w_{l+1}^T * mask,   dz_l = da f'(z_l),   dw_l = x_l^T dz_l,   db_l = sum of dz_l over the samples
 
-The mistake may be in one layer or in all; the layers below a wrong dz are wrong because of it.
+The mistake may be in one layer or in all; the layers below a wrong dz are wrong because of it.  So the cause that
+explains the most tensors is named first, and of several such causes the simplest; where none fits, the report says so.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 import math
 from typing import NamedTuple, TypeAlias
 
@@ -19,7 +20,17 @@ from xpdl.activations import ACTIVATIONS
 from xpdl.gradcheck.network.perturbation import Point
 from xpdl.gradcheck.report import FAIL, Parameter, Vector, ratio
 
-Guess: TypeAlias = tuple[str, Vector]  # what was done, and the tensor it gives
+Finding: TypeAlias = tuple[Hashable, str]  # the cause, the same for every tensor that it explains, and what to say here
+Found: TypeAlias = dict[Hashable, dict[str, str]]  # cause -> tensor -> what to say
+
+COARSE = 1e-2
+"""A factor that is less certain than this has no name."""
+
+BLURRED = 0.25
+"""Where the bars are more than this part of the gradient, no factor is looked for: noise is a multiple of anything."""
+
+WORST = 3
+"""Wrong entries that are shown where no cause fits."""
 
 
 class Case(NamedTuple):
@@ -27,6 +38,7 @@ class Case(NamedTuple):
 
     at: Point  # on the host
     dz: Sequence[Vector]  # numeric, (n, n_l)
+    remasked: Mapping[str, Point]  # what was done to the masks, and the point it leads to
     l: int  # its layer
     wrong: Parameter
     value: Vector  # the tensor of theta
@@ -41,77 +53,144 @@ class Case(NamedTuple):
         """The number of samples."""
         return int(self.dz[0].shape[0])
 
+    @property
+    def bad(self) -> Vector:
+        """Which entries are wrong."""
+        return np.asarray(~(np.abs(self.wrong.analytic - self.wrong.numeric) <= self.wrong.bar))
+
     def predicts(self, guess: Vector) -> bool:
-        """Whether the guess is what the code under test says."""
-        guess = np.asarray(guess)
-        if guess.shape != self.wrong.analytic.shape or not np.isfinite(guess).all():
+        """Whether the guess is what the code under test says, and clearly more so than the numeric gradient."""
+        analytic, numeric = self.wrong.analytic, self.wrong.numeric
+        if guess.shape != analytic.shape or not np.isfinite(guess).all():
             return False
-        scale = np.max(np.abs(guess)) / max(np.max(np.abs(self.wrong.numeric)), 1e-300)
+        scale = np.max(np.abs(guess)) / max(np.max(np.abs(numeric)), 1e-300)
         slack = 64 * max(1.0, scale) * self.wrong.bar + 1e-10 * np.max(np.abs(guess))
-        return bool(np.all(np.abs(self.wrong.analytic - guess) <= slack))
+        off = np.abs(analytic - guess)
+        return bool(np.all(off <= slack) and np.max(off) <= np.max(np.abs(analytic - numeric)) / 4)
+
+
+class Guess(NamedTuple):
+    """A mistake in a backward pass: what was done, and the dz and the x that the tensor is made of after it."""
+
+    cause: Hashable
+    text: str
+    dz: Vector  # (n, n_l)
+    x: Vector | None = None  # (n, n_in), if it is not the layer's own
+    n: int | None = None  # by which the L2 term is divided, if it is not the number of samples
 
 
 def diagnose(at: Point, dz: Sequence[Vector], parameters: Mapping[str, Parameter]) -> dict[str, str]:
-    """The probable cause for each tensor that fails and for which one fits."""
-    depth = len(at.layers)
+    """The probable cause for each tensor that fails, or its worst entries if none fits."""
     values = [*(layer.w for layer in at.layers), *at.biases]
-    causes = {}
-    for index, (name, parameter) in enumerate(parameters.items()):
-        if parameter.verdict == FAIL:
-            case = Case(at, dz, index % depth, parameter, np.asarray(values[index]))
-            cause = next((found for look in LOOKS if (found := look(case))), None)
-            if cause is not None:
-                causes[name] = f"d{name} {cause}"
-    return causes
+    remasked = _remasked(at)
+    cases = {
+        name: Case(at, dz, remasked, index % len(at.layers), parameter, np.asarray(values[index]))
+        for index, (name, parameter) in enumerate(parameters.items())
+        if parameter.verdict == FAIL
+    }
+    named = _fewest_causes(_findings(cases))
+    return {name: f"d{name} {named[name]}" if name in named else _unknown(case) for name, case in cases.items()}
 
 
-def _not_finite(case: Case) -> str | None:
+def _findings(cases: Mapping[str, Case]) -> Found:
+    """All that fits, simple causes before complicated ones."""
+    found: Found = {}
+    for look in LOOKS:
+        for name, case in cases.items():
+            for cause, text in look(case):
+                found.setdefault(cause, {}).setdefault(name, text)
+    return found
+
+
+def _fewest_causes(found: Found) -> dict[str, str]:
+    """Again and again the cause that explains the most tensors, the first of those; tensor -> what to say."""
+    named: dict[str, str] = {}
+    while found:
+        cause = max(found, key=lambda cause: len(found[cause]))
+        named |= found.pop(cause)
+        left = {cause: {t: text for t, text in texts.items() if t not in named} for cause, texts in found.items()}
+        found = {cause: texts for cause, texts in left.items() if texts}
+    return named
+
+
+# --- mistakes that show in the tensor as it is
+
+
+def _not_finite(case: Case) -> Iterator[Finding]:
     bad = ~np.isfinite(case.wrong.analytic)
-    return f"has {int(bad.sum())} entries that are NaN or infinite" if bad.any() else None
+    if bad.any():
+        yield "not finite", f"has {int(bad.sum())} entries that are NaN or infinite"
 
 
-def _all_zero(case: Case) -> str | None:
-    return "is 0 everywhere" if not case.wrong.analytic.any() else None
+def _all_zero(case: Case) -> Iterator[Finding]:
+    if not case.wrong.analytic.any():
+        yield "zero", "is 0 everywhere"
 
 
-def _few_entries(case: Case) -> str | None:
-    """Where most of a tensor is right, the mistake is in single entries."""
+def _transposed(case: Case) -> Iterator[Finding]:
+    numeric = case.wrong.numeric
+    if case.is_weight and case.predicts(numeric.T.reshape(numeric.shape)):
+        yield "transposed", "is transposed"
+
+
+def _permuted(case: Case) -> Iterator[Finding]:
+    """The right numbers in the wrong places."""
     a, n = case.wrong.analytic, case.wrong.numeric
-    bad = np.argwhere(~(np.abs(a - n) <= case.wrong.bar))
-    seen = int(np.sum(np.abs(n) > case.wrong.bar))
-    if not 0 < len(bad) <= max(1, 0.1 * seen) or seen < 2:
-        return None
-    places = ", ".join(str(list(map(int, index))) for index in bad[:4])
-    return f"is right but for {len(bad)} of {a.size} entries: {places}{', ...' if len(bad) > 4 else ''}"
+    slack = min(64 * float(np.max(case.wrong.bar)), float(np.max(np.abs(a - n))) / 4)
+    if not np.all(np.abs(np.sort(a, axis=None) - np.sort(n, axis=None)) <= slack):
+        return
+    for axis, name in enumerate(_axes(case)):
+        if case.predicts(np.flip(n, axis=axis)):
+            yield (case.wrong.name, "reversed", axis), f"has its {name} in reverse order"
+    yield (case.wrong.name, "permuted"), "has the right numbers in the wrong places"
 
 
-def _factor(case: Case) -> str | None:
-    """A multiple of the numeric gradient, L2 apart, with a name for the factor if there is one."""
+# --- factors
+
+
+def _factor(case: Case) -> Iterator[Finding]:
+    """A multiple of the numeric gradient, L2 apart; of a single entry anything is one, if not by a factor of note."""
+    yield from ((cause, text) for noted, cause, text in _multiples(case) if noted or case.value.size > 1)
+
+
+def _factor_of_one_entry(case: Case) -> Iterator[Finding]:
+    yield from ((cause, text) for _, cause, text in _multiples(case))
+
+
+def _multiples(case: Case) -> Iterator[tuple[bool, Hashable, str]]:
+    """Whether the factor has a meaning, the cause and the text."""
     penalty = case.at.net.l2 / case.n * case.value if case.is_weight else np.zeros_like(case.value)
     for part in (np.zeros_like(penalty), penalty):
         data = case.wrong.numeric - part
+        if np.linalg.norm(case.wrong.bar) > BLURRED * np.linalg.norm(data):
+            continue
         c = ratio(case.wrong.analytic - part, data)
         if math.isfinite(c) and case.predicts(c * data + part):
-            return _named_factor(case, c) + (", its L2 term apart" if part.any() else "")
-    return None
+            noted, text = _named_factor(case, c, data)
+            yield noted, ("factor", text), text + (", its L2 term apart" if part.any() else "")
+            return
 
 
-def _named_factor(case: Case, c: float) -> str:
+def _named_factor(case: Case, c: float, data: Vector) -> tuple[bool, str]:
+    """Whether the factor has a meaning, and what to say of it."""
     if math.isclose(c, -1, rel_tol=1e-6):
-        return "has the wrong sign"
-    names = [text for value, text in _factors(case) if math.isclose(c, value, rel_tol=1e-6 + 4 * _relative_bar(case))]
-    return f"is {c:.6g} x the numeric gradient" + (f": {names[0]}" if names else "")
+        return True, "has the wrong sign"
+    blur = float(np.linalg.norm(case.wrong.bar) / np.linalg.norm(data))
+    tolerance = min(1e-6 + 4 * blur, COARSE)
+    names = [text for value, text in _factors(case) if math.isclose(c, value, rel_tol=tolerance)]
+    return bool(names), f"is {_times(c)} the numeric gradient" + (f": {names[0]}" if names else "")
 
 
-def _relative_bar(case: Case) -> float:
-    numeric = case.wrong.numeric
-    return float(np.linalg.norm(case.wrong.bar) / np.linalg.norm(numeric))
+def _times(c: float) -> str:
+    """3 x, or 1 + 2.0e-09 times where six digits would not show it."""
+    return f"1 {'-' if c < 1 else '+'} {abs(c - 1):.1e} times" if abs(c - 1) < 1e-4 else f"{c:.6g} x"
 
 
 def _factors(case: Case) -> Iterator[tuple[float, str]]:
     """Factors that have a meaning here."""
     n, k = case.n, case.at.y.shape[1]
-    yield from ((n, f"n = {n}; the mean over samples is missing"), (1 / n, f"1/n with n = {n}; divided by n twice"))
+    if n > 1:
+        yield from ((n, f"n = {n}; the mean over samples is missing"), (1 / n, f"1/n with n = {n}; divided by n twice"))
     yield from ((2, "as from the derivative of a square without the 1/2"), (0.5, "a 1/2 too many"))
     if k > 1:
         yield from ((k, f"the number of outputs, {k}"), (1 / k, f"1 / the number of outputs, {k}; a mean over outputs"))
@@ -123,187 +202,315 @@ def _factors(case: Case) -> Iterator[tuple[float, str]]:
         )
 
 
-def _l2_term(case: Case) -> str | None:
+# --- L2
+
+
+def _l2_term(case: Case) -> Iterator[Finding]:
     """A multiple of theta itself, added or missing."""
     residual, value = case.wrong.analytic - case.wrong.numeric, case.value
     if not value.any():
-        return None
+        return
     c, t = float(np.sum(residual * value) / np.sum(value * value)), case.at.net.l2 / case.n
     if not case.predicts(case.wrong.numeric + c * value):
-        return None
+        return
+    named = [text for factor, text in _l2_meanings(case) if t and math.isclose(c, factor * t, rel_tol=1e-4)]
     name = "w" if case.is_weight else "b"
-    meanings = [
-        (-t, "lacks the L2 term l2/n w"),
-        (-t / 2, "has half the L2 term: l2/(2 n) w"),
-        (t * (case.n - 1), "has the L2 term without the mean: l2 w"),
-        (t, "has the L2 term twice" if case.is_weight else "has an L2 term l2/n b; biases are not decayed"),
+    if named:
+        yield ("L2", named[0]), named[0]
+    elif value.size > 1:
+        yield ("L2", f"{c:.6g}"), f"has {c:.6g} {name} too much: an L2 term that the loss does not have"
+
+
+def _l2_meanings(case: Case) -> list[tuple[float, str]]:
+    """How many times l2/n theta too much, and what that means."""
+    return [
+        (-1, "lacks the L2 term l2/n w"),
+        (-1 / 2, "has half the L2 term: l2/(2 n) w"),
+        (case.n - 1, "has the L2 term without the mean: l2 w"),
+        (1, "has the L2 term twice" if case.is_weight else "has an L2 term l2/n b; biases are not decayed"),
     ]
-    named = [text for value, text in meanings if t and math.isclose(c, value, rel_tol=1e-4)]
-    return named[0] if named else f"has {c:.6g} {name} too much: an L2 term that the loss does not have"
 
 
-def _transposed(case: Case) -> str | None:
-    numeric = case.wrong.numeric
-    return "is transposed" if case.is_weight and case.predicts(numeric.T.reshape(numeric.shape)) else None
+# --- single entries, rows and columns
 
 
-def _permuted(case: Case) -> str | None:
-    """The right numbers in the wrong places."""
+def _lines(case: Case) -> Iterator[Finding]:
+    """Some rows, columns, or entries of b are wrong and the rest is right."""
+    bad = case.bad
+    if not 1 < bad.sum() <= bad.size / 2:
+        return
+    seen = bad | (np.abs(case.wrong.numeric) > case.wrong.bar)
+    for axis, name in enumerate(_axes(case)):
+        others = tuple(range(axis)) + tuple(range(axis + 1, bad.ndim))
+        lines = np.asarray(bad.any(axis=others))
+        filled = bad.sum(axis=others)[lines] > 0.9 * seen.sum(axis=others)[lines]
+        runs = _runs(np.flatnonzero(lines).tolist())
+        if filled.all() and 2 * lines.sum() <= len(lines) and len(runs) <= WORST + 1:
+            zero = not np.compress(lines, case.wrong.analytic, axis=axis).any()
+            state = "0" if zero else "wrong"
+            name = name.removesuffix("s") if lines.sum() == 1 else name
+            yield (case.wrong.name, "lines", axis), f"is {state} in {name} {', '.join(runs)}, and right elsewhere"
+
+
+def _axes(case: Case) -> tuple[str, ...]:
+    return ("rows", "columns") if case.is_weight else ("entries",)
+
+
+def _runs(numbers: Sequence[int]) -> list[str]:
+    """[1, 3, 4, 5] -> ["1", "3 to 5"]."""
+    starts = [i for i in numbers if i - 1 not in numbers]
+    stops = [i for i in numbers if i + 1 not in numbers]
+    return [f"{start}" if start == stop else f"{start} to {stop}" for start, stop in zip(starts, stops, strict=True)]
+
+
+def _few_entries(case: Case) -> Iterator[Finding]:
+    """Where most of a tensor is right, the mistake is in single entries."""
+    bad = np.argwhere(case.bad)
+    seen = int(np.sum(np.abs(case.wrong.numeric) > case.wrong.bar))
+    if 0 < len(bad) <= max(1, 0.1 * seen) and seen > 1:
+        places = ", ".join(str(list(map(int, index))) for index in bad[:4]) + ", ..." * (len(bad) > 4)
+        yield (case.wrong.name, "entries"), f"is right but for {len(bad)} of {case.value.size} entries: {places}"
+
+
+def _unknown(case: Case) -> str:
+    """What can be said without a cause."""
     a, n = case.wrong.analytic, case.wrong.numeric
-    slack = 64 * float(np.max(case.wrong.bar))
-    if not np.all(np.abs(np.sort(a, axis=None) - np.sort(n, axis=None)) <= slack):
-        return None
-    for axis, name in enumerate(("rows", "columns")[: a.ndim]):
-        if case.predicts(np.flip(n, axis=axis)):
-            return f"has its {name if a.ndim == 2 else 'entries'} in reverse order"
-    return "has the right numbers in the wrong places"
+    order = np.argsort(-np.where(case.bad, np.abs(a - n) / case.wrong.bar, 0), axis=None)
+    places = [np.unravel_index(int(i), a.shape) for i in order[: min(WORST, int(case.bad.sum()))]]
+    worst = "; ".join(f"{list(map(int, place))} is {_apart(a[place], n[place])}" for place in places)
+    return f"no known cause; {int(case.bad.sum()):,} of {a.size:,} entries wrong, the worst: {worst}"
 
 
-def _backward_step(case: Case) -> str | None:
-    """A mistake in the backward pass."""
-    return next((text for text, guess in _wrong_tensors(case) if case.predicts(guess)), None)
+def _apart(a: float, n: float) -> str:
+    """Two numbers, in as many digits as tell them apart."""
+    digits = next((d for d in (6, 9, 12) if f"{a:.{d}g}" != f"{n:.{d}g}"), 17)
+    return f"{a:.{digits}g}, not {n:.{digits}g}"
 
 
-LOOKS: list[Callable[[Case], str | None]] = [
-    _not_finite,
-    _all_zero,
-    _factor,
-    _l2_term,
-    _transposed,
-    _backward_step,
-    _few_entries,
-    _permuted,
-]
-"""In this order: a simple cause before a complicated one."""
+# --- mistakes in the forward or backward pass
 
 
-def _wrong_tensors(case: Case) -> Iterator[Guess]:
-    """What the tensor would be for each mistake in a backward pass."""
-    dz = case.dz[case.l]
-    for text, x in _wrong_inputs(case) if case.is_weight else ():
-        yield f"is computed from {text}", _tensor(case, dz, x)
-    for text, wrong in (*_wrong_samples(dz), *_wrong_dz(case)):
-        yield text, _tensor(case, wrong)
+def _passes(case: Case) -> Iterator[Finding]:
+    """A tensor as it comes from passes with a mistake in them."""
+    yield from ((guess.cause, guess.text) for look in PASSES for guess in look(case) if _fits(case, guess))
 
 
-def _tensor(case: Case, dz: Vector, x: Vector | None = None) -> Vector:
-    """dW with its L2 term, or db, from dz (n, n_l) and the layer's input x (n, n_in)."""
+def _fits(case: Case, guess: Guess) -> bool:
+    """Whether the guess predicts the tensor: dW with its L2 term, or db; its worst entry is computed first."""
+    worst = case.wrong.worst.index
+    first = _tensor(case, guess, tuple(slice(i, i + 1) for i in worst))
+    w = case.wrong
+    apart, off = abs(w.analytic[worst] - w.numeric[worst]), abs(w.analytic[worst] - float(first.reshape(())))
+    return bool(off <= apart / 4) and case.predicts(_tensor(case, guess, (slice(None),) * len(worst)))
+
+
+def _tensor(case: Case, guess: Guess, part: tuple[slice, ...]) -> Vector:
+    """A part of the tensor that follows from a guess."""
+    dz = guess.dz[:, part[-1]]
     if not case.is_weight:
         return np.asarray(dz.sum(axis=0))
     layer = case.at.layers[case.l]
-    return np.asarray((layer.x if x is None else x).T @ dz + case.at.net.l2 / case.n * layer.w)
+    x = layer.x if guess.x is None else guess.x
+    return np.asarray(x[:, part[0]].T @ dz + case.at.net.l2 / (guess.n or case.n) * layer.w[part])
 
 
-def _wrong_inputs(case: Case) -> Iterator[tuple[str, Vector]]:
+def _wrong_inputs(case: Case) -> Iterator[Guess]:
     """What may have stood for the layer's input x."""
     at, l = case.at, case.l
-    if l == 0:
+    if l == 0 or not case.is_weight:
         return
     below, mask = at.layers[l - 1], at.masks[l - 1]
-    yield from ((f"z of layer {l} instead of its activations", below.z), ("the activations before dropout", below.a))
+    inputs = [(f"z of layer {l} instead of its activations", below.z), ("the activations before dropout", below.a)]
     if mask is not None:
-        yield "activations whose mask is not scaled", below.a * (mask > 0)
-        yield "pre-activations with the mask on them", below.z * mask
+        inputs.append(("activations whose mask is not scaled", below.a * (mask > 0)))
+        inputs.append(("pre-activations with the mask on them", below.z * mask))
     for other, layer in enumerate(at.layers):
         if other != l and layer.x.shape == at.layers[l].x.shape:
-            yield f"the input of layer {other + 1}", layer.x
+            inputs.append((f"the input of layer {other + 1}", layer.x))
+    yield from (Guess(("input", text), f"is computed from {text}", case.dz[l], x) for text, x in inputs)
 
 
-def _wrong_samples(dz: Vector) -> Iterator[Guess]:
-    """Samples that are left out, or taken alone."""
-    n = len(dz)
-    rows = np.arange(n)[:, None]
-    yield "leaves out the last sample", np.where(rows < n - 1, dz, 0)
-    yield "leaves out the first sample", np.where(rows > 0, dz, 0)
-    yield "is that of the first sample alone", np.where(rows == 0, dz, 0)
-    yield "is that of the last sample alone", np.where(rows == n - 1, dz, 0)
-    yield "is that of the first sample alone, not divided by n", np.where(rows == 0, n * dz, 0)
-    yield "is that of the last sample alone, not divided by n", np.where(rows == n - 1, n * dz, 0)
+def _wrong_samples(case: Case) -> Iterator[Guess]:
+    """Samples that are left out, or taken alone; divided by their number, the L2 term may be so too."""
+    dz, n = case.dz[case.l], case.n
+    rows = np.arange(n)
+    for text, choose in SUBSETS.items():
+        chosen = choose(rows, n)
+        m = int(chosen.sum())
+        if not 0 < m < n:
+            continue
+        part = np.where(chosen[:, None], dz, 0)
+        yield Guess((text, n), text, part)
+        divided = f"{text}, not divided by n" if m == 1 else f"{text}, divided by {m} instead of n = {n}"
+        for penalised in (n, m):
+            yield Guess((text, m, penalised), divided, n / m * part, n=penalised)
 
 
-def _wrong_dz(case: Case) -> Iterator[Guess]:
-    """dz of the tensor's layer, after a mistake in it or in a layer above."""
-    at, l = case.at, case.l
-    top = len(at.layers) - 1
-    for text, dz in _wrong_deltas(at, case.dz[top]):
-        yield _place(text, top, l), _down(at, dz, top, l)
+SUBSETS: dict[str, Callable[[Vector, int], Vector]] = {
+    "leaves out the last sample": lambda rows, n: rows < n - 1,
+    "leaves out the first sample": lambda rows, n: rows > 0,
+    "is that of the first sample alone": lambda rows, n: rows == 0,
+    "is that of the last sample alone": lambda rows, n: rows == n - 1,
+    "is that of the first half of the samples": lambda rows, n: rows < n // 2,
+    "is that of the first half of the samples, rounded up": lambda rows, n: rows < (n + 1) // 2,
+    "is that of the second half of the samples": lambda rows, n: rows >= n // 2,
+    "is that of the second half of the samples, rounded down": lambda rows, n: rows >= (n + 1) // 2,
+    "is that of every other sample": lambda rows, n: rows % 2 == 0,
+    "is that of every other sample, from the second on": lambda rows, n: rows % 2 == 1,
+}
+
+
+def _wrong_masks(case: Case) -> Iterator[Guess]:
+    """Another cost: that of other dropout masks."""
+    for text, at in case.remasked.items():
+        top = len(at.layers) - 1
+        dz = (np.asarray(at.net.head.predict(at.layers[top].z)) - at.y) / case.n
+        yield Guess(text, text, _down(at, dz, top, case.l), at.layers[case.l].x)
+
+
+def _remasked(at: Point) -> dict[str, Point]:
+    """The point after a mistake with all masks, if there are any."""
+    if all(mask is None for mask in at.masks):
+        return {}
+    none = [None] * len(at.masks)
+    unscaled = [mask if mask is None else np.asarray(mask > 0, np.float64) for mask in at.masks]
+    return {
+        "is that of the cost without its dropout masks": _again(at, none, none),
+        "is that of the cost with dropout masks that are not scaled": _again(at, unscaled, unscaled),
+        "leaves the dropout masks out of its forward pass": _again(at, none, at.masks),
+    }
+
+
+def _again(at: Point, forward: Sequence[Vector | None], backward: Sequence[Vector | None]) -> Point:
+    """The point with these masks in the forward pass, and those for the backward pass."""
+    theta = at.net.pack([(layer.w, b) for layer, b in zip(at.layers, at.biases, strict=True)])
+    return at._replace(layers=at.net.forward(theta, at.layers[0].x, forward), masks=backward)
+
+
+def _wrong_deltas(case: Case) -> Iterator[Guess]:
+    """What may have stood for (p - y) / n."""
+    at, top = case.at, len(case.at.layers) - 1
+    p = np.asarray(at.net.head.predict(at.layers[-1].z))
+    deltas = {
+        "lacks the labels: p / n instead of (p - y) / n": p / len(p),
+        "has the derivative of the output twice: p (1 - p) (p - y) / n": p * (1 - p) * case.dz[top],
+        "has the derivative of the output instead of the cost's: p (1 - p) / n": p * (1 - p) / len(p),
+    }
+    for text, dz in deltas.items():
+        yield Guess(text, _place(text, top, case.l), _down(at, dz, top, case.l))
+
+
+def _wrong_hidden(case: Case) -> Iterator[Guess]:
+    """dz of the tensor's layer, after a mistake in it, in a layer above, or in all of them."""
+    at, l, top = case.at, case.l, len(case.at.layers) - 1
     for text, mistake in _mistakes(at):
         for k in range(l, top):
-            yield _place(text, k, l), _down(at, mistake(k, case.dz[k + 1]), k, l)
+            yield Guess((text, k), _place(text, k, l), _down(at, mistake(at, k, case.dz[k + 1]), k, l))
         wrong = case.dz[top]
         for k in reversed(range(l, top)):
-            wrong = mistake(k, wrong)
-        yield f"{text}, in every layer", wrong
+            wrong = mistake(at, k, wrong)
+        yield Guess((text, "all"), f"{text}, in every layer", wrong)
 
 
 def _place(text: str, k: int, l: int) -> str:
     return f"{text}, in layer {k + 1}" if k == l else f"follows from a wrong dz of layer {k + 1}, where it {text}"
 
 
+# --- steps of the backward pass, and mistakes in them: of the point, the hidden layer m, and dz of the layer after it
+
+Mistake: TypeAlias = Callable[[Point, int, Vector], Vector]
+
+
 def _down(at: Point, dz: Vector, k: int, l: int) -> Vector:
     """dz of layer l that follows from that of layer k >= l."""
     for m in reversed(range(l, k)):
-        dz = _da(at, m, dz) * at.slope.at(at.layers[m].z)
+        dz = _da(at, m, dz) * _fprime(at, m)
     return dz
 
 
 def _da(at: Point, m: int, dz: Vector) -> Vector:
-    """da of hidden layer m, from dz of the layer after it."""
-    da = dz @ at.layers[m + 1].w.T
-    return np.asarray(da if at.masks[m] is None else da * at.masks[m])
+    return _bare(at, m, dz) * _mask(at, m)
 
 
-def _wrong_deltas(at: Point, dz: Vector) -> Iterator[Guess]:
-    """What may have stood for (p - y) / n."""
-    p = np.asarray(at.net.head.predict(at.layers[-1].z))
-    yield "lacks the labels: p / n instead of (p - y) / n", p / len(p)
-    yield "has the derivative of the output twice: p (1 - p) (p - y) / n", p * (1 - p) * dz
-    yield "has the derivative of the output instead of the cost's: p (1 - p) / n", p * (1 - p) / len(p)
-
-
-def _mistakes(at: Point) -> Iterator[tuple[str, Callable[[int, Vector], Vector]]]:
-    """Mistakes in a hidden layer: (layer, dz of the layer after it) -> its dz."""
-    own = at.net.hidden if isinstance(at.net.hidden, str) else "the activation"
-
-    def fprime(m: int) -> Vector:
-        return np.asarray(at.slope.at(at.layers[m].z))
-
-    def bare(m: int, dz: Vector) -> Vector:
-        return np.asarray(dz @ at.layers[m + 1].w.T)
-
-    def other(name: str, of_itself: bool) -> Callable[[int, Vector], Vector]:
-        activation = ACTIVATIONS[name]
-
-        def mistake(m: int, dz: Vector) -> Vector:
-            z, a = at.layers[m].z, at.layers[m].a
-            return np.asarray(activation.backward(_da(at, m, dz), z, activation.forward(z) if of_itself else a))
-
-        return mistake
-
-    yield f"lacks the derivative of {own}", other("identity", True)
-    for name in ACTIVATIONS:
-        if name not in (own, "identity"):
-            for of_itself in (True, False):
-                yield f"has the derivative of {name} instead of {own}", other(name, of_itself)
-    yield f"has the derivative of {own} at a instead of z", lambda m, dz: _da(at, m, dz) * at.slope.at(at.layers[m].a)
-    yield f"has the derivative of {own} twice", lambda m, dz: _da(at, m, dz) * fprime(m) ** 2
-    yield f"has the branches of {own} swapped", lambda m, dz: _da(at, m, dz) * at.slope.at(-at.layers[m].z)
-    if any(mask is not None for mask in at.masks):
-        yield "lacks the dropout mask", lambda m, dz: bare(m, dz) * fprime(m)
-        yield "has a dropout mask that is not scaled", lambda m, dz: bare(m, dz) * (_mask(at, m) > 0) * fprime(m)
-        yield "has the dropout mask twice", lambda m, dz: _da(at, m, dz) * _mask(at, m) * fprime(m)
-        yield (
-            "has the dropout mask inverted",
-            lambda m, dz: bare(m, dz) * (_mask(at, m) == 0) * _mask(at, m).max() * fprime(m),
-        )
-    yield "has w not transposed", lambda m, dz: _square(at, m, dz) * fprime(m)
+def _bare(at: Point, m: int, dz: Vector) -> Vector:
+    """da without its mask."""
+    return np.asarray(dz @ at.layers[m + 1].w.T)
 
 
 def _mask(at: Point, m: int) -> Vector:
     return np.asarray(np.ones_like(at.layers[m].z) if at.masks[m] is None else at.masks[m])
 
 
+def _fprime(at: Point, m: int) -> Vector:
+    return np.asarray(at.slope.at(at.layers[m].z))
+
+
 def _square(at: Point, m: int, dz: Vector) -> Vector:
     """dz w instead of dz w^T, which only a square w allows."""
     w = at.layers[m + 1].w
     return dz @ w * _mask(at, m) if w.shape[0] == w.shape[1] else np.full_like(at.layers[m].z, np.nan)
+
+
+def _other(name: str, of_itself: bool) -> Mistake:
+    """Another activation's backward step, with a of that activation or of the right one."""
+    activation = ACTIVATIONS[name]
+
+    def mistake(at: Point, m: int, dz: Vector) -> Vector:
+        z, a = at.layers[m].z, at.layers[m].a
+        return np.asarray(activation.backward(_da(at, m, dz), z, activation.forward(z) if of_itself else a))
+
+    return mistake
+
+
+def _mistakes(at: Point) -> Iterator[tuple[str, Mistake]]:
+    """Mistakes in a hidden layer that are possible here."""
+    own = at.net.hidden if isinstance(at.net.hidden, str) else "the activation"
+    yield f"lacks the derivative of {own}", _da
+    for name in ACTIVATIONS:
+        if name not in (own, "identity"):
+            yield from ((f"has the derivative of {name} instead of {own}", _other(name, i)) for i in (True, False))
+    yield from ((text.format(own), mistake) for text, mistake in SLOPE_MISTAKES)
+    yield from MASK_MISTAKES if any(mask is not None for mask in at.masks) else ()
+    yield "has w not transposed", lambda at, m, dz: _square(at, m, dz) * _fprime(at, m)
+
+
+SLOPE_MISTAKES: list[tuple[str, Mistake]] = [
+    ("has the derivative of {} at a instead of z", lambda at, m, dz: _da(at, m, dz) * at.slope.at(at.layers[m].a)),
+    ("has the derivative of {} twice", lambda at, m, dz: _da(at, m, dz) * _fprime(at, m) ** 2),
+    ("has the branches of {} swapped", lambda at, m, dz: _da(at, m, dz) * at.slope.at(-at.layers[m].z)),
+]
+
+MASK_MISTAKES: list[tuple[str, Mistake]] = [
+    ("lacks the dropout mask", lambda at, m, dz: _bare(at, m, dz) * _fprime(at, m)),
+    (
+        "has a dropout mask that is not scaled",
+        lambda at, m, dz: _bare(at, m, dz) * (_mask(at, m) > 0) * _fprime(at, m),
+    ),
+    ("has the dropout mask twice", lambda at, m, dz: _da(at, m, dz) * _mask(at, m) * _fprime(at, m)),
+    (
+        "has the dropout mask inverted",
+        lambda at, m, dz: _bare(at, m, dz) * (_mask(at, m) == 0) * _mask(at, m).max() * _fprime(at, m),
+    ),
+]
+
+PASSES: list[Callable[[Case], Iterator[Guess]]] = [
+    _wrong_inputs,
+    _wrong_samples,
+    _wrong_masks,
+    _wrong_deltas,
+    _wrong_hidden,
+]
+
+LOOKS: list[Callable[[Case], Iterator[Finding]]] = [
+    _not_finite,
+    _all_zero,
+    _factor,
+    _l2_term,
+    _transposed,
+    _passes,
+    _lines,
+    _few_entries,
+    _permuted,
+    _factor_of_one_entry,
+]
+"""In this order: a simple cause before a complicated one, and what fits by accident last."""

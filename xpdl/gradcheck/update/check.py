@@ -6,6 +6,7 @@ same made-up gradients, identify.py finds the rule of most entries, and the othe
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations, pairwise
 import math
 from typing import Any
@@ -17,6 +18,7 @@ from xpdl.backends import Backend, backend as choose_backend
 from xpdl.backends.base import to_numpy
 from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, PASS, Vector, finite
 from xpdl.gradcheck.update.identify import (
+    NO_MEMORY,
     Fit,
     Signs,
     identify,
@@ -26,7 +28,7 @@ from xpdl.gradcheck.update.identify import (
     signs_of,
     title,
 )
-from xpdl.gradcheck.update.rules import FAULT, FORM, NOTHING, OTHER_POWERS, RULES, VARIANT
+from xpdl.gradcheck.update.rules import DOUBT, FAULT, FORM, LOST_MOMENTS, NOTHING, OTHER_POWERS, RULES, VARIANT
 from xpdl.gradcheck.update.subject import Subject, Views, arrays_in, groups_of, observe
 
 NAMES = sorted({rule.name for rules in RULES.values() for rule in rules} | {"adamw"})
@@ -92,13 +94,14 @@ def check_update(
     """Find the rule that an optimizer follows, its hyper-parameters, and what is wrong with it.
 
     optimizer  has init(theta) -> state and update(theta, grad, state) -> (theta, state), or is the pair of them
-    expected   "sgd", "momentum", "nesterov", "rmsprop", "adagrad", "adam" or "adamw": anything else fails, and so does
-               what departs from its textbook form; default: any known form passes if it is consistent
+    expected   "sgd", "momentum", "nesterov", "sign", "rmsprop", "adagrad", "adam" or "adamw": anything else fails, and
+               so does what departs from its textbook form; default: any known form passes if it is consistent
     size       of theta: that of your network, if the optimizer knows its layers
     backend    and dtype: those of the arrays that the optimizer is given
     steps      of each random history
 
-    FAIL: something is wrong, and ``findings`` says what.  INCONCLUSIVE: nothing is wrong, but the rule is not known.
+    FAIL: something is wrong, and ``findings`` says what.  INCONCLUSIVE: nothing is wrong, but the rule is not known, or
+    its steps are also those of a state that is lost.
     ``TypeError`` if optimizer is none, or if its update does not return what it should.
     """
     expected = None if expected is None else checks.choice("expected", expected, NAMES)
@@ -139,11 +142,7 @@ def _keeps_its_hands_off(subject: Subject, grads: Vector) -> str | None:
 
 def _shares_memory(subject: Subject, grads: Vector) -> str | None:
     for theta, grad, state in subject.walk(1.0, grads[:3]):
-        arrays = [
-            ("theta", theta),
-            ("the gradient", grad),
-            *(("a state vector", slot) for slot in arrays_in(state)),
-        ]
+        arrays = [("theta", theta), ("the gradient", grad), *(("a state vector", slot) for slot in arrays_in(state))]
         for (one, a), (other, b) in combinations(arrays, 2):
             if np.shares_memory(to_numpy(a), to_numpy(b)):
                 return f"{one} and {other} share memory: what is done to one is done to both"
@@ -196,9 +195,22 @@ def _keeps_its_state(subject: Subject, grads: Vector) -> str | None:
     return None
 
 
+def _carries_its_state(subject: Subject, grads: Vector) -> str | None:
+    """A moment is more than its share 1 - beta of the last gradient; all of that, or the last step, one may keep."""
+    alike = partial(np.isclose, rtol=1e-3, atol=0)
+    pasts = ((0.1, 1.0), (10.0, 1.0), (0.1, 2.0))
+    step = np.abs(np.diff(subject.run(0.0, pasts[0]), axis=0)[1])
+    for here, other, double in zip(*(subject.slots(0.0, past) for past in pasts), strict=False):
+        share = alike(here, other) & (here > 0) & (here < 0.9999) & ~alike(here, step)
+        for power, fault in LOST_MOMENTS.items():
+            if np.any(share & alike(double, 2**power * here)):
+                return fault
+    return None
+
+
 CHECKS = (
     *(_is_finite, _survives_zero, _knows_signs, _restarts, _keeps_its_hands_off, _shares_memory, _keeps_the_dtype),
-    *(_keeps_entries_apart, _keeps_its_state),
+    *(_keeps_entries_apart, _keeps_its_state, _carries_its_state),
 )
 
 
@@ -213,39 +225,53 @@ def _report(subject: Subject, expected: str | None, steps: int, rng: np.random.G
     short, long = (observe(subject, probes) for probes in (short_histories(signs), long_histories(signs, steps, rng)))
     groups = groups_of(long)
     main = identify(signs, short.of(groups[0][0]), long.of(groups[0][0]))
-    findings += _findings(signs, main, bool(findings), bool(long.slots))
+    findings += _findings(signs, main, bool(findings))
     findings += [(FAULT, text) for text in _others(subject, main, groups, short, long)]
     if expected is not None:
         findings += _unexpected(expected, main)
-    wrong = any(meaning == FAULT or (expected and meaning == VARIANT) for meaning, _ in findings)
     return UpdateReport(
-        verdict=FAIL if wrong else PASS if main else INCONCLUSIVE,
+        verdict=_verdict({meaning for meaning, _ in findings}, expected),
         rule=main and main.name,
         hyperparameters=main.hyperparameters if main else {},
         rates=tuple(map(float, main.rates)) if main else (),
-        findings=tuple(text for _, text in sorted(findings, key=lambda finding: -finding[0])),
+        findings=tuple(dict.fromkeys(text for _, text in sorted(findings, key=lambda finding: -finding[0]))),
         difference=main.error if main else math.nan,
         worst=main.worst if main else None,
         precision=subject.dtype,
     )
 
 
-def _findings(signs: Signs, fit: Fit | None, wrong: bool, slots: bool) -> Iterator[tuple[int, str]]:
+def _verdict(meanings: set[int], expected: str | None) -> str:
+    if FAULT in meanings or (expected and VARIANT in meanings):
+        return FAIL
+    return INCONCLUSIVE if DOUBT in meanings and not expected else PASS
+
+
+def _findings(signs: Signs, fit: Fit | None, wrong: bool) -> Iterator[tuple[int, str]]:
     """What the rule is like."""
     if signs.power in OTHER_POWERS:
         yield FAULT, OTHER_POWERS[signs.power]
     if fit is None:
-        yield from [] if wrong else [(FORM, "its steps are those of no rule known here")]
+        yield from [] if wrong else [(DOUBT, "its steps are those of no rule known here")]
         return
-    if fit.candidate.rule in RULES[0] and signs.memoryless and not slots:
-        yield FAULT, "the state is lost between steps: every step is the first"
     yield from ((part.meaning, part.finding) for part in fit.candidate if part.finding)
     if fit.values["eps_root"]:
         yield VARIANT, "epsilon stands inside the root: sqrt(v + eps_root)"
     if np.median(fit.rates) < 0:
         yield FAULT, "steps go uphill: lr g is added and not subtracted"
-    if not fit.constant:
+    if fit.name.startswith("adam") and fit.values["beta2"] < NO_MEMORY < fit.values["beta1"]:
+        yield DOUBT, "beta2 is 0: it looks the same if the second moment is lost between steps; say what is expected"
+    if not fit.constant and _falls(fit.rates):
+        yield FAULT, LOST_MOMENTS[1]
+    elif not fit.constant:
         yield FORM, f"the learning rate varies: from {fit.rates[0]:.6g} in step 1 to {fit.rates[-1]:.6g} in the last"
+
+
+def _falls(rates: Vector) -> bool:
+    """Whether they go with (1 - beta) / (1 - beta^t): the bias of a moment is corrected that has none."""
+    beta = rates[0] / rates[1] - 1
+    falling = rates[0] * (1 - beta) / (1 - beta ** np.arange(1, len(rates) + 1))
+    return bool(0 < beta < 1 - NO_MEMORY and np.allclose(rates, falling, rtol=1e-4, atol=0))
 
 
 def _others(subject: Subject, main: Fit | None, groups: list[list[int]], short: Views, long: Views) -> Iterator[str]:

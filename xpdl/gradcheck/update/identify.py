@@ -12,7 +12,7 @@ Where two rules make the same steps, as a heavy ball does and an average of grad
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from xpdl.gradcheck.update.rules import (
     DECAYS,
     EPS,
     FORM,
+    LOST,
     NOTHING,
     REPEATED,
     RULES,
@@ -37,72 +38,97 @@ from xpdl.gradcheck.update.subject import Subject, Trace
 NO_MEMORY = 1e-6  # a beta below it is 0
 
 
+HUGE = 1e10
+TINY = {"float64": 1e-30, "float32": 1e-12}
+Moved: TypeAlias = Callable[..., float]  # (theta at the start, *gradients) -> what the last step takes away from theta
+
+
 class Signs(NamedTuple):
     """What single steps say of the rule that one entry follows."""
 
     power: float  # of a huge gradient that the first step goes with
-    top: float  # the first step at gradient HUGE
-    middle: float  # Q, the gradient at which epsilon is as large as the rest
+    huge: float  # the first step at gradient HUGE
+    epsilon: float  # Q, the gradient at which epsilon is as large as the rest
     inside: float  # w, the part of Q that stands inside the root
-    shrink: float  # the step of theta = 1 without a gradient
-    null: float  # minus the gradient at which theta = 1 does not move
+    decay: float  # the step of theta = 1 without a gradient
+    balance: float  # minus the gradient at which theta = 1 does not move
     beta1: float
     beta2: float
+    again: float  # the second step with a gradient, in first steps
 
     def epsilons(self, least: float) -> Iterator[float]:
         """The parts of Q outside and inside the root; one that is no more than this fraction is 0."""
-        for part in (self.middle - self.inside, self.inside):
-            yield part if part > least * self.middle else 0.0
+        for part in (self.epsilon - self.inside, self.inside):
+            yield part if part > least * self.epsilon else 0.0
 
     @property
-    def memoryless(self) -> bool:
-        """Whether the second step does not depend on the first gradient."""
-        return abs(self.beta1) < NO_MEMORY and abs(self.beta2) < NO_MEMORY
-
-
-HUGE = 1e10
-TINY = {"float64": 1e-30, "float32": 1e-12}
+    def unit(self) -> float:
+        """A gradient that is large beside epsilon."""
+        return max(1.0, 1e6 * self.epsilon)
 
 
 def signs_of(subject: Subject, entry: int) -> Signs:
-    """The first step of Adam and its kin is lr g / (sqrt(g^2 + w^2) + E), which two more gradients solve for w and E:
-
-    q(g) = g step(inf) / step(g) = sqrt(g^2 + w^2) + E,   Q = q(0) = w + E,   A = q(Q) - Q,   w = (Q^2 - A^2) / (2 A)
-
-    Second steps after the gradients 0, a and -a are as 1 : (1 + beta1) / sqrt(1 + beta2) : (1 - beta1) / ..., whatever
-    the learning rate and the bias correction.
-    """
+    """Probe one entry of theta with single steps."""
 
     def moved(start: float, *grads: float) -> float:
         path = subject.run(start, grads)[:, entry]
         return float(path[-2] - path[-1])
 
-    tiny, top = TINY[subject.dtype], moved(0.0, HUGE)
-    middle = _quotient(tiny * top, moved(0.0, tiny))
-    middle = middle if 10 * tiny < middle < HUGE / 10 else 0.0
-    beyond = _quotient(middle * top, moved(0.0, middle)) - middle if middle else 0.0
-    unit = _unit(middle)
-    shrink = moved(1.0, 0.0)
-    if not math.isfinite(shrink):
-        shrink = (moved(1.0, unit) + moved(1.0, -unit)) / 2
-        shrink = shrink if abs(shrink) > 8 * subject.u else 0.0
-    linear = math.isclose(moved(2.0, 0.0), 2 * shrink, rel_tol=1e-3)
-    past = [moved(0.0, g * unit, unit) + linear * shrink * moved(0.0, g * unit) for g in (1e-6, 1.0, -1.0)]
-    return Signs(
-        power=_power(_quotient(moved(0.0, 2 * HUGE), top)),
-        top=top,
-        middle=middle,
-        inside=min(max(_quotient(middle**2 - beyond**2, 2 * beyond), 0.0), middle),
-        shrink=shrink,
-        null=_null(lambda g: moved(1.0, g)) if shrink else 0.0,
-        beta1=_quotient(past[1] - past[2], past[1] + past[2]),
-        beta2=_quotient(2 * past[0], past[1] + past[2]) ** 2 - 1,
+    huge = moved(0.0, HUGE)
+    signs = Signs(
+        _power(_quotient(moved(0.0, 2 * HUGE), huge)), huge, *_epsilon(moved, TINY[subject.dtype]), *5 * [0.0]
     )
+    decay = _decay(moved, signs.unit, subject.u)
+    beta1, beta2, again = _betas(moved, signs.unit, decay)
+    balance = _balance(moved) if decay else 0.0
+    return signs._replace(decay=decay, balance=balance, beta1=beta1, beta2=beta2, again=again)
 
 
-def _unit(middle: float) -> float:
-    """A gradient that is large beside epsilon."""
-    return max(1.0, 1e6 * middle)
+def _epsilon(moved: Moved, tiny: float) -> tuple[float, float]:
+    """Q and w.  The first step of Adam and its kin is lr g / (sqrt(g^2 + w^2) + E); two gradients give w and E:
+
+    q(g) = g step(inf) / step(g) = sqrt(g^2 + w^2) + E,   Q = q(0) = w + E,   A = q(Q) - Q,   w = (Q^2 - A^2) / (2 A)
+    """
+    huge = moved(0.0, HUGE)
+    whole = _quotient(tiny * huge, moved(0.0, tiny))
+    if not 10 * tiny < whole < HUGE / 10:
+        return 0.0, 0.0
+    beyond = _quotient(whole * huge, moved(0.0, whole)) - whole
+    return whole, min(max(_quotient(whole**2 - beyond**2, 2 * beyond), 0.0), whole)
+
+
+def _decay(moved: Moved, unit: float, u: float) -> float:
+    """The step of theta = 1 without a gradient; where that is 0 / 0, the mean of those of g and -g."""
+    decay = moved(1.0, 0.0)
+    if math.isfinite(decay):
+        return decay
+    decay = (moved(1.0, unit) + moved(1.0, -unit)) / 2
+    return decay if abs(decay) > 8 * u else 0.0
+
+
+def _betas(moved: Moved, unit: float, decay: float) -> tuple[float, float, float]:
+    """beta1, beta2 and the second step in first ones.
+
+    Second steps after the gradients 0, a and -a are as 1 : (1 + beta1) / sqrt(1 + beta2) : (1 - beta1) / ..., whatever
+    the learning rate and the bias correction, once what decay takes from theta is put back.
+    """
+    linear = math.isclose(moved(2.0, 0.0), 2 * decay, rel_tol=1e-3)
+
+    def second(past: float, now: float = unit) -> float:
+        return moved(0.0, past, now) + linear * decay * moved(0.0, past)
+
+    none, same, opposite = map(second, (1e-6 * unit, unit, -unit))
+    beta1 = _quotient(same - opposite, same + opposite)
+    return beta1, _quotient(2 * none, same + opposite) ** 2 - 1, _quotient(second(HUGE, HUGE), moved(0.0, HUGE))
+
+
+def _balance(moved: Moved) -> float:
+    """The c > 0 with moved(1, -c) = 0, by bisection of its logarithm: the coefficient of coupled decay is one."""
+    low, high = math.log(1e-9), math.log(1e6)
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if moved(1.0, -math.exp(middle)) > 0 else (low, middle)
+    return math.exp(low)
 
 
 def _quotient(a: float, b: float) -> float:
@@ -115,30 +141,21 @@ def _power(ratio: float) -> float:
     return round(power * 4) / 4 if abs(power * 4 - round(power * 4, 0)) < 0.01 else math.nan
 
 
-def _null(moved: Callable[[float], float]) -> float:
-    """The c > 0 with moved(-c) = 0, by bisection of its logarithm; the coefficient of coupled decay is one."""
-    low, high = math.log(1e-9), math.log(1e6)
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if moved(-math.exp(middle)) > 0 else (low, middle)
-    return math.exp(low)
-
-
 def short_histories(signs: Signs) -> list[tuple[float, Vector]]:
     """Histories of three steps: (theta, gradients)."""
-    unit, middle = _unit(signs.middle), signs.middle or 1.0
+    unit, middle = signs.unit, signs.epsilon or 1.0
     pasts = [(unit, (1e-6, 1.0, -0.5)), (unit, (1.0, 1.0, 0.3)), (unit, (-1.0, 1.0, 0.7))]
     pasts += [(middle, (1.0, 0.5, -1.0)), (middle, (0.2, -0.6, 0.3)), (0.1 * middle, (1.0, 3.0, 0.2))]
-    decays = [(unit, (1.0, 0.3, -0.5)), (signs.null, (-0.5, 0.7, -2.0))] if signs.shrink else []
+    decays = [(unit, (1.0, 0.3, -0.5)), (signs.balance, (-0.5, 0.7, -2.0))] if signs.decay else []
     return [(theta, scale * np.array(g)) for theta, group in ((0.0, pasts), (1.0, decays)) for scale, g in group]
 
 
 def long_histories(signs: Signs, steps: int, rng: np.random.Generator) -> list[tuple[float, Vector]]:
     """Random histories: large beside epsilon, like it, smaller, of all sizes, and where decay shows."""
-    unit, middle = _unit(signs.middle), signs.middle or 1.0
+    unit, middle = signs.unit, signs.epsilon or 1.0
     scales: list[tuple[float, Any]] = [(0.0, unit), (0.0, middle), (0.0, 0.1 * middle)]
     scales += [(0.0, unit * 10 ** rng.uniform(-3, 1, steps))]
-    scales += [(1.0, unit), (-1.0, signs.null)] if signs.shrink else []
+    scales += [(1.0, unit), (-1.0, signs.balance)] if signs.decay else []
     return [(theta, scale * rng.standard_normal(steps)) for theta, scale in scales]
 
 
@@ -155,7 +172,7 @@ class Candidate(NamedTuple):
     @property
     def parameters(self) -> tuple[str, ...]:
         """Names of its hyper-parameters."""
-        return self.rule.parameters + self.decay.parameters + self.mistake.parameters
+        return tuple(dict.fromkeys(self.rule.parameters + self.decay.parameters + self.mistake.parameters))
 
     @property
     def step(self) -> Step:
@@ -187,7 +204,7 @@ class Fit(NamedTuple):
     @property
     def name(self) -> str:
         """Of the rule: Adam with decoupled decay has its own."""
-        decoupled = self.candidate.rule.name == "adam" and self.candidate.decay.sign.startswith("shrink")
+        decoupled = self.candidate.rule.name == "adam" and self.candidate.decay.sign.startswith("decay")
         return "adamw" if decoupled else self.candidate.rule.name
 
     def __str__(self) -> str:
@@ -219,12 +236,12 @@ def follow(step: Step, values: Values, trace: Trace) -> tuple[Vector, Vector, Me
     give (T, K, C) and (T, K).
     """
     memory: Memory = defaultdict(float)
-    reference, rates = [], []
+    reference, rates, scale = [], [], trace.scale
     for t, (p, g, goal) in enumerate(zip(trace.theta, trace.grads, trace.theta[1:], strict=False), 1):
         near, far = np.zeros(1), np.ones(1)
         for _ in range(2):
             a, b = (step(p, g, memory.copy(), t, lr, values) for lr in (near, far))
-            slope, off = (b - a) / trace.scale, (goal - a) / trace.scale
+            slope, off = (b - a) / scale, (goal - a) / scale
             size = np.sum(slope * slope, axis=-1, keepdims=True)
             near = near + (far - near) * np.sum(off * slope, axis=-1, keepdims=True) / np.where(size == 0, 1.0, size)
             far = 1.01 * near
@@ -235,7 +252,8 @@ def follow(step: Step, values: Values, trace: Trace) -> tuple[Vector, Vector, Me
 
 def _refine(candidate: Candidate, values: Values, trace: Trace) -> tuple[Values, float]:
     """Gauss-Newton in what is left to 1 of the betas, and in the other parameters; and the worst error that is left."""
-    names = [name for name in candidate.parameters if values[name]]
+    fixed = candidate.mistake.parameters if candidate.mistake in LOST else ()  # learning rates make up for them
+    names = [name for name in candidate.parameters if values[name] and name not in fixed]
     x = np.array([1 - values[name] if name in FRACTIONS else values[name] for name in names])
     before = math.inf
     for i in range(20):
@@ -246,7 +264,7 @@ def _refine(candidate: Candidate, values: Values, trace: Trace) -> tuple[Values,
         )
         here, moved = misfit[0].ravel(), misfit[1:].reshape(len(x), misfit[0].size)
         now = float(here @ here)
-        if not np.isfinite(misfit).all() or (i > 4 and not now < 0.8 * before) or now < trace.u**2 or not names:
+        if not np.isfinite(misfit).all() or (i > 2 and not now < 0.8 * before) or now < trace.u**2 or not names:
             break
         change = np.linalg.lstsq((moved - here).T / 1e-6, -here)[0]
         x, before = x * (1 + np.clip(change, -0.7, 2.0)), now
@@ -267,17 +285,27 @@ def _start(candidate: Candidate, signs: Signs, u: float) -> Values:
     rule, decay, mistake = candidate
     beta1, beta2 = _beta(signs.beta1, 0.9), _beta(signs.beta2, 0.999)
     values = {"beta": beta1, "beta1": beta1, "beta2": beta2, "decay": beta2, "dampening": 0.5}
-    values |= {"eps": 0.0, "eps_root": 0.0, "weight_decay": 0.0, "clip": signs.middle}
+    values |= {"eps": 0.0, "eps_root": 0.0, "weight_decay": 0.0} | _guess(mistake, signs, 1.0)
 
     def first(gradient: float, eps: float) -> float:
         return -float(mistake.of(rule.step)(0.0, gradient, defaultdict(float), 1, 1.0, values | {"eps": eps}))
 
-    lr = _quotient(signs.top, first(HUGE, 0.0))
-    sizes = {"shrink": signs.shrink, "shrink / lr": _quotient(signs.shrink, lr), "null": signs.null}
     sigma = _quotient(first(1e-20, 1.0) * 1e20, first(1e20, 1.0))  # what epsilon is measured in
     outside, inside = signs.epsilons(u**0.25 if mistake is NOTHING else 0.5)
     values |= {"eps": sigma * outside, "eps_root": (sigma * inside) ** 2}
-    return values | dict.fromkeys(decay.parameters, sizes.get(decay.sign, 0.0))
+    return values | _guess(decay, signs, _quotient(signs.huge, first(HUGE, 0.0)))
+
+
+def _guess(change: Change, signs: Signs, lr: float) -> Values:
+    """The parameters of a change, measured as its ``sign`` says.
+
+    With a gradient again and again, 1 - beta^t makes the step of who loses the first moment fall by 1 + beta1, the
+    second moment rise by sqrt(1 + beta2).
+    """
+    sizes = {"decay": signs.decay, "decay / lr": _quotient(signs.decay, lr), "balance": signs.balance}
+    fall, rise = (min(max(beta, 0.0), 1 - 1e-9) for beta in (_quotient(1.0, signs.again) - 1, signs.again**2 - 1))
+    sizes |= {"epsilon": signs.epsilon, "fall": fall, "rise": rise}
+    return dict.fromkeys(change.parameters, sizes.get(change.sign, 0.0))
 
 
 def _beta(measured: float, usual: float) -> float:
@@ -289,25 +317,27 @@ def _beta(measured: float, usual: float) -> float:
 def _candidates(signs: Signs) -> Iterator[Candidate]:
     """The rules as they are in textbooks and libraries."""
     for rule in RULES.get(signs.power, ()):
-        for decay in DECAYS if signs.shrink else (NOTHING,):
+        for decay in DECAYS if signs.decay else (NOTHING,):
             yield Candidate(rule, decay, NOTHING)
 
 
 def _mistaken(signs: Signs, mistakes: Sequence[Change]) -> Iterator[Candidate]:
-    """Textbook rules, one of a name, with a mistake around them; those that clip are linear below."""
+    """Rules with a mistake around them, one of a name; those that clip are linear below."""
+    decays = DECAYS[:2] if signs.decay else (NOTHING,)
     for mistake in mistakes:
         rules = RULES.get(1.0 if mistake is CLIPPED else signs.power, ())
-        for rule in [*{rule.name: rule for rule in reversed(rules) if rule.meaning == FORM}.values()][::-1]:
-            for decay in DECAYS[:2] if signs.shrink else (NOTHING,):
-                yield Candidate(rule, decay, mistake)
+        textbook = {rule.name: rule for rule in reversed(rules) if rule.meaning == FORM}
+        for rule in rules if mistake in LOST else reversed(textbook.values()):
+            if mistake.needs in (*rule.parameters, ""):
+                yield from (Candidate(rule, decay, mistake) for decay in decays)
 
 
 def identify(signs: Signs, short: Trace, long: Trace) -> Fit | None:
     """What fits with a constant learning rate, be it with a mistake; else what fits at all."""
     fits = [fit for c in _candidates(signs) if (fit := _fit(c, signs, short, long)) and fit.exact]
     if not any(fit.constant for fit in fits):
-        mistakes = COUNTED if fits else (*COUNTED, *REPEATED, CLIPPED)
-        tries = (_fit(c, signs, short, long) for c in _mistaken(signs, mistakes if signs.power == 0 else REPEATED))
+        mistakes = LOST + COUNTED if fits else LOST + (CLIPPED,) * (signs.power == 0) + COUNTED + REPEATED
+        tries = (_fit(c, signs, short, long) for c in _mistaken(signs, mistakes))
         fits += [fit for fit in [next((fit for fit in tries if fit and fit.constant), None)] if fit]
     return max(fits, key=lambda fit: (fit.constant, fit.alike), default=None)
 
@@ -327,13 +357,12 @@ def _judge(candidate: Candidate, values: Values, long: Trace) -> Fit:
 
 def relate(main: Fit | None, signs: Signs, short: Trace, long: Trace) -> Fit | None:
     """What other entries do: the same at another rate or with a mistake, or something else."""
-    if main is not None and (fit := _judge(main.candidate, main.values, long)).constant:
-        return fit
-    for mistake in (*REPEATED, *COUNTED):
-        if main is None:
-            break
+    if main is None:
+        return identify(signs, short, long)
+    for mistake in (main.candidate.mistake, *REPEATED, *COUNTED):
         fit = _judge(main.candidate._replace(mistake=mistake), main.values, long)
-        if fit.constant and math.isclose(fit.rates[0], main.rates[0], rel_tol=1e-3):
+        alike = mistake is main.candidate.mistake or math.isclose(fit.rates[0], main.rates[0], rel_tol=1e-3)
+        if fit.constant and alike:
             return fit
     return identify(signs, short, long)
 

@@ -15,6 +15,7 @@ import numpy as np
 Memory: TypeAlias = defaultdict[str, Any]
 Values: TypeAlias = dict[str, float]
 Step: TypeAlias = Callable[[Any, Any, Memory, Any, Any, Values], Any]
+Gain: TypeAlias = Callable[[Any, Values], Any]
 
 # The textbook
 
@@ -23,44 +24,37 @@ def _sgd(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
     return p - lr * g
 
 
-def _heavy_ball(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
-    """Polyak 1964."""
-    s["v"] = h["beta"] * s["v"] + lr * g
-    return p - s["v"]
+def _velocity(inside: bool = False, nesterov: bool = False, gain: Gain = lambda t, h: 1.0) -> Step:
+    """v <- beta v + gain g, theta <- theta - lr v (Polyak 1964), or - lr (beta v + gain g) (Sutskever et al. 2013).
+
+    With the learning rate inside of v instead, a new one counts for new gradients only.
+    """
+
+    def step(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+        push = gain(t, h) * g * (lr if inside else 1.0)
+        s["v"] = h["beta"] * s["v"] + push
+        return p - (h["beta"] * s["v"] + push if nesterov else s["v"]) * (1.0 if inside else lr)
+
+    return step
 
 
-def _rate_outside(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
-    """The same but for the moment at which a new learning rate counts (PyTorch, since 2017)."""
-    s["v"] = h["beta"] * s["v"] + g
-    return p - lr * s["v"]
+def _average(t: Any, h: Values) -> Any:
+    """Of an exponential average: the origin's momentum."""
+    return 1 - h["beta"]
 
 
-def _average(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
-    """An exponential average of gradients: the origin's momentum."""
-    s["v"] = h["beta"] * s["v"] + (1 - h["beta"]) * g
-    return p - lr * s["v"]
-
-
-def _dampened(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+def _dampened(t: Any, h: Values) -> Any:
     """PyTorch's dampening, which spares the first gradient."""
-    s["v"] = h["beta"] * s["v"] + (1 - h["dampening"] * (t > 1)) * g
-    return p - lr * s["v"]
+    return 1 - h["dampening"] * (t > 1)
 
 
-def _nesterov(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
-    """Sutskever et al. 2013, with theta where the gradient is taken."""
-    s["v"] = h["beta"] * s["v"] + lr * g
-    return p - (h["beta"] * s["v"] + lr * g)
+def _sign(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+    """signSGD, Bernstein et al. 2018."""
+    return p - lr * np.sign(g)
 
 
-def _nesterov_outside(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
-    s["v"] = h["beta"] * s["v"] + g
-    return p - lr * (h["beta"] * s["v"] + g)
-
-
-def _nesterov_average(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
-    s["v"] = h["beta"] * s["v"] + (1 - h["beta"]) * g
-    return p - lr * (h["beta"] * s["v"] + (1 - h["beta"]) * g)
+def _soft_sign(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+    return p - lr * g / (np.sqrt(g * g + h["eps_root"]) + h["eps"])
 
 
 def _adagrad(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
@@ -89,8 +83,9 @@ def _adam(first: bool = True, second: bool = True, late: bool = True) -> Step:
     return step
 
 
-FORM, VARIANT, FAULT = range(3)
-"""What a finding means: worth knowing; not what the textbook says, so wrong if that is expected; wrong."""
+FORM, DOUBT, VARIANT, FAULT = range(4)
+"""What a finding means: worth knowing; not known to be right unless it is expected; not what the textbook says, so
+wrong if that is expected; wrong."""
 
 
 class Rule(NamedTuple):
@@ -106,18 +101,37 @@ class Rule(NamedTuple):
 EPS = ("eps", "eps_root")
 ADAM = ("beta1", "beta2", *EPS)
 BEFORE = "epsilon is added before the bias correction (the 'epsilon hat' of Kingma & Ba 2015, section 2)"
+SOFT = "g / (|g| + eps): Adam and RMSprop do the same if their state is lost between steps; say what is expected"
 RULES: dict[float, tuple[Rule, ...]] = {  # by the power of a large gradient that the first step goes with
     1: (
         Rule("sgd", _sgd, ()),
-        Rule("momentum", _heavy_ball, ("beta",), "heavy ball: v <- beta v + lr g, theta <- theta - v"),
-        Rule("momentum", _rate_outside, ("beta",), "heavy ball: v <- beta v + g, theta <- theta - lr v"),
-        Rule("momentum", _average, ("beta",), "the velocity is an average: v <- beta v + (1 - beta) g"),
-        Rule("nesterov", _nesterov, ("beta",), "v <- beta v + lr g, theta <- theta - (beta v + lr g)"),
-        Rule("nesterov", _nesterov_outside, ("beta",), "v <- beta v + g, theta <- theta - lr (beta v + g)"),
-        Rule("nesterov", _nesterov_average, ("beta",), "the velocity is an average: v <- beta v + (1 - beta) g"),
-        Rule("momentum", _dampened, ("beta", "dampening"), "all gradients but the first are dampened", VARIANT),
+        Rule("momentum", _velocity(inside=True), ("beta",), "heavy ball: v <- beta v + lr g, theta <- theta - v"),
+        Rule("momentum", _velocity(), ("beta",), "heavy ball: v <- beta v + g, theta <- theta - lr v"),
+        Rule("momentum", _velocity(gain=_average), ("beta",), "the velocity is an average: v <- beta v + (1 - beta) g"),
+        Rule(
+            "nesterov",
+            _velocity(True, nesterov=True),
+            ("beta",),
+            "v <- beta v + lr g, theta <- theta - (beta v + lr g)",
+        ),
+        Rule("nesterov", _velocity(nesterov=True), ("beta",), "v <- beta v + g, theta <- theta - lr (beta v + g)"),
+        Rule(
+            "nesterov",
+            _velocity(nesterov=True, gain=_average),
+            ("beta",),
+            "the velocity is an average: v <- beta v + (1 - beta) g",
+        ),
+        Rule(
+            "momentum",
+            _velocity(gain=_dampened),
+            ("beta", "dampening"),
+            "all gradients but the first are dampened",
+            VARIANT,
+        ),
     ),
     0: (
+        Rule("sign", _sign, ()),
+        Rule("sign", _soft_sign, EPS, SOFT, DOUBT),
         Rule("rmsprop", _rmsprop, ("decay", *EPS)),
         Rule("adagrad", _adagrad, EPS),
         Rule("adam", _adam(), ADAM),
@@ -143,6 +157,7 @@ class Change(NamedTuple):
     parameters: tuple[str, ...]
     of: Callable[[Step], Step]
     sign: str = ""
+    needs: str = ""  # a parameter of the rule; without it the change would change nothing
 
 
 def _decay(amount: Callable[[Any, Values], Any]) -> Callable[[Step], Step]:
@@ -173,12 +188,16 @@ WEIGHT = ("weight_decay",)
 NOTHING = Change("", FORM, (), lambda step: step)
 DECAYS = (
     Change(
-        "weight decay is decoupled: theta <- (1 - lr weight_decay) theta", FORM, WEIGHT, _decay(_scaled), "shrink / lr"
+        "weight decay is decoupled: theta <- (1 - lr weight_decay) theta", FORM, WEIGHT, _decay(_scaled), "decay / lr"
     ),
     Change(
-        "weight decay is coupled: added to the gradient, it goes through the moments", VARIANT, WEIGHT, _coupled, "null"
+        "weight decay is coupled: added to the gradient, it goes through the moments",
+        VARIANT,
+        WEIGHT,
+        _coupled,
+        "balance",
     ),
-    Change("weight decay is not scaled by the learning rate", VARIANT, WEIGHT, _decay(_unscaled), "shrink"),
+    Change("weight decay is not scaled by the learning rate", VARIANT, WEIGHT, _decay(_unscaled), "decay"),
 )
 
 
@@ -206,7 +225,20 @@ def _clipped(step: Step) -> Step:
 
 def _counting(start: int, stride: int) -> Change:
     words = [f"starts at {start} and not at 1"] * (start > 1) + [f"advances by {stride} a step"] * (stride > 1)
-    return Change(f"the step counter {' and '.join(words)}", FAULT, (), _counted(start, stride))
+    return Change(f"the step counter {' and '.join(words)}", FAULT, (), _counted(start, stride), needs="beta1")
+
+
+def _forgetting(slot: str) -> Callable[[Step], Step]:
+    """Its share of beta comes to nothing, and what corrects its bias turns on the learning rate."""
+
+    def of(step: Step) -> Step:
+        def forgetful(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+            s[slot] = 0.0
+            return step(p, g, s, t, lr, h)
+
+        return forgetful
+
+    return of
 
 
 REPEATED = tuple(
@@ -215,4 +247,12 @@ REPEATED = tuple(
     for counting in (False, True)
 )
 COUNTED = tuple(_counting(i, by) for by in range(1, 9) for i in range(1, by + 2) if (i, by) != (1, 1))
-CLIPPED = Change("gradients are clipped", VARIANT, ("clip",), _clipped, "middle")
+CLIPPED = Change("gradients are clipped", VARIANT, ("clip",), _clipped, "epsilon")
+LOST_MOMENTS = {
+    1: "the first moment is lost between steps",
+    2: "the second moment is lost between steps",
+}  # by power of g
+LOST = (
+    Change(LOST_MOMENTS[1], FAULT, ("beta1",), _forgetting("m"), "fall", "beta1"),
+    Change(LOST_MOMENTS[2], FAULT, ("beta2",), _forgetting("v"), "rise", "beta2"),
+)
