@@ -52,3 +52,11 @@ def test_the_gradient_of_the_users_activation_is_right():
     np.testing.assert_allclose(
         backward(da, z, forward(z)), da * forward(z + 1e-20j).imag / 1e-20, rtol=1e-14, atol=1e-300
     )
+
+
+def test_the_users_optimizer_is_what_the_readme_says():
+    names: dict = {}
+    names |= {"xpdl": xpdl}
+    exec(next(block for block in BLOCKS if "signs" in block), names)
+    report = xpdl.check_update(names["signs"])
+    assert (report.verdict, report.rule) == ("PASS", "sign")
