@@ -84,7 +84,7 @@ def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> Non
     ``OSError`` if the disk is full, read-only or fails: then the old one is there, and nothing beside it.
     """
     target = Path(path)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    unfinished = target.parent / f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
         with unfinished.open("xb") as file:
             file.writelines(parts)

@@ -1,8 +1,8 @@
 """Run files: a training run between two of its steps, in one safetensors file, to go on from there to the last bit.
 
     tensors    every array by its path: "run/theta", "run/state/0", ..., "callbacks/KeepBest/0/theta"
-    metadata   "run": JSON {"format", "configuration", "epoch", "step", "seconds", "history", "numbers", "callbacks"}
-               "sha256": of the whole file, with 64 zeros in its own place
+    metadata   "run": JSON {"sha256", "format", "configuration", "epoch", "step", "history", "numbers", ...}, where the
+               SHA-256 is that of the whole file with zeros in its own place
 
 Of random numbers nothing is kept: orders and masks are functions of seed, epoch and step (randomness.py).  A file holds
 numbers and names, no code; what they mean stands in the run that is resumed, whose configuration must be the same.
@@ -47,7 +47,8 @@ ENTRIES: dict[str, type | tuple[type, ...]] = {
 """What the document of a file must hold."""
 
 UNSEALED = b"0" * 64
-SEAL = re.compile(rb'"sha256":"([0-9a-f]{64})"')
+SEAL = re.compile(rb'\{"run":"\{\\"sha256\\": \\"([0-9a-f]{64})\\"')
+"""How the metadata begin."""
 
 
 class RunFileError(ValueError):
@@ -99,9 +100,12 @@ class RunFiles:
         """
         tensors, document = read_sealed(path)
         _check_same(os.fspath(path), document["configuration"], self.configuration)
-        step, found = document["step"], tensors | document["numbers"]
-        found.setdefault("good", found["run/theta"])  # at the beginning of an epoch they are the same
-        arrays = map_leaves(lambda path, _: self._put(found[path]), {"run": moment.run, "good": moment.good})
+        kept, step = tensors | document["numbers"], document["step"]
+        try:
+            kept.setdefault("good", kept["run/theta"])  # at the beginning of an epoch they are the same
+            arrays = map_leaves(lambda place, _: self._put(kept[place]), {"run": moment.run, "good": moment.good})
+        except KeyError as error:
+            raise RunFileError(f"{os.fspath(path)} is not a run of xpdl: {reason(error)}") from None
         for name, callback in _with_state(self.callbacks):
             state = document["callbacks"].get(name, {})
             callback.resume_state = state | _under(f"callbacks/{name}/", tensors)
@@ -247,7 +251,8 @@ def write_sealed(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]
     """Write contiguous tensors and a JSON document with their SHA-256, whole or not at all."""
     from safetensors.numpy import save as serialize
 
-    content = memoryview(serialize(dict(tensors), {"run": json.dumps(document), "sha256": UNSEALED.decode()}))
+    text = json.dumps({"sha256": UNSEALED.decode(), **document})
+    content = memoryview(serialize(dict(tensors), {"run": text}))
     place = _place_of_seal(content)
     write_whole(path, content[: place.start], _seal(content, place), content[place.stop :])
 
