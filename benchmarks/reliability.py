@@ -9,6 +9,7 @@ Exit code 1 if anything does not hold.
 """
 
 from dataclasses import dataclass
+import itertools
 import os
 from pathlib import Path
 import random
@@ -84,22 +85,24 @@ def _row(what: str, held: list[bool]) -> Row:
 
 
 def killed_runs(folder: Path, count: int, seed: int = 0) -> list[Kill]:
-    """Kill so many runs."""
-    dice, killed = random.Random(seed), []
+    """Kill so many runs, or more, until a third of them was killed in a save."""
+    dice, killed, attempts = random.Random(seed), list[Kill](), itertools.count()
     expected, seconds = _uninterrupted(folder)
-    while len(killed) < count:
-        in_save = len(killed) % 3 == 0
-        run, out = folder / f"run{len(killed)}", folder / f"out{len(killed)}"
-        process = _start(run, out, PAUSE if in_save else 0.0)
-        said = _kill(
-            process, dice.randrange(EPOCHS) if in_save else None, dice.uniform(0, 4 * PAUSE if in_save else seconds)
-        )
-        if process.returncode != -signal.SIGKILL:  # it was faster
-            continue
-        loads = not run.exists() or not _refused(run)
-        _start(run, out).communicate()
-        killed.append(Kill(said == "saving", loads, _results(out) == expected))
+    while len(killed) < count or 3 * _inside(killed) < count:
+        number, slowly = next(attempts), 3 * _inside(killed) <= len(killed)
+        run, out = folder / f"run{number}", folder / f"out{number}"
+        process = _start(run, out, PAUSE if slowly else 0.0)
+        delay = dice.uniform(0, 3 * PAUSE if slowly else seconds)
+        said = _kill(process, dice.randrange(EPOCHS) if slowly else None, delay)
+        if process.returncode == -signal.SIGKILL:  # else it was faster
+            loads = not run.exists() or not _refused(run)
+            _start(run, out).communicate()
+            killed.append(Kill(said == "saving", loads, _results(out) == expected))
     return killed
+
+
+def _inside(killed: list[Kill]) -> int:
+    return sum(kill.in_save for kill in killed)
 
 
 def _uninterrupted(folder: Path) -> tuple[list[bytes | None], float]:
