@@ -132,7 +132,7 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "optimizers": {"arrays", "checks", "schedules"},
     "progress": set(),
     "randomness": set(),
-    "resuming": {"activations", "arrays", "backends", "backends.base", "checkpoint", "checks", "network"},
+    "resuming": {"activations", "backends", "checkpoint", "checks", "network"},
     "samples": {"arrays", "backends", "backends.base", "checks", "network"},
     "schedules": {"arrays", "checks"},
     "testing": {"backends", "gradcheck.function", "gradcheck.network", "gradcheck.report", "network"},

@@ -320,6 +320,35 @@ def test_callbacks_the_file_knows_nothing_of_begin_anew(path) -> None:
     same(run(epochs=2, callbacks=[stale], resume=path), run(epochs=2))
 
 
+def test_a_metric_of_ones_own_may_be_a_number_of_numpy_s(path) -> None:
+    class Own:
+        resume_state: dict = {}  # noqa: RUF012
+
+        def __call__(self, metrics, step):
+            metrics["area"] = np.float32(step)
+            self.resume_state = {"areas": np.arange(step), "last": [np.int64(step)]}
+
+    own = Own()
+    options = {"callbacks": [own, KeepBest("area")]}
+    expected = run(epochs=3, **options)
+    run(epochs=1, checkpoint=path, **options)
+    own.resume_state = {}
+    same(run(epochs=1, resume=path, **options), run(epochs=1))
+    assert own.resume_state["areas"].tolist() == list(range(STEPS))
+    assert own.resume_state["last"] == [STEPS]
+    same(run(epochs=3, resume=path, **options), expected)
+
+
+@pytest.mark.parametrize("state", [{"a": object()}, {"a": [np.ones(3)]}])
+def test_a_callback_whose_state_no_file_can_hold_is_an_error(path, state) -> None:
+    def callback(metrics, step):
+        pass
+
+    callback.resume_state = state
+    with pytest.raises(TypeError, match="a run file holds arrays and numbers, got"):
+        run(epochs=1, checkpoint=path, callbacks=[callback])
+
+
 def test_callbacks_see_only_the_epochs_that_are_new(path) -> None:
     seen = []
     run(epochs=2, checkpoint=path)

@@ -23,11 +23,11 @@ import numpy as np
 
 from xpdl import checks
 from xpdl.activations import Activation
-from xpdl.arrays import Array
 from xpdl.backends import Backend
-from xpdl.backends.base import to_numpy
 from xpdl.checkpoint import reason, write_whole
 from xpdl.network import Network
+
+Host = Callable[[Any], np.ndarray]
 
 FORMAT = 1
 DTYPES = {
@@ -79,7 +79,9 @@ class RunFiles:
             for name, state in states.items()
             for key in [key for key, value in state.items() if hasattr(value, "dtype")]
         }
-        numbers = {path: number for path, leaf in kept.items() if (number := _number(leaf)) is not None}
+        host = self.backend.to_numpy
+        numbers = {path: number for path, leaf in kept.items() if (number := _number(leaf, host)) is not None}
+        tensors = {path: _tensor(path, leaf, host) for path, leaf in kept.items() if path not in numbers}
         document = {
             "format": FORMAT,
             "configuration": self.configuration,
@@ -90,7 +92,7 @@ class RunFiles:
             "numbers": numbers,
             "callbacks": states,
         }
-        write_sealed(path, {name: _tensor(name, leaf) for name, leaf in kept.items() if name not in numbers}, document)
+        write_sealed(path, tensors, document)
 
     def read(self, path: str | os.PathLike[str], moment: Any) -> Any:
         """The moment in a file, in the structure of ``moment``; callbacks with a ``resume_state`` are given theirs.
@@ -120,7 +122,7 @@ class RunFiles:
 
 
 def configuration(
-    net: Network, dtype: str, seed: int, x: Array, y: Array, batch_size: int, state: Any
+    net: Network, dtype: str, seed: int, x: np.ndarray, y: np.ndarray, batch_size: int, state: Any
 ) -> dict[str, Any]:
     """All that makes a run this one, as JSON has it; state is the optimizer's before the first step.
 
@@ -141,9 +143,9 @@ def configuration(
     return dict(json.loads(json.dumps(described)))
 
 
-def fingerprint(array: Array) -> str:
+def fingerprint(array: np.ndarray) -> str:
     """Dtype, shape and the first half of the SHA-256 of the numbers."""
-    numbers = np.ascontiguousarray(to_numpy(array))
+    numbers = np.ascontiguousarray(array)
     numbers = numbers.astype(numbers.dtype.newbyteorder("<"), copy=False)
     return f"{numbers.dtype.name} {numbers.shape} {hashlib.sha256(numbers.reshape(-1).data).hexdigest()[:32]}"
 
@@ -216,19 +218,19 @@ def _join(path: str, key: Any) -> str:
     return f"{path}/{key}" if path else str(key)
 
 
-def _number(leaf: Any) -> bool | int | float | None:
+def _number(leaf: Any, host: Host) -> bool | int | float | None:
     """The leaf if it is a Python number, also one that ``jax.jit`` has made a weakly typed array of; else None."""
     if type(leaf) in (bool, int, float):
         return leaf  # type: ignore[no-any-return]
-    return to_numpy(leaf).item() if getattr(leaf, "weak_type", False) and leaf.shape == () else None
+    return host(leaf).item() if getattr(leaf, "weak_type", False) and leaf.shape == () else None
 
 
-def _tensor(path: str, leaf: Any) -> np.ndarray:
+def _tensor(path: str, leaf: Any, host: Host) -> np.ndarray:
     """The leaf as a contiguous NumPy array; ``TypeError`` if it is none that a file can hold."""
     name = checks.dtype_name(leaf.dtype) if hasattr(leaf, "dtype") else type(leaf).__name__
     if name not in DTYPES:
         raise TypeError(f"a run file holds arrays and numbers, got {name} for {path}")
-    return np.array(to_numpy(leaf), order="C")
+    return np.array(leaf if isinstance(leaf, (np.ndarray, np.generic)) else host(leaf), order="C")
 
 
 def _with_state(callbacks: Sequence[Any]) -> Iterator[tuple[str, Any]]:
@@ -251,10 +253,17 @@ def write_sealed(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]
     """Write contiguous tensors and a JSON document with their SHA-256, whole or not at all."""
     from safetensors.numpy import save as serialize
 
-    text = json.dumps({"sha256": UNSEALED.decode(), **document})
+    text = json.dumps({"sha256": UNSEALED.decode(), **document}, default=_plain)
     content = memoryview(serialize(dict(tensors), {"run": text}))
     place = _place_of_seal(content)
     write_whole(path, content[: place.start], _seal(content, place), content[place.stop :])
+
+
+def _plain(value: Any) -> Any:
+    """A number of NumPy's as JSON has it."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"a run file holds arrays and numbers, got {checks.shorten(value)}")
 
 
 def read_sealed(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

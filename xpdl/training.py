@@ -238,7 +238,8 @@ class Session:
         """The same session with checkpoints, and where it starts: at the moment in the file, if one is resumed."""
         from xpdl.resuming import RunFiles, configuration
 
-        same = configuration(self.net, self.dtype, self.seed, self.x, self.y, self.batches[0], start.run.state)
+        x, y = map(self.backend.to_numpy, (self.x, self.y))
+        same = configuration(self.net, self.dtype, self.seed, x, y, self.batches[0], start.run.state)
         files = RunFiles(same, self.callbacks, self.backend)
         moment = start if resume is None else files.read(resume, start)
         if checkpoint is None:
