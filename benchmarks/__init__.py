@@ -7,6 +7,7 @@
     startup      import time, memory after import, installed size
     probe        what a GPU can do at most
     correctness  is the compiled step the plain one, and a device's result NumPy's
+    reliability  do runs that are killed go on to the same bits, and is every damaged file refused
     gpu          the GPU tests and all that concerns a GPU, in one command for a bare machine
 
 Each prints a table and writes the same numbers, with the machine they come from, to build/benchmarks/NAME-DEVICE.json;

@@ -3,6 +3,7 @@
 from importlib import import_module
 import json
 from pathlib import Path
+import signal
 import sys
 import types
 
@@ -165,6 +166,16 @@ def test_what_differs_is_no_success(tmp_path, monkeypatch):
     thetas = iter(np.eye(9))
     monkeypatch.setattr(correctness, "_train", lambda *arguments: next(thetas))
     assert correctness.app(["--backend", "numpy", "--output", str(tmp_path)]) == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL is of POSIX")
+def test_reliability(tmp_path):
+    found = ran("reliability", tmp_path, "--quick")
+    assert {row["holds"] for row in found["rows"]} == {"yes"}
+    saving, _, elsewhere, _, flips = (row["tried"] for row in found["rows"])
+    assert saving >= 1
+    assert saving + elsewhere >= 3
+    assert flips == 3
 
 
 def test_memory_peaks_at_what_was_held():

@@ -206,6 +206,32 @@ def test_a_file_system_that_cannot_sync_folders_is_no_failure(path, monkeypatch)
     assert np.array_equal(load(path).theta, THETA)
 
 
+def test_a_disk_that_fails_while_the_folder_is_synced_is_an_error(path, monkeypatch) -> None:
+    real = os.fsync
+
+    def sync(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(5, "Input/output error")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    with pytest.raises(OSError, match="Input/output error"):
+        save(path, NET, THETA)
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_the_first_error_of_a_disk_is_the_one_that_is_raised(path, monkeypatch) -> None:
+    """Also where what was begun cannot be taken away."""
+
+    def readonly(*arguments, **options):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(Path, "unlink", readonly)
+    with pytest.raises(OSError, match="No space left"):
+        save(path, NET, THETA)
+
+
 def test_a_disk_without_room_is_an_error_and_leaves_nothing(tmp_path) -> None:
     """Also where the write itself fails: here the file may not grow beyond 100 bytes."""
     pytest.importorskip("resource", reason="limits are of POSIX")

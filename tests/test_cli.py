@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import xpdl
-from xpdl import Network, cli
+from xpdl import Network, cli, resuming
 from xpdl.cli import main
 
 
@@ -148,6 +148,90 @@ def test_patience_stops_and_the_best_is_saved(run, tmp_path) -> None:
     assert code == 0
     assert "stopped: no better epoch in the last 3" in out
     assert xpdl.load(tmp_path / "m").metadata["epochs"] == 4
+
+
+RESUMABLE = "train --data classes.npz --hidden 4 --batch-size 16 --dropout 0.2 --lr 0.02 --backend numpy"
+
+
+def resumable(flags):
+    """The command with these flags in the place of its own."""
+    command = RESUMABLE
+    for flag in re.findall(r"--\S+", flags):
+        command = re.sub(rf"{flag} \S+ ?", "", command)
+    return f"{command} {flags}"
+
+
+def test_a_run_is_resumed_from_its_checkpoint(run, tmp_path) -> None:
+    """With more epochs; the model and the history are those of a run that never stopped, but for the seconds."""
+    assert run(f"{RESUMABLE} --epochs 5 --save {tmp_path}/m1 --history {tmp_path}/h1")[0] == 0
+    files = f"--checkpoint {tmp_path}/c --save {tmp_path}/m2 --history {tmp_path}/h2"
+    assert run(f"{RESUMABLE} --epochs 2 --every 2 {files}")[0] == 0
+    code, out, err = run(f"{RESUMABLE} --epochs 5 --every 2 --resume {tmp_path}/c {files}")
+    assert (code, err) == (0, "")
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("epoch")] == ["3/5", "4/5", "5/5"]
+    models = [xpdl.load(tmp_path / name) for name in ("m1", "m2")]
+    assert np.array_equal(models[0].theta, models[1].theta)
+    assert models[0].metadata == models[1].metadata
+    histories = [[json.loads(line) for line in (tmp_path / name).read_text().splitlines()] for name in ("h1", "h2")]
+    assert [{**line, "seconds": 0} for line in histories[0]] == [{**line, "seconds": 0} for line in histories[1]]
+
+
+def test_lines_of_a_history_that_are_newer_than_the_checkpoint_are_written_anew(run, tmp_path) -> None:
+    """A run that is killed may have written more epochs than are in its checkpoint, and a part of a line."""
+    run(f"{RESUMABLE} --epochs 2 --checkpoint {tmp_path}/c --history {tmp_path}/h")
+    kept = (tmp_path / "h").read_text()
+    (tmp_path / "h").write_text(kept + kept.splitlines()[1].replace('"epoch": 2', '"epoch": 3') + '\n{"epoch": 4')
+    assert run(f"{RESUMABLE} --epochs 4 --resume {tmp_path}/c --history {tmp_path}/h")[0] == 0
+    text = (tmp_path / "h").read_text()
+    assert text.startswith(kept)
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert [(line["epoch"], line["step"]) for line in lines] == [(1, 4), (2, 8), (3, 12), (4, 16)]
+
+
+def test_patience_is_resumed_too(run, tmp_path) -> None:
+    flags = f"--lr 0 --patience 3 --checkpoint {tmp_path}/c"
+    run(resumable(f"{flags} --epochs 3"))
+    code, out, _ = run(resumable(f"{flags} --epochs 50 --resume {tmp_path}/c"))
+    assert code == 0
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("epoch")] == ["4/50"]
+    code, out, _ = run(resumable(f"{flags} --epochs 50 --resume {tmp_path}/c"))
+    assert code == 0
+    assert "epoch" not in out
+
+
+UNRESUMABLE = {
+    # flags: what the line on stderr must say
+    "--resume absent": "absent",
+    "--resume model.safetensors": "model.safetensors is not a run of xpdl: it has no SHA-256",
+    "--resume .": "directory",
+    "--resume {c} --seed 1": "another run: seed is 0 in the file and 1 here",
+    "--resume {c} --hidden 5": r"another run: network sizes is \[3, 4, 3\] in the file and \[3, 5, 3\] here",
+    "--resume {c} --batch-size 8": "another run: batch_size is 16 in the file and 8 here",
+    "--resume {c} --dtype float64": "another run: dtype is 'float32' in the file and 'float64' here",
+    "--resume {c} --optimizer sgd": "another run: optimizer run/state/1 is .* in the file and 'nothing' here",
+    "--resume {c} --data whole.npz": None,  # the same training samples: it is the same run
+    "--resume {c} --data whole.npz --holdout 0.5": "another run: x is .* in the file and .* here",
+    "--resume {c} --epochs 1": "epochs must be at least 2, .* got 1",
+    "--checkpoint no/c": "no/c|No such file",
+    "--checkpoint .": "directory|busy",
+    "--checkpoint {c} --every 0": "every must be at least 1, got 0",
+    "--checkpoint {c} --every 1.5": "--every.*1.5",
+}
+
+
+@pytest.mark.parametrize("flags", UNRESUMABLE)
+def test_what_cannot_be_resumed_or_kept_is_said_before_the_training(run, tmp_path, flags) -> None:
+    checkpoint, said = tmp_path / "c", UNRESUMABLE[flags]
+    run(f"{RESUMABLE} --epochs 2 --checkpoint {checkpoint}")
+    before = checkpoint.read_bytes()
+    epochs = "" if "--epochs" in flags else "--epochs 3"
+    code, out, err = run(resumable(f"{flags.format(c=checkpoint)} {epochs}"))
+    assert code == (2 if said else 0)
+    if said:
+        assert re.fullmatch(r"xpdl: error: .+\n", err)
+        assert re.search(said, err), err
+        assert "epoch " not in out
+    assert checkpoint.read_bytes() == before
 
 
 def table(out):
@@ -385,6 +469,52 @@ def test_ctrl_c_ends_training_with_a_model_and_a_whole_history(folder, tmp_path)
     loaded = xpdl.load(model)
     assert loaded.metadata["epochs"] == len(lines) < 10_000_000
     assert not np.array_equal(loaded.theta, loaded.network.initialize(0))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are of POSIX")
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_training_with_a_checkpoint_that_can_be_resumed(run, folder, tmp_path, name) -> None:
+    number = getattr(signal, name)
+    flags = f"--data {folder}/classes.npz --hidden 8 --batch-size 7 --backend numpy --history {tmp_path}/h"
+    process = start(
+        "train", *flags.split(), "--epochs", "10000000", "--checkpoint", f"{tmp_path}/c", "--every", "1000000"
+    )
+    lines_of(tmp_path / "h", 3, process)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (128 + number, "")
+    assert re.search(r"^test accuracy \S+ %, test loss \S+$", out, re.MULTILINE)
+    done = (tmp_path / "h").read_text().count("\n")
+    options = f"train {flags} --epochs {done + 2}"
+    assert run(f"{options} --resume {tmp_path}/c --save {tmp_path}/m1")[0] == 0
+    assert run(f"{options} --save {tmp_path}/m2")[0] == 0
+    assert np.array_equal(*(xpdl.load(tmp_path / name).theta for name in ("m1", "m2")))
+
+
+SECOND = """
+import os, signal, sys, xpdl.cli, xpdl.resuming
+write = xpdl.resuming.write_whole
+def hang(*arguments):
+    if os.path.exists(sys.argv[1]):
+        os.kill(os.getpid(), signal.{first})
+        os.kill(os.getpid(), signal.{second})
+    write(*arguments)
+xpdl.resuming.write_whole = hang
+sys.exit(xpdl.cli.main(["train", "--data", "circles", "--backend", "numpy", "--checkpoint", sys.argv[1]]))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are of POSIX")
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [("SIGINT", "SIGINT", 130), ("SIGTERM", "SIGINT", 130), ("SIGTERM", "SIGTERM", -15), ("SIGINT", "SIGTERM", -15)],
+)
+def test_a_second_signal_ends_the_program_at_once(tmp_path, first, second, code) -> None:
+    """With the checkpoint before.  A process that SIGTERM itself has ended is -15 for Python and 143 for a shell."""
+    text = SECOND.format(first=first, second=second)
+    done = subprocess.run([sys.executable, "-c", text, f"{tmp_path}/c"], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert resuming.read_sealed(tmp_path / "c")[1]["epoch"] == 0
 
 
 def test_a_run_that_is_killed_leaves_a_history_of_whole_lines(folder, tmp_path) -> None:

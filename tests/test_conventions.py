@@ -137,12 +137,13 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "optimizers": {"arrays", "checks", "schedules"},
     "progress": set(),
     "randomness": set(),
+    "resuming": {"activations", "backends", "checkpoint", "checks", "network"},
     "samples": {"arrays", "backends", "backends.base", "checks", "network"},
     "schedules": {"arrays", "checks"},
     "testing": {"backends", "gradcheck.function", "gradcheck.network", "gradcheck.report", "network"},
     "training": {
         *("arrays", "backends", "callbacks", "checks", "dropout", "evaluation", "gradcheck.watch", "interrupts"),
-        *("network", "optimizers", "progress", "randomness", "samples"),
+        *("network", "optimizers", "progress", "randomness", "resuming", "samples"),
     },
 }
 

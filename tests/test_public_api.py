@@ -44,7 +44,7 @@ SIGNATURES = {  # what is promised; more options may be added, keyword-only and 
     "schedules.cosine": lambda lr, steps, *, final=0.0: ...,
     "schedules.warmup": lambda lr, steps: ...,
     "train": lambda net, x, y, *, optimizer=None, epochs=10, batch_size=128, validation=None, backend="auto",
-    dtype="float32", seed=0, callbacks=(), theta=None: ...,
+    dtype="float32", seed=0, callbacks=(), theta=None, checkpoint=None, every=1, resume=None: ...,
     "evaluate": lambda net, theta, x, y, *, backend="auto", dtype="float32": ...,
     "dropout_masks": lambda net, n, *, seed, step, backend="numpy", dtype="float32": ...,
     "save": lambda path, net, theta: ...,

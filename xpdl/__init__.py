@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from xpdl import data, testing
     from xpdl.checkpoint import Model, ModelFileError, load, save
     from xpdl.gradcheck import GradientError, check_backends, check_gradient, check_network, check_update
+    from xpdl.resuming import RunFileError
 
 __version__ = "0.1.0"
 
@@ -32,6 +33,7 @@ __all__ = [
     "Network",
     "Optimizer",
     "Result",
+    "RunFileError",
     "StopTraining",
     "activations",
     "adam",
@@ -61,6 +63,7 @@ __all__ = [
 HOMES = {
     "checkpoint": ["Model", "ModelFileError", "load", "save"],
     "gradcheck": ["GradientError", "check_backends", "check_gradient", "check_network", "check_update"],
+    "resuming": ["RunFileError"],
 }
 LAZY = {"data": "data", "testing": "testing"} | {name: home for home, names in HOMES.items() for name in names}
 """Names, and the modules they come from when they are first used: these need half of the standard library."""

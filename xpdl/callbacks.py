@@ -4,6 +4,10 @@ A callback is any f(metrics, step): metrics is a dict of numbers, step the numbe
 ``mlflow.log_metrics`` fit as they are.  The dict has an attribute ``theta``, the parameters at that point as a NumPy
 array.  A callback ends the training by raising ``StopTraining``; one that has an attribute ``theta`` itself, like the
 two here, decides what ``result.theta`` will be.
+
+A callback that has an attribute ``resume_state``, a dict of NumPy arrays and of what JSON can hold, gets it back when a
+run is resumed from a file, {} if the file has none of this kind of callback; if its ``ended`` is true then, the run is
+over.  Others begin anew.
 """
 
 from collections.abc import Callable
@@ -46,9 +50,24 @@ class KeepBest:
     run begins anew.
     """
 
+    remembered: tuple[str, ...] = ("theta", "metrics", "_best")
+    """What must not be forgotten when a run is resumed."""
+
     def __init__(self, monitor: str | None = None) -> None:
         self.monitor = monitor
         self.begin()
+
+    @property
+    def resume_state(self) -> dict[str, Any]:
+        """What a run file keeps of it."""
+        return {name: getattr(self, name) for name in self.remembered}
+
+    @resume_state.setter
+    def resume_state(self, state: dict[str, Any]) -> None:
+        """Go on from there; from nothing if it is empty."""
+        self.begin()
+        for name in state.keys() & set(self.remembered):
+            setattr(self, name, state[name])
 
     def begin(self) -> None:
         """Forget what was kept."""
@@ -76,6 +95,8 @@ class KeepBest:
 class EarlyStopping(KeepBest):
     """Stop after ``patience`` epochs without a new best, and keep the best (Prechelt 1998)."""
 
+    remembered = (*KeepBest.remembered, "_waited")
+
     def __init__(self, patience: int = 5, monitor: str | None = None) -> None:
         super().__init__(monitor)
         self.patience = checks.integer("patience", patience, least=1)
@@ -85,8 +106,13 @@ class EarlyStopping(KeepBest):
         super().begin()
         self._waited = 0
 
+    @property
+    def ended(self) -> bool:
+        """Whether patience is at its end."""
+        return self._waited >= self.patience
+
     def __call__(self, metrics: Metrics, step: int) -> None:
         """Raise ``StopTraining`` when patience is at its end."""
         self._waited = 0 if self.improved(metrics) else self._waited + 1
-        if self._waited >= self.patience:
+        if self.ended:
             raise StopTraining(f"no better epoch in the last {self.patience}")

@@ -9,6 +9,7 @@ A file holds numbers and names from closed sets, no code, and loading one runs n
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
+import errno
 import json
 import os
 from pathlib import Path
@@ -21,6 +22,8 @@ from xpdl.backends.base import to_numpy
 from xpdl.network import Network
 
 FORMAT = 1
+CANNOT_SYNC = {errno.EACCES, errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOSYS, errno.ENOTSUP, errno.EPERM}
+"""How systems say that they do not sync folders: Windows opens none, some network file systems sync none."""
 
 
 class ModelFileError(ValueError):
@@ -72,33 +75,40 @@ def load(path: str | os.PathLike[str]) -> Model:
             theta = np.concatenate([file.get_tensor(name).ravel() for name in net.names])
             return Model(net, theta, dict(document["metadata"]))
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ModelFileError(f"{os.fspath(path)} is not an xpdl model: {_reason(error)}") from None
+        raise ModelFileError(f"{os.fspath(path)} is not an xpdl model: {reason(error)}") from None
 
 
-def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file so that at every moment, even after a crash, either the old or the new one is there, whole."""
+def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
+    """Write a file so that at every moment, even after a crash, either the old or the new one is there, whole.
+
+    ``OSError`` if the disk is full, read-only or fails: then the old one is there, and nothing beside it.
+    """
     target = Path(path)
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    unfinished = target.parent / f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
         with unfinished.open("xb") as file:
-            file.write(content)
+            file.writelines(parts)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(target)
     except BaseException:
-        unfinished.unlink(missing_ok=True)
+        with suppress(OSError):  # what went wrong first is what counts
+            unfinished.unlink()
         raise
     _sync_folder(target.parent)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a crash, where the system can."""
-    with suppress(OSError):  # Windows opens no folders, some network file systems sync none
+    """Make a rename in the folder survive a crash, where the system can; a disk that fails is an ``OSError``."""
+    try:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+    except OSError as error:
+        if error.errno not in CANNOT_SYNC:
+            raise
 
 
 def _network(description: dict[str, Any]) -> Network:
@@ -119,5 +129,6 @@ def _check_tensors(net: Network, tensors: Mapping[str, Any]) -> None:
         raise ValueError(f"its tensors are {sorted(dtypes)}, expected all F32 or all F64")
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Why a file cannot be read, on one line."""
     return f"no entry {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]

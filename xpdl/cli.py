@@ -1,12 +1,14 @@
 """The command line: flags in, one library call, a few lines out.
 
-What is wrong with a flag, a file or an installation is said in one line on stderr, with exit code 2; Ctrl-C is 130.
+What is wrong with a flag, a file or an installation is said in one line on stderr, with exit code 2; Ctrl-C is 130,
+SIGTERM 143.
 """
 
 from collections.abc import Callable, Sequence
 import json
 import os
 from pathlib import Path
+import signal
 import sys
 from typing import Annotated
 
@@ -28,7 +30,9 @@ from xpdl.optimizers import OPTIMIZERS
 from xpdl.schedules import Schedule
 from xpdl.training import train as run_training
 
-INTERRUPTED = 130
+SIGNALLED = 128
+"""What a shell adds to the number of the signal that has ended a program."""
+
 Whole = Annotated[int, Parameter(converter=lambda _, tokens: int(tokens[0].value))]
 """An int; on its own cyclopts would round 1.5."""
 
@@ -40,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return app(arguments, exit_on_error=False, print_error=False) or 0
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return SIGNALLED + signal.SIGINT
     except BrokenPipeError:  # as in ``xpdl ... | head``
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -74,6 +78,9 @@ def train(
     seed: Whole = 0,
     save: Path | None = None,
     history: Path | None = None,
+    checkpoint: Path | None = None,
+    every: Whole = 1,
+    resume: Path | None = None,
 ) -> int:
     """Train a network and report its accuracy on the test part of the data.
 
@@ -123,6 +130,12 @@ def train(
         Write the model to this file.
     history
         Write the numbers of each epoch to this file, one JSON object a line.
+    checkpoint
+        Write the whole run to this file, so that it can be resumed.
+    every
+        Epochs between two checkpoints.
+    resume
+        Go on from this checkpoint; the other flags as they were, but for more epochs or another backend.
     """
     checks.choice("optimizer", optimizer, OPTIMIZERS)
     for name, path in {"save": save, "history": history}.items():
@@ -150,13 +163,16 @@ def train(
         dtype=dtype,
         seed=seed,
         callbacks=callbacks,
+        checkpoint=checkpoint,
+        every=every,
+        resume=resume,
     )
     if samples.test:
         print(_scores(evaluate(net, result.theta, *samples.test, backend=chosen, dtype=dtype)))
     if save:
         save_model(save, net, result.theta, metadata={"data": data, "seed": seed, "epochs": len(result.history)})
         print(f"saved {save}")
-    return INTERRUPTED if result.interrupted else 0
+    return SIGNALLED + result.signal if result.interrupted else 0
 
 
 @app.command
@@ -302,13 +318,26 @@ def _schedule(name: str, lr: float, decay: float, every: float, warmup: float, s
 
 
 def _history_writer(path: Path) -> Callback:
-    """A callback that writes one line an epoch to a file, which it makes anew in the first."""
+    """A callback that writes one line an epoch to a file, after those of the epochs before that are there."""
+    earlier: list[str] | None = None
 
     def write(metrics: Metrics, step: int) -> None:
-        with path.open("w" if metrics["epoch"] == 1 else "a") as file:
+        nonlocal earlier
+        if earlier is None:
+            earlier = _lines_before(metrics["epoch"], path)
+            path.write_text("".join(earlier))
+        with path.open("a") as file:
             file.write(json.dumps({**metrics, "step": step}) + "\n")
 
     return write
+
+
+def _lines_before(epoch: float, path: Path) -> list[str]:
+    """The lines of a history before an epoch: a run that was killed may have written more than is in its checkpoint."""
+    if epoch == 1 or not path.is_file():
+        return []
+    with path.open() as file:
+        return [line for line in file if line.endswith("}\n") and json.loads(line)["epoch"] < epoch]
 
 
 def _describe(samples: Dataset, net: Network, backend: str) -> str:

@@ -6,7 +6,10 @@ the host only says "again", and reads the cost once an epoch.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import groupby
+import os
+import signal
 import time
 from typing import Any, NamedTuple
 
@@ -42,12 +45,17 @@ class Result:
 
     theta        the parameters (P,), a NumPy array; those that a callback has kept, if one does
     history      a dict for each epoch: epoch, loss, validation_loss, validation_accuracy, seconds
-    interrupted  whether Ctrl-C ended the run
+    signal       the number of the signal that ended the run, such as that of Ctrl-C; 0 if there was none
     """
 
     theta: np.ndarray
     history: list[dict[str, float]] = field(default_factory=list)
-    interrupted: bool = False
+    signal: int = 0
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal ended the run."""
+        return self.signal != 0
 
 
 class Data(NamedTuple):
@@ -67,6 +75,16 @@ class Run(NamedTuple):
     offset: Array  # () int32, samples of this epoch that have been used
     mean: Array  # () of their costs
     finite: Array  # () int32, steps of this epoch after which the mean was finite
+
+
+class Moment(NamedTuple):
+    """A run between two steps, all that is needed to go on."""
+
+    run: Run
+    good: Array  # (P,) the parameters before this epoch
+    step: int = 0  # steps of this epoch that are done
+    seconds: float = 0.0  # that they took
+    history: Sequence[dict[str, float]] = ()  # of the epochs before this one
 
 
 Step = Callable[[Run, Data, Masks | None], Run]
@@ -108,6 +126,9 @@ def train(
     check_gradients: int | None = None,
     check_seconds: float = 10.0,
     progress: bool = True,
+    checkpoint: str | os.PathLike[str] | None = None,
+    every: int = 1,
+    resume: str | os.PathLike[str] | None = None,
 ) -> Result:
     """Minimise the cost of the samples x (n, d), y over theta by mini-batch gradient descent.
 
@@ -123,19 +144,27 @@ def train(
                 check the gradient of the loss that is trained, dropout and L2 included, before the first epoch and
                 after every so many, until that took so many seconds; ``GradientError`` if it is wrong
     progress    a bar on a terminal, a line an epoch elsewhere; False for silence
+    checkpoint  a file to which the whole run is written: at once, after every ``every`` epochs, and when it ends
+    resume      such a file, from which to go on: bit for bit as if the run had never ended, up to ``epochs`` in all.
+                The other arguments are those of that run, but for backend, epochs, validation and callbacks, which may
+                be others, and for theta, which is in the file; schedules and rates are not compared
 
     x may hold uint8 images, which the network scales to [0, 1]; samples.py says what labels may look like.  Ctrl-C ends
-    the run after the step in progress, with what was learned so far.  ``DivergenceError`` if the cost becomes NaN or
-    infinite, with the result up to the last good epoch.
+    the run after the step in progress, with what was learned so far, and so does SIGTERM if there is a checkpoint; a
+    second one ends it at once.  ``DivergenceError`` if the cost becomes NaN or infinite, with the result up to the last
+    good epoch.  ``RunFileError`` if the file to resume is damaged, ``ValueError`` if it is of another run, ``OSError``
+    if the disk fails.
     """
     chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
-    epochs = checks.integer("epochs", epochs, least=0)
+    epochs, every = checks.integer("epochs", epochs, least=0), checks.integer("every", every, least=1)
+    if theta is not None and resume is not None:
+        raise ValueError("theta and resume cannot both be given: the file of a run holds its theta")
     optimizer = adam() if optimizer is None else optimizer
     checks.instance("optimizer", optimizer, Optimizer)
     with chosen.activate():
         x, y = samples.pair(net, x, y, chosen, dtype)
         step, repeat = _compiled(net, optimizer, chosen)
-        start = net.initialize(seed, dtype) if theta is None else theta
+        given = net.initialize(seed, dtype) if theta is None else theta
         session = Session(
             net=net,
             backend=chosen,
@@ -144,7 +173,6 @@ def train(
             x=x,
             y=y,
             batches=_batches(x.shape[0], batch_size),
-            init=optimizer.init,
             step=step,
             repeat=repeat,
             doubt=getattr(step, "doubt", None),
@@ -153,7 +181,11 @@ def train(
         )
         if check_gradients is not None:
             session = session.watched(checks.integer("check_gradients", check_gradients, least=1), check_seconds)
-        return session.run(samples.parameters(net, start, chosen, dtype), epochs, progress)
+        entered = samples.parameters(net, given, chosen, dtype)
+        start = session.moment(entered, optimizer.init(entered))
+        if checkpoint is not None or resume is not None:
+            session, start = session.filed(start, checkpoint, every, resume)
+        return session.run(start, epochs, progress)
 
 
 def _compiled(net: Network, optimizer: Optimizer, backend: Backend) -> tuple[Step, Repeat | None]:
@@ -178,13 +210,15 @@ class Session:
     x: Array  # (n, d)
     y: Array  # (n, k)
     batches: list[int]  # the number of samples in each step of an epoch
-    init: Callable[[Array], State]
     step: Step
     repeat: Repeat | None  # so many steps as one dispatch
     doubt: Callable[[], None] | None  # tells the step that its Python text may do something else than in the last epoch
     evaluate: Callable[[Array], dict[str, float]]
     callbacks: tuple[Callback, ...]
     watch: Callable[[int, Array], dict[str, float]] = lambda epoch, theta: {}
+    save: Callable[[Moment], None] = lambda moment: None
+    every: int = 1  # epochs between saves
+    signals: tuple[signal.Signals, ...] = (signal.SIGINT,)
 
     def watched(self, every: int, seconds: float) -> "Session":
         """The same session with gradient checks."""
@@ -194,50 +228,76 @@ class Session:
         watch = Watch(self.net, self.x, self.y, self.backend, self.seed, self.batches, every, seconds)
         return replace(self, watch=watch)
 
-    def run(self, theta: Array, epochs: int, progress: bool) -> Result:
+    def filed(
+        self,
+        start: Moment,
+        checkpoint: str | os.PathLike[str] | None,
+        every: int,
+        resume: str | os.PathLike[str] | None,
+    ) -> "tuple[Session, Moment]":
+        """The same session with checkpoints, and where it starts: at the moment in the file, if one is resumed."""
+        from xpdl.resuming import RunFiles, configuration
+
+        x, y = map(self.backend.to_numpy, (self.x, self.y))
+        same = configuration(self.net, self.dtype, self.seed, x, y, self.batches[0], start.run.state)
+        files = RunFiles(same, self.callbacks, self.backend)
+        moment = start if resume is None else files.read(resume, start)
+        if checkpoint is None:
+            return self, moment
+        signals = (signal.SIGINT, signal.SIGTERM)
+        return replace(self, save=partial(files.write, checkpoint), every=every, signals=signals), moment
+
+    def moment(self, theta: Array, state: State, history: Sequence[dict[str, float]] = ()) -> Moment:
+        """The beginning of an epoch."""
+        zeros = self.backend.zeros
+        run = Run(theta, state, zeros((), "int32"), zeros((), self.dtype), zeros((), "int32"))
+        return Moment(run, good=self.backend.asarray(theta, copy=True), history=history)
+
+    def run(self, moment: Moment, epochs: int, progress: bool) -> Result:
         """The loop over epochs."""
-        state = self.init(theta)
-        history: list[dict[str, float]] = []
-        self.watch(0, theta)
-        with interruptible() as interrupt, report(epochs * sum(self.batches), "training", shown=progress) as reporter:
-            for number in range(epochs):
-                good, clock = self.backend.asarray(theta, copy=True), time.perf_counter()
-                run = self.epoch(number, theta, state, interrupt, reporter)
+        history, first, n = list(moment.history), len(moment.history), sum(self.batches)
+        _check_epochs(epochs, first + (moment.step > 0))
+        self.watch(first, moment.run.theta)
+        with interruptible(*self.signals) as interrupt, report(epochs * n, "training", shown=progress) as reporter:
+            reporter.advance(first * n + sum(self.batches[: moment.step]))
+            for number in range(first, first if self.over(history) else epochs):
+                if number == first or number % self.every == 0:
+                    self.save(moment)
+                clock = time.perf_counter() - moment.seconds
+                run, step = self.epoch(number, moment, interrupt, reporter)
                 if fault := self.fault(run):
                     message = f"{fault} of epoch {number + 1}: NaN or infinity; try a smaller learning rate"
-                    raise DivergenceError(message, Result(self.host(good), history))
-                theta, state = run.theta, run.state
+                    raise DivergenceError(message, Result(self.host(moment.good), history))
+                moment = moment._replace(run=run, step=step, seconds=time.perf_counter() - clock)
                 if interrupt.requested:
                     break
-                metrics = {
-                    "epoch": number + 1,
-                    "loss": float(self.host(run.mean)),
-                    "seconds": time.perf_counter() - clock,
-                }
-                history.append(metrics | self.evaluate(theta) | self.watch(number + 1, theta))
+                metrics = {"epoch": number + 1, "loss": float(self.host(run.mean)), "seconds": moment.seconds}
+                history.append(metrics | self.evaluate(run.theta) | self.watch(number + 1, run.theta))
+                moment = self.moment(run.theta, run.state, history)
                 reporter.line(_line(history[-1], epochs))
-                if self.stopped(theta, history, reporter):
+                if self.stopped(run.theta, history, reporter):
                     break
-        return Result(self.chosen(theta, history), history, interrupt.requested)
+            self.save(moment)
+        return Result(self.chosen(moment.run.theta, history), history, interrupt.signal)
 
-    def epoch(self, number: int, theta: Array, state: State, interrupt: Interrupt, reporter: Reporter) -> Run:
-        """One pass over the samples in a new order."""
+    def epoch(self, number: int, moment: Moment, interrupt: Interrupt, reporter: Reporter) -> tuple[Run, int]:
+        """One pass over the samples in a new order, or the rest of one, and how many of its steps are done."""
         if self.doubt:
             self.doubt()
-        put, zeros = self.backend.asarray, self.backend.zeros
+        put = self.backend.asarray
         order = put(permutation(self.seed, number, sum(self.batches)))
         data = {n: Data(self.x, self.y, order, put(np.arange(n, dtype=np.int32))) for n in set(self.batches)}
-        run = Run(theta, state, zeros((), "int32"), zeros((), self.dtype), zeros((), "int32"))
-        first = number * len(self.batches)
-        for step, n, count in _dispatches(self.batches, DISPATCH if self.repeat else 1):
+        run, done = moment.run, moment.step
+        for step, n, count in _dispatches(self.batches, DISPATCH if self.repeat else 1, done):
             if self.repeat:
                 run = self.repeat(run, data[n], count)
             else:
-                run = self.step(run, data[n], self.masks(n, first + step))
+                run = self.step(run, data[n], self.masks(n, number * len(self.batches) + step))
+            done = step + count
             reporter.advance(n * count)
             if interrupt.requested:
                 break
-        return run
+        return run, done
 
     def masks(self, n: int, step: int) -> Masks | None:
         """The dropout masks of a step."""
@@ -270,6 +330,11 @@ class Session:
             reporter.line(f"stopped: {'; '.join(reasons)}")
         return bool(reasons)
 
+    def over(self, history: list[dict[str, float]]) -> bool:
+        """Whether a callback had ended the run that is resumed."""
+        remembering = (callback for callback in self.callbacks if hasattr(callback, "resume_state"))
+        return bool(history) and any(getattr(callback, "ended", False) for callback in remembering)
+
     def chosen(self, theta: Array, history: list[dict[str, float]]) -> np.ndarray:
         """The parameters a callback has kept, else theta, as a NumPy array of its own."""
         kept = [getattr(callback, "theta", None) for callback in self.callbacks if history]
@@ -282,10 +347,14 @@ def _batches(n: int, batch_size: int | None) -> list[int]:
     return [size] * (n // size) + [n % size] * (n % size > 0)
 
 
-def _dispatches(batches: list[int], most: int) -> Iterator[tuple[int, int, int]]:
+def _check_epochs(epochs: int, begun: int) -> None:
+    if epochs < begun:
+        raise ValueError(f"epochs must be at least {begun}, as many as the run to resume has begun, got {epochs}")
+
+
+def _dispatches(batches: list[int], most: int, step: int = 0) -> Iterator[tuple[int, int, int]]:
     """Steps of the same size in dispatches of at most so many: the first step, its size, and how many they are."""
-    step = 0
-    for n, group in groupby(batches):
+    for n, group in groupby(batches[step:]):
         end = step + len(list(group))
         for first in range(step, end, most):
             yield first, n, min(most, end - first)

@@ -1,0 +1,206 @@
+"""What checkpoints are worth: ``python -m benchmarks.reliability [--kills 100] [--flips 20000]``.
+
+killed     A training that writes a checkpoint after each epoch is killed (SIGKILL) at a random moment, every third one
+           while it writes, which is slowed down for that.  The file must load, and a process that resumes from it must
+           end with the same bits, parameters and history, as one that was left alone.
+flipped    One bit of a checkpoint is flipped; reading it must fail with ``RunFileError``.
+
+Exit code 1 if anything does not hold.
+"""
+
+from dataclasses import dataclass
+import itertools
+import os
+from pathlib import Path
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+import numpy as np
+
+from benchmarks.machine import ROOT
+from benchmarks.output import Output, Row
+import xpdl
+from xpdl import resuming
+
+app = App(help=__doc__, help_format="plaintext", result_action="return_value")
+COLUMNS = {"what": "", "tried": ",d", "held": ",d", "holds": ""}
+EPOCHS = 30
+PAUSE = 0.01
+"""Seconds that each part of a save takes longer, where saves are slowed down."""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """What was left of a run, and what became of it."""
+
+    in_save: bool  # it was killed while it wrote a file
+    loads: bool  # its file could be read, or there was none yet
+    identical: bool  # the resumed run ended with the same bits
+
+
+@app.default
+def reliability(
+    *,
+    kills: int = 100,
+    flips: int = 20_000,
+    quick: bool = False,
+    output: Annotated[Output, Parameter(name="*")] = Output(),  # noqa: B008
+) -> int:
+    """Kill runs and flip bits.
+
+    Parameters
+    ----------
+    kills
+        How many runs are killed.
+    flips
+        How many bits are flipped, one at a time.
+    quick
+        Three of each, to see that it works.
+    """
+    kills, flips = (3, 3) if quick else (kills, flips)
+    with tempfile.TemporaryDirectory() as name:
+        killed = killed_runs(Path(name), kills)
+        detected = flipped_bits(Path(name), flips)
+    inside = [kill for kill in killed if kill.in_save]
+    outside = [kill for kill in killed if not kill.in_save]
+    rows = [
+        _row("killed in a save: the file loads", [kill.loads for kill in inside]),
+        _row("killed in a save: resumed to the same bits", [kill.identical for kill in inside]),
+        _row("killed elsewhere: the file loads", [kill.loads for kill in outside]),
+        _row("killed elsewhere: resumed to the same bits", [kill.identical for kill in outside]),
+        _row("one bit flipped: refused", detected),
+    ]
+    output.publish("reliability", COLUMNS, rows)
+    return int(any(row["holds"] == "NO" for row in rows))
+
+
+def _row(what: str, held: list[bool]) -> Row:
+    return {"what": what, "tried": len(held), "held": sum(held), "holds": "yes" if all(held) else "NO"}
+
+
+def killed_runs(folder: Path, count: int, seed: int = 0) -> list[Kill]:
+    """Kill so many runs, or more, until a third of them was killed in a save."""
+    dice, killed, attempts = random.Random(seed), list[Kill](), itertools.count()
+    expected, seconds = _uninterrupted(folder)
+    while len(killed) < count or 3 * _inside(killed) < count:
+        number, slowly = next(attempts), 3 * _inside(killed) <= len(killed)
+        run, out = folder / f"run{number}", folder / f"out{number}"
+        process = _start(run, out, PAUSE if slowly else 0.0)
+        delay = dice.uniform(0, 3 * PAUSE if slowly else seconds)
+        said = _kill(process, dice.randrange(EPOCHS) if slowly else None, delay)
+        if process.returncode == -signal.SIGKILL:  # else it was faster
+            loads = not run.exists() or not _refused(run)
+            _start(run, out).communicate()
+            killed.append(Kill(said == "saving", loads, _results(out) == expected))
+    return killed
+
+
+def _inside(killed: list[Kill]) -> int:
+    return sum(kill.in_save for kill in killed)
+
+
+def _uninterrupted(folder: Path) -> tuple[list[bytes | None], float]:
+    """The results of a run that is left alone, and the seconds it trains."""
+    process = _start(folder / "run", folder / "out")
+    _wait_for("begun", process)
+    began = time.monotonic()
+    process.communicate()
+    return _results(folder / "out"), time.monotonic() - began
+
+
+def _kill(process: "subprocess.Popen[str]", save: int | None, delay: float) -> str:
+    """Kill so many seconds after the training or a save of it has begun; the last thing it has said."""
+    last = "begun"
+    _wait_for(last, process)
+    for _ in range(0 if save is None else save + 1):
+        last = "saving"
+        _wait_for(last, process)
+    time.sleep(delay)
+    process.kill()
+    return [last, *process.communicate()[0].split()][-1]
+
+
+def _wait_for(word: str, process: "subprocess.Popen[str]") -> None:
+    """Until the process says it, or ends."""
+    assert process.stdout is not None
+    while process.stdout.readline() not in (f"{word}\n", ""):
+        pass
+
+
+def _start(run: Path, out: Path, pause: float = 0.0) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "benchmarks.reliability", "child", str(run), str(out), "--pause", str(pause)]
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, bufsize=1)
+
+
+def _results(out: Path) -> list[bytes | None]:
+    """The bytes of parameters and history, None where there are none."""
+    files = [out.with_suffix(end) for end in (".theta.npy", ".history.npy")]
+    return [file.read_bytes() if file.exists() else None for file in files]
+
+
+@app.command(show=False)
+def child(run: Path, out: Path, *, pause: float = 0.0) -> None:
+    """Train with checkpoints in ``run``, from there if it exists, and leave the results at ``out``."""
+    _announce_saves(pause)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(250, 6)), np.arange(250) % 3
+    net = xpdl.Network([6, 20, 3], dropout=0.2)
+    options: dict[str, Any] = {"batch_size": 8, "backend": "numpy", "validation": (x, y), "progress": False}
+    print("begun", flush=True)
+    result = xpdl.train(net, x, y, epochs=EPOCHS, checkpoint=run, resume=run if run.exists() else None, **options)
+    history = [[metrics[name] for name in ("epoch", "loss", "validation_loss")] for metrics in result.history]
+    np.save(out.with_suffix(".theta.npy"), result.theta)
+    np.save(out.with_suffix(".history.npy"), history)
+
+
+def _announce_saves(pause: float) -> None:
+    """Say when a file is written, and before and after each part of that wait a little."""
+    write, sync, rename = resuming.write_whole, os.fsync, Path.replace
+
+    def announced(*arguments: Any) -> None:
+        print("saving", flush=True)
+        write(*arguments)
+        print("saved", flush=True)
+
+    def slowly(function: Any) -> Any:
+        def slow(*arguments: Any) -> Any:
+            time.sleep(pause)
+            return function(*arguments)
+
+        return slow
+
+    resuming.write_whole = announced
+    if pause:
+        os.fsync, Path.replace = slowly(sync), slowly(rename)  # type: ignore[method-assign]
+
+
+def flipped_bits(folder: Path, count: int, seed: int = 0) -> list[bool]:
+    """Whether each of so many flips of one bit is detected; the header's length is among them."""
+    path, content = folder / "flipped", (folder / "run").read_bytes()
+    places = range(64), random.Random(seed).sample(range(64, 8 * len(content)), max(0, count - 64))
+    detected = []
+    for place in [*places[0], *places[1]][:count]:
+        damaged = bytearray(content)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        detected.append(_refused(path))
+    return detected
+
+
+def _refused(path: Path) -> bool:
+    try:
+        resuming.read_sealed(path)
+    except xpdl.RunFileError:
+        return True
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(app())
