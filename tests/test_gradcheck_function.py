@@ -621,6 +621,177 @@ def test_functions_that_answer_differently_are_reported() -> None:
     assert "grad answers differently for the same theta (theta)" in report.notes[1]
 
 
+# --- functions that jump, move in steps, or change their mind
+
+
+def leaping(theta):
+    return np.where(theta > 0, theta + 1, theta).sum()
+
+
+LEAPS = {  # name: (function that jumps where theta is 0, gradient elsewhere)
+    "up on one side": (leaping, np.ones_like),
+    "on both sides": (lambda t: (np.sign(t) + t * t).sum(), lambda t: 2 * t),
+    "down": (lambda t: (np.cos(t) - (t >= 0)).sum(), lambda t: -np.sin(t)),
+}
+
+
+@pytest.mark.parametrize("n", [3, 400])
+@pytest.mark.parametrize("method", ["auto", "central"])
+@pytest.mark.parametrize("name", LEAPS)
+def test_nothing_passes_where_the_function_jumps(name, method, n) -> None:
+    fun, grad = LEAPS[name]
+    theta = np.r_[points(70, n - 3), 1.0, 0.0, -1.0]
+    for value in (None, 1e6, 7.0, -3.0):
+
+        def given(t, value=value):
+            return grad(t) if value is None else np.where(t == 0, value, grad(t))
+
+        report = check_gradient(fun, given, theta, method=method, full=n < 400)
+        assert report.verdict == "INCONCLUSIVE", f"{value}\n{report}"
+        assert any("fun jumps at theta" in note and f"[{n - 2}]" in note for note in report.notes), str(report)
+
+
+@pytest.mark.parametrize("method", ["auto", "central"])
+@pytest.mark.parametrize("value", [1e6, 7.0, -3.0])
+def test_a_step_and_a_small_jump_excuse_nothing(value, method) -> None:
+    theta = np.array([0.0, 1.0, -1.0])
+    steps = check_gradient(lambda t: 1.0 * (t > 0).sum(), lambda t: np.array([value, 0, 0]), theta, method=method)
+    assert steps.verdict == "INCONCLUSIVE", str(steps)
+    for size in 10.0 ** np.arange(-15, -2):
+        report = check_gradient(
+            lambda t, size=size: np.where(t > 0, t + size, t).sum(),
+            lambda t: np.array([value, 1, 1]),
+            theta,
+            method=method,
+        )
+        assert report.verdict != "PASS", f"{size}\n{report}"
+
+
+def test_a_jump_excuses_no_other_entry() -> None:
+    for theta, full in ((np.array([1.0, 0.0, -1.0]), False), (np.r_[points(70, 397), 1.0, 0.0, -1.0], True)):
+        place = theta.size - 1
+        parameter = check_gradient(leaping, with_entry(np.ones_like, place, 1.1), theta, full=full).parameters["theta"]
+        assert (parameter.verdict, parameter.worst.index, parameter.failing) == ("FAIL", (place,), 1)
+
+
+@pytest.mark.parametrize("method", ["auto", "central"])
+@pytest.mark.parametrize("distance", [0.0, 1e-16, 1e-13, 1e-11, 1e-9, 1e-8, 1e-7, 1e-5])
+def test_a_kink_nearby_is_no_jump(distance, method) -> None:
+    for sign in (-1, 1):
+        theta = np.array([sign * distance, 1.0, -1.0])
+        report = check_gradient(
+            lambda t: (np.where(t > 0, t, 0) + 0.1 * t * t).sum(), lambda t: step(t) + 0.2 * t, theta, method=method
+        )
+        assert report.verdict == "PASS", str(report)
+        assert not any("jump" in note for note in report.notes), str(report)
+
+
+@pytest.mark.parametrize("method", ["auto", "central"])
+@pytest.mark.parametrize("decimals", [1, 3, 4, 6, 8, 9, 10, 11, 12, 13])
+def test_a_rounded_function_is_judged_by_what_it_shows(decimals, method) -> None:
+    functions = {
+        "np.round": lambda t: np.round((t**2).sum(), decimals),
+        "round": lambda t: round(sum((t**2).tolist()), decimals),
+        "of theta": lambda t: (np.round(t, decimals) ** 2).sum(),
+    }
+    for seed in range(3):
+        for name, fun in functions.items():
+            right = check_gradient(fun, lambda t: 2 * t, points(seed), method=method)
+            assert right.verdict != "FAIL", f"{name}\n{right}"
+            assert decimals > 3 or right.verdict == "INCONCLUSIVE", f"{name}\n{right}"
+            wrong = check_gradient(fun, lambda t: 3 * t, points(seed), method=method)
+            assert wrong.verdict != "PASS", f"{name}\n{wrong}"
+            assert decimals < 6 or wrong.verdict == "FAIL", f"{name}\n{wrong}"
+            assert decimals > 12 or any("fun moves in steps of" in note for note in right.notes), f"{name}\n{right}"
+
+
+def test_a_function_that_stands_still_only_at_theta_does_not_move_in_steps() -> None:
+    def dead(theta):
+        return 3 + np.maximum(theta - 1e-3, 0).sum()
+
+    report = check_gradient(dead, np.zeros_like, np.zeros(5))
+    assert report.verdict == "PASS"
+    assert not any("steps" in note for note in report.notes), str(report)
+    assert check_gradient(dead, lambda t: t + 0.1, np.zeros(5)).verdict == "FAIL"
+
+
+def counting(function, k, change):
+    """A function whose answers change from its k-th call on."""
+    calls = 0
+
+    def answer(theta):
+        nonlocal calls
+        calls += 1
+        return function(theta) if calls < k else change(function(theta))
+
+    return answer
+
+
+@pytest.mark.parametrize("change", [lambda a: a + 0.01, lambda a: 1.5 * a])
+def test_functions_that_change_their_mind_later_are_reported(change) -> None:
+    fun, grad = FUNCTIONS["squares"]
+    for k in (*range(4, 51, 3), 50):
+        for method in ("auto", "central"):
+            report = check_gradient(counting(fun, k, change), grad, points(), method=method)
+            assert report.verdict == "INCONCLUSIVE", f"{k}\n{report}"
+            assert "fun answers differently for the same theta" in report.notes[0], str(report)
+    report = check_gradient(fun, counting(grad, 4, change), points())
+    assert report.verdict == "INCONCLUSIVE"
+    assert "grad answers differently for the same theta" in report.notes[0], str(report)
+
+
+def test_a_large_difference_that_passes_is_explained() -> None:
+    """An entry that float32 does not show, and one at a kink."""
+    unseen = check_gradient(
+        lambda t: 1 + t.sum(), lambda t: np.array([1.0, 9.0]), np.array([1, 1e-9]), dtype="float32", method="central"
+    )
+    kink = check_gradient(lambda t: np.abs(t).sum(), lambda t: np.array([0.9, 1.0]), np.array([0.0, 1.0]))
+    for report, reason in ((unseen, "1 of 2 are below their error bars"), (kink, "1 at a kink")):
+        assert report.verdict == "PASS", str(report)
+        assert report.difference > 1e-2
+        assert any("passes with a difference of" in note and reason in note for note in report.notes), str(report)
+
+
+def test_a_factor_is_told_from_1_and_is_not_that_of_nothing() -> None:
+    fun, grad = FUNCTIONS["squares"]
+    for factor, text in ((1 + 1e-9, "1 + 1.0e-09 times"), (1 - 3e-8, "1 - 3.0e-08 times")):
+        parameter = check_gradient(fun, scaled(grad, factor), points()).parameters["theta"]
+        assert parameter.diagnosis == f"{text} the numeric gradient"
+    optimize = pytest.importorskip("scipy.optimize")
+    parameter = check_gradient(optimize.rosen, lambda t: optimize.rosen_der(t) + 1e-7, np.ones(6)).parameters["theta"]
+    assert parameter.verdict == "FAIL"
+    assert parameter.diagnosis.endswith("in every entry"), parameter.diagnosis
+    assert float(parameter.diagnosis.split()[4]) == pytest.approx(1e-7, rel=1e-3)
+
+
+@pytest.mark.parametrize("n", [8, 3000])
+def test_the_taylor_remainder_judges_whole_tensors(n) -> None:
+    fun, grad = FUNCTIONS["fourth power"]
+    for factor, verdict in ((1.0, "PASS"), (1.1, "FAIL"), (-1.0, "FAIL"), (np.nan, "FAIL")):
+        report = check_gradient(fun, scaled(grad, factor), points(71, n), method="taylor")
+        assert (report.verdict, report.method) == (verdict, "Taylor remainder"), str(report)
+        assert report.evaluations < 150
+    mixed = check_gradient(
+        lambda p: (p["a"] ** 2).sum() + (p["b"] ** 3).sum(),
+        lambda p: {"a": 2 * p["a"], "b": 2 * p["b"] ** 2},
+        {"a": points(), "b": points(1)},
+        method="taylor",
+    )
+    assert [p.verdict for p in mixed.parameters.values()] == ["PASS", "FAIL"], str(mixed)
+
+
+def test_the_taylor_remainder_is_not_always_visible() -> None:
+    cases = {
+        "at a kink": (lambda t: np.abs(t).sum(), np.sign, np.zeros(3)),
+        "at a jump": (leaping, lambda t: np.array([1e6, 1.0, 1.0]), np.array([0.0, 1.0, -1.0])),
+        "too small to be seen": (np.sum, np.ones_like, points()),
+    }
+    for why, case in cases.items():
+        report = check_gradient(*case, method="taylor")
+        assert report.verdict == "INCONCLUSIVE", str(report)
+        assert why in report.notes[0], str(report)
+
+
 # --- budget, seeds, progress, errors
 
 

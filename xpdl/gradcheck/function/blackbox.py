@@ -18,6 +18,8 @@ from xpdl.gradcheck.report import Vector
 
 T = TypeVar("T")
 
+ROUNDINGS = 64.0
+"""How far off an answer may be the next time: libraries add up in another order in other memory."""
 COMPLEX = {"float64": "complex128", "float32": "complex64"}
 
 
@@ -158,6 +160,23 @@ def observed(box: Box, start: float) -> tuple[dict[str, Vector], list[str]]:
     if unequal:
         complaints.append(f"grad answers differently for the same theta ({', '.join(unequal)})")
     return first, [f"{complaint}: nothing can be judged" for complaint in complaints]
+
+
+def drifted(box: Box, start: float, gradient: Tensors, u: float, noise: float) -> list[str]:
+    """Why nothing can be judged, if fun or grad answers differently after all those calls, by more than rounding."""
+    later, second = box.value(box.theta), box.gradient(box.theta)
+    complaints = []
+    if not abs(later - start) <= ROUNDINGS * u * abs(start) + noise:
+        complaints.append(f"fun answers differently for the same theta ({start!r}, and {later!r} at the end)")
+    unequal = [name for name, first in gradient.items() if not _same(first, second[name], u)]
+    if unequal:
+        complaints.append(f"grad answers differently for the same theta at the end ({', '.join(unequal)})")
+    return [f"{complaint}: nothing can be judged" for complaint in complaints]
+
+
+def _same(first: Vector, second: Vector, u: float) -> bool:
+    largest = float(np.max(np.abs(first), initial=0.0, where=np.isfinite(first)))
+    return np.allclose(first, second, rtol=0.0, atol=ROUNDINGS * u * largest, equal_nan=True)
 
 
 def _fetch(array: Array) -> Vector:

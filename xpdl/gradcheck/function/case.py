@@ -10,13 +10,15 @@ from xpdl.gradcheck.function.causes import diagnose
 from xpdl.gradcheck.function.methods import Slope, best_central, central, complex_step, relative_bar
 from xpdl.gradcheck.function.probe import NotAnalyticError, Probe
 from xpdl.gradcheck.function.trust import second_look, verify
-from xpdl.gradcheck.report import FAIL, Parameter, Vector, judge
+from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, PASS, Parameter, Vector, judge
 from xpdl.progress import Reporter
 
 SMALL = 256
 """Tensors of so many entries are checked entry by entry."""
 NAMED = 8
 """Entries that are named."""
+LARGE = 1e-3
+"""A difference that is not left unexplained."""
 HIDES = 1e-7
 """A relative bar that is worth trying other steps for."""
 
@@ -62,6 +64,7 @@ class Case:
         self.reason: str | None = None  # why it is not the complex step
         self.slopes: list[Slope] = []
         self.kinks: dict[int, str] = {}  # places, and what was accepted there
+        self.jumps: list[int] = []  # places where the function jumps
 
     @property
     def entrywise(self) -> bool:
@@ -78,7 +81,7 @@ class Case:
 
     def columns(self) -> list[Vector]:
         """The values, bars, lower and upper ends of the slopes, each (K,)."""
-        return [np.array(column) for column in zip(*self.slopes, strict=True)]
+        return [np.array(column) for column in zip(*(slope[:4] for slope in self.slopes), strict=True)]
 
     def pair(self, *, natural: bool) -> tuple[Vector, Vector]:
         """The gradients under test and by slopes, to compare their norms: by entries, or by slopes along directions."""
@@ -131,25 +134,32 @@ class Case:
         if slope.kink and slope.bars(claim) > 1 and not slope.misses(claim):
             low, value, high = (float(x / self.scale[place]) for x in (slope.low, claim, slope.high))
             self.kinks[place] = f"{list(self.index(place))} {value:.6g} in [{low:.6g}, {high:.6g}]"
+        if slope.jumps:
+            self.jumps.append(place)
         return slope
 
     # Judging
 
     def judged_entries(self) -> Parameter:
         """The verdict, after a second look at entries that miss their slope, and at those whose bar would hide much."""
-        careful = self.method == "central" and self.directions.size <= SMALL
+        hides = HIDES if self.directions.size <= SMALL else 1.0
         for k, claim in enumerate(self.claims().tolist()):
             slope = self.slopes[k]
-            wide = careful and slope.bar > HIDES * max(abs(claim), abs(slope.value)) > 0
+            wide = self.method == "central" and slope.bar > hides * max(abs(claim), abs(slope.value)) > 0
             if math.isfinite(claim) and (wide or slope.misses(claim)):
                 self.slopes[k] = self.entry_again(k, claim, slope)
         value, bar, low, high = ((column / self.scale).reshape(self.gradient.shape) for column in self.columns())
         parameter = judge(self.name, self.gradient, value, bar, between=(low, high))
         if parameter.verdict != FAIL:
-            return parameter
+            return self.certain(parameter)
         wrong = [k for k, claim in enumerate(self.claims().tolist()) if self.slopes[k].misses(claim)]
         cause = diagnose(self.gradient, self.scale, self.directions.observe, self.slopes)
         return replace(parameter, diagnosis=cause or self.some(wrong))
+
+    def certain(self, parameter: Parameter) -> Parameter:
+        """The same, but inconclusive if the function jumps, at theta or in steps that hide entries."""
+        jumps = any(slope.jumps for slope in self.slopes) or (self.probe.quantum and parameter.unseen)
+        return replace(parameter, verdict=INCONCLUSIVE) if jumps and parameter.verdict == PASS else parameter
 
     def some(self, places: list[int], quantity: str = "only") -> str | None:
         """Which entries are wrong, if they are few."""
@@ -168,4 +178,15 @@ class Case:
             shown = list(self.kinks.values())[:3]
             text = f"{len(self.kinks)} at a kink, accepted between one-sided derivatives: {', '.join(shown)}"
             notes.append(f"{self.name}: {text}{', ...' if len(self.kinks) > len(shown) else ''}")
+        if any(slope.jumps for slope in self.slopes):
+            named = ", ".join(str(list(self.index(place))) for place in self.jumps[:NAMED])
+            more = ", ..." if len(self.jumps) > NAMED else ""
+            notes.append(f"{self.name}: fun jumps at theta or is infinitely steep{named and ': '}{named}{more}")
         return notes
+
+    def excuse(self, parameter: Parameter) -> list[str]:
+        """Why the tensor passes although its difference is large."""
+        if parameter.verdict != PASS or not parameter.difference > LARGE:
+            return []
+        reason = f"{parameter.unseen} of {parameter.bar.size} are below their error bars, {len(self.kinks)} at a kink"
+        return [f"{self.name}: passes with a difference of {parameter.difference:.1e}: {reason}"]

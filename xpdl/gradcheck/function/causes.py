@@ -23,7 +23,8 @@ def diagnose(gradient: Vector, scale: Vector, observe: Observe, slopes: Sequence
         return observe(tensor.ravel() * scale)
 
     numeric = np.array([slope.value for slope in slopes])
-    candidates = (cause(gradient, seen, numeric) for cause in CAUSES)
+    hidden = all(abs(slope.value) <= slope.bar for slope in slopes)  # a factor of what may be 0 means nothing
+    candidates = (cause(gradient, seen, numeric) for cause in CAUSES if not (hidden and cause is _factor))
     return next((text for text, repaired in filter(None, candidates) if _fits(seen(repaired), slopes)), None)
 
 
@@ -39,6 +40,8 @@ def _factor(gradient: Vector, seen: Observe, numeric: Vector) -> tuple[str, Vect
     if not math.isfinite(c) or c == 0:
         return None
     known = (f": {meaning}" for number, meaning in _numbers(gradient) if abs(c / number - 1) <= 1e-3)
+    if 0 < abs(c - 1) < 5e-7:  # seven digits do not tell that from 1
+        return f"1 {'-' if c < 1 else '+'} {abs(c - 1):.1e} times the numeric gradient", gradient / c
     return f"{c:.7g} x the numeric gradient{next(known, '')}", gradient / c
 
 

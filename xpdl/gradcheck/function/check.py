@@ -5,25 +5,38 @@ that fail bisection looks for the wrong entries (search.py).
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 import math
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpdl import checks
-from xpdl.gradcheck.function.blackbox import Box, observed, opened
+from xpdl.gradcheck.function.blackbox import Box, drifted, observed, opened
 from xpdl.gradcheck.function.case import SMALL, Case, Directions
-from xpdl.gradcheck.function.methods import taylor
+from xpdl.gradcheck.function.methods import best_central, taylor
 from xpdl.gradcheck.function.probe import Probe, Tensors
 from xpdl.gradcheck.function.search import Search
-from xpdl.gradcheck.report import INCONCLUSIVE, Entry, Parameter, Report, Vector, difference, worst_verdict
+from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, PASS, Entry, Parameter, Report, Vector, difference, worst_verdict
 from xpdl.progress import Reporter, report as reported
 from xpdl.randomness import Stream, generator
 
-METHODS = {"auto": "", "complex": "complex step", "central": "central differences"}
+METHODS = {"auto": "", "complex": "complex step", "central": "central differences", "taylor": "Taylor remainder"}
+REMAINDER = "2 for a right gradient, 1 for a wrong one"
+FLAT, STEEP = 1.25, 1.75
+"""A Taylor remainder shows a wrong gradient below the first and a right one above the second."""
 RANDOM = 10
 """Random directions in large tensors; one more has the signs of the gradient."""
+
+
+class Judged(NamedTuple):
+    """What was found: verdicts, the difference over all tensors, the method and what else is to be said."""
+
+    parameters: Mapping[str, Parameter]
+    difference: float
+    method: str
+    notes: list[str]
 
 
 def check_gradient(
@@ -43,7 +56,8 @@ def check_gradient(
     fun       (theta) -> a scalar
     grad      (theta) -> the gradient under test: an array of the shape of theta, or a dict with its keys
     theta     an array of any library that speaks the Array API standard, or a dict {name: array}
-    method    "complex" or "central"; "auto": the complex step for the tensors in which it is seen to be a derivative
+    method    "complex" or "central"; "auto": the complex step for the tensors in which it is seen to be a derivative;
+              "taylor": whether the remainder of each tensor falls like h^2, with no look at entries
     dtype     what fun is evaluated in: "float64" or "float32"; None: float64 where fun and the device have it
     full      every entry of every tensor, also of those with more than 256
     seed      of the directions
@@ -60,21 +74,21 @@ def check_gradient(
     box, start, notes = opened(fun, grad, theta, dtype)
     gradient, complaints = observed(box, start)
     if complaints:
-        parameters = {name: _unjudged(name, g) for name, g in gradient.items()}
-        return _report(box, parameters, math.nan, "none", box.dtype, [*complaints, *notes], began)
+        return _refused(box, gradient, [*complaints, *notes], began)
     probe = _probe(box, start, generated)
     precision = "float32" if probe.u > np.finfo(np.float64).eps else "float64"
     if precision != box.dtype:
         notes.append("fun answers in float32 although it is given float64: judged as float32")
-    cases = [
-        Case(probe, name, gradient[name], directions)
-        for name, directions in _plan(probe, gradient, full, budget).items()
-    ]
-    total = sum(len(case.directions) for case in cases)
-    with reported(total, "checking gradients", shown=progress) as reporter:
-        parameters = {case.name: _examine(case, method, reporter) for case in cases}
-    notes += [*(note for case in cases for note in _notes(case)), *_taylor_note(probe, gradient)]
-    return _report(box, parameters, _difference(cases), _methods(cases), precision, notes, began)
+    if method == "taylor":
+        judged = _by_taylor(probe, gradient)
+    else:
+        judged = _by_slopes(probe, gradient, method, _plan(probe, gradient, full, budget), progress)
+    complaints = drifted(box, start, gradient, probe.u, probe.noise)
+    if complaints:
+        return _refused(box, gradient, [*complaints, *notes], began)
+    if probe.quantum:
+        notes.append(f"fun moves in steps of {probe.quantum:.1g} and stands still in between: slopes are as coarse")
+    return _report(box, judged, precision, notes, began)
 
 
 def _probe(box: Box, start: float, generated: np.random.Generator) -> Probe:
@@ -107,9 +121,39 @@ def _directions(probe: Probe, name: str, gradient: Vector, small: int) -> Direct
     return Directions(gradient.size, signs)
 
 
+def _by_slopes(probe: Probe, gradient: Tensors, method: str, plan: Mapping[str, Directions], progress: bool) -> Judged:
+    """The verdicts on entries or directions."""
+    cases = [Case(probe, name, gradient[name], directions) for name, directions in plan.items()]
+    total = sum(len(case.directions) for case in cases)
+    with reported(total, "checking gradients", shown=progress) as reporter:
+        parameters = {case.name: _examine(case, method, reporter) for case in cases}
+    notes = [note for case in cases for note in [*_notes(case), *case.excuse(parameters[case.name])]]
+    return Judged(parameters, _difference(cases), _methods(cases), [*notes, *_taylor_note(probe, gradient)])
+
+
 def _examine(case: Case, method: str, reporter: Reporter) -> Parameter:
     case.measure(method, reporter)
     return case.judged_entries() if case.entrywise else Search(case).run()
+
+
+def _by_taylor(probe: Probe, gradient: Tensors) -> Judged:
+    """The verdicts on whole tensors, by the remainder along a random direction in each."""
+    parameters, notes = {}, []
+    for name, g in gradient.items():
+        signs = probe.signs(name)
+        slope = taylor(probe, gradient, {name: signs}) if np.all(np.isfinite(g)) else 0.0
+        difference, kink = best_central(probe, name, signs)
+        verdict = INCONCLUSIVE if kink or difference.jumps else _by_fall(slope)
+        parameters[name] = replace(_unjudged(name, g), verdict=verdict, failing=0, unseen=0)
+        why = "at a kink" if kink else "at a jump" if difference.jumps else REMAINDER
+        notes.append(f"{name}: Taylor remainder {_falls(slope)} ({why})")
+    return Judged(parameters, math.nan, METHODS["taylor"], notes)
+
+
+def _by_fall(slope: float | None) -> str:
+    if slope is None or FLAT < slope < STEEP:
+        return INCONCLUSIVE
+    return PASS if slope >= STEEP else FAIL
 
 
 # The report
@@ -128,10 +172,12 @@ def _notes(case: Case) -> list[str]:
 def _taylor_note(probe: Probe, gradient: Tensors) -> list[str]:
     if not all(np.all(np.isfinite(g)) for g in gradient.values()):
         return []
-    slope = taylor(probe, gradient)
-    if slope is None:
-        return ["Taylor remainder: too small to be seen"]
-    return [f"Taylor remainder: falls like h^{slope:.2f} (2 for a right gradient, 1 for a wrong one or at a kink)"]
+    slope = taylor(probe, gradient, {name: probe.signs(name) for name in probe.theta})
+    return [f"Taylor remainder: {_falls(slope)}" + (f" ({REMAINDER} or at a kink)" if slope is not None else "")]
+
+
+def _falls(slope: float | None) -> str:
+    return "too small to be seen" if slope is None else f"falls like h^{slope:.2f}"
 
 
 def _unjudged(name: str, gradient: Vector) -> Parameter:
@@ -155,22 +201,20 @@ def _methods(cases: list[Case]) -> str:
     return ", ".join(f"{method} ({', '.join(tensors)})" for method, tensors in used.items())
 
 
-def _report(
-    box: Box,
-    parameters: Mapping[str, Parameter],
-    difference: float,
-    method: str,
-    precision: str,
-    notes: list[str],
-    began: float,
-) -> Report:
+def _refused(box: Box, gradient: Tensors, notes: list[str], began: float) -> Report:
+    """Nothing can be judged."""
+    parameters = {name: _unjudged(name, g) for name, g in gradient.items()}
+    return _report(box, Judged(parameters, math.nan, "none", []), box.dtype, notes, began)
+
+
+def _report(box: Box, judged: Judged, precision: str, notes: list[str], began: float) -> Report:
     return Report(
-        verdict=worst_verdict(parameter.verdict for parameter in parameters.values()),
-        difference=difference,
-        parameters=parameters,
-        method=method,
+        verdict=worst_verdict(parameter.verdict for parameter in judged.parameters.values()),
+        difference=judged.difference,
+        parameters=judged.parameters,
+        method=judged.method,
         precision=precision,
         evaluations=float(box.evaluations),
         seconds=time.perf_counter() - began,
-        notes=tuple(notes),
+        notes=(*notes, *judged.notes),
     )

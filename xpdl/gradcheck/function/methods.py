@@ -25,17 +25,23 @@ SPREAD = 8.0
 """A bar is this many times the noise that was seen."""
 WIDE = 2.0**-12
 """A central step that may cross several kinks."""
+GROWTH = 3.0
+"""Slopes that grow by more from a step to a sixteenth of it have no limit."""
 SIDES = (35, 39)
 """One-sided derivatives are taken at distances of 2^-35 and 2^-39 (in float64)."""
 
 
 class Slope(NamedTuple):
-    """A derivative along a direction, at most ``bar`` off; at a kink whatever is between ``low`` and ``high``."""
+    """A derivative along a direction, at most ``bar`` off; at a kink whatever is between ``low`` and ``high``.
+
+    Where the function jumps there is none, and ``bar`` is infinite.
+    """
 
     value: float
     bar: float
     low: float
     high: float
+    jumps: bool = False
 
     @property
     def kink(self) -> bool:
@@ -45,7 +51,9 @@ class Slope(NamedTuple):
     def bars(self, claim: float) -> float:
         """How many bars the claim is off the value."""
         off = abs(claim - self.value) if math.isfinite(claim) else math.inf
-        return off / self.bar if off > 0 < self.bar else math.inf if off else 0.0
+        if off == 0 or self.bar == 0:
+            return math.inf if off else 0.0
+        return off / self.bar if self.bar < math.inf else 0.0
 
     def misses(self, claim: float) -> bool:
         """Whether the claim is further than the bar from everything that is a derivative."""
@@ -66,6 +74,12 @@ class Difference(NamedTuple):
     side_bar: float
     noise: float  # the most that noise can do to the jump
     rounding: float  # what it is likely to do to the value
+    jumps: bool = False  # whether the function does, and has no slope
+
+    @property
+    def steepness(self) -> float:
+        """The steeper of the one-sided derivatives."""
+        return max(abs(self.forward), abs(self.backward))
 
     @property
     def jump(self) -> float:
@@ -84,7 +98,7 @@ class Difference(NamedTuple):
     def slope(self, *, kink: bool) -> Slope:
         """As a ``Slope``, at a kink with the one-sided derivatives."""
         ends = (self.value, self.forward, self.backward) if kink else (self.value,)
-        return Slope(self.value, self.side_bar if kink else self.bar, min(ends), max(ends))
+        return Slope(self.value, self.side_bar if kink else self.bar, min(ends), max(ends), self.jumps)
 
 
 def complex_step(probe: Probe, name: str, d: Vector) -> Slope:
@@ -146,6 +160,8 @@ def best_central(probe: Probe, name: str, d: Vector) -> tuple[Difference, bool]:
     The bar holds what finer steps contradict: waves that are shorter than a step may look smooth from that step alone.
     """
     ladder = [central(probe, name, d, level) for level in LEVELS]
+    if _jumps(ladder):
+        return ladder[0]._replace(bar=math.inf, side_bar=math.inf, jumps=True), False
     kink = _kink(ladder)
     if kink is not None:
         return kink, True
@@ -158,11 +174,19 @@ def best_central(probe: Probe, name: str, d: Vector) -> tuple[Difference, bool]:
     return best, False
 
 
+def _jumps(ladder: Sequence[Difference]) -> bool:
+    """Whether slopes grow without end as steps get finer: like 1 / h at a jump, like h^(-1/2) in a root at 0."""
+    finest, finer, fine = (rung.steepness for rung in ladder[:3])
+    return finest > ladder[0].noise and finest > GROWTH * finer > GROWTH**2 * fine
+
+
 def _kink(ladder: Sequence[Difference]) -> Difference | None:
     """The finest difference whose sides differ, if they differ as much with a sixteenth of the step and 16 times it."""
     for finer, middle, wider in zip(ladder, ladder[1:], ladder[2:], strict=False):
         if middle.jump > middle.noise:
-            return middle if wider.jump / 8 < middle.jump < 8 * (finer.jump + 4 * finer.rounding) else None
+            grows = finer.jump > GROWTH * middle.jump + 4 * finer.rounding  # a small jump of the function itself
+            falls = middle.jump >= 8 * (finer.jump + 4 * finer.rounding) or wider.jump >= 8 * middle.jump
+            return None if grows or falls else middle
     return None
 
 
@@ -181,9 +205,11 @@ def near(difference: Difference, value: float, bar: float) -> bool:
     return abs(difference.value - value) <= difference.bar + bar
 
 
-def taylor(probe: Probe, gradient: Tensors) -> float | None:
-    """The slope of log |J(theta + h d) - J(theta) - h <g, d>| against log h; None if rounding hides the remainder."""
-    signs = {name: probe.signs(name) for name in probe.theta}
+def taylor(probe: Probe, gradient: Tensors, signs: Tensors) -> float | None:
+    """The slope of log |J(theta + h d) - J(theta) - h <g, d>| against log h; None if rounding hides the remainder.
+
+    The direction d has the signs of some tensors and 0 in the others.
+    """
     expected = sum(float(np.sum(s * (gradient[n] * probe.scale[n]).ravel())) for n, s in signs.items())
     steps = [probe.distance(2 * k) for k in range(1, 9)]
     remainders = [abs(probe.real({n: h * s for n, s in signs.items()}) - probe.start - h * expected) for h in steps]

@@ -7,6 +7,7 @@ two, so that theta + h d is exact.  Noise is what a smooth function cannot do wi
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import pairwise
 import math
 from typing import Any
 import warnings
@@ -23,6 +24,10 @@ RIPPLES = (20, 24, 28, 32, 36)
 """Noise is looked for at distances of 2^-20 to 2^-36 (in float64): kinks and waves may spoil some of them."""
 FAR = (0.5, 0.125, 0.0)
 """Multiples of theta where a gradient may be larger."""
+COARSE = 8.0
+"""J that moves in steps of so many roundings is not merely rounded."""
+STANDING = range(48, -9, -2)
+"""Such steps are looked for at distances of 2^-48 to 2^8 (in float64)."""
 JITTERS = 3
 """Points a few roundings away from theta."""
 
@@ -111,8 +116,27 @@ class Probe:
 
     @cached_property
     def noise(self) -> float:
-        """The noise of J."""
-        return _quantile((ripple[""] for ripple in self._ripples(lambda shift: {"": self.real(shift)})), 0.5)
+        """The noise of J; rounding to a multiple of a quantum is uniform noise, which ripples see only by chance."""
+        ripples = _quantile((ripple[""] for ripple in self._ripples(lambda shift: {"": self.real(shift)})), 0.5)
+        return max(ripples, self.quantum / math.sqrt(12))
+
+    @cached_property
+    def quantum(self) -> float:
+        """The step in which J moves, if it stands still before and after; 0 if it does not, or if that is rounding."""
+        signs = {name: self.signs(name) for name in self.theta}
+
+        def at(t: float) -> float:
+            return self.real({name: t * s for name, s in signs.items()})
+
+        finest, *wider = (self.distance(bits) for bits in STANDING)
+        ahead = next((sign for sign in (1, -1) if at(sign * finest) == self.start), 0)  # theta may be at an edge
+        first = ahead * next((t for t in wider if at(ahead * t) != self.start), 0.0)
+        if first == 0:
+            return 0.0
+        beyond = {at(first * (1 + k / 1024)) for k in range(4)}
+        step = min((b - a for a, b in pairwise(sorted(beyond | {self.start, at(first / 2)}))), default=0.0)
+        stands = len(beyond) < 4 and all(map(math.isfinite, beyond))
+        return step if stands and step > COARSE * self.u * abs(self.start) else 0.0
 
     def noise_of_step(self, name: str, d: Vector) -> float:
         """The noise of the complex step along d."""

@@ -55,11 +55,24 @@ class Search:
             self.cause = self._diagnosed()
             self.found = [self._finding(int(k)) for k in np.flatnonzero(~finite)[:NAMED]]
         else:
+            self._name_jump()
             self._search()
         return self._judged()
 
     def _diagnosed(self) -> str | None:
         return diagnose(self.case.gradient, self.case.scale, self.case.directions.observe, self.case.slopes)
+
+    def _name_jump(self) -> None:
+        """An entry in which the function jumps, by halving a direction along which it does."""
+        jumping = (k for k, slope in enumerate(self.case.slopes) if slope.jumps)
+        for d in map(self.case.directions.row, jumping):
+            first, last = 0, d.size
+            while last - first > 1:
+                middle = (first + last) // 2
+                left = self.case.slope(_part(d, first, middle)).jumps
+                first, last = (first, middle) if left else (middle, last)
+            self.case.jumps.append(first)
+            return
 
     def _search(self) -> None:
         if self._off():
@@ -119,8 +132,7 @@ class Search:
     def _halves(self, d: Vector, first: int, last: int, error: float) -> list[tuple[int, int, float]]:
         """The halves of a range that hold more of its error than a bar, the one with most last."""
         middle = (first + last) // 2
-        part = np.zeros(d.size)
-        part[first:middle] = d[first:middle]
+        part = _part(d, first, middle)
         slope = self.case.slope(part)
         left = float(np.sum(part * self.natural)) - slope.value
         halves = [(first, middle, left), (middle, last, error - left)]
@@ -141,7 +153,7 @@ class Search:
         parameter = judge(case.name, claims, value, bar, between=(low, high))
         parameter = replace(parameter, shape=case.gradient.shape, worst=replace(parameter.worst, index=()))
         if not self.wrong:
-            return replace(parameter, diagnosis=self.cause)
+            return case.certain(replace(parameter, diagnosis=self.cause))
         worst = max(self.wrong, key=lambda finding: finding.slope.bars(finding.claim))
         scale, slope = float(case.scale[worst.place]), worst.slope
         places = [finding.place for finding in self.wrong]
@@ -153,3 +165,10 @@ class Search:
             unseen=0,
             diagnosis=self.cause or case.some(places, "at least" if self._off() or self.opaque else "only"),
         )
+
+
+def _part(d: Vector, first: int, last: int) -> Vector:
+    """A direction, 0 outside a range."""
+    part = np.zeros(d.size)
+    part[first:last] = d[first:last]
+    return part

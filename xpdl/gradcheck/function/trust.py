@@ -40,6 +40,8 @@ def verify(probe: Probe, name: str, directions: Iterable[Vector]) -> str | None:
             reason = next(filter(None, (_objection(probe, name, d) for d in directions)), None)
         except NotAnalyticError as error:
             reason = str(error)
+        if reason is None and probe.quantum and name not in probe.verified:
+            reason = "may lose the imaginary part, and differences are too coarse to tell"
         if reason is None:
             return None
         reasons.append(reason)
@@ -53,6 +55,8 @@ def _objection(probe: Probe, name: str, d: Vector) -> str | None:
         return "changes with the step"
     if abs(difference.value) <= VISIBLE * difference.bar or not near(difference, step.value, step.bar):
         difference, _ = best_central(probe, name, d)
+        if difference.jumps:
+            return "jumps at theta"
         left, right, _ = analytic_sides(probe, name, d)
         if not near(difference, (left + right) / 2, step.bar):
             return f"gives {step.value:.6g} where central differences give {difference.value:.6g}"
@@ -70,7 +74,7 @@ def second_look(probe: Probe, name: str, d: Vector, claim: float, slope: Slope, 
         return slope.widened(noise)
     difference, kink = best_central(probe, name, d)
     fallback = difference.slope(kink=kink).widened(noise)
-    if method != "complex" or name not in probe.verified:
+    if difference.jumps or method != "complex" or name not in probe.verified:
         return fallback
     try:
         return _second_step(probe, name, d, claim, slope.widened(noise), difference) or fallback
