@@ -11,13 +11,13 @@ from xpdl.dropout import dropout_masks
 from xpdl.evaluation import evaluate
 from xpdl.network import Network
 from xpdl.optimizers import Optimizer, adam, adamw, momentum, rmsprop, sgd
-from xpdl.training import DivergenceError, Result, train
 
 if TYPE_CHECKING:
     from xpdl import data, testing
     from xpdl.checkpoint import Model, ModelFileError, load, save
     from xpdl.gradcheck import GradientError, check_backends, check_gradient, check_network, check_update
     from xpdl.resuming import RunFileError
+    from xpdl.training import DivergenceError, Result, train
 
 __version__ = "0.1.0"
 
@@ -64,6 +64,7 @@ HOMES = {
     "checkpoint": ["Model", "ModelFileError", "load", "save"],
     "gradcheck": ["GradientError", "check_backends", "check_gradient", "check_network", "check_update"],
     "resuming": ["RunFileError"],
+    "training": ["DivergenceError", "Result", "train"],
 }
 LAZY = {"data": "data", "testing": "testing"} | {name: home for home, names in HOMES.items() for name in names}
 """Names, and the modules they come from when they are first used: these need half of the standard library."""
