@@ -107,7 +107,10 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
         *("gradcheck.network.kinks", "gradcheck.network.perturbation", "gradcheck.report", "network", "progress"),
         "samples",
     },
-    "gradcheck.network.diagnosis": {"activations", "gradcheck.network.perturbation", "gradcheck.report"},
+    "gradcheck.network.diagnosis": {
+        *("gradcheck.network.mistakes", "gradcheck.network.perturbation", "gradcheck.report"),
+    },
+    "gradcheck.network.mistakes": {"activations", "gradcheck.network.perturbation", "gradcheck.report"},
     "gradcheck.network.kinks": {"arrays", "gradcheck.network.bars", "gradcheck.network.perturbation"},
     "gradcheck.network.perturbation": {"activations", "arrays", "network"},
     "gradcheck.parity": {"gradcheck.parity.check", "gradcheck.parity.report"},

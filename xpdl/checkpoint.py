@@ -112,7 +112,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _network(description: dict[str, Any]) -> Network:
-    differing = {option.name for option in fields(Network)} - {"_"} ^ set(description)
+    known = {option.name for option in fields(Network)} - {"_"}
+    differing = known ^ set(description)
     if differing:
         raise ValueError(f"its network has too many or too few fields: {checks.shorten(sorted(differing))}")
     return Network(**description)

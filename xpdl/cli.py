@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 import signal
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import App, CycloptsError, Parameter
 import numpy as np
@@ -142,9 +142,8 @@ def train(
         _check_writable(name, path)
     samples = load_data(data)
     samples = samples.split(holdout, seed) if holdout else samples
-    output, k = _fitting_output(samples, output)
-    sizes = [samples.x.shape[1], *hidden, k]
-    net = Network(sizes, hidden=activation, output=output, init=_number_or_name(init), l2=l2, dropout=dropout)
+    options = {"hidden": activation, "init": init, "l2": l2, "dropout": dropout}
+    net = _network(samples, lambda d, k: [d, *hidden, k], output, options)
     steps = -(-len(samples.x) // checks.integer("batch_size", batch_size, least=1))
     rate = _schedule(schedule, lr, decay, decay_every * steps, warmup * steps, epochs * steps)
     chosen = choose_backend(backend)
@@ -261,9 +260,8 @@ def check(
         loaded = load(model)
         net, theta = loaded.network, loaded.theta
     else:
-        output, k = _fitting_output(points, output)
-        sizes = sizes or [x.shape[1], 4, k]
-        net = Network(sizes, hidden=activation, output=output, init=_number_or_name(init), l2=l2, dropout=dropout)
+        options = {"hidden": activation, "init": init, "l2": l2, "dropout": dropout}
+        net = _network(points, lambda d, k: sizes or [d, 4, k], output, options)
         theta = net.initialize(seed, dtype)
     chosen = choose_backend(backend)
     masks = dropout_masks(net, len(x), seed=seed, step=0, backend=chosen, dtype=dtype)
@@ -284,6 +282,15 @@ def _check_writable(flag: str, path: Path | None) -> None:
     """``OSError`` if a file could not be written: before the training, not after."""
     if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
         raise IsADirectoryError(f"{flag} must be a file in a directory that exists, got {str(path)!r}")
+
+
+def _network(
+    samples: Dataset, sizes: Callable[[int, int], list[int]], output: str | None, options: dict[str, Any]
+) -> Network:
+    """The network of these flags; sizes (d, k) -> those of all layers."""
+    output, k = _fitting_output(samples, output)
+    init = _number_or_name(options["init"])
+    return Network(sizes(samples.x.shape[1], k), output=output, **options | {"init": init})
 
 
 def _fitting_output(samples: Dataset, output: str | None) -> tuple[str, int]:

@@ -55,6 +55,8 @@ class Network:
         """Check every field, and turn numbers of any library into plain ones; a message names field and value."""
         if not isinstance(self.hidden, Activation):
             checks.choice("hidden", self.hidden, ACTIVATIONS)
+        elif not (callable(self.hidden.forward) and callable(self.hidden.backward)):
+            raise TypeError(f"hidden must hold two functions, forward and backward, got {checks.shorten(self.hidden)}")
         checks.choice("output", self.output, LOSSES)
         sizes = _sizes(self.sizes)
         named = isinstance(self.init, str)

@@ -175,7 +175,6 @@ def train(
             batches=_batches(x.shape[0], batch_size),
             step=step,
             repeat=repeat,
-            doubt=getattr(step, "doubt", None),
             evaluate=_evaluator(net, validation, chosen, dtype),
             callbacks=_callables(callbacks),
         )
@@ -212,7 +211,6 @@ class Session:
     batches: list[int]  # the number of samples in each step of an epoch
     step: Step
     repeat: Repeat | None  # so many steps as one dispatch
-    doubt: Callable[[], None] | None  # tells the step that its Python text may do something else than in the last epoch
     evaluate: Callable[[Array], dict[str, float]]
     callbacks: tuple[Callback, ...]
     watch: Callable[[int, Array], dict[str, float]] = lambda epoch, theta: {}
@@ -282,8 +280,7 @@ class Session:
 
     def epoch(self, number: int, moment: Moment, interrupt: Interrupt, reporter: Reporter) -> tuple[Run, int]:
         """One pass over the samples in a new order, or the rest of one, and how many of its steps are done."""
-        if self.doubt:
-            self.doubt()
+        getattr(self.step, "doubt", _nothing)()
         put = self.backend.asarray
         order = put(permutation(self.seed, number, sum(self.batches)))
         data = {n: Data(self.x, self.y, order, put(np.arange(n, dtype=np.int32))) for n in set(self.batches)}
@@ -339,6 +336,10 @@ class Session:
         """The parameters a callback has kept, else theta, as a NumPy array of its own."""
         kept = [getattr(callback, "theta", None) for callback in self.callbacks if history]
         return next((best for best in kept if best is not None), self.host(theta))
+
+
+def _nothing() -> None:
+    """What a step without ``doubt`` does: it runs its Python text each time."""
 
 
 def _batches(n: int, batch_size: int | None) -> list[int]:

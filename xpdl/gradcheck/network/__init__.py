@@ -5,6 +5,7 @@ perturbation  the numeric derivative by every pre-activation
 bars          how wrong rounding can make either gradient
 kinks         what the gradient may be where a unit is at a kink
 diagnosis     the cause of a wrong gradient, by making the same mistake
+mistakes      those in a forward or backward pass
 """
 
 from xpdl.gradcheck.network.check import check_network
