@@ -77,7 +77,7 @@ TABLE = [
     ("sizes strings", lambda: Network(["3", "2"]), TypeError, r"sizes must hold integers.*got \['3', '2'\]"),
     ("sizes a number", lambda: Network(5), TypeError, r"sizes must hold integers.*got 5"),
     ("sizes nothing", lambda: Network(None), TypeError, r"sizes must hold integers.*got None"),
-    ("hidden not functions", lambda: Network([3, 2], hidden=Activation("relu", 1)), TypeError, r"two functions.*'relu'"),
+    ("hidden no functions", lambda: Network([3, 2], hidden=Activation("relu", 1)), TypeError, r"two functions.*'relu'"),
     ("hidden misspelt", lambda: Network([3, 2], hidden="rleu"), ValueError, r"hidden must be one of .*'rleu'.*'relu'"),
     ("hidden in capitals", lambda: Network([3, 2], hidden="ReLU"), ValueError, r"hidden must .*'ReLU'.*mean 'relu'"),
     ("hidden a function", lambda: Network([3, 2], hidden=max), TypeError, r"hidden must be one of .*got .*max"),

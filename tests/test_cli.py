@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import xpdl
-from xpdl import Network, cli, resuming
-from xpdl.cli import main
+from xpdl import Network, resuming
+from xpdl.cli import main, training
 
 
 @pytest.fixture(scope="module")
@@ -98,13 +98,13 @@ def test_history_is_one_json_object_an_epoch(run, tmp_path) -> None:
 
 def test_history_is_on_the_disk_at_the_end_of_each_epoch(run, tmp_path, monkeypatch) -> None:
     """So that a long run can be followed."""
-    path, counts, real = tmp_path / "h", [], cli.run_training
+    path, counts, real = tmp_path / "h", [], training.run_training
 
     def watched(*arguments, callbacks, **options):
         callbacks = [*callbacks, lambda metrics, step: counts.append(len(path.read_text().splitlines()))]
         return real(*arguments, callbacks=callbacks, **options)
 
-    monkeypatch.setattr(cli, "run_training", watched)
+    monkeypatch.setattr(training, "run_training", watched)
     assert run(f"train --data classes.npz {QUICK} --history {path}")[0] == 0
     assert counts == [1, 2]
 
@@ -410,7 +410,7 @@ def test_an_error_of_several_lines_is_said_in_one(run, monkeypatch) -> None:
     def fail(*arguments, **options):
         raise ValueError("first\n  second\n")
 
-    monkeypatch.setattr(cli, "load_data", fail)
+    monkeypatch.setattr(training, "load_data", fail)
     assert run("train") == (2, "", "xpdl: error: first second\n")
 
 
@@ -532,8 +532,8 @@ def test_a_run_that_is_killed_leaves_a_history_of_whole_lines(folder, tmp_path) 
 @pytest.mark.skipif(os.name != "posix", reason="signals are of POSIX")
 def test_ctrl_c_before_the_training_is_exit_code_130_without_a_traceback() -> None:
     text = """
-import signal, sys, xpdl.cli
-xpdl.cli.load_data = lambda *arguments, **options: signal.raise_signal(signal.SIGINT)
+import signal, sys, xpdl.cli, xpdl.cli.training
+xpdl.cli.training.load_data = lambda *arguments, **options: signal.raise_signal(signal.SIGINT)
 sys.exit(xpdl.cli.main(["train"]))
 """
     run = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60)

@@ -1,0 +1,47 @@
+"""What flags that several commands have mean."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from xpdl.data import Dataset
+from xpdl.network import Network
+
+SIGNALLED = 128
+"""What a shell adds to the number of the signal that has ended a program."""
+
+Whole = Annotated[int, Parameter(converter=lambda _, tokens: int(tokens[0].value))]
+"""An int; on its own cyclopts would round 1.5."""
+
+
+def check_writable(flag: str, path: Path | None) -> None:
+    """``OSError`` if a file could not be written: before the training, not after."""
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise IsADirectoryError(f"{flag} must be a file in a directory that exists, got {str(path)!r}")
+
+
+def network_for(
+    samples: Dataset, sizes: Callable[[int, int], list[int]], output: str | None, options: dict[str, Any]
+) -> Network:
+    """The network of these flags; sizes (d, k) -> those of all layers."""
+    output, k = _fitting_output(samples, output)
+    init = _number_or_name(options["init"])
+    return Network(sizes(samples.x.shape[1], k), output=output, **options | {"init": init})
+
+
+def _fitting_output(samples: Dataset, output: str | None) -> tuple[str, int]:
+    """The output layer, by default what fits the labels, and its size."""
+    if samples.y.dtype.kind == "f":
+        return output or "linear", samples.y.shape[1] if samples.y.ndim == 2 else 1
+    highest = max(int(y.max()) for y in (samples.y, samples.y_test) if y is not None)
+    output = output or ("sigmoid" if highest <= 1 else "softmax")
+    return output, highest + 1 if output == "softmax" else 1
+
+
+def _number_or_name(text: str) -> str | float:
+    try:
+        return float(text)
+    except ValueError:
+        return text

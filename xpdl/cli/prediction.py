@@ -1,0 +1,53 @@
+"""xpdl predict."""
+
+from pathlib import Path
+
+import numpy as np
+
+from xpdl.checkpoint import load
+from xpdl.cli.flags import Whole
+from xpdl.data import load as load_data
+from xpdl.evaluation import evaluate, predict as predict_labels
+
+
+def predict(model: Path, *, data: str = "glyphs", backend: str = "auto", seed: Whole = 0) -> None:
+    """Print what a saved model makes of the test part of the data, or of all of it if there is none.
+
+    Parameters
+    ----------
+    model
+        A file that ``xpdl train --save`` has written.
+    data
+        As for ``xpdl train``.
+    backend
+        As for ``xpdl train``.
+    seed
+        Of data that is generated.
+    """
+    loaded, samples = load(model), load_data(data, seed=seed)
+    x, y = samples.test or (samples.x, samples.y)
+    print(f"{samples.name}: {len(x):,} samples")
+    print(scores(evaluate(loaded.network, loaded.theta, x, y, backend=backend)))
+    if loaded.network.output != "linear":
+        print(_confusion(y, predict_labels(loaded.network, loaded.theta, x, backend=backend)))
+
+
+def scores(found: dict[str, float]) -> str:
+    """Accuracy and loss in a line."""
+    accuracy = f"test accuracy {100 * found['accuracy']:.2f} %, " if "accuracy" in found else ""
+    return f"{accuracy}test loss {found['loss']:.4f}"
+
+
+def _confusion(y: np.ndarray, predicted: np.ndarray) -> str:
+    """Accuracy of each class and how often it was taken for which; rows are true labels."""
+    y = y.argmax(axis=1) if y.shape[1:] and len(predicted) < y.size else y.reshape(-1).astype(int)
+    k = max(y.max(), predicted.max()) + 1
+    counts = np.zeros((k, k), dtype=int)
+    np.add.at(counts, (y, predicted), 1)
+    width = max(5, len(str(counts.max())) + 1)
+    head = f"{'class':>6} {'accuracy':>9} {'taken for':>{width + 5}}"
+    lines = [head, " " * 16 + "".join(f"{j:>{width}}" for j in range(k))]
+    for label, row in enumerate(counts):
+        share = f"{100 * row[label] / row.sum():.2f} %" if row.sum() else "-"
+        lines.append(f"{label:>6} {share:>9}" + "".join(f"{count:>{width}}" for count in row))
+    return "\n".join(lines)

@@ -1,0 +1,188 @@
+"""xpdl train."""
+
+from collections.abc import Callable
+import json
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from xpdl import checks, schedules
+from xpdl.backends import backend as choose_backend
+from xpdl.callbacks import Callback, EarlyStopping, Metrics
+from xpdl.checkpoint import save as save_model
+from xpdl.cli.flags import SIGNALLED, Whole, check_writable, network_for
+from xpdl.cli.prediction import scores
+from xpdl.data import Dataset, load as load_data
+from xpdl.evaluation import evaluate
+from xpdl.network import Network
+from xpdl.optimizers import OPTIMIZERS
+from xpdl.schedules import Schedule
+from xpdl.training import train as run_training
+
+
+def train(
+    *,
+    data: str = "glyphs",
+    hidden: Annotated[list[Whole], Parameter(consume_multiple=True)] = [128],  # noqa: B006
+    activation: str = "relu",
+    output: str | None = None,
+    init: str = "he",
+    dropout: float = 0.0,
+    l2: float = 0.0,
+    optimizer: str = "adam",
+    lr: float = 1e-3,
+    schedule: str = "constant",
+    decay: float = 0.9,
+    decay_every: float = 1,
+    warmup: float = 0,
+    epochs: Whole = 10,
+    batch_size: Whole = 128,
+    patience: Whole | None = None,
+    holdout: float = 0.0,
+    backend: str = "auto",
+    dtype: str = "float32",
+    seed: Whole = 0,
+    save: Path | None = None,
+    history: Path | None = None,
+    checkpoint: Path | None = None,
+    every: Whole = 1,
+    resume: Path | None = None,
+) -> int:
+    """Train a network and report its accuracy on the test part of the data.
+
+    Parameters
+    ----------
+    data
+        glyphs, digits, mnist, circles, spiral, an .npz, a .csv with the label last, or a folder of IDX files.
+    hidden
+        Units of each hidden layer; none at all is logistic regression.
+    activation
+        relu, tanh, sigmoid, leaky_relu, elu, softplus, gelu, silu or identity.
+    output
+        softmax, sigmoid or linear; by default what fits the labels.
+    init
+        he, xavier, lecun or a standard deviation.
+    dropout
+        Probability of dropping a hidden unit.
+    l2
+        Adds l2 / (2 n) * sum of w^2 to the cost of n samples.
+    optimizer
+        adam, adamw, momentum, rmsprop or sgd.
+    lr
+        Learning rate.
+    schedule
+        constant, exponential, inverse_time, inverse_sqrt, step or cosine.
+    decay
+        Factor of exponential and step, rate of inverse_time, in each unit of decay.
+    decay_every
+        Epochs in a unit of decay.
+    warmup
+        Epochs of linear warm-up.
+    epochs
+        Passes over the training data.
+    batch_size
+        Samples in a step.
+    patience
+        Stop after so many epochs without a lower loss on the test part, and keep the best.
+    holdout
+        Share of the training data to use as test part, for data that has none.
+    backend
+        auto, numpy, cupy, cupy:1, torch, torch:cuda, jax, ...
+    dtype
+        float32 or float64.
+    seed
+        Of everything random: one seed is one run, on every backend.
+    save
+        Write the model to this file.
+    history
+        Write the numbers of each epoch to this file, one JSON object a line.
+    checkpoint
+        Write the whole run to this file, so that it can be resumed.
+    every
+        Epochs between two checkpoints.
+    resume
+        Go on from this checkpoint; the other flags as they were, but for more epochs or another backend.
+    """
+    checks.choice("optimizer", optimizer, OPTIMIZERS)
+    for name, path in {"save": save, "history": history}.items():
+        check_writable(name, path)
+    samples = load_data(data)
+    samples = samples.split(holdout, seed) if holdout else samples
+    options = {"hidden": activation, "init": init, "l2": l2, "dropout": dropout}
+    net = network_for(samples, lambda d, k: [d, *hidden, k], output, options)
+    steps = -(-len(samples.x) // checks.integer("batch_size", batch_size, least=1))
+    rate = _schedule(schedule, lr, decay, decay_every * steps, warmup * steps, epochs * steps)
+    chosen = choose_backend(backend)
+    print(_describe(samples, net, chosen.name), flush=True)
+    callbacks: list[Callback] = [] if history is None else [_history_writer(history)]
+    callbacks += [] if patience is None else [EarlyStopping(patience)]
+    result = run_training(
+        net,
+        samples.x,
+        samples.y,
+        optimizer=OPTIMIZERS[optimizer](rate),
+        epochs=epochs,
+        batch_size=batch_size,
+        validation=samples.test,
+        backend=chosen,
+        dtype=dtype,
+        seed=seed,
+        callbacks=callbacks,
+        checkpoint=checkpoint,
+        every=every,
+        resume=resume,
+    )
+    if samples.test:
+        print(scores(evaluate(net, result.theta, *samples.test, backend=chosen, dtype=dtype)))
+    if save:
+        save_model(save, net, result.theta, metadata={"data": data, "seed": seed, "epochs": len(result.history)})
+        print(f"saved {save}")
+    return SIGNALLED + result.signal if result.interrupted else 0
+
+
+def _schedule(name: str, lr: float, decay: float, every: float, warmup: float, steps: int) -> Schedule:
+    """A schedule of the learning rate, with every length in steps."""
+    table: dict[str, Callable[[], Schedule]] = {
+        "constant": lambda: schedules.as_schedule(lr),
+        "exponential": lambda: schedules.exponential(lr, decay, every=every),
+        "inverse_time": lambda: schedules.inverse_time(lr, decay, every=every),
+        "inverse_sqrt": lambda: schedules.inverse_sqrt(lr, every=every),
+        "step": lambda: schedules.step(lr, decay, every=every),
+        "cosine": lambda: schedules.cosine(lr, steps),
+    }
+    checks.real("decay", decay)
+    rate = table[checks.choice("schedule", name, table)]()
+    return schedules.warmup(rate, warmup) if checks.real("warmup", warmup) else rate
+
+
+def _history_writer(path: Path) -> Callback:
+    """A callback that writes one line an epoch to a file, after those of the epochs before that are there."""
+    earlier: list[str] | None = None
+
+    def write(metrics: Metrics, step: int) -> None:
+        nonlocal earlier
+        if earlier is None:
+            earlier = _lines_before(metrics["epoch"], path)
+            path.write_text("".join(earlier))
+        with path.open("a") as file:
+            file.write(json.dumps({**metrics, "step": step}) + "\n")
+
+    return write
+
+
+def _lines_before(epoch: float, path: Path) -> list[str]:
+    """The lines of a history before an epoch: a run that was killed may have written more than is in its checkpoint."""
+    if epoch == 1 or not path.is_file():
+        return []
+    with path.open() as file:
+        return [line for line in file if line.endswith("}\n") and json.loads(line)["epoch"] < epoch]
+
+
+def _describe(samples: Dataset, net: Network, backend: str) -> str:
+    sizes = "-".join(map(str, net.sizes))
+    test = f" and {len(samples.test[0]):,} test" if samples.test else ""
+    return (
+        f"{samples.name}: {len(samples.x):,} training{test} samples\n"
+        f"network {sizes}, {net.hidden}, {net.output}: {net.size:,} parameters; backend {backend}"
+    )
