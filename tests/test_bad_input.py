@@ -42,12 +42,12 @@ def with_value(value, like=X):
     return array
 
 
-def loss(lib, x=X, y=Y, theta=None, masks=None, net=NET):
+def loss(lib, x=X, y=Y, theta=None, masks=None, net=NET, weight=None):
     """``net.loss``, traced where that is what is tested."""
     theta = net.initialize(0, "float64") if theta is None else theta
     masks = [place(lib, mask) for mask in masks] if isinstance(masks, list) else masks
     if masks is None:
-        return lib.call(net.loss, place(lib, theta), place(lib, x), place(lib, y))
+        return lib.call(net.loss, place(lib, theta), place(lib, x), place(lib, y), None, place(lib, weight))
     return lib.call(lambda t, x, y: net.loss(t, x, y, masks), place(lib, theta), place(lib, x), place(lib, y))
 
 
@@ -146,7 +146,20 @@ TABLE = [
     ("monitor", lambda: fit_numpy(callbacks=[KeepBest("los")]), ValueError, r"monitor must be .*'los'.*mean 'loss'"),
     ("validation x alone", lambda lib: fit(lib, validation=X), ERRORS, r"validation must be .*\(x, y\)"),
     ("validation a share", lambda lib: fit(lib, validation=0.2), ERRORS, r"validation must be .*\(x, y\).*got 0\.2"),
-    ("validation of three", lambda lib: fit(lib, validation=(X, Y, Y)), ERRORS, r"validation must be .*\(x, y\)"),
+    ("validation of four", lambda lib: fit(lib, validation=(X, Y, Y, Y)), ERRORS, r"validation must be .*\(x, y\)"),
+    (
+        *("validation weight", lambda lib: fit(lib, validation=(X, Y, -Y))),
+        *(ValueError, r"validation sample_weight must be at least 0, got .*\[1\] = -1"),
+    ),
+    ("weight of a sample", lambda lib: fit(lib, sample_weight=2.0), ValueError, r"sample_weight .*\(6,\).*got \(\)"),
+    ("weights n", lambda lib: fit(lib, sample_weight=Y[:5]), ValueError, r"sample_weight .*shape \(6,\).*got \(5,\)"),
+    ("weights a column", lambda lib: fit(lib, sample_weight=Y[:, None]), ValueError, r"\(6,\).*got \(6, 1\)"),
+    ("weights negative", lambda lib: fit(lib, sample_weight=Y - 1), ValueError, r"sample_weight .*at least 0.*= -1"),
+    ("weights NaN", lambda lib: fit(lib, sample_weight=Y * np.nan), ValueError, r"sample_weight must be finite"),
+    ("weights 0", lambda lib: fit(lib, sample_weight=0 * Y), ValueError, r"sample_weight must be above 0.*6 zeros"),
+    ("weights words", lambda lib: fit(lib, sample_weight=["a"] * 6), TypeError, r"sample_weight .*real numbers"),
+    ("weight n", lambda lib: loss(lib, weight=Y[:5] + 1.0), ValueError, r"weight must have shape \(6,\).*got \(5,\)"),
+    ("weight foreign", lambda lib: mixed(lib, weight=foreign(lib, Y + 1.0)), TypeError, r"one library: .*weight"),
     ("validation d", lambda lib: fit(lib, validation=(X[:, :2], Y)), ValueError, r"validation x .*\(n, 3\).*\(6, 2\)"),
     ("validation n", lambda lib: fit(lib, validation=(X, Y[:5])), ValueError, r"validation y .*6 samples.*\(5,\)"),
     ("validation label", lambda lib: fit(lib, validation=(X, Y + 1)), ValueError, r"validation y .*0\.\.2.*= 3"),

@@ -117,7 +117,7 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     },
     "gradcheck.network.mistakes": {"activations", "gradcheck.network.perturbation", "gradcheck.report"},
     "gradcheck.network.kinks": {"arrays", "gradcheck.network.bars", "gradcheck.network.perturbation"},
-    "gradcheck.network.perturbation": {"activations", "arrays", "network"},
+    "gradcheck.network.perturbation": {"activations", "arrays", "losses", "network"},
     "gradcheck.parity": {"gradcheck.parity.check", "gradcheck.parity.report"},
     "gradcheck.parity.check": {
         *("activations", "arrays", "backends", "checks", "gradcheck.network.check", "gradcheck.parity.products"),

@@ -69,6 +69,16 @@ def test_loss_and_accuracy_are_those_of_the_formulas(lib, output, k) -> None:
 
 
 @on_each
+@pytest.mark.parametrize(("output", "k"), [("softmax", None), ("sigmoid", 3), ("linear", None)])
+def test_weighted_scores_are_those_of_samples_counted_that_often(lib, output, k, monkeypatch) -> None:
+    monkeypatch.setattr(evaluation, "ROWS", 8)
+    (net, theta, x, y), weight = case(output, 40, k), np.arange(40) % 4
+    options = {"backend": lib.backend, "dtype": lib.dtype}
+    expected = evaluate(net, theta, np.repeat(x, weight, axis=0), np.repeat(y, weight, axis=0), **options)
+    assert_scores(lib, evaluate(net, theta, x, y, sample_weight=weight, **options), expected)
+
+
+@on_each
 @pytest.mark.parametrize("n", [1, 7, 8, 9, 17])
 def test_slices_neither_lose_nor_repeat_a_sample(lib, n, monkeypatch) -> None:
     monkeypatch.setattr(evaluation, "ROWS", 8)

@@ -125,6 +125,48 @@ def test_a_device_without_float64_is_said() -> None:
     assert "no float64" in report.notes[0]
 
 
+# --- weights of the samples
+
+
+@pytest.mark.parametrize(("method", "dtype"), list(product(["complex", "central"], ["float64", "float32"])))
+def test_weighted_samples_are_checked_too(method, dtype) -> None:
+    """Over all kinds of networks, weights of 0 among them."""
+    for seed in range(40):
+        net, theta, x, y, masks = random_case(seed)
+        weight = np.random.default_rng(seed).exponential(size=len(x)) * (np.arange(len(x)) % 4 != 1)
+        report = check_network(net, theta, x, y, masks=masks, weight=weight, method=method, dtype=dtype)
+        assert report, f"seed {seed}: {report}"
+
+
+WEIGHTED = {  # what is wrong: the gradient from (net, theta, x, y, weight), what is said
+    "forgotten": (lambda net, t, x, y, weight: net.loss_and_grad(t, x, y)[1], "lacks the weights of the samples"),
+    "not normalised": (
+        lambda net, t, x, y, weight: net.loss_and_grad(t, x, y, None, weight)[1] * weight.sum() / len(x),
+        "divided by the number of samples, not by the sum of their weights",
+    ),
+    "no mean": (
+        lambda net, t, x, y, weight: net.loss_and_grad(t, x, y, None, weight)[1] * weight.sum(),
+        "the mean over samples is missing",
+    ),
+    "a sample lost": (
+        lambda net, t, x, y, weight: net.loss_and_grad(t, x[:-1], y[:-1], None, weight[:-1])[1],
+        "leaves out the last sample, divided by",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", WEIGHTED)
+@pytest.mark.parametrize("l2", [0.0, 0.3])
+def test_mistakes_with_weights_are_found_and_named(mistake, l2) -> None:
+    wrong, text = WEIGHTED[mistake]
+    net, rng = Network([4, 6, 5, 3], hidden="tanh", l2=l2), np.random.default_rng(0)
+    theta, x, y = rng.normal(size=net.size), rng.normal(size=(30, 4)), rng.integers(0, 3, 30)
+    weight = rng.exponential(size=30)
+    report = check_network(net, theta, x, y, lambda t: wrong(net, t, x, y, weight), weight=weight)
+    assert {name: p.verdict for name, p in report.parameters.items()} == dict.fromkeys(net.names, "FAIL")
+    assert all(text in p.diagnosis for p in report.parameters.values()), str(report)
+
+
 # --- wrong code fails
 
 

@@ -66,18 +66,19 @@ def test_masks_samples_and_l2_are_those_of_the_first_step(monkeypatch) -> None:
     """Before the first epoch: 8 samples in the order of the epoch, and the masks of step 0."""
     seen = []
 
-    def spy(net, theta, x, y, *, masks):
-        seen.append((net, theta.copy(), x, y, masks))
-        return xpdl.check_network(net, theta, x, y, masks=masks)
+    def spy(net, theta, x, y, *, masks, weight):
+        seen.append((net, theta.copy(), x, y, masks, weight))
+        return xpdl.check_network(net, theta, x, y, masks=masks, weight=weight)
 
     monkeypatch.setattr(watch, "check_network", spy)
-    train(NET, epochs=1, check_gradients=5, seed=3)
-    ((net, theta, x, y, masks),) = seen
+    train(NET, epochs=1, check_gradients=5, seed=3, sample_weight=np.arange(1, 21))
+    ((net, theta, x, y, masks, weight),) = seen
     rows = xpdl.randomness.permutation(3, 0, 20)[:8]
     assert net is NET
     assert np.array_equal(theta, NET.initialize(3))
     assert np.array_equal(x, points()[0][rows].astype("float32"))
     assert np.array_equal(y, np.eye(3)[points()[1][rows]])
+    assert np.array_equal(weight, 1 + rows)
     expected = xpdl.dropout_masks(NET, 8, seed=3, step=0, dtype="float64")
     assert np.array_equal(masks[0], expected[0])
 
@@ -91,7 +92,7 @@ def test_checks_end_when_their_time_is_spent(monkeypatch) -> None:
 
     monkeypatch.setattr(watch.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(watch.Watch, "check", check)
-    asked = watch.Watch(NET, *points(), xpdl.backend("numpy"), 0, [20], every=1, seconds=2.5)
+    asked = watch.Watch(NET, *points(), None, xpdl.backend("numpy"), 0, [20], every=1, seconds=2.5)
     assert [bool(asked(epoch, NET.initialize(0))) for epoch in range(6)] == [True] * 3 + [False] * 3
 
 

@@ -74,22 +74,23 @@ def case(net, n=N, seed=SEED):
     return theta, x, labels(rng, net.output, n, net.sizes[-1]), masks if any(net.drops) else None
 
 
-def complex_step(net, theta, x, y, masks=None):
+def complex_step(net, theta, x, y, masks=None, weight=None):
     """The gradient of ``net.loss`` with nothing subtracted, so with no error but rounding (Squire & Trapp 1998)."""
-    return net.loss(theta + 1e-100j * np.eye(net.size), x, y, masks).imag / 1e-100
+    return net.loss(theta + 1e-100j * np.eye(net.size), x, y, masks, weight).imag / 1e-100
 
 
-def magnitudes(net, theta, x, y, masks=None):
+def magnitudes(net, theta, x, y, masks=None, weight=None):
     """kappa (P,): the backward pass with every product made positive.
 
     An entry of the gradient is a sum, sum x dz for weights and sum dz for biases, that may cancel to nothing; its
     rounding errors are in proportion to the sum of the absolute values, which is this.
     """
     layers = net.forward(theta, x, masks)
-    dz = np.abs(net.head.delta(layers[-1].z, net.targets(theta, x, y)))
+    dz = np.abs(net.head.delta(layers[-1].z, net.targets(theta, x, y), weight))
+    n = len(x) if weight is None else weight.sum()
     kappa = []
     for l in reversed(range(len(layers))):
-        kappa.append((np.abs(layers[l].x).T @ dz + net.l2 / len(x) * np.abs(layers[l].w), dz.sum(axis=0)))
+        kappa.append((np.abs(layers[l].x).T @ dz + net.l2 / n * np.abs(layers[l].w), dz.sum(axis=0)))
         if l:
             _, _, z, a = layers[l - 1]
             slope = np.abs(net.activation.backward(np.ones_like(z), z, a))
@@ -98,13 +99,13 @@ def magnitudes(net, theta, x, y, masks=None):
     return net.pack(kappa[::-1])
 
 
-def assert_gradient(net, theta, x, y, masks=None):
+def assert_gradient(net, *arguments):
     """Cost and gradient are finite, and the gradient is the complex step's to 8 roundings of the largest kappa."""
-    cost, grad = net.loss_and_grad(theta, x, y, masks)
-    bound = 8 * EPS["float64"] * np.max(magnitudes(net, theta, x, y, masks))
+    cost, grad = net.loss_and_grad(*arguments)
+    bound = 8 * EPS["float64"] * np.max(magnitudes(net, *arguments))
     assert np.isfinite(cost)
     assert np.isfinite(bound)
-    np.testing.assert_allclose(grad, complex_step(net, theta, x, y, masks), rtol=0, atol=bound)
+    np.testing.assert_allclose(grad, complex_step(net, *arguments), rtol=0, atol=bound)
 
 
 def rounded(lib, *arrays):
@@ -219,6 +220,33 @@ def test_the_cost_of_loss_and_grad_is_loss(lib, output) -> None:
 def test_gradient_is_the_complex_step(hidden, output, extras) -> None:
     net = Network(SIZES, hidden=hidden, output=output, **EXTRAS[extras])
     assert_gradient(net, *case(net))
+
+
+@every_output
+def test_a_weight_counts_a_sample_that_often(lib, output) -> None:
+    """Weights of 0 to 3 are samples that are left out or repeated: cost and gradient, with L2 and dropout."""
+    net, weight = Network(SMALL, output=output, l2=0.7, dropout=0.4), np.arange(N) % 4
+    theta, x, y, masks = case(net)
+    given = *map(lib.put, (theta, x, y)), put_masks(lib, masks), lib.put(weight)
+    got = lib.call(lambda *given: net.loss_and_grad(*given), *given)
+    lib.close(lib.call(lambda *given: net.loss(*given), *given), lib.host(got[0]))
+    theta, *samples = rounded(lib, theta, x, y, *masks)
+    x, y, *masks = (np.repeat(a, weight, axis=0) for a in samples)
+    for result, expected in zip(got, net.loss_and_grad(theta, x, y, masks), strict=True):
+        lib.close(result, expected)
+
+
+@every_output
+def test_gradient_with_weights_is_the_complex_step(output) -> None:
+    net = Network(SIZES, hidden="tanh", output=output, **EXTRAS["l2 and dropout of one layer"])
+    assert_gradient(net, *case(net), np.random.default_rng(SEED).exponential(size=N))
+
+
+def test_weights_of_1_change_no_bit(lib) -> None:
+    net = Network(SMALL, l2=0.7)
+    theta, x, y, _ = (None if a is None else lib.put(a) for a in case(net))
+    plain, weighted = (net.loss_and_grad(theta, x, y, weight=w) for w in (None, lib.put(np.ones(N))))
+    assert all(np.array_equal(*map(lib.host, pair)) for pair in zip(plain, weighted, strict=True))
 
 
 def test_the_complex_step_sees_errors() -> None:

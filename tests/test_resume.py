@@ -459,6 +459,7 @@ MISFITS = {
     "batch size": ({"batch_size": 9}, "batch_size is 8 in the file and 9 here$"),
     "fewer samples": ({"x": X[1:], "y": Y[1:]}, r"x is 'float32 \(26, 6\) .* 'float32 \(25, 6\) \w+' here"),
     "another sample": ({"x": X + (X[3, 3] == X)}, r"another run: x is 'float32 \(26, 6\) \w{32}' in .* here$"),
+    "sample weights": ({"sample_weight": 1 + Y}, r"sample_weight is 'nothing' .* and 'float32 \(26,\) .* here$"),
     "another label": ({"y": np.where(np.arange(26) == 7, 0, Y)}, r"another run: y is 'float32 \(26, 3\) .* here$"),
     "another order": ({"x": X[::-1]}, "x is"),
     "optimizer": ({"optimizer": sgd(0.1)}, r"optimizer run/state/1 is 'float32 \(107,\)' .* 'nothing' here"),

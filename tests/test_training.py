@@ -111,6 +111,45 @@ def test_an_epoch_of_mnist_with_dropout_is_the_same_everywhere(data_folder, name
     agree(actual.theta, expected.theta, 1e-9)
 
 
+# --- weights
+
+
+@pytest.mark.parametrize("net", [Network([6, 5, 3], l2=0.1), DROPPING], ids=["plain", "dropout"])
+@on_each
+def test_samples_of_weight_0_are_left_out(lib, net) -> None:
+    """To the last bit, in batches of any size."""
+    (x, y), out = samples(50), np.arange(50) % 3 == 1
+    options = {"epochs": 2, "batch_size": 8, "backend": lib.backend, "dtype": lib.dtype}
+    kept = quiet_train(net, x[~out], y[~out], **options)
+    weighted = quiet_train(net, x, y, sample_weight=1.0 - out, **options)
+    assert np.array_equal(weighted.theta, kept.theta)
+
+
+@on_each
+def test_a_whole_number_as_weight_repeats_a_sample(lib) -> None:
+    """Where a step sees all samples; also in the scores of the validation."""
+    (x, y), weight, net = samples(20), np.arange(20) % 4, Network([6, 5, 3], hidden="tanh", l2=0.1)
+    options = {"epochs": 30, "batch_size": None, "backend": lib.backend, "dtype": lib.dtype}
+    many = [np.repeat(a, weight, axis=0) for a in (x, y)]
+    repeated = quiet_train(net, *many, validation=many, **options)
+    weighted = quiet_train(net, x, y, sample_weight=weight, validation=(x, y, weight), **options)
+    agree(weighted.theta, repeated.theta, 1e-9 if lib.dtype == "float64" else 1e-4)
+    assert not np.allclose(weighted.theta, quiet_train(net, x, y, **options).theta, rtol=0.01)
+    for name in ("loss", "validation_loss", "validation_accuracy"):
+        agree([h[name] for h in weighted.history], [h[name] for h in repeated.history], 1e-4)
+
+
+@on_each
+def test_a_step_takes_the_weights_of_its_own_samples(lib) -> None:
+    """Against steps by hand, in two batches of which the last is smaller."""
+    (x, y), weight, net, rate = samples(10), np.linspace(0.5, 2, 10), Network([6, 5, 3]), 0.1
+    theta = net.initialize(0, lib.dtype)
+    for rows in np.split(permutation(0, 0, 10), [8]):
+        theta = theta - rate * net.loss_and_grad(theta, x[rows].astype(lib.dtype), y[rows], None, weight[rows])[1]
+    options = {"epochs": 1, "batch_size": 8, "backend": lib.backend, "dtype": lib.dtype, "optimizer": sgd(rate)}
+    agree(quiet_train(net, x, y, sample_weight=weight, **options).theta, theta, 10 * lib.tolerance)
+
+
 # --- batches
 
 

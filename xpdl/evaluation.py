@@ -18,20 +18,22 @@ class Sums(NamedTuple):
     """What is added up over the slices."""
 
     cost: Array  # () costs of the samples, without the L2 term
-    hits: Array  # () int32, samples whose labels are all right
+    hits: Array  # () samples whose labels are all right: int32, or their weights
 
 
-def make_scorer(net: Network) -> Callable[[Sums, Array, Array, Array], Sums]:
-    """(sums, theta, x, y) -> the sums with the samples x (n, d), y (n, k) added."""
+def make_scorer(net: Network) -> Callable[[Sums, Array, Array, Array, Array | None], Sums]:
+    """(sums, theta, x, y, weight) -> the sums with the samples x (n, d), y (n, k) added."""
 
-    def score(sums: Sums, theta: Array, x: Array, y: Array) -> Sums:
+    def score(sums: Sums, theta: Array, x: Array, y: Array, weight: Array | None) -> Sums:
         cost, hits = sums
         xp = namespace(theta)
         z = net.forward(theta, x)[-1].z
-        cost += xp.sum(net.head.value(z, y))
+        value = net.head.value(z, y)
+        cost += xp.sum(value if weight is None else value * weight)
         if net.head.decide is not None:
             right = xp.reshape(net.head.decide(net.head.predict(z)) == net.head.decide(y), (x.shape[0], -1))
-            hits += xp.sum(xp.astype(xp.all(right, axis=1), hits.dtype), dtype=hits.dtype)
+            hit = xp.astype(xp.all(right, axis=1), hits.dtype)
+            hits += xp.sum(hit if weight is None else hit * weight, dtype=hits.dtype)
         return Sums(cost, hits)
 
     return score
@@ -40,31 +42,40 @@ def make_scorer(net: Network) -> Callable[[Sums, Array, Array, Array], Sums]:
 class Evaluator:
     """theta -> the mean cost of these samples without the L2 term and, for a classifier, the accuracy."""
 
-    def __init__(self, net: Network, x: Array, y: Array, backend: Backend) -> None:
-        self.net, self.x, self.y, self.backend = net, x, y, backend
+    def __init__(self, net: Network, x: Array, y: Array, weight: Array | None, backend: Backend) -> None:
+        self.net, self.x, self.y, self.weight, self.backend = net, x, y, weight, backend
         self.score = backend.compile(make_scorer(net))
+        self.count = x.shape[0] if weight is None else float(np.sum(backend.to_numpy(weight), dtype=np.float64))
 
     def __call__(self, theta: Array) -> dict[str, float]:
         """{"loss": ..., "accuracy": ...}."""
-        n, zeros = self.x.shape[0], self.backend.zeros
-        sums = Sums(zeros((), checks.dtype_name(self.y.dtype)), zeros((), "int32"))
+        n, zeros, dtype = self.x.shape[0], self.backend.zeros, checks.dtype_name(self.y.dtype)
+        sums = Sums(zeros((), dtype), zeros((), "int32" if self.weight is None else dtype))
         for start in range(0, n, ROWS):
             part = slice(start, min(start + ROWS, n))
-            sums = self.score(sums, theta, self.x[part, :], self.y[part, :])
-        loss, accuracy = (float(self.backend.to_numpy(total)) / n for total in sums)
+            weight = None if self.weight is None else self.weight[part]
+            sums = self.score(sums, theta, self.x[part, :], self.y[part, :], weight)
+        loss, accuracy = (float(self.backend.to_numpy(total)) / self.count for total in sums)
         return {"loss": loss} if self.net.head.decide is None else {"loss": loss, "accuracy": accuracy}
 
 
 def evaluate(
-    net: Network, theta: Any, x: Any, y: Any, *, backend: str | Backend = "auto", dtype: str = "float32"
+    net: Network,
+    theta: Any,
+    x: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    backend: str | Backend = "auto",
+    dtype: str = "float32",
 ) -> dict[str, float]:
     """The mean cost of the samples, without the L2 term, and for a classifier the accuracy: {"loss", "accuracy"}.
 
-    theta (P,), x (n, d) and y from any library; what they may hold stands in samples.py.
+    theta (P,), x (n, d), y and sample_weight (n,) from any library; what they may hold stands in samples.py.
     """
     chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
     with chosen.activate():
-        entered = samples.pair(net, x, y, chosen, dtype)
+        entered = samples.weighted(net, x, y, sample_weight, chosen, dtype)
         return Evaluator(net, *entered, chosen)(samples.parameters(net, theta, chosen, dtype))
 
 

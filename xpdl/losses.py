@@ -34,16 +34,23 @@ class Loss(NamedTuple):
         """The cost of each sample (..., n)."""
         return self.cost(self.scores(z), y)
 
-    def delta(self, z: Array, y: Array) -> Array:
-        """dz = (p - y) / n."""
-        return self.value_and_delta(z, y)[1]
+    def delta(self, z: Array, y: Array, weight: Array | None = None) -> Array:
+        """dz = (p - y) / n, or (p - y) weight / sum of weight with weights (n,) of the samples."""
+        return self.value_and_delta(z, y, weight)[1]
 
-    def value_and_delta(self, z: Array, y: Array) -> tuple[Array, Array]:
+    def value_and_delta(self, z: Array, y: Array, weight: Array | None = None) -> tuple[Array, Array]:
         """``value`` and ``delta``, from the same scores."""
         s = self.scores(z)
         dz = self.response(s) - y
-        dz /= z.shape[-2]
+        if weight is not None:
+            dz *= weight[:, None]
+        dz /= count(z.shape[-2], weight)
         return self.cost(s, y), dz
+
+
+def count(n: int, weight: Array | None) -> int | Array:
+    """The number of n samples, each counted by its weight (n,)."""
+    return n if weight is None else namespace(weight).sum(weight)
 
 
 def _one_hot(y: Array, shape: tuple[int, int], dtype: object) -> Array:

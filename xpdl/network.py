@@ -17,7 +17,7 @@ from xpdl.activations import ACTIVATIONS, Activation, identity
 from xpdl.arrays import Array, namespace, real
 from xpdl.initializers import INITIALIZERS, initialize
 from xpdl.layout import Layout
-from xpdl.losses import LOSSES, Loss
+from xpdl.losses import LOSSES, Loss, count
 
 Masks = Sequence[Array | None]
 
@@ -139,7 +139,9 @@ class Network:
             x = a if mask is None else a * mask
         return layers
 
-    def backward(self, layers: Sequence[Layer], dz: Array, masks: Masks | None = None) -> Array:
+    def backward(
+        self, layers: Sequence[Layer], dz: Array, masks: Masks | None = None, weight: Array | None = None
+    ) -> Array:
         """The gradient of the mean cost (..., P), L2 included, from the layers of ``forward`` and the last dz."""
         xp = namespace(dz)
         grads = []
@@ -147,7 +149,7 @@ class Network:
             x, w, _, _ = layers[l]
             dw = xp.matrix_transpose(x) @ dz
             if self.l2:
-                dw += (self.l2 / dz.shape[-2]) * w
+                dw += (self.l2 / count(dz.shape[-2], weight)) * w
             grads.append((dw, xp.sum(dz, axis=-2)))
             if l > 0:
                 da = dz @ xp.matrix_transpose(w)
@@ -156,20 +158,26 @@ class Network:
                 dz = self.activation.backward(da, layers[l - 1].z, layers[l - 1].a)
         return self.layout.pack(grads[::-1])
 
-    def loss(self, theta: Array, x: Array, y: Array, masks: Masks | None = None) -> Array:
+    def loss(self, theta: Array, x: Array, y: Array, masks: Masks | None = None, weight: Array | None = None) -> Array:
         """The mean cost of the samples plus the L2 term: a 0-d array, or (...,) for theta (..., P).
 
-        Label values are not looked at, as that would make the device wait (``train`` does): a label that is no class
-        gives NaN.
+            sum_i weight_i cost_i / n + l2 / (2 n) * sum of w^2,   n = sum_i weight_i
+
+        with weights (n,) of the samples, all 1 by default: a sample of weight 2 counts as two like it.  Neither labels
+        nor weights are looked at, as that would make the device wait (``train`` does): a label that is no class gives
+        NaN, and so do weights that are all 0.
         """
         z = self.forward(theta, x, masks)[-1].z
-        return self._mean(self.head.value(z, self.targets(theta, x, y)), theta)
+        return self._mean(self.head.value(z, self.targets(theta, x, y)), theta, self._weight(theta, x, weight))
 
-    def loss_and_grad(self, theta: Array, x: Array, y: Array, masks: Masks | None = None) -> tuple[Array, Array]:
+    def loss_and_grad(
+        self, theta: Array, x: Array, y: Array, masks: Masks | None = None, weight: Array | None = None
+    ) -> tuple[Array, Array]:
         """``loss`` and its gradient with respect to theta, (..., P), by backward propagation."""
         layers = self.forward(theta, x, masks)
-        value, dz = self.head.value_and_delta(layers[-1].z, self.targets(theta, x, y))
-        return self._mean(value, theta), self.backward(layers, dz, masks)
+        weight = self._weight(theta, x, weight)
+        value, dz = self.head.value_and_delta(layers[-1].z, self.targets(theta, x, y), weight)
+        return self._mean(value, theta, weight), self.backward(layers, dz, masks, weight)
 
     def predict_proba(self, theta: Array, x: Array) -> Array:
         """Probabilities (n, k), for one sigmoid output (n,); the outputs themselves (n, k) for "linear"."""
@@ -186,11 +194,20 @@ class Network:
         checks.one_namespace(x=x, y=y)
         return self.head.encode(y, (x.shape[0], self.sizes[-1]), real(theta[..., :1]).dtype)
 
-    def _mean(self, value: Array, theta: Array) -> Array:
+    def _weight(self, theta: Array, x: Array, weight: Array | None) -> Array | None:
+        """The weights of the samples x as the loss needs them: (n,), in the real dtype of theta."""
+        if weight is None:
+            return None
+        checks.one_namespace(x=x, weight=weight)
+        if weight.shape != x.shape[:1]:
+            raise ValueError(f"weight must have shape ({x.shape[0]},), one for each sample, got {tuple(weight.shape)}")
+        return namespace(weight).astype(weight, real(theta[..., :1]).dtype, copy=False)
+
+    def _mean(self, value: Array, theta: Array, weight: Array | None) -> Array:
         """The mean of value (..., n) + l2 / (2 n) * sum of w^2."""
         xp = namespace(theta)
-        n = value.shape[-1]
-        cost = xp.sum(value, axis=-1) / n
+        n = count(value.shape[-1], weight)
+        cost = xp.sum(value if weight is None else value * weight, axis=-1) / n
         if self.l2:
             w = theta[..., : self.layout.n_weights]
             cost += (self.l2 / (2 * n)) * xp.sum(w * w, axis=-1)

@@ -122,7 +122,7 @@ class RunFiles:
 
 
 def configuration(
-    net: Network, dtype: str, seed: int, x: np.ndarray, y: np.ndarray, batch_size: int, state: Any
+    net: Network, dtype: str, seed: int, data: Mapping[str, np.ndarray], batch_size: int, state: Any
 ) -> dict[str, Any]:
     """All that makes a run this one, as JSON has it; state is the optimizer's before the first step.
 
@@ -136,8 +136,7 @@ def configuration(
         "dtype": dtype,
         "seed": seed,
         "batch_size": batch_size,
-        "x": fingerprint(x),
-        "y": fingerprint(y),
+        **{name: fingerprint(values) for name, values in data.items()},
         "optimizer": {path: _kind(leaf) for path, leaf in leaves(state, "run/state").items()},
     }
     return dict(json.loads(json.dumps(described)))

@@ -20,6 +20,14 @@ def pair(net: Network, x: Any, y: Any, backend: Backend, dtype: str, *, prefix: 
     return x, targets(net, y, x.shape[0], backend, dtype, argument=f"{prefix}y")
 
 
+def weighted(
+    net: Network, x: Any, y: Any, weight: Any, backend: Backend, dtype: str, *, prefix: str = ""
+) -> tuple[Array, Array, Array | None]:
+    """``features``, ``targets`` and ``weights`` of the same samples."""
+    x, y = pair(net, x, y, backend, dtype, prefix=prefix)
+    return x, y, weights(weight, x.shape[0], backend, dtype, argument=f"{prefix}sample_weight")
+
+
 def parameters(net: Network, theta: Any, backend: Backend, dtype: str) -> Array:
     """theta (P,) as a copy on the device; ``ValueError`` for a wrong length, NaN or infinity."""
     theta = _numbers("theta", theta)
@@ -58,6 +66,24 @@ def targets(net: Network, y: Any, n: int, backend: Backend, dtype: str, *, argum
         encoded = net.head.encode(y, (n, net.sizes[-1]), np.dtype(dtype))
     _check_finite(argument, encoded)
     return backend.asarray(encoded)
+
+
+def weights(weight: Any, n: int, backend: Backend, dtype: str, *, argument: str = "sample_weight") -> Array | None:
+    """The weights (n,) of n samples on the device; None stays None.
+
+    ``TypeError`` for anything but real numbers; ``ValueError`` for a wrong shape, numbers that are negative or not
+    finite, and if all are 0.
+    """
+    if weight is None:
+        return None
+    weight = to_numpy(_numbers(argument, weight))
+    if weight.shape != (n,):
+        raise ValueError(f"{argument} must have shape ({n},), one for each sample, got {weight.shape}")
+    _check_finite(argument, weight)
+    _accept(argument, weight, weight >= 0, "at least 0")
+    if not weight.any():
+        raise ValueError(f"{argument} must be above 0 for a sample, got {n} zeros")
+    return backend.asarray(weight, dtype)
 
 
 def _numbers(argument: str, values: Any) -> Array:

@@ -65,6 +65,7 @@ class Data(NamedTuple):
     y: Array  # (n, k) targets
     order: Array  # (n,) int32, the order of the samples in this epoch
     lanes: Array  # (batch,) int32, 0, 1, ..., batch - 1
+    weight: Array | None = None  # (n,)
 
 
 class Run(NamedTuple):
@@ -99,7 +100,8 @@ def make_step(net: Network, update: Update) -> Step:
         xp = namespace(theta)
         rows = xp.take(data.order, offset + data.lanes)
         x, y = xp.take(data.x, rows, axis=0), xp.take(data.y, rows, axis=0)
-        cost, grad = net.loss_and_grad(theta, x, y, masks)
+        weight = None if data.weight is None else xp.take(data.weight, rows)
+        cost, grad = net.loss_and_grad(theta, x, y, masks, weight)
         theta, state = update(theta, grad, state)
         offset += x.shape[0]
         mean += (cost - mean) * (x.shape[0] / xp.astype(offset, mean.dtype))  # a sum would round away its digits
@@ -117,7 +119,8 @@ def train(
     optimizer: Optimizer | None = None,
     epochs: int = 10,
     batch_size: int | None = 128,
-    validation: tuple[Any, Any] | None = None,
+    sample_weight: Any = None,
+    validation: Sequence[Any] | None = None,
     backend: str | Backend = "auto",
     dtype: str = "float32",
     seed: int = 0,
@@ -134,7 +137,10 @@ def train(
 
     optimizer   default ``adam()``
     batch_size  samples in a step, None for all; the last step of an epoch takes what is left
-    validation  (x, y) to evaluate after each epoch
+    sample_weight
+                (n,): how many times each sample counts in the cost of its batch, see ``Network.loss``; a sample of
+                weight 0 is left out
+    validation  (x, y) or (x, y, sample_weight) to evaluate after each epoch
     backend     a name as for ``xpdl.backend``, or a ``Backend``
     dtype       "float32" or "float64"
     seed        of initial weights, order of the samples and dropout: one seed is one run, on every backend
@@ -162,7 +168,7 @@ def train(
     optimizer = adam() if optimizer is None else optimizer
     checks.instance("optimizer", optimizer, Optimizer)
     with chosen.activate():
-        x, y = samples.pair(net, x, y, chosen, dtype)
+        x, y, weight = _counting(*samples.weighted(net, x, y, sample_weight, chosen, dtype), chosen)
         step, repeat = _compiled(net, optimizer, chosen)
         given = net.initialize(seed, dtype) if theta is None else theta
         session = Session(
@@ -172,6 +178,7 @@ def train(
             seed=check_seed(seed),
             x=x,
             y=y,
+            weight=weight,
             batches=_batches(x.shape[0], batch_size),
             step=step,
             repeat=repeat,
@@ -208,6 +215,7 @@ class Session:
     seed: int
     x: Array  # (n, d)
     y: Array  # (n, k)
+    weight: Array | None  # (n,)
     batches: list[int]  # the number of samples in each step of an epoch
     step: Step
     repeat: Repeat | None  # so many steps as one dispatch
@@ -223,7 +231,7 @@ class Session:
         from xpdl.gradcheck.watch import Watch
 
         seconds = checks.real("check_seconds", seconds)
-        watch = Watch(self.net, self.x, self.y, self.backend, self.seed, self.batches, every, seconds)
+        watch = Watch(self.net, self.x, self.y, self.weight, self.backend, self.seed, self.batches, every, seconds)
         return replace(self, watch=watch)
 
     def filed(
@@ -236,8 +244,9 @@ class Session:
         """The same session with checkpoints, and where it starts: at the moment in the file, if one is resumed."""
         from xpdl.resuming import RunFiles, configuration
 
-        x, y = map(self.backend.to_numpy, (self.x, self.y))
-        same = configuration(self.net, self.dtype, self.seed, x, y, self.batches[0], start.run.state)
+        data = {"x": self.x, "y": self.y, "sample_weight": self.weight}
+        given = {name: self.backend.to_numpy(values) for name, values in data.items() if values is not None}
+        same = configuration(self.net, self.dtype, self.seed, given, self.batches[0], start.run.state)
         files = RunFiles(same, self.callbacks, self.backend)
         moment = start if resume is None else files.read(resume, start)
         if checkpoint is None:
@@ -283,7 +292,8 @@ class Session:
         getattr(self.step, "doubt", _nothing)()
         put = self.backend.asarray
         order = put(permutation(self.seed, number, sum(self.batches)))
-        data = {n: Data(self.x, self.y, order, put(np.arange(n, dtype=np.int32))) for n in set(self.batches)}
+        lanes = {n: put(np.arange(n, dtype=np.int32)) for n in set(self.batches)}
+        data = {n: Data(self.x, self.y, order, lanes[n], self.weight) for n in lanes}
         run, done = moment.run, moment.step
         for step, n, count in _dispatches(self.batches, DISPATCH if self.repeat else 1, done):
             if self.repeat:
@@ -342,6 +352,15 @@ def _nothing() -> None:
     """What a step without ``doubt`` does: it runs its Python text each time."""
 
 
+def _counting(x: Array, y: Array, weight: Array | None, backend: Backend) -> tuple[Array, Array, Array | None]:
+    """The samples whose weight is not 0."""
+    counting = None if weight is None else np.flatnonzero(backend.to_numpy(weight))
+    if counting is None or len(counting) == x.shape[0]:
+        return x, y, weight
+    xp, rows = backend.xp, backend.asarray(counting)
+    return xp.take(x, rows, axis=0), xp.take(y, rows, axis=0), xp.take(weight, rows)
+
+
 def _batches(n: int, batch_size: int | None) -> list[int]:
     """The sizes of the batches of n samples; the last may be smaller."""
     size = n if batch_size is None else min(checks.integer("batch_size", batch_size, least=1), n)
@@ -371,14 +390,15 @@ def _callables(callbacks: Sequence[Callback]) -> tuple[Callback, ...]:
 
 
 def _evaluator(
-    net: Network, validation: tuple[Any, Any] | None, backend: Backend, dtype: str
+    net: Network, validation: Sequence[Any] | None, backend: Backend, dtype: str
 ) -> Callable[[Array], dict[str, float]]:
     """theta -> validation_loss and validation_accuracy; nothing without validation samples."""
     if validation is None:
         return lambda theta: {}
-    if not isinstance(validation, Sequence) or len(validation) != 2:
-        raise TypeError(f"validation must be a pair (x, y), got {checks.shorten(validation)}")
-    evaluate = Evaluator(net, *samples.pair(net, *validation, backend, dtype, prefix="validation "), backend)
+    if not isinstance(validation, Sequence) or len(validation) not in (2, 3):
+        raise TypeError(f"validation must be (x, y) or (x, y, sample_weight), got {checks.shorten(validation)}")
+    x, y, weight = [*validation, None][:3]
+    evaluate = Evaluator(net, *samples.weighted(net, x, y, weight, backend, dtype, prefix="validation "), backend)
     return lambda theta: {f"validation_{name}": value for name, value in evaluate(theta).items()}
 
 

@@ -33,6 +33,7 @@ class Watch:
     net: Network
     x: Array  # (n, d), on the device of the training
     y: Array  # (n, k) targets
+    weight: Array | None  # (n,)
     home: Backend
     seed: int
     batches: list[int]
@@ -55,8 +56,8 @@ class Watch:
         """Check at theta, on the first samples of the epoch's first batch, with the masks they are trained with."""
         n = min(SAMPLES, self.batches[0])
         rows = self.home.asarray(permutation(self.seed, epoch, sum(self.batches))[:n])
-        x, y = (self.home.xp.take(values, rows, axis=0) for values in (self.x, self.y))
+        x, y, weight = (v if v is None else self.home.xp.take(v, rows, axis=0) for v in (self.x, self.y, self.weight))
         step = epoch * len(self.batches)
         drawn = dropout_masks(self.net, self.batches[0], seed=self.seed, step=step, dtype="float64")
         masks: Any = drawn and [mask if mask is None else np.asarray(mask)[:n] for mask in drawn]
-        return check_network(self.net, theta, x, y, masks=masks)
+        return check_network(self.net, theta, x, y, masks=masks, weight=weight)

@@ -45,7 +45,7 @@ def kappa(at: Point, dz: Sequence[Array], traces: Sequence[Trace]) -> Array:
     for layer, trace, d, e in zip(at.layers, traces, dz, errors, strict=True):
         x = xp.matrix_transpose(layer.x)
         spread = xp.sqrt((x * x) @ e + xp.matrix_transpose(trace.x) @ (d * d))
-        w = xp.abs(x) @ xp.abs(d) + spread + (at.net.l2 / at.y.shape[0]) * xp.abs(layer.w)
+        w = xp.abs(x) @ xp.abs(d) + spread + (at.net.l2 / at.count) * xp.abs(layer.w)
         parts.append((w, xp.sum(xp.abs(d), axis=0) + xp.sqrt(xp.sum(e, axis=0))))
     return at.net.pack(parts)
 
@@ -85,8 +85,7 @@ def _output_error(at: Point, error_z: Array) -> Array:
     """The error variance of dz = (p - y) / n of the output layer."""
     xp = namespace(at.y)
     p = at.net.head.predict(at.layers[-1].z)
-    n = at.y.shape[0]
-    return (PROPAGATED[at.net.output](p, error_z) + p * p + xp.abs(at.y)) / (n * n)
+    return (PROPAGATED[at.net.output](p, error_z) + p * p + xp.abs(at.y)) * at.share * at.share
 
 
 def _softmax_error(p: Array, error_z: Array) -> Array:

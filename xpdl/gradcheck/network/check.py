@@ -51,6 +51,12 @@ class Problem(NamedTuple):
     x: Array
     y: Array  # targets (n, k)
     masks: list[Array | None] | None
+    weight: Array | None = None  # (n,)
+
+    @property
+    def samples(self) -> tuple[Array, Array, list[Array | None] | None, Array | None]:
+        """What ``Network.loss`` takes after theta."""
+        return self.x, self.y, self.masks, self.weight
 
     def on(self, home: Backend, dtype: str) -> "Problem":
         """The same elsewhere, in another precision."""
@@ -59,7 +65,8 @@ class Problem(NamedTuple):
             return home.asarray(values, None if checks.dtype_name(values.dtype) == "uint8" else dtype)
 
         masks = None if self.masks is None else [mask if mask is None else put(mask) for mask in self.masks]
-        return Problem(self.net, home, put(self.theta), put(self.x), put(self.y), masks)
+        weight = None if self.weight is None else put(self.weight)
+        return Problem(self.net, home, put(self.theta), put(self.x), put(self.y), masks, weight)
 
 
 class Tested(NamedTuple):
@@ -85,6 +92,7 @@ def check_network(
     grad: Callable[[Array], Array] | None = None,
     masks: Sequence[Any] | None = None,
     *,
+    weight: Any = None,
     method: str = "auto",
     dtype: str = "float64",
     memory: int = MEMORY,
@@ -95,6 +103,7 @@ def check_network(
     theta, x, y  as for ``train``, in any library; the gradient under test runs there
     grad         f(theta) -> (P,), the gradient under test; default the network's own
     masks        the dropout masks of the cost, as ``net.loss`` takes them
+    weight       (n,): the weights of the samples, likewise
     method       "complex" step, "central" differences, or "auto": the complex step if the activation is analytic in
                  its branches, which is tried out and not assumed
     dtype        in which the gradient is computed, "float64" or "float32"
@@ -105,7 +114,7 @@ def check_network(
     where the error bars come from.
     """
     started = time.perf_counter()
-    problem, reference, notes = _enter(net, theta, x, y, masks, checks.float_dtype("dtype", dtype))
+    problem, reference, notes = _enter(net, theta, x, y, masks, weight, checks.float_dtype("dtype", dtype))
     tested = _tested(problem, grad)
     with reference.home.activate():
         at, name, reason = _point(reference, method)
@@ -129,15 +138,16 @@ def check_network(
 
 
 def _enter(
-    net: Network, theta: Any, x: Any, y: Any, masks: Sequence[Any] | None, dtype: str
+    net: Network, theta: Any, x: Any, y: Any, masks: Sequence[Any] | None, weight: Any, dtype: str
 ) -> tuple[Problem, Problem, tuple[str, ...]]:
     """The problem as the gradient under test sees it, and as the numeric one does; and what to say of it."""
     checks.instance("net", net, Network)
     home = backend_of(theta) if hasattr(theta, "dtype") else backend("numpy")
     judged = dtype if _has(home, dtype) else "float32"
     x, y = samples.pair(net, x, y, home, judged)
+    weight = samples.weights(weight, x.shape[0], home, judged, argument="weight")
     entered = None if masks is None else [mask if mask is None else home.asarray(mask, judged) for mask in masks]
-    problem = Problem(net, home, samples.parameters(net, theta, home, judged), x, y, entered)
+    problem = Problem(net, home, samples.parameters(net, theta, home, judged), x, y, entered, weight)
     if _has(home, "float64") and home.eager:
         return problem, problem.on(home, "float64"), ()
     reasons = () if _has(home, "float64") else (f"{home.name} has no float64: the gradient under test is in float32",)
@@ -155,7 +165,7 @@ def _has(home: Backend, dtype: str) -> bool:
 def _tested(problem: Problem, grad: Callable[[Array], Array] | None) -> Tested:
     """Call the gradient under test, twice: it must not change theta, and give the same each time."""
     net, home = problem.net, problem.home
-    function = grad or (lambda theta: net.loss_and_grad(theta, problem.x, problem.y, problem.masks)[1])
+    function = grad or (lambda theta: net.loss_and_grad(theta, *problem.samples)[1])
     theta = home.asarray(problem.theta, copy=True)
     with home.activate():
         first, second = (_array(function(theta), net.size) for _ in range(2))
@@ -181,7 +191,7 @@ def _point(problem: Problem, method: str) -> tuple[Point, str, tuple[str, ...]]:
     """The forward pass, the method, and why the complex step cannot be used, if it cannot."""
     checks.choice("method", method, ["auto", *METHODS])
     f = problem.net.activation.forward
-    at = point(problem.net, problem.theta, problem.x, problem.y, problem.masks, complex_slope(f))
+    at = point(problem.net, problem.theta, *problem.samples, complex_slope(f))
     if not bool(namespace(at.y).all(namespace(at.y).isfinite(at.layers[-1].z))):
         raise ValueError("theta must give finite logits for x to be checked, got NaN or infinity")
     _check_entry_by_entry(problem, [layer.z for layer in at.layers[:-1]])
@@ -264,7 +274,7 @@ def _central(at: Point, memory: int, progress: bool) -> Found:
     """By central differences with h = u^(1/3) |z|, and what a step half as long says of their error."""
     xp = namespace(at.y)
     steps = [eps(at.y) ** (1 / 3) * (float(xp.mean(xp.abs(layer.z))) or 1.0) for layer in at.layers]
-    floors = [_cost_error(at) / (h * at.y.shape[0]) for h in steps]
+    floors = [at.share * xp.expand_dims(_cost_error(at), axis=1) / h for h in steps]
     dz: list[list[Array]] = [[] for _ in at.layers]
     noise: list[list[Array]] = [[] for _ in at.layers]
     for l, units in _chunks(at, memory, progress, itemsize=8):
@@ -273,7 +283,7 @@ def _central(at: Point, memory: int, progress: bool) -> Found:
         kink = xp.abs(2 * (short[1] - short[0]) - (long[1] - long[0]))
         change, size = xp.abs(sum(short) - sum(long)), xp.abs(sum(short)) + xp.abs(sum(long))
         rough = xp.astype(change > 1e-3 * size, change.dtype)  # h is too long to tell anything
-        noise[l].append(4 * change + kink + 8 * rough * size + 2 * xp.expand_dims(floors[l], axis=1))
+        noise[l].append(4 * change + kink + 8 * rough * size + 2 * floors[l])
     return Found(*([xp.concat(part, axis=1) for part in parts] for parts in (dz, noise)))
 
 
@@ -340,7 +350,7 @@ def _judge(net: Network, analytic: Vector, measured: Measured) -> dict[str, Para
 def _on_host(problem: Problem, at: Point, found: Found) -> tuple[Point, list[Vector]]:
     """The forward pass and the numeric dz as NumPy arrays."""
     here = problem.on(backend("numpy"), "float64")
-    host = point(here.net, here.theta, here.x, here.y, here.masks, at.slope)
+    host = point(here.net, here.theta, *here.samples, at.slope)
     return host, [np.asarray(to_numpy(d)) for d in found.dz]
 
 

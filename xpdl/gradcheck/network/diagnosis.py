@@ -140,7 +140,10 @@ def _factors(case: Case) -> Iterator[tuple[float, str]]:
     """Factors that have a meaning here."""
     n, k = case.n, case.at.y.shape[1]
     if n > 1:
-        yield from ((n, f"n = {n}; the mean over samples is missing"), (1 / n, f"1/n with n = {n}; divided by n twice"))
+        yield n, f"n = {n:g}; the mean over samples is missing"
+        yield 1 / n, f"1/n with n = {n:g}; divided by n twice"
+    if case.at.weight is not None:
+        yield n / len(case.at.y), "divided by the number of samples, not by the sum of their weights"
     yield from ((2, "as from the derivative of a square without the 1/2"), (0.5, "a 1/2 too many"))
     if k > 1:
         yield from ((k, f"the number of outputs, {k}"), (1 / k, f"1 / the number of outputs, {k}; a mean over outputs"))

@@ -31,9 +31,9 @@ class Case(NamedTuple):
         return self.wrong.numeric.ndim == 2
 
     @property
-    def n(self) -> int:
-        """The number of samples."""
-        return int(self.dz[0].shape[0])
+    def n(self) -> float:
+        """The number of samples, each counted by its weight."""
+        return float(self.at.count)
 
     @property
     def bad(self) -> Vector:
@@ -58,7 +58,7 @@ class Guess(NamedTuple):
     text: str
     dz: Vector  # (n, n_l)
     x: Vector | None = None  # (n, n_in), if it is not the layer's own
-    n: int | None = None  # by which the L2 term is divided, if it is not the number of samples
+    n: float | None = None  # by which the L2 term is divided, if it is not the number of samples
 
 
 def _wrong_inputs(case: Case) -> Iterator[Guess]:
@@ -80,15 +80,15 @@ def _wrong_inputs(case: Case) -> Iterator[Guess]:
 def _wrong_samples(case: Case) -> Iterator[Guess]:
     """Samples that are left out, or taken alone; divided by their number, the L2 term may be so too."""
     dz, n = case.dz[case.l], case.n
-    rows = np.arange(n)
+    weight = np.ones(len(dz)) if case.at.weight is None else case.at.weight
     for text, choose in SUBSETS.items():
-        chosen = choose(rows, n)
-        m = int(chosen.sum())
+        chosen = choose(np.arange(len(dz)), len(dz))
+        m = float(weight[chosen].sum())
         if not 0 < m < n:
             continue
         part = np.where(chosen[:, None], dz, 0)
         yield Guess((text, n), text, part)
-        divided = f"{text}, not divided by n" if m == 1 else f"{text}, divided by {m} instead of n = {n}"
+        divided = f"{text}, not divided by n" if m == 1 else f"{text}, divided by {m:g} instead of n = {n:g}"
         for penalised in (n, m):
             yield Guess((text, m, penalised), divided, n / m * part, n=penalised)
 
@@ -111,7 +111,7 @@ def _wrong_masks(case: Case) -> Iterator[Guess]:
     """Another cost: that of other dropout masks."""
     for text, at in case.remasked.items():
         top = len(at.layers) - 1
-        dz = (np.asarray(at.net.head.predict(at.layers[top].z)) - at.y) / case.n
+        dz = (np.asarray(at.net.head.predict(at.layers[top].z)) - at.y) * at.share
         yield Guess(text, text, _down(at, dz, top, case.l), at.layers[case.l].x)
 
 
@@ -139,12 +139,14 @@ def _wrong_deltas(case: Case) -> Iterator[Guess]:
     at, top = case.at, len(case.at.layers) - 1
     p = np.asarray(at.net.head.predict(at.layers[-1].z))
     deltas = {
-        "lacks the labels: p / n instead of (p - y) / n": p / len(p),
+        "lacks the weights of the samples": (p - at.y) / len(p),
+        "lacks the labels: p / n instead of (p - y) / n": p * at.share,
         "has the derivative of the output twice: p (1 - p) (p - y) / n": p * (1 - p) * case.dz[top],
-        "has the derivative of the output instead of the cost's: p (1 - p) / n": p * (1 - p) / len(p),
+        "has the derivative of the output instead of the cost's: p (1 - p) / n": p * (1 - p) * at.share,
     }
     for text, dz in deltas.items():
-        yield Guess(text, _place(text, top, case.l), _down(at, dz, top, case.l))
+        for n in {case.n, float(len(p))}:
+            yield Guess((text, n), _place(text, top, case.l), _down(at, dz, top, case.l), n=n)
 
 
 def _wrong_hidden(case: Case) -> Iterator[Guess]:

@@ -21,10 +21,11 @@ Sources: Squire & Trapp 1998, Using complex variables to estimate derivatives; D
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from xpdl.activations import identity
 from xpdl.arrays import Array, device, namespace
+from xpdl.losses import count
 from xpdl.network import Layer, Network
 
 Function: TypeAlias = Callable[[Array], Array]
@@ -48,14 +49,33 @@ class Point(NamedTuple):
     biases: Sequence[Array]
     masks: Sequence[Array | None]  # of each hidden layer
     y: Array  # (n, k) targets
+    weight: Array | None  # (n,)
     slope: Slope  # of the hidden activation
 
+    @property
+    def count(self) -> Any:
+        """The number of samples, each counted by its weight."""
+        return count(self.y.shape[0], self.weight)
 
-def point(net: Network, theta: Array, x: Array, y: Array, masks: Sequence[Array | None] | None, slope: Slope) -> Point:
-    """The forward pass at theta (P,), for samples x (n, d) with labels y."""
+    @property
+    def share(self) -> Any:
+        """What the cost of each sample is multiplied with in the mean: a number, or (n, 1)."""
+        return (1 if self.weight is None else namespace(self.weight).expand_dims(self.weight, axis=1)) / self.count
+
+
+def point(
+    net: Network,
+    theta: Array,
+    x: Array,
+    y: Array,
+    masks: Sequence[Array | None] | None,
+    weight: Array | None,
+    slope: Slope,
+) -> Point:
+    """The forward pass at theta (P,), for samples x (n, d) with labels y and weights."""
     layers = net.forward(theta, x, masks)
     biases = [b for _, b in net.unpack(theta)]
-    return Point(net, layers, biases, masks or [None] * (len(layers) - 1), net.targets(theta, x, y), slope)
+    return Point(net, layers, biases, masks or [None] * (len(layers) - 1), net.targets(theta, x, y), weight, slope)
 
 
 def eps(z: Array) -> float:
@@ -90,15 +110,14 @@ def difference_step(z: Array) -> Array:
 def complex_step(at: Point, l: int, units: slice) -> Array:
     """d cost / d z_l[:, units] (n, K) by the complex step."""
     costs = _costs(at, l, units, _as_complex(at.layers[l].z[:, units]), STEP * 1j)
-    return namespace(costs).imag(costs) / (STEP * at.y.shape[0])
+    return namespace(costs).imag(costs) / STEP * at.share
 
 
 def quotients(at: Point, l: int, units: slice, h: float) -> tuple[Array, Array]:
     """The backward and the forward difference quotient of the cost of moving z_l[:, units], each (n, K)."""
     z = at.layers[l].z[:, units]
     left, middle, right = (_costs(at, l, units, z, step) for step in (-h, 0.0, h))
-    n = at.y.shape[0]
-    return (middle - left) / (h * n), (right - middle) / (h * n)
+    return (middle - left) / h * at.share, (right - middle) / h * at.share
 
 
 def gradient(at: Point, dz: Sequence[Array], falling: Sequence[Array] | None = None) -> Array:
@@ -108,7 +127,7 @@ def gradient(at: Point, dz: Sequence[Array], falling: Sequence[Array] | None = N
     for layer, d, other in zip(at.layers, dz, falling or dz, strict=True):
         x = xp.matrix_transpose(layer.x)
         dw = x @ d if d is other else xp.maximum(x, 0.0) @ d + xp.minimum(x, 0.0) @ other
-        parts.append((dw + (at.net.l2 / at.y.shape[0]) * layer.w, xp.sum(d, axis=0)))
+        parts.append((dw + (at.net.l2 / at.count) * layer.w, xp.sum(d, axis=0)))
     return at.net.pack(parts)
 
 
