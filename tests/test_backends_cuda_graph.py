@@ -20,9 +20,12 @@ import xpdl
 from xpdl import Network, schedules
 from xpdl.arrays import namespace
 from xpdl.backends import fusion, record, tracing
+from xpdl.backends.cublas import Products
 from xpdl.backends.cuda_graph import Captured, compile
+from xpdl.backends.cupy_calls import machine
 from xpdl.backends.plan import Plan
 from xpdl.backends.record import recordable
+from xpdl.backends.replay import Replayed
 from xpdl.dropout import dropout_masks
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.training import Data, Run, make_step
@@ -179,9 +182,10 @@ def using_allocator(malloc):
 
 
 @pytest.fixture(autouse=True)
-def another_gpu():
+def another_gpu(raw_kernel):
     vars(GPU).update(vars(Gpu()))
     GPU.current = Stream()
+    CuPy.RawKernel = staticmethod(partial(RawKernel, raw_kernel))
 
 
 # CuPy
@@ -207,7 +211,7 @@ class ElementwiseKernel:
     """``cupy.ElementwiseKernel``; operators and functions of the body mean the same in Python."""
 
     def __init__(self, inputs, outputs, body, name, preamble="", options=()):
-        self.inputs, self.outputs = (re.findall(r"[xy]\d+", names) for names in (inputs, outputs))
+        self.inputs, self.outputs = (re.findall(r"[axy]\d+", names) for names in (inputs, outputs))
         self.nout, self.body = len(self.outputs), re.sub(r"const \w+ |;", "", body)
 
     def __call__(self, *operands):
@@ -218,9 +222,27 @@ class ElementwiseKernel:
         results, dtype = operands[-self.nout :], operands[-1].dtype.type
         entries = [x[()] if isinstance(x, np.ndarray) else dtype(x) for x in operands]
         variables = dict(zip([*self.inputs, *self.outputs], entries, strict=False))
-        exec(self.body, {**vars(np), "T": dtype}, variables)
+        variables |= {name: x.ravel() for name, x in variables.items() if name[0] == "a"}
+        i = np.arange(results[0].size).reshape(results[0].shape)
+        inside = lambda i, n: i % n  # noqa: E731
+        entry = lambda rows, i, d, n: rows[i // d] % n * d + i % d  # noqa: E731
+        exec(self.body, {**vars(np), "T": dtype, "inside": inside, "entry": entry, "i": i}, variables)
         for name, result in zip(self.outputs, results, strict=True):
             np.copyto(result, variables[name])
+
+
+class RawKernel:
+    """``cupy.RawKernel``, by what compiles it for the host."""
+
+    def __init__(self, compiler, *texts, options):
+        self.run = compiler(*texts, options)
+
+    def __call__(self, grid, block, operands):
+        do(lambda *views: self.run(*grid, THREADS, views), *operands)
+
+
+THREADS = 2
+"""Whatever is asked for: results must not depend on it."""
 
 
 def do(*launch):
@@ -400,6 +422,12 @@ def as_graph(step, **options):
     return compile(CUPY, XP, step, **{"load": Cublas} | options)
 
 
+def as_calls(step):
+    """The same plan without a graph."""
+    products = Products(Cublas(), partial(empty, dtype="uint8"), lambda: GPU.current.ptr)
+    return Replayed(machine(CUPY, XP, lambda: products), step)
+
+
 def unchanged(step):
     return step
 
@@ -432,6 +460,14 @@ def same(expected, actual):
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+def close(expected, actual, dtype):
+    """To rounding: a sum in a chain has an order of its own."""
+    assert len(expected) == len(actual)
+    for one, other in zip(expected, actual, strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_allclose(b, a, rtol=2e3 * np.finfo(dtype).eps, atol=200 * np.finfo(dtype).eps)
+
+
 def kinds(step):
     return {type(run) for run in step.runs.values()}
 
@@ -445,12 +481,13 @@ NETS = {
 
 
 @pytest.mark.parametrize(("net", "dtype"), list(product(NETS, ["float32", "float64"])))
-def test_a_graph_is_the_step_bit_for_bit(net, dtype):
+def test_a_graph_is_its_calls_bit_for_bit_and_the_step_to_rounding(net, dtype):
     """Order, masks and the number of samples change; parameters, state, cost and counters must be the same."""
-    expected, _ = train_by(unchanged, NETS[net], xpdl.adam(1e-2), dtype=dtype)
+    expected, _ = train_by(as_calls, NETS[net], xpdl.adam(1e-2), dtype=dtype)
     actual, step = train_by(as_graph, NETS[net], xpdl.adam(1e-2), dtype=dtype)
+    close(train_by(unchanged, NETS[net], xpdl.adam(1e-2), dtype=dtype)[0], actual, dtype)
     assert kinds(step) == {Captured}
-    assert len(GPU.graphs) == 6 * 3 - 2 * 3
+    assert len(GPU.graphs) == 6 * 3 - 2 * 2
     same(expected, actual)
 
 
@@ -458,14 +495,14 @@ def test_a_graph_is_the_step_bit_for_bit(net, dtype):
 def test_the_learning_rate_changes_in_a_graph(name):
     """A rate that was a number at the capture would go on for ever."""
     optimizer = OPTIMIZERS[name](schedules.inverse_time(0.1))
-    expected, _ = train_by(unchanged, NETS["linear"], optimizer)
+    expected, _ = train_by(as_calls, NETS["linear"], optimizer)
     actual, step = train_by(as_graph, NETS["linear"], optimizer)
     assert kinds(step) == {Captured}
     same(expected, actual)
 
 
 def test_images_are_scaled_in_a_graph():
-    expected, _ = train_by(unchanged, NETS["linear"], xpdl.sgd(1e-2), images=True)
+    expected, _ = train_by(as_calls, NETS["linear"], xpdl.sgd(1e-2), images=True)
     same(expected, train_by(as_graph, NETS["linear"], xpdl.sgd(1e-2), images=True)[0])
 
 
@@ -610,7 +647,7 @@ def failing(message):
 @pytest.mark.parametrize("method", ["begin_capture", "end_capture"])
 def test_without_a_capture_the_calls_are_replayed(monkeypatch, method):
     net = NETS["relu softmax dropout l2"]
-    expected, _ = train_by(unchanged, net, xpdl.adam())
+    expected, _ = train_by(as_calls, net, xpdl.adam())
     monkeypatch.setattr(Stream, method, failing("no capture today"))
     with pytest.warns(RuntimeWarning) as caught:
         actual, step = train_by(as_graph, net, xpdl.adam())

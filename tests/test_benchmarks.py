@@ -163,7 +163,7 @@ def test_correctness(tmp_path, backend):
 
 def test_what_differs_is_no_success(tmp_path, monkeypatch):
     correctness = load("correctness")
-    thetas = iter(np.eye(9))
+    thetas = iter(np.eye(12))
     monkeypatch.setattr(correctness, "_train", lambda *arguments: next(thetas))
     assert correctness.app(["--backend", "numpy", "--output", str(tmp_path)]) == 1
 

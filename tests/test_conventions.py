@@ -33,6 +33,7 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "backends.array_api_strict": {"backends.base", "backends.numpy"},
     "backends.base": {"arrays", "checks", "randomness"},
     "backends.c_kernels": {"backends.record"},
+    "backends.chains": {"arrays", "backends.fusion", "backends.machine", "backends.record"},
     "backends.cublas": {"arrays"},
     "backends.cuda_dropout": {"arrays", "randomness"},
     "backends.cuda_graph": {
@@ -43,7 +44,7 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
         *("arrays", "backends.base", "backends.cublas", "backends.tracing", "backends.cuda_dropout"),
         *("backends.cuda_graph", "backends.record"),
     },
-    "backends.cupy_calls": {"arrays", "backends.cublas", "backends.fusion", "backends.machine", "backends.record"},
+    "backends.cupy_calls": {"arrays", "backends.chains", "backends.cublas", "backends.machine", "backends.record"},
     "backends.denormals": set(),
     "backends.fusion": {"backends.record"},
     "backends.jax": {"backends.base"},

@@ -46,7 +46,7 @@ def compile(
     load: Callable[[], Any],
     context: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Replayed:
-    """The step, replayed as a CUDA graph from its fourth call on.  It consumes its first argument.
+    """The step, replayed as a CUDA graph from its third call on.  It consumes its first argument.
 
     ``load`` gives the shared library of cuBLAS, and ``context`` is where the step runs.  If it cannot be captured its
     calls are replayed one by one, and if it cannot be recorded it runs as it is: with a ``RuntimeWarning``.

@@ -8,16 +8,16 @@ from functools import cache, partial
 from typing import Any
 
 from xpdl.arrays import Array, Namespace
+from xpdl.backends.chains import Chained
 from xpdl.backends.cublas import Products
-from xpdl.backends.fusion import Fusion
 from xpdl.backends.machine import Call, Machine
 from xpdl.backends.record import Library
 
 
 @cache
-def fusion(cupy: Namespace, xp: Namespace) -> Fusion:
-    """The groups of all steps, so that no kernel is compiled twice."""
-    return Fusion(library(cupy, xp), cupy.ElementwiseKernel)
+def fusion(cupy: Namespace, xp: Namespace) -> Chained:
+    """The groups and chains of all steps, so that no kernel is compiled twice."""
+    return Chained(library(cupy, xp), cupy.ElementwiseKernel, cache(cupy.RawKernel))
 
 
 def library(cupy: Namespace, xp: Namespace) -> Library:
@@ -52,5 +52,6 @@ def machine(cupy: Namespace, xp: Namespace, products: Callable[[], Products], **
             **{function: reduction(function) for function in (xp.sum, xp.max, xp.min)},
         },
         fusion=fusion(cupy, xp),
+        exact=False,
         **hooks,
     )

@@ -46,8 +46,8 @@ def _reduction(ufunc: np.ufunc) -> Callable[..., Call]:
 
 LIBRARY = Library(xp, np, (np.ndarray, np.generic))
 
-INEXACT = {np.exp, np.expm1, np.log, np.log1p, np.sin, np.cos, np.tanh}
-"""C and NumPy may round them differently."""
+LEFT = {np.exp, np.expm1, np.log, np.log1p, np.sin, np.cos, np.tanh, xp.take}
+"""C and NumPy may round these differently; and NumPy takes rows as fast."""
 
 LARGE = 16_384
 """Results of so many entries gain more from a kernel than its call takes; so do single numbers, by the dozen."""
@@ -57,7 +57,7 @@ def suits(operation: Operation) -> bool:
     """Whether a kernel in C does the same, and faster."""
     size = operation.results[0].value.size
     plain = all(x.value.flags.c_contiguous for x in operation.inputs)
-    return plain and operation.function not in INEXACT and (size >= LARGE or operation.results[0].ndim == 0)
+    return plain and operation.function not in LEFT and (size >= LARGE or operation.results[0].ndim == 0)
 
 
 groups = Fusion(LIBRARY, Kernel, suits)

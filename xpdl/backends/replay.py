@@ -6,7 +6,8 @@
     plan     what was written down becomes calls without arguments (plan.py)
     replay   for call in calls: call()
 
-So a replayed step makes no array and looks nothing up.  There is a plan for each choice of shapes and dtypes.
+So a replayed step makes no array and looks nothing up.  There is a plan for each choice of shapes and dtypes.  Where
+plans round differently from the step as it is, one does the recorded steps again, so that all steps round alike.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -55,6 +56,7 @@ class Rehearsal:
     """Recorded runs of a step.  Each returns the result and what is to run the next.
 
     seen      what the last one did
+    plan      that as a plan
     replayed  what runs it as long as it does that, once two have done the same
     changing  whether the second did something else than the first: then it is never replayed
     """
@@ -62,6 +64,7 @@ class Rehearsal:
     def __init__(self, machine: Machine, step: Callable[..., Any]) -> None:
         self.machine, self.step, self.plain = machine, step, unrecorded(step)
         self.seen: list[Any] | None = None
+        self.plan: Plan | None = None
         self.replayed: Run | None = None
         self.changing = False
 
@@ -70,34 +73,38 @@ class Rehearsal:
         if self.changing:
             return self.plain(arguments, arrays)
         try:
-            with unharmed(self.machine, consumed):
-                return self.rehearse(arguments, arrays, len(consumed))
+            with unharmed(self.machine, consumed) as undo:
+                return self.rehearse(arguments, arrays, len(consumed), undo)
         except Exception as error:  # whatever it is, the step as it is shows it again, or does not have it
             self.machine.notice(f"{type(error).__name__}: {error}")
             return self.plain(arguments, arrays)
 
-    def rehearse(self, arguments: Any, arrays: list[Array], consumed: int) -> tuple[Any, Run]:
-        """Run and write down, and compare with the last time."""
+    def rehearse(self, arguments: Any, arrays: list[Array], consumed: int, undo: Callable[[], None]) -> tuple[Any, Run]:
+        """Run and write down, and compare with the last time; where a plan rounds differently, it does the step."""
         record = Record(self.machine.library)
         inputs = [record.stand_in(array) for array in arrays]
         entered = iter(inputs)
         result = self.step(*tree_map(lambda _: next(entered), arguments))
-        returned = tree_map(values, result)
+        returned, exact = tree_map(values, result), self.machine.exact
         seen, self.seen = self.seen, record.spelled()
-        if seen != self.seen:
-            follow = self.differs(first=seen is None)
-        else:
-            if self.replayed is None:
-                plan = Plan(self.machine, record, inputs, consumed, result)
-                self.replayed = self.machine.dispatch(plan, self.plain)
-            follow = self.replayed
+        follow = self if seen == self.seen else self.differs(first=seen is None)
+        if self.plan is None and (seen == self.seen or not exact):
+            self.plan = Plan(self.machine, record, inputs, consumed, result)
         record.release()
-        return returned, follow
+        if seen == self.seen and self.plan:
+            follow = self.replayed = self.replayed or self.machine.dispatch(self.plan, self.plain)
+        if exact or self.plan is None:
+            return returned, follow
+        undo()
+        if self.replayed is None:
+            return self.plan(arguments, arrays)[0], follow
+        returned, self.replayed = self.replayed(arguments, arrays)
+        return returned, self.replayed
 
     def differs(self, *, first: bool) -> Run:
         """What runs next after something new: the next rehearsal, or the step as it is if it is new each time."""
         self.changing = not first and self.replayed is None
-        self.replayed = None
+        self.replayed = self.plan = None
         if self.changing:
             self.machine.notice("the step did something else the second time")
         return self.plain if self.changing else self
@@ -113,12 +120,16 @@ def unrecorded(step: Callable[..., Any]) -> Run:
 
 
 @contextmanager
-def unharmed(machine: Machine, arrays: Sequence[Array]) -> Iterator[None]:
-    """A block that, if it raises, has changed none of the arrays."""
+def unharmed(machine: Machine, arrays: Sequence[Array]) -> Iterator[Callable[[], None]]:
+    """A block that, if it raises, has changed none of the arrays; it is given what undoes its changes."""
     before = list(map(machine.library.module.copy, arrays))
-    try:
-        yield
-    except Exception:
+
+    def undo() -> None:
         for array, kept in zip(arrays, before, strict=True):
             machine.library.module.copyto(array, kept)
+
+    try:
+        yield undo
+    except Exception:
+        undo()
         raise
