@@ -119,6 +119,29 @@ def test_every_layout_is_multiplied_as_it_lies(x_stored, y_stored, place_stored,
         np.testing.assert_array_equal(np.asarray(place), x @ y, err_msg=str((n, k, m)))
 
 
+def test_tf32_is_for_float32_alone_and_only_if_asked_for():
+    """CUBLAS_COMPUTE_32F_FAST_TF32 is 77, CUBLAS_COMPUTE_64F 70."""
+
+    def compute(dtype, *arithmetic):
+        return cublas.product(*(put(np.ones((2, 2), dtype)) for _ in range(3)), *arithmetic)[-2]
+
+    assert [compute("float32"), compute("float64")] == [68, 70]
+    assert [compute("float32", cublas.TF32), compute("float64", cublas.TF32)] == [77, 70]
+
+
+def test_products_multiply_as_they_are_told():
+    class Library(HostLibrary):
+        def cublasGemmEx(self, *arguments):  # noqa: N802
+            computed.append(arguments[-2])
+            return 0
+
+    computed = []
+    for arithmetic in (cublas.ARITHMETIC, cublas.TF32):
+        multiply = cublas.Products(Library(), lambda size: put(np.empty(size, "uint8")), lambda: 5, arithmetic)
+        multiply.call(*(put(np.ones((2, 2), "float32")) for _ in range(3)))()
+    assert computed == [68, 77]
+
+
 def test_only_the_place_is_written():
     multiply, wide = products(HostLibrary()), put(np.full((4, 9), -1.0))
     multiply.call(wide[1:3, 2:7], put(np.ones((2, 3))), put(np.ones((3, 5))))()

@@ -219,6 +219,17 @@ def test_a_graph_gives_the_numbers_of_numpy(gpu, net, dtype):
             np.testing.assert_allclose(b, a, rtol=0, atol=2e4 * np.finfo(dtype).eps * max(1.0, np.abs(a).max()))
 
 
+def test_products_in_tf32_are_off_by_as_much_as_tf32_is(gpu):
+    """10 bits of a fraction: some 1e-4 of a gradient, where float32 is off by 1e-7."""
+    net, dtype = Network([784, 256, 10]), "float32"
+    expected, _ = train_by(gpu.compile, gpu, net, "float64", xpdl.sgd(1e-2))
+    for chosen, bounds in [(gpu, (0, 1e-5)), (backend(gpu, precision="tf32"), (1e-6, 1e-2))]:
+        actual, _ = train_by(chosen.compile, chosen, net, dtype, xpdl.sgd(1e-2))
+        moved = [np.linalg.norm(run[-1][0] - run[0][0]) for run in (actual, expected)]
+        off = np.linalg.norm(actual[-1][0] - expected[-1][0]) / moved[1]
+        assert bounds[0] <= off <= bounds[1]
+
+
 def test_two_trainings_give_the_same_bits(gpu):
     """And evaluations between epochs do not disturb the graphs."""
     x, y = np.random.default_rng(0).integers(0, 256, (300, 784)).astype("uint8"), np.arange(300) % 10

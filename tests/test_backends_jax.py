@@ -94,3 +94,22 @@ def test_training_with_many_steps_a_dispatch_is_the_training_of_numpy() -> None:
     np.testing.assert_allclose(results[1].theta, results[0].theta, rtol=1e-9, atol=1e-12)
     for one, other in zip(results[0].history, results[1].history, strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-12)
+
+
+@pytest.mark.parametrize(("reduced", "asked"), [(False, "HIGHEST"), (True, "HIGH")])
+def test_products_are_in_float32_unless_tf32_is_asked_for(reduced, asked) -> None:
+    """XLA's HIGHEST is float32 on every device, its HIGH and its default are TF32 on an NVIDIA GPU."""
+    from xpdl.backends.jax import IN_TF32
+
+    hooks = {"compile": JAX.compile, "repeat": JAX.repeat} | (IN_TF32 if reduced else {})
+    net, optimizer = NETS[0], xpdl.adam()
+    run, data = start(net, optimizer)
+    step = make_step(net, optimizer.update)
+    texts = [
+        hooks["compile"](step).lower(run, data, None).as_text(),
+        hooks["repeat"](step, net.layout.cuts).lower(run, data, 3).as_text(),
+    ]
+    for text in texts:
+        products = [line for line in text.splitlines() if "dot_general" in line]
+        assert products
+        assert all(f"precision = [{asked}, {asked}]" in line for line in products)

@@ -30,13 +30,26 @@ ACCELERATED = ("cupy", "torch:cuda", "jax:gpu")
 """What "auto" looks for before it settles for NumPy."""
 
 
-def backend(name: str | Backend = "auto") -> Backend:
+PRECISIONS = ("float32", "tf32")
+
+
+def backend(name: str | Backend = "auto", *, precision: str = "float32") -> Backend:
     """The backend called ``name``: a library, and after a colon one of its devices ("cupy:1", "torch:cuda").
 
     "auto" is the first GPU that can be used (through CuPy, PyTorch, JAX), else NumPy.  A backend that is named must be
     there: ``ValueError`` for an unknown name, ``ImportError`` for a missing library, ``RuntimeError`` for a missing
     driver or device, with what to install.
+
+    precision   "float32", or "tf32": a training multiplies float32 in TensorFloat-32, which NVIDIA's GPUs since Ampere
+                do several times as fast, and keeps 10 bits of each factor's fraction instead of 23.  Sums, and all that
+                is no product, stay in float32.  ``ValueError`` where there is no TF32.
     """
+    checks.choice("precision", precision, PRECISIONS)
+    chosen = _named(name)
+    return chosen.in_precision(precision) if precision != "float32" else chosen
+
+
+def _named(name: str | Backend) -> Backend:
     if isinstance(name, Backend):
         return name
     if name == "auto":

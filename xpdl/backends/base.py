@@ -4,9 +4,9 @@ Each hook has a portable default, so a library that speaks the standard needs no
 Nothing outside this folder names a library.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from array_api_compat import array_namespace, is_array_api_obj
@@ -66,6 +66,8 @@ class Backend:
     synchronize  () -> None: waits until the device has done all it was told to
     activate     () -> context in which functions that take no ``device=`` run on this one
     eager        whether single operations are cheap; a library that compiles each for every shape had better be jitted
+    reduced      what is different if products of float32 are in TF32: fields of this class; None if there is no TF32
+    precision    how products of float32 are computed in a training: "float32" or "tf32"
     """
 
     name: str
@@ -81,9 +83,21 @@ class Backend:
     synchronize: Callable[[], None] = nothing
     activate: Callable[[], AbstractContextManager[Any]] = nullcontext
     eager: bool = True
+    reduced: Mapping[str, Any] | None = None
+    precision: str = "float32"
 
     def __repr__(self) -> str:
-        return f"Backend({self.name!r})"
+        return f"Backend({self.name!r})" if self.precision == "float32" else f"Backend({self.name!r}, {self.precision})"
+
+    def in_precision(self, precision: str) -> "Backend":
+        """The same backend with products of float32 in "float32" or "tf32", if it has that."""
+        if precision == self.precision:
+            return self
+        if precision != "tf32" or self.reduced is None:
+            raise ValueError(
+                f"precision must be {self.precision} on {self}, got {precision!r}: TF32 is of NVIDIA's GPUs"
+            )
+        return replace(self, precision="tf32", **self.reduced)
 
     def asarray(self, x: Any, dtype: Any = None, *, copy: bool | None = None) -> Array:
         """x, a list or an array of any library on any device, as an array of this backend.

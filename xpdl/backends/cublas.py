@@ -11,10 +11,10 @@ cuBLAS reads matrices column by column.  So it sees every matrix of ours (rows o
     C = A B    is computed as    C^T = B^T A^T
 
 A matrix that is stored by columns, such as the view x^T, it is told to transpose.  Nothing is copied.  float32 is
-multiplied in float32, without TF32, as CuPy does.
+multiplied in float32, as CuPy does, or in TF32 if that is asked for.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import ctypes
 from ctypes import byref, c_double, c_float, c_size_t, c_void_p
 from functools import partial
@@ -43,6 +43,8 @@ ARITHMETIC = {
     "float32": Arithmetic(0, 68, c_float(1), c_float(0)),  # CUDA_R_32F, CUBLAS_COMPUTE_32F
     "float64": Arithmetic(1, 70, c_double(1), c_double(0)),  # CUDA_R_64F, CUBLAS_COMPUTE_64F
 }
+
+TF32 = ARITHMETIC | {"float32": ARITHMETIC["float32"]._replace(compute=77)}  # CUBLAS_COMPUTE_32F_FAST_TF32
 
 STATUS = {
     1: "CUBLAS_STATUS_NOT_INITIALIZED",
@@ -76,15 +78,17 @@ def stored(x: Array) -> Stored | None:
     return None
 
 
-def product(place: Array, x: Array, y: Array) -> tuple[Any, ...] | None:
+def product(
+    place: Array, x: Array, y: Array, arithmetic: Mapping[str, Arithmetic] = ARITHMETIC
+) -> tuple[Any, ...] | None:
     """What cublasGemmEx needs to be told, after the handle, to write x y into place; None if it cannot do it."""
     alike = x.dtype == y.dtype == place.dtype and x.ndim == y.ndim == 2
-    if not alike or x.dtype.name not in ARITHMETIC or 0 in (*x.shape, *y.shape):
+    if not alike or x.dtype.name not in arithmetic or 0 in (*x.shape, *y.shape):
         return None
     left, right, result = stored(x), stored(y), stored(place)
     if left is None or right is None or result is None or result.operation == TRANSPOSED:
         return None
-    data, compute, one, zero = ARITHMETIC[x.dtype.name]
+    data, compute, one, zero = arithmetic[x.dtype.name]
     n, k = x.shape
     first = (c_void_p(y.data.ptr), data, right.leading)
     second = (c_void_p(x.data.ptr), data, left.leading)
@@ -96,20 +100,27 @@ def product(place: Array, x: Array, y: Array) -> tuple[Any, ...] | None:
 class Products:
     """cuBLAS on the current device.
 
-    library  the shared library, as ``load`` gives it
-    memory   (bytes) -> an array of so many
-    stream   () -> the address of the current stream
+    library     the shared library, as ``load`` gives it
+    memory      (bytes) -> an array of so many
+    stream      () -> the address of the current stream
+    arithmetic  how each dtype is multiplied
     """
 
-    def __init__(self, library: Any, memory: Callable[[int], Array], stream: Callable[[], int]) -> None:
-        self.library, self.stream, self.last = library, stream, -1
+    def __init__(
+        self,
+        library: Any,
+        memory: Callable[[int], Array],
+        stream: Callable[[], int],
+        arithmetic: Mapping[str, Arithmetic] = ARITHMETIC,
+    ) -> None:
+        self.library, self.stream, self.last, self.arithmetic = library, stream, -1, arithmetic
         self.handle, self.workspace = c_void_p(), memory(WORKSPACE)
         check(library.cublasCreate_v2(byref(self.handle)))
         weakref.finalize(self, library.cublasDestroy_v2, self.handle).atexit = False
 
     def call(self, place: Array, x: Array, y: Array) -> Callable[[], None] | None:
         """x y into place as a function without arguments; None if cuBLAS cannot do it."""
-        arguments = product(place, x, y)
+        arguments = product(place, x, y, self.arithmetic)
         return None if arguments is None else partial(self.multiply, arguments, (place, x, y))
 
     def multiply(self, arguments: tuple[Any, ...], arrays: tuple[Array, ...]) -> None:

@@ -19,7 +19,7 @@ current when the step is called, as all of CuPy does, so whatever the caller doe
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import cache, cached_property, partial
 import gc
@@ -27,7 +27,7 @@ from typing import Any
 import warnings
 
 from xpdl.arrays import Array, Namespace
-from xpdl.backends.cublas import Products
+from xpdl.backends.cublas import ARITHMETIC, Arithmetic, Products
 from xpdl.backends.cupy_calls import machine
 from xpdl.backends.machine import Run
 from xpdl.backends.plan import Plan
@@ -44,17 +44,20 @@ def compile(
     step: Callable[..., Any],
     *,
     load: Callable[[], Any],
+    arithmetic: Mapping[str, Arithmetic] = ARITHMETIC,
     context: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Replayed:
     """The step, replayed as a CUDA graph from its third call on.  It consumes its first argument.
 
-    ``load`` gives the shared library of cuBLAS, and ``context`` is where the step runs.  If it cannot be captured its
+    ``load`` gives the shared library of cuBLAS, which multiplies by ``arithmetic``, and ``context`` is where the step
+    runs.  If it cannot be captured its
     calls are replayed one by one, and if it cannot be recorded it runs as it is: with a ``RuntimeWarning``.
     """
 
     @cache
     def products() -> Products:
-        return Products(load(), partial(cupy.empty, dtype="uint8"), lambda: cupy.cuda.get_current_stream().ptr)
+        stream = lambda: cupy.cuda.get_current_stream().ptr  # noqa: E731
+        return Products(load(), partial(cupy.empty, dtype="uint8"), stream, arithmetic)
 
     graphs = Graphs(cupy)
     hooks = {"dispatch": graphs.dispatch, "notice": graphs.notice, "context": context}

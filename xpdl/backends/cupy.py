@@ -9,7 +9,7 @@ import cupy
 
 from xpdl.arrays import Array
 from xpdl.backends.base import Backend
-from xpdl.backends.cublas import load
+from xpdl.backends.cublas import TF32, load
 from xpdl.backends.cuda_dropout import dropout_mask
 from xpdl.backends.cuda_graph import compile
 from xpdl.backends.record import recordable
@@ -25,13 +25,15 @@ def connect(name: str, device: str) -> Backend:
         with activate():
             return dropout_mask(cupy, *address)
 
+    compiled = partial(compile, cupy, xp, load=load, context=activate)
     return Backend(
         name,
         xp,
         target,
         to_numpy=cupy.asnumpy,
         fuse=partial(fuse, _kernel),
-        compile=partial(compile, cupy, xp, load=load, context=activate),
+        compile=compiled,
+        reduced={"compile": partial(compiled, arithmetic=TF32)},
         mask=mask,
         synchronize=target.synchronize,
         activate=activate,

@@ -1,6 +1,7 @@
 """JAX: "jax" is its default device, then "jax:cpu", "jax:gpu", "jax:gpu:1"."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -31,18 +32,18 @@ def fuse(kernel: Callable[..., Any], cuts: Sequence[int] = ()) -> Callable[..., 
     return parted if cuts else kernel
 
 
-def compile(step: Callable[..., Any]) -> Callable[..., Any]:
+def compile(step: Callable[..., Any], precision: str = "float32") -> Callable[..., Any]:
     """``jax.jit`` that reuses the memory of the first argument, and multiplies float32 in float32 (no silent TF32)."""
 
     def precise(*arguments: Any) -> Any:
-        with jax.default_matmul_precision("float32"):
+        with jax.default_matmul_precision(precision):
             return step(*arguments)
 
     compiled: Callable[..., Any] = jax.jit(precise, donate_argnums=0)
     return compiled
 
 
-def repeat(step: Callable[..., Any], cuts: Sequence[int]) -> Callable[..., Any]:
+def repeat(step: Callable[..., Any], cuts: Sequence[int], precision: str = "float32") -> Callable[..., Any]:
     """A loop on the device; between two steps theta, and every vector like it, is in parts."""
 
     def steps(run: Any, data: Any, count: int) -> Any:
@@ -61,11 +62,17 @@ def repeat(step: Callable[..., Any], cuts: Sequence[int]) -> Callable[..., Any]:
 
         return joined(jax.lax.fori_loop(0, count, body, parted(leaves)))
 
-    return compile(steps)
+    return compile(steps, precision)
 
 
 def _parts(vector: Any, cuts: Sequence[int]) -> list[Any]:
     return [vector[start:stop] for start, stop in pairwise(cuts)]
+
+
+IN_TF32 = {
+    "compile": partial(compile, precision="tensorfloat32"),
+    "repeat": partial(repeat, precision="tensorfloat32"),
+}
 
 
 def synchronize() -> None:
@@ -93,4 +100,5 @@ def connect(name: str, device: str) -> Backend:
         repeat=repeat,
         synchronize=synchronize,
         eager=False,
+        reduced=IN_TF32 if target.platform == "gpu" else None,
     )

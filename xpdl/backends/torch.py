@@ -1,5 +1,7 @@
 """PyTorch: "torch" is the CPU, then "torch:cuda", "torch:cuda:1", "torch:mps".  Autograd stays off."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import array_api_compat.torch as xp
@@ -8,6 +10,20 @@ import torch
 from xpdl.backends.base import Backend, nothing
 from xpdl.backends.replay import Replayed
 from xpdl.backends.torch_calls import machine
+
+
+@contextmanager
+def multiplying(precision: str) -> Iterator[None]:
+    """Products of float32 on a GPU are in this precision, whatever has been set before."""
+    settings = torch.backends.cuda.matmul
+    new = hasattr(settings, "fp32_precision")  # since PyTorch 2.9
+    name, value = ("fp32_precision", precision) if new else ("allow_tf32", precision == "tf32")
+    before = getattr(settings, name)
+    setattr(settings, name, value)
+    try:
+        yield
+    finally:
+        setattr(settings, name, before)
 
 
 def connect(name: str, device: str) -> Backend:
@@ -24,5 +40,7 @@ def connect(name: str, device: str) -> Backend:
         to_numpy=lambda array: array.detach().cpu().numpy(),
         place=lambda array: torch.tensor(array, device=target),
         compile=partial(Replayed, machine(target)),
+        activate=partial(multiplying, "ieee"),
+        reduced={"activate": partial(multiplying, "tf32")} if target.type == "cuda" else None,
         synchronize={"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(target.type, nothing),
     )

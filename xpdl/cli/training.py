@@ -8,7 +8,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from xpdl import checks, schedules
-from xpdl.backends import backend as choose_backend
+from xpdl.backends import Backend, backend as choose_backend
 from xpdl.callbacks import Callback, EarlyStopping, Metrics
 from xpdl.checkpoint import save as save_model
 from xpdl.cli.flags import SIGNALLED, Whole, check_writable, network_for
@@ -41,6 +41,7 @@ def train(
     patience: Whole | None = None,
     holdout: float = 0.0,
     backend: str = "auto",
+    precision: str = "float32",
     dtype: str = "float32",
     seed: Whole = 0,
     save: Path | None = None,
@@ -89,6 +90,8 @@ def train(
         Share of the training data to use as test part, for data that has none.
     backend
         auto, numpy, cupy, cupy:1, torch, torch:cuda, jax, ...
+    precision
+        float32, or tf32 to multiply float32 less precisely on a GPU.
     dtype
         float32 or float64.
     seed
@@ -113,8 +116,8 @@ def train(
     net = network_for(samples, lambda d, k: [d, *hidden, k], output, options)
     steps = -(-len(samples.x) // checks.integer("batch_size", batch_size, least=1))
     rate = _schedule(schedule, lr, decay, decay_every * steps, warmup * steps, epochs * steps)
-    chosen = choose_backend(backend)
-    print(_describe(samples, net, chosen.name), flush=True)
+    chosen = choose_backend(backend, precision=precision)
+    print(_describe(samples, net, chosen), flush=True)
     callbacks: list[Callback] = [] if history is None else [_history_writer(history)]
     callbacks += [] if patience is None else [EarlyStopping(patience)]
     result = run_training(
@@ -179,10 +182,11 @@ def _lines_before(epoch: float, path: Path) -> list[str]:
         return [line for line in file if line.endswith("}\n") and json.loads(line)["epoch"] < epoch]
 
 
-def _describe(samples: Dataset, net: Network, backend: str) -> str:
+def _describe(samples: Dataset, net: Network, backend: Backend) -> str:
     sizes = "-".join(map(str, net.sizes))
     test = f" and {len(samples.test[0]):,} test" if samples.test else ""
     return (
         f"{samples.name}: {len(samples.x):,} training{test} samples\n"
-        f"network {sizes}, {net.hidden}, {net.output}: {net.size:,} parameters; backend {backend}"
+        f"network {sizes}, {net.hidden}, {net.output}: {net.size:,} parameters; backend {backend.name}"
+        + (f" in {backend.precision}" if backend.precision != "float32" else "")
     )
