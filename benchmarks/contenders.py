@@ -1,5 +1,7 @@
 """What is compared: the same training, float32 and Adam, once with xpdl and once with each peer.
 
+Products of float32 are in float32, or in TF32 for contenders whose name says so.
+
 Each contender trains for a number of epochs and yields the seconds of each.  x is (n, 784) uint8, y (n,) int64.  One
 whose library or device is missing raises what that library raises.
 """
@@ -16,14 +18,15 @@ from benchmarks.networks import LR, Setup
 Contender = Callable[[np.ndarray, np.ndarray, Setup, int], Iterator[float]]
 
 
-def xpdl(backend: str) -> Contender:
+def xpdl(backend: str, precision: str = "float32") -> Contender:
     """xpdl on one of its backends."""
 
     def run(x: np.ndarray, y: np.ndarray, setup: Setup, epochs: int) -> Iterator[float]:
         import xpdl
 
         net = xpdl.Network(setup.sizes)
-        options = {"optimizer": xpdl.adam(LR), "batch_size": setup.batch_size, "backend": backend, "progress": False}
+        options = {"optimizer": xpdl.adam(LR), "batch_size": setup.batch_size, "progress": False}
+        options |= {"backend": xpdl.backend(backend, precision=precision)}
         yield from (metrics["seconds"] for metrics in xpdl.train(net, x, y, epochs=epochs, **options).history)
 
     return run
@@ -34,16 +37,20 @@ def torch(
     *,
     wrap: Callable[[str], Callable[..., Any]] | None = None,
     capture: Callable[..., Any] | None = None,
+    precision: str = "highest",
 ) -> Contender:
     """PyTorch as most people write it, with the fused Adam and the samples on the device.
 
     wrap     the name of a function of PyTorch that is applied to the model
     capture  makes the step another one that does the same
+    precision
+             "highest", or "high" for TF32
     """
 
     def run(x: np.ndarray, y: np.ndarray, setup: Setup, epochs: int) -> Iterator[float]:
         import torch
 
+        torch.set_float32_matmul_precision(precision)
         inputs, labels = torch.from_numpy(x).to(device).float() / 255, torch.from_numpy(y).to(device)
         layers: list[torch.nn.Module] = []
         for n_in, n_out in zip(setup.sizes[:-1], setup.sizes[1:], strict=True):
@@ -96,10 +103,10 @@ def cuda_graph(step: Callable[[Any], None]) -> Callable[[Any], None]:
     return replay
 
 
-def jax(platform: str = "cpu", *, scanned: bool = True) -> Contender:
+def jax(platform: str = "cpu", *, scanned: bool = True, precision: str = "float32") -> Contender:
     """JAX as it is fastest: a whole epoch is one jitted scan, the last smaller batch a jitted step; else all are steps.
 
-    Products of float32 are in float32, as everywhere here; on a GPU JAX would use TF32.
+    On a GPU its own default would be TF32.
     """
 
     def run(x: np.ndarray, y: np.ndarray, setup: Setup, epochs: int) -> Iterator[float]:
@@ -107,7 +114,7 @@ def jax(platform: str = "cpu", *, scanned: bool = True) -> Contender:
         import jax.numpy as jnp
 
         jax.config.update("jax_default_device", jax.devices(platform)[0])
-        jax.config.update("jax_default_matmul_precision", "float32")
+        jax.config.update("jax_default_matmul_precision", precision)
         data = jnp.asarray(x, dtype=jnp.float32) / 255, jnp.asarray(y)
         batch, rng = setup.batch_size, np.random.default_rng(0)
         scan = jax.jit(
@@ -196,4 +203,7 @@ CONTENDERS: dict[str, Contender] = {
     "torch-graph": torch("cuda", capture=cuda_graph),
     "jax-gpu-scan": jax("gpu"),
     "jax-gpu-step": jax("gpu", scanned=False),
+    "xpdl-cupy-tf32": xpdl("cupy", "tf32"),
+    "torch-graph-tf32": torch("cuda", capture=cuda_graph, precision="high"),
+    "jax-gpu-scan-tf32": jax("gpu", precision="tensorfloat32"),
 }

@@ -27,6 +27,7 @@ from benchmarks.machine import ROOT
 from benchmarks.output import RESULTS, Output, Row, table
 
 PEERS = "benchmarks.peers --contenders xpdl-cupy torch-cuda torch-graph jax-gpu-scan --epochs 12"
+IN_TF32 = "benchmarks.peers --contenders xpdl-cupy-tf32 torch-graph-tf32 jax-gpu-scan-tf32 --epochs 12"
 SECONDS = 470.0
 GRACE = 5.0
 """Seconds without which no part is begun."""
@@ -44,11 +45,12 @@ PARTS = {
     "correctness": Part(45, "benchmarks.correctness --backend cupy"),
     "peers M": Part(120, f"{PEERS} --net M --rounds 3"),
     "mnist": Part(40, "benchmarks.mnist --backends cupy"),
-    "tests": Part(100, 'pytest -q -p no:cacheprovider -k "cupy or gpu or cuda or cublas or tracing or fusion" tests'),
+    "tests": Part(100, 'pytest -q -p no:cacheprovider -k "cupy or gpu or test_backends" tests'),
     "peers XL": Part(80, f"{PEERS} --net XL --rounds 1"),
     "peers L": Part(60, f"{PEERS} --net L --rounds 1"),
     "peers S": Part(60, f"{PEERS} --net S --rounds 1"),
     "scaling": Part(60, "benchmarks.scaling --backend cupy --seconds 0.3"),
+    "peers XL tf32": Part(60, f"{IN_TF32} --net XL --rounds 1"),
 }
 """First what matters most, as the time may end before the parts do."""
 
