@@ -13,11 +13,12 @@ import xpdl
 from xpdl import Network
 from xpdl.activations import ACTIVATIONS
 from xpdl.arrays import namespace
-from xpdl.backends import chains, record
-from xpdl.backends.chains import Blocks, Chained, Launch, in_columns
+from xpdl.backends import c_text, chains, record
+from xpdl.backends.chains import Chained
 from xpdl.backends.numpy_calls import MACHINE
 from xpdl.backends.plan import Plan
 from xpdl.backends.replay import Replayed
+from xpdl.backends.stages import Blocks, Launch, in_columns
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.training import Data, Run, make_step
 
@@ -157,7 +158,7 @@ def test_every_kernel_compiles_for_gpus_and_stays_in_registers(team, architectur
     for net, optimizer in CASES.values():
         for dtype in ("float32", "float64"):
             train_by(partial(chained, compiler=team), net, optimizer, dtype, steps=2)
-    options = (f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v", *chains.OPTIONS)
+    options = (f"--gpu-architecture=sm_{architecture}", "--ptxas-options=-v", *c_text.OPTIONS)
     for text in dict.fromkeys(team.texts):
         program = nvrtc.createProgram(text, "chain.cu", (), ())
         nvrtc.compileProgram(program, options)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import xpdl
-from xpdl import Activation, EarlyStopping, KeepBest, Network, adam, evaluate, schedules, sgd, train
+from xpdl import Activation, EarlyStopping, KeepBest, Network, Optimizer, adam, evaluate, schedules, sgd, train
 from xpdl.evaluation import predict
 
 NET = Network([3, 4, 3])
@@ -150,6 +150,10 @@ TABLE = [
     (
         *("validation weight", lambda lib: fit(lib, validation=(X, Y, -Y))),
         *(ValueError, r"validation sample_weight must be at least 0, got .*\[1\] = -1"),
+    ),
+    (
+        *("optimizer that returns theta", lambda lib: fit(lib, optimizer=Optimizer(lambda t: None, lambda t, g, s: t))),
+        *(TypeError, r"optimizer\.update must return \(theta, state\), got "),
     ),
     ("weight of a sample", lambda lib: fit(lib, sample_weight=2.0), ValueError, r"sample_weight .*\(6,\).*got \(\)"),
     ("weights n", lambda lib: fit(lib, sample_weight=Y[:5]), ValueError, r"sample_weight .*shape \(6,\).*got \(5,\)"),

@@ -33,7 +33,8 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "backends.array_api_strict": {"backends.base", "backends.numpy"},
     "backends.base": {"arrays", "checks", "randomness"},
     "backends.c_kernels": {"backends.record"},
-    "backends.chains": {"arrays", "backends.fusion", "backends.machine", "backends.record"},
+    "backends.c_text": {"backends.record"},
+    "backends.chains": {"backends.c_text", "backends.fusion", "backends.record", "backends.stages"},
     "backends.cublas": {"arrays"},
     "backends.cuda_dropout": {"arrays", "randomness"},
     "backends.cuda_graph": {
@@ -46,7 +47,7 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     },
     "backends.cupy_calls": {"arrays", "backends.chains", "backends.cublas", "backends.machine", "backends.record"},
     "backends.denormals": set(),
-    "backends.fusion": {"backends.record"},
+    "backends.fusion": {"backends.c_text", "backends.record"},
     "backends.jax": {"backends.base"},
     "backends.numpy": {
         *("backends.base", "backends.c_kernels", "backends.tracing", "backends.numpy_calls", "backends.replay"),
@@ -58,6 +59,7 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "backends.plan": {"arrays", "backends.machine", "backends.record"},
     "backends.record": set(),
     "backends.replay": {"arrays", "backends.machine", "backends.plan", "backends.record"},
+    "backends.stages": {"arrays", "backends.c_text", "backends.machine", "backends.record"},
     "backends.torch": {"backends.base", "backends.replay", "backends.torch_calls"},
     "backends.torch_calls": {"backends.machine", "backends.record"},
     "backends.tracing": set(),

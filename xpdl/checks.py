@@ -101,6 +101,13 @@ def rows(argument: str, x: Array, d: int) -> None:
         raise ValueError(f"{argument} must have shape (n, {d}), rows are samples, got shape {tuple(x.shape)}")
 
 
+def pair(function: str, returned: Any) -> tuple[Any, Any]:
+    """What an update must return: (theta, state)."""
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        raise TypeError(f"{function} must return (theta, state), got {shorten(returned)}")
+    return returned
+
+
 def instance(argument: str, value: Any, kind: type) -> None:
     """value must be a ``kind``."""
     if not isinstance(value, kind):

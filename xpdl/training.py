@@ -102,7 +102,7 @@ def make_step(net: Network, update: Update) -> Step:
         x, y = xp.take(data.x, rows, axis=0), xp.take(data.y, rows, axis=0)
         weight = None if data.weight is None else xp.take(data.weight, rows)
         cost, grad = net.loss_and_grad(theta, x, y, masks, weight)
-        theta, state = update(theta, grad, state)
+        theta, state = checks.pair("optimizer.update", update(theta, grad, state))
         offset += x.shape[0]
         mean += (cost - mean) * (x.shape[0] / xp.astype(offset, mean.dtype))  # a sum would round away its digits
         finite += xp.astype(xp.isfinite(mean), finite.dtype)

@@ -21,52 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from xpdl.backends.c_text import ARITHMETIC, OPTIONS, PREAMBLE, TESTS, TYPES, converted, parameters
 from xpdl.backends.record import Library, Operation, Record, Recorded
-
-PREAMBLE = """
-typedef unsigned char uint8;
-typedef int int32;
-typedef long long int64;
-typedef float float32;
-typedef double float64;
-template <typename T> __device__ T maximum(T a, T b) { return a >= b || a != a ? a : b; }
-template <typename T> __device__ T minimum(T a, T b) { return a <= b || a != a ? a : b; }
-__device__ int64 inside(int64 i, int64 n) { return (i % n + n) % n; }
-template <typename R>
-__device__ int64 entry(const R& rows, int64 i, int64 d, int64 n) { return inside(rows[i / d], n) * d + i % d; }
-"""
-
-OPTIONS = ("--fmad=false",)
-"""No a * b + c in one rounding."""
-
-TYPES = ("bool", "uint8", "int32", "int64", "float32", "float64")
-
-SAME_IN_C = ("ceil", "cos", "exp", "expm1", "floor", "log", "log1p", "sin", "sqrt", "tanh", "maximum", "minimum")
-
-ARITHMETIC = {
-    "add": "{} + {}",
-    "subtract": "{} - {}",
-    "multiply": "{} * {}",
-    "divide": "{} / {}",
-    "negative": "-{}",
-    "square": "{0} * {0}",
-    **{name: f"{name}({{}})" for name in SAME_IN_C},
-    "maximum": "maximum({}, {})",
-    "minimum": "minimum({}, {})",
-}
-"""Functions by NumPy's names, in C: operands have the dtype of the result."""
-
-TESTS = {
-    "less": "{} < {}",
-    "less_equal": "{} <= {}",
-    "greater": "{} > {}",
-    "greater_equal": "{} >= {}",
-    "equal": "{} == {}",
-    "not_equal": "{} != {}",
-    "isfinite": "isfinite({})",
-    "isnan": "isnan({})",
-}
-"""Those that give truth: operands have the dtype they are compared in."""
 
 
 @dataclass
@@ -185,8 +141,8 @@ class Fusion:
         if len(group.operations) == 1:
             return group.operations
         body = self.body(group, later)
-        inputs = _parameters(body.inputs) + [f"raw {array}" for array in _parameters(body.arrays)]
-        launch = self.launch(", ".join(inputs), ", ".join(_parameters(body.stored)), "\n".join(body.lines))
+        inputs = parameters(body.inputs) + [f"raw {array}" for array in parameters(body.arrays)]
+        launch = self.launch(", ".join(inputs), ", ".join(parameters(body.stored)), "\n".join(body.lines))
         stored = tuple(body.stored)
         return [Operation(launch, (*body.inputs, *body.arrays, *stored), {}, stored)] if stored else []
 
@@ -229,7 +185,7 @@ class Fusion:
         name = self.names[operation.function]
         if name in TESTS:
             dtype = np.result_type(*(getattr(x, "dtype", x) for x in operands))
-        return (ARITHMETIC | TESTS)[name].format(*(_converted(x, dtype, names) for x in operands))
+        return (ARITHMETIC | TESTS)[name].format(*(converted(x, dtype, names) for x in operands))
 
 
 def home(groups: list[Group], operation: Operation, anywhere: set[Recorded]) -> Group | None:
@@ -261,14 +217,3 @@ def entered(record: Record) -> set[Recorded]:
     """The memory that is there before the first operation."""
     made = {x for operation in record if not operation.in_place for x in operation.results}
     return {x.root for operation in record for x in operation.inputs} - made
-
-
-def _converted(x: Any, dtype: Any, names: dict[Recorded, str]) -> str:
-    """An operand as a value of this dtype."""
-    if not isinstance(x, Recorded):
-        return f"{dtype}({x!r})"
-    return names[x] if x.dtype == dtype else f"{dtype}({names[x]})"
-
-
-def _parameters(names: dict[Recorded, str]) -> list[str]:
-    return [f"{x.dtype} {name}" for x, name in names.items()]
