@@ -20,6 +20,7 @@ from xpdl.activations import ACTIVATIONS
 from xpdl.initializers import INITIALIZERS
 from xpdl.losses import LOSSES
 
+ENVIRONMENT = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(xpdl.__file__).parents[1])}
 NET = Network([2, 3, 2], hidden="tanh", l2=0.1, dropout=0.2)
 THETA = NET.initialize(0)
 NETWORKS = [
@@ -52,7 +53,7 @@ def test_network_theta_and_metadata_come_back(path, net, dtype) -> None:
 
 
 def test_extreme_numbers_come_back_bit_by_bit(path) -> None:
-    theta = np.resize(np.array([-0.0, np.inf, -np.inf, np.nan, 1e-45, 3.4e38, 1 / 3], "float32"), NET.size)
+    theta = np.resize(np.array([-0.0, 0.0, 1e-45, -3.4e38, 3.4e38, 1 / 3], "float32"), NET.size)
     save(path, NET, theta)
     assert load(path).theta.tobytes() == theta.tobytes()
 
@@ -131,6 +132,10 @@ def test_a_path_may_be_a_string(path) -> None:
         (NET, THETA.astype("int64"), None, "float32 or float64.*int64"),
         (NET, THETA + 0j, None, "float32 or float64.*complex64"),
         (NET, ["a"] * 17, None, "float32 or float64.*U1"),
+        (NET, np.where(np.arange(17) == 5, np.nan, THETA), None, r"theta must be finite, got nan at theta\[5\]"),
+        (NET, np.where(np.arange(17) > 7, -np.inf, THETA), None, r"theta must be finite, got -inf at theta\[8\]"),
+        (NET, THETA, {"loss": float("nan")}, "metadata must hold what JSON can: Out of range"),
+        (NET, THETA, {"losses": [0.5, {"a": float("inf")}]}, "metadata must hold what JSON can: Out of range"),
         (NET, THETA, {"when": object()}, "not JSON serializable"),
         (NET, THETA, {"x": np.ones(3)}, "not JSON serializable"),
     ],
@@ -281,6 +286,46 @@ def test_the_mode_of_the_file_follows_the_umask(path, umask, mode) -> None:
     assert path.stat().st_mode & 0o777 == mode
 
 
+def aged(path, seconds):
+    """The file, written so long ago."""
+    path.touch()
+    then = path.stat().st_mtime - seconds
+    os.utime(path, (then, then))
+    return path
+
+
+def test_what_a_writer_that_was_killed_has_left_is_removed_once_it_is_old(path) -> None:
+    """A writer is killed in the middle: its unfinished file stays, until a later one to the same path takes it away."""
+    text = f"""
+import os, signal, numpy as np, xpdl
+os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
+xpdl.save({str(path)!r}, xpdl.Network([2, 2]), np.zeros(6))
+"""
+    if os.name != "posix":
+        pytest.skip("SIGKILL is of POSIX")
+    run = subprocess.run([sys.executable, "-c", text], timeout=60, env=ENVIRONMENT)
+    assert run.returncode < 0
+    (left,) = path.parent.iterdir()
+    save(path, NET, THETA)
+    assert left.exists()  # it might be one that is being written
+    aged(left, 3700)
+    save(path, NET, THETA)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_nothing_else_is_removed(path, tmp_path) -> None:
+    """Files of other targets, of other names, young ones, and folders, however old they are."""
+    name = path.name
+    endings = [f".{name}.12", f".{name}.swp", f".{name}.x.0123abcd", f".{name}.12.0123ABCD", f".{name}.12.0123abcd.bak"]
+    targets = [name, f".{name}x", f".{name[:-1]}", f".{name.replace('.', 'x')}"]
+    others = [*endings, *(f"{target}.12.0123abcd" for target in targets)]
+    (tmp_path / f".{name}.2.00000000").mkdir()
+    kept = {aged(tmp_path / other, 10**6) for other in [*others, f".{name}.2.00000000"]}
+    kept |= {path, aged(tmp_path / f".{name}.1.00000000", 60)}
+    save(path, NET, THETA)
+    assert set(tmp_path.iterdir()) == kept
+
+
 # --- what is no model
 
 
@@ -315,6 +360,8 @@ DOCUMENTS = {
     "no metadata": (without(GOOD, "metadata"), "'metadata'"),
     "future format": (GOOD | {"format": 2}, "format is 2, this version of xpdl reads 1"),
     "format text": (GOOD | {"format": "1"}, "format"),
+    "format true": (GOOD | {"format": True}, "format is True, this version of xpdl reads 1"),
+    "format with a point": ('{"format": 1.0}', "format is 1.0"),
     "endless format": (GOOD | {"format": "A" * 100_000}, "format"),
     "network null": (GOOD | {"network": None}, "None"),
     "network list": (GOOD | {"network": ["sizes"]}, "fields"),
@@ -328,14 +375,16 @@ DOCUMENTS = {
     "output unknown": (network(output="hinge"), "output must be one of"),
     "init unknown": (network(init="orthogonal"), "init must be one of"),
     "init true": (network(init=True), "init must be a number"),
-    "l2 NaN": (network(l2=float("nan")), "l2 must be finite"),
-    "l2 infinite": (network(l2=float("inf")), "l2 must be finite"),
+    "l2 NaN": (network(l2=float("nan")), "NaN is not a number of JSON"),
+    "l2 infinite": (network(l2=float("inf")), "Infinity is not a number of JSON"),
+    "l2 beyond floats, with a point": ('{"l2": 1.5e999}', "1.5e999 is not a number of JSON"),
+    "endless number": ('{"l2": 1e' + "9" * 100_000 + "}", "1e99.* is not a number of JSON"),
     "l2 negative": (network(l2=-1), "l2 must be"),
     "l2 beyond floats": (network(l2=10**400), "l2 must be"),
     "init beyond floats": (network(init=10**400), "init must be"),
     "dropout beyond floats": (network(dropout=10**400), "dropout must be"),
     "l2 null": (network(l2=None), "l2 must be a number"),
-    "dropout NaN": (network(dropout=float("nan")), "dropout must be"),
+    "dropout NaN": (network(dropout=float("nan")), "NaN"),
     "dropout 1": (network(dropout=1), "dropout must be"),
     "dropout text": (network(dropout="0.5"), "dropout must be"),
     "dropout nested": (network(dropout=[[0.1]]), "dropout must be"),
@@ -349,8 +398,12 @@ DOCUMENTS = {
     "sizes huge": (network(sizes=[2**62, 2**62]), "tensors"),
     "sizes beyond all": (network(sizes=[10**400, 2]), "tensors"),
     "sizes many": (network(sizes=[1] * 100_000), "tensors"),
-    "metadata null": (GOOD | {"metadata": None}, "."),
-    "metadata list": (GOOD | {"metadata": [1]}, "."),
+    "metadata null": (GOOD | {"metadata": None}, "metadata is None"),
+    "metadata list": (GOOD | {"metadata": [1]}, r"metadata is \[1\]"),
+    "metadata empty list": (GOOD | {"metadata": []}, r"metadata is \[\]"),
+    "metadata pairs": (GOOD | {"metadata": [["a", 1]]}, r"metadata is \[\['a', 1\]\]"),
+    "metadata text": (GOOD | {"metadata": ""}, "metadata is ''"),
+    "metadata NaN": (GOOD | {"metadata": {"loss": float("nan")}}, "NaN is not a number of JSON"),
 }
 
 
@@ -394,8 +447,10 @@ def test_a_document_that_is_wrong_is_refused_with_the_reason(path, name) -> None
         (TENSORS | {"b1": TENSORS["b1"].astype("float64")}, r"\['F32', 'F64'\], expected all F32 or all F64"),
         ({name: tensor.astype("float16") for name, tensor in TENSORS.items()}, r"\['F16'\], expected"),
         ({name: tensor.astype("int32") for name, tensor in TENSORS.items()}, r"\['I32'\], expected"),
+        (TENSORS | {"b1": np.array([0, np.nan, 0], "f4")}, r"theta must be finite, got nan at theta\[13\]"),
+        (TENSORS | {"b2": np.array([0, np.inf], "f4")}, r"theta must be finite, got inf at theta\[16\]"),
     ],
-    ids=["none", "missing", "extra", "transposed", "dimensions", "mixed", "float16", "int32"],
+    ids=["none", "missing", "extra", "transposed", "dimensions", "mixed", "float16", "int32", "NaN", "infinite"],
 )
 def test_tensors_that_are_not_the_parameters_of_the_network_are_refused(path, tensors, reason) -> None:
     write(path, GOOD, tensors)

@@ -39,3 +39,10 @@ def test_shorten_keeps_messages_on_one_line():
     text = checks.shorten(np.zeros((100, 100)))
     assert "\n" not in text
     assert len(text) <= 60
+
+
+def test_finite_names_the_first_entry_that_is_not():
+    checks.finite("x", np.array([[1, -3.4e38], [0, 1e-45]], "float32"))
+    checks.finite("x", np.arange(3))
+    with pytest.raises(ValueError, match=r"x must be finite, got nan at x\[1, 0\]"):
+        checks.finite("x", np.array([[1, 2], [np.nan, np.inf]]))

@@ -564,10 +564,17 @@ def test_a_damaged_file_is_refused_with_the_reason_and_stays_with_the_one_before
 DOCUMENTS = {
     # name: what is put in the place of an entry, a part of the reason
     "future format": ({"format": 2}, "its format is 2, this version of xpdl reads 1"),
+    "format true": ({"format": True}, "its format is True"),
     "no configuration": ({"configuration": None}, "its configuration is None"),
     "a list of numbers": ({"numbers": [1]}, r"its numbers is \[1\]"),
     "a history of another kind": ({"history": {}}, "its history is {}"),
     "a step that is none": ({"step": "1"}, "its step is '1'"),
+    "a step that is true": ({"step": True}, "its step is True"),
+    "a step before the first": ({"step": -1}, "its step is -1"),
+    "seconds that are true": ({"seconds": True}, "its seconds is True"),
+    "an epoch that is none": ({"history": [1]}, r"its history is \[1\]"),
+    "a number that is none": ({"numbers": {"run/state/t": "1"}}, "its numbers is {'run/state/t': '1'}"),
+    "a callback's state that is none": ({"callbacks": {"KeepBest/0": [1]}}, r"its callbacks is {'KeepBest/0': \[1\]}"),
 }
 
 
@@ -586,6 +593,33 @@ def test_a_file_that_lacks_an_array_is_refused(path) -> None:
     del tensors["run/theta"]
     resuming.write_sealed(path, tensors, document)
     refused(path, "no entry 'run/theta'")
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "reason"),
+    [
+        ("run/theta", lambda theta: theta[:-1], r"its run/theta is float32 \(106,\), expected float32 \(107,\)"),
+        ("run/theta", lambda theta: theta.astype("f8"), r"its run/theta is float64 \(107,\), expected float32"),
+        ("run/theta", lambda theta: theta[None], r"its run/theta is float32 \(1, 107\)"),
+        ("run/offset", lambda offset: offset.astype("i8"), r"its run/offset is int64 \(\), expected int32 \(\)"),
+        ("run/mean", lambda mean: mean[None], r"its run/mean is float32 \(1,\), expected float32 \(\)"),
+        ("good", lambda good: good[:3], r"its good is float32 \(3,\), expected float32 \(107,\)"),
+    ],
+)
+def test_a_file_whose_arrays_are_of_another_kind_is_refused(path, stop_after, name, change, reason) -> None:
+    stop_after(1)
+    run(epochs=1, checkpoint=path)
+    tensors, document = resuming.read_sealed(path)
+    resuming.write_sealed(path, tensors | {name: np.array(change(tensors[name]), order="C")}, document)
+    refused(path, reason)
+
+
+def test_a_number_in_the_place_of_an_array_is_refused(path) -> None:
+    run(epochs=1, checkpoint=path)
+    tensors, document = resuming.read_sealed(path)
+    del tensors["run/offset"]
+    resuming.write_sealed(path, tensors, document | {"numbers": {"run/offset": 0}})
+    refused(path, r"its run/offset is number, expected int32 \(\)")
 
 
 def test_a_file_that_cannot_be_read_is_an_error_of_the_file_system(tmp_path) -> None:

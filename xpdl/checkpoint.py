@@ -11,8 +11,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 import errno
 import json
+import math
 import os
 from pathlib import Path
+import re
+import time
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,9 @@ from xpdl.network import Network
 FORMAT = 1
 CANNOT_SYNC = {errno.EACCES, errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOSYS, errno.ENOTSUP, errno.EPERM}
 """How systems say that they do not sync folders: Windows opens none, some network file systems sync none."""
+
+ABANDONED = 3600.0
+"""Seconds after which a file that is not finished has no writer any more."""
 
 
 class ModelFileError(ValueError):
@@ -42,7 +48,8 @@ class Model:
 def save(path: str | os.PathLike[str], net: Network, theta: Any, *, metadata: Mapping[str, Any] | None = None) -> None:
     """Write net, theta (P,) and JSON-serialisable ``metadata`` to ``path``, whole or not at all.
 
-    ``ValueError`` for an activation of your own, which has no name a file could hold, or a theta that does not fit.
+    ``ValueError`` for an activation of your own, which has no name a file could hold, a theta that does not fit or is
+    not finite, and NaN or infinity in the metadata; ``OSError`` if the disk fails.
     """
     from safetensors.numpy import save as serialize
 
@@ -52,28 +59,32 @@ def save(path: str | os.PathLike[str], net: Network, theta: Any, *, metadata: Ma
     if theta.shape != (net.size,):
         raise ValueError(f"theta must have shape ({net.size},) for sizes {list(net.sizes)}, got {theta.shape}")
     checks.float_dtype("the dtype of theta", theta.dtype)
+    checks.finite("theta", theta)
     parts = zip(net.names, net.layout.slices, net.shapes, strict=True)
     tensors = {name: np.ascontiguousarray(theta[part].reshape(shape)) for name, part, shape in parts}
     document = {"format": FORMAT, "network": asdict(net), "metadata": dict(metadata or {})}
-    write_whole(path, serialize(tensors, {"xpdl": json.dumps(document)}))
+    write_whole(path, serialize(tensors, {"xpdl": _text(document)}))
 
 
 def load(path: str | os.PathLike[str]) -> Model:
-    """The model in a file; ``ModelFileError`` if it is none, ``OSError`` if it cannot be read."""
+    """The model in a file; ``ModelFileError`` if it is none, ``OSError`` if it cannot be read.
+
+    Whatever the file holds, none of it is run, and no more memory is taken than a few times its size.
+    """
     from safetensors import SafetensorError, safe_open
 
     Path(path).open("rb").close()  # an error of the file system keeps its own type
     try:
         with safe_open(path, framework="np") as file:
-            document = json.loads((file.metadata() or {})["xpdl"])
-            if document["format"] != FORMAT:
-                raise ValueError(
-                    f"its format is {checks.shorten(document['format'])}, this version of xpdl reads {FORMAT}"
-                )
+            document = json.loads((file.metadata() or {})["xpdl"], parse_float=_number, parse_constant=_number)
+            check_format(document["format"], FORMAT)
+            if not isinstance(document["metadata"], dict):
+                raise TypeError(f"its metadata is {checks.shorten(document['metadata'])}")
             net = _network(document["network"])
             _check_tensors(net, {name: file.get_slice(name) for name in file.keys()})  # noqa: SIM118
             theta = np.concatenate([file.get_tensor(name).ravel() for name in net.names])
-            return Model(net, theta, dict(document["metadata"]))
+            checks.finite("theta", theta)
+            return Model(net, theta, document["metadata"])
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{os.fspath(path)} is not an xpdl model: {reason(error)}") from None
 
@@ -81,9 +92,11 @@ def load(path: str | os.PathLike[str]) -> Model:
 def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
     """Write a file so that at every moment, even after a crash, either the old or the new one is there, whole.
 
-    ``OSError`` if the disk is full, read-only or fails: then the old one is there, and nothing beside it.
+    ``OSError`` if the disk is full, read-only or fails: then the old one is there, and nothing beside it.  Only a
+    process that is killed leaves its unfinished file, which a later one to the same path removes.
     """
     target = Path(path)
+    _remove_abandoned(target)
     unfinished = target.parent / f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}"
     try:
         with unfinished.open("xb") as file:
@@ -98,6 +111,18 @@ def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> Non
     _sync_folder(target.parent)
 
 
+def _remove_abandoned(target: Path) -> None:
+    """Remove unfinished files of the target that are old.
+
+    Their age decides, because the number in the name says nothing of a process on another machine or in a container.
+    """
+    unfinished = re.compile(rf"\.{re.escape(target.name)}\.\d+\.[0-9a-f]{{8}}")
+    with suppress(OSError):  # what cannot be listed or removed stays
+        for path in target.parent.iterdir():
+            if unfinished.fullmatch(path.name) and time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()
+
+
 def _sync_folder(folder: Path) -> None:
     """Make a rename in the folder survive a crash, where the system can; a disk that fails is an ``OSError``."""
     try:
@@ -109,6 +134,27 @@ def _sync_folder(folder: Path) -> None:
     except OSError as error:
         if error.errno not in CANNOT_SYNC:
             raise
+
+
+def _text(document: dict[str, Any]) -> str:
+    """The document as JSON, which has no NaN."""
+    try:
+        return json.dumps(document, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"metadata must hold what JSON can: {error}") from None
+
+
+def _number(text: str) -> float:
+    """A number of JSON; Python's own reader would also take NaN, Infinity, and numbers beyond all floats."""
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:30]} is not a number of JSON")
+    return number
+
+
+def check_format(found: Any, known: int) -> None:
+    """The format that a file names must be the one that is known."""
+    if type(found) is not int or found != known:
+        raise ValueError(f"its format is {checks.shorten(found)}, this version of xpdl reads {known}")
 
 
 def _network(description: dict[str, Any]) -> Network:

@@ -62,6 +62,14 @@ def real(argument: str, value: Any, *, least: float = 0.0, below: float = math.i
     return number
 
 
+def finite(argument: str, array: np.ndarray) -> None:
+    """No NaN and no infinity in an array on the host; the error names the first."""
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        index = tuple(bad[0].tolist())
+        raise ValueError(f"{argument} must be finite, got {array[index]} at {argument}[{', '.join(map(str, index))}]")
+
+
 def dtype_name(dtype: Any) -> str:
     """The standard's name of a dtype given as that name or as any library's dtype object."""
     try:

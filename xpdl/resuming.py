@@ -24,7 +24,7 @@ import numpy as np
 from xpdl import checks
 from xpdl.activations import Activation
 from xpdl.backends import Backend
-from xpdl.checkpoint import reason, write_whole
+from xpdl.checkpoint import check_format, reason, write_whole
 from xpdl.network import Network
 
 Host = Callable[[Any], np.ndarray]
@@ -36,15 +36,15 @@ DTYPES = {
 }
 """What a tensor of a file may hold."""
 
-ENTRIES: dict[str, type | tuple[type, ...]] = {
-    "configuration": dict,
-    "step": int,
-    "seconds": (int, float),
-    "history": list,
-    "numbers": dict,
-    "callbacks": dict,
+ENTRIES: dict[str, Callable[[Any], bool]] = {
+    "configuration": lambda entry: type(entry) is dict,
+    "step": lambda entry: type(entry) is int and entry >= 0,
+    "seconds": lambda entry: type(entry) in (int, float),
+    "history": lambda entry: type(entry) is list and all(type(epoch) is dict for epoch in entry),
+    "numbers": lambda entry: type(entry) is dict and all(type(n) in (bool, int, float) for n in entry.values()),
+    "callbacks": lambda entry: type(entry) is dict and all(type(state) is dict for state in entry.values()),
 }
-"""What the document of a file must hold."""
+"""What the document of a file must hold, and whether an entry is that; True is no number here."""
 
 UNSEALED = b"0" * 64
 SEAL = re.compile(rb'\{"run":"\{\\"sha256\\": \\"([0-9a-f]{64})\\"')
@@ -105,9 +105,11 @@ class RunFiles:
         kept, step = tensors | document["numbers"], document["step"]
         try:
             kept.setdefault("good", kept["run/theta"])  # at the beginning of an epoch they are the same
-            arrays = map_leaves(lambda place, _: self._put(kept[place]), {"run": moment.run, "good": moment.good})
-        except KeyError as error:
+            here = {"run": moment.run, "good": moment.good}
+            found = map_leaves(lambda place, leaf: _of_its_kind(place, kept[place], leaf), here)
+        except (KeyError, ValueError) as error:
             raise RunFileError(f"{os.fspath(path)} is not a run of xpdl: {reason(error)}") from None
+        arrays = map_leaves(lambda _, leaf: self._put(leaf), found)
         for name, callback in _with_state(self.callbacks):
             state = document["callbacks"].get(name, {})
             callback.resume_state = state | _under(f"callbacks/{name}/", tensors)
@@ -151,6 +153,13 @@ def fingerprint(array: np.ndarray) -> str:
 
 def _kind(leaf: Any) -> str:
     return f"{checks.dtype_name(leaf.dtype)} {tuple(leaf.shape)}" if hasattr(leaf, "dtype") else "number"
+
+
+def _of_its_kind(place: str, found: Any, here: Any) -> Any:
+    """The leaf of a file, of the same kind as that of this run; an optimizer's state may have changed its kind."""
+    if not place.startswith("run/state") and _kind(found) != _kind(here):
+        raise ValueError(f"its {place} is {_kind(found)}, expected {_kind(here)}")
+    return found
 
 
 def _check_same(name: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
@@ -276,9 +285,8 @@ def read_sealed(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], di
         if _seal(content, place) != content[place]:
             raise ValueError("it is damaged, the SHA-256 of its content is not the one it was written with")
         document = json.loads(json.loads(content[8 : _end_of_header(content)])["__metadata__"]["run"])
-        if document["format"] != FORMAT:
-            raise ValueError(f"its format is {checks.shorten(document['format'])}, this version of xpdl reads {FORMAT}")
-        wrong = [name for name, kind in ENTRIES.items() if not isinstance(document[name], kind)]
+        check_format(document["format"], FORMAT)
+        wrong = [name for name, holds in ENTRIES.items() if not holds(document[name])]
         if wrong:
             raise TypeError(f"its {wrong[0]} is {checks.shorten(document[wrong[0]])}")
         return deserialize(content), document

@@ -108,11 +108,7 @@ def _check_finite(argument: str, x: Array) -> None:
     xp = namespace(x)
     if xp.isdtype(x.dtype, ("integral", "bool")) or bool(xp.isfinite(xp.sum(x))):
         return
-    bad = ~xp.isfinite(x)
-    if bool(xp.any(bad)):
-        index = np.argwhere(to_numpy(bad))[0]
-        value = to_numpy(x)[tuple(index)]
-        raise ValueError(f"{argument} must be finite, got {value} at {argument}[{', '.join(map(str, index))}]")
+    checks.finite(argument, to_numpy(x))
 
 
 def _accept(argument: str, y: np.ndarray, good: np.ndarray, expected: str) -> None:
