@@ -117,10 +117,16 @@ def _remove_abandoned(target: Path) -> None:
     Their age decides, because the number in the name says nothing of a process on another machine or in a container.
     """
     unfinished = re.compile(rf"\.{re.escape(target.name)}\.\d+\.[0-9a-f]{{8}}")
-    with suppress(OSError):  # what cannot be listed or removed stays
+    with suppress(OSError):  # a folder that cannot be listed
         for path in target.parent.iterdir():
-            if unfinished.fullmatch(path.name) and time.time() - path.stat().st_mtime > ABANDONED:
-                path.unlink()
+            if unfinished.fullmatch(path.name):
+                _remove_if_old(path)
+
+
+def _remove_if_old(path: Path) -> None:
+    with suppress(OSError):  # another process was faster, or it is no file
+        if time.time() - path.stat().st_mtime > ABANDONED:
+            path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
