@@ -18,6 +18,12 @@ def peak() -> float:
     return _status("VmHWM")
 
 
+def limit(more: int) -> None:
+    """From now on, asking for so many MiB more than are reserved now, used or not, is a ``MemoryError``."""
+    most = (int(_status("VmSize")) + more) * 2**20
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
 def _status(field: str) -> float:
     try:
         lines = Path("/proc/self/status").read_text().splitlines()

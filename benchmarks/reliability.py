@@ -1,9 +1,12 @@
-"""What checkpoints are worth: ``python -m benchmarks.reliability [--kills 100] [--flips 20000]``.
+"""What files are worth: ``python -m benchmarks.reliability [--kills 100] [--flips 20000] [--mutants 200000]``.
 
 killed     A training that writes a checkpoint after each epoch is killed (SIGKILL) at a random moment, every third one
            while it writes, which is slowed down for that.  The file must load, and a process that resumes from it must
            end with the same bits, parameters and history, as one that was left alone.
 flipped    One bit of a checkpoint is flipped; reading it must fail with ``RunFileError``.
+changed    Model files are changed in many ways, and a tenth as many files of runs, see mutations.py.  Each must be
+           refused with the documented error or be read as something whole, run nothing, open no other file, and take
+           little memory and time, see damage.py.
 
 Exit code 1 if anything does not hold.
 """
@@ -23,14 +26,17 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 import numpy as np
 
+from benchmarks.damage import damaged
 from benchmarks.machine import ROOT
 from benchmarks.output import Output, Row
 import xpdl
 from xpdl import resuming
 
 app = App(help=__doc__, help_format="plaintext", result_action="return_value")
-COLUMNS = {"what": "", "tried": ",d", "held": ",d", "holds": ""}
+COLUMNS = {"what": "", "tried": ",d", "held": ",d", "slowest_ms": ".1f", "more_mib": ".1f", "holds": ""}
 EPOCHS = 30
+MEMORY = 16
+"""MiB that reading damaged files may take; none is larger than a few hundred thousand bytes."""
 PAUSE = 0.01
 """Seconds that each part of a save takes longer, where saves are slowed down."""
 
@@ -49,10 +55,12 @@ def reliability(
     *,
     kills: int = 100,
     flips: int = 20_000,
+    mutants: int = 200_000,
+    seed: int = 0,
     quick: bool = False,
     output: Annotated[Output, Parameter(name="*")] = Output(),  # noqa: B008
 ) -> int:
-    """Kill runs and flip bits.
+    """Kill runs, flip bits and change files.
 
     Parameters
     ----------
@@ -60,13 +68,17 @@ def reliability(
         How many runs are killed.
     flips
         How many bits are flipped, one at a time.
+    mutants
+        How many model files are changed.
+    seed
+        Another one kills and changes elsewhere.
     quick
-        Three of each, to see that it works.
+        A few of each, to see that it works.
     """
-    kills, flips = (3, 3) if quick else (kills, flips)
+    kills, flips, mutants = (3, 3, 30) if quick else (kills, flips, mutants)
     with tempfile.TemporaryDirectory() as name:
-        killed = killed_runs(Path(name), kills)
-        detected = flipped_bits(Path(name), flips)
+        killed = killed_runs(Path(name), kills, seed)
+        detected = flipped_bits(Path(name), flips, seed)
     inside = [kill for kill in killed if kill.in_save]
     outside = [kill for kill in killed if not kill.in_save]
     rows = [
@@ -75,6 +87,9 @@ def reliability(
         _row("killed elsewhere: the file loads", [kill.loads for kill in outside]),
         _row("killed elsewhere: resumed to the same bits", [kill.identical for kill in outside]),
         _row("one bit flipped: refused", detected),
+        _changed("model files changed: refused, or read and whole", "model", mutants, seed),
+        _changed("run files changed: refused", "run", mutants // 10, seed),
+        _changed("run files changed and sealed again: refused, or whole", "resealed", mutants // 10, seed),
     ]
     output.publish("reliability", COLUMNS, rows)
     return int(any(row["holds"] == "NO" for row in rows))
@@ -82,6 +97,13 @@ def reliability(
 
 def _row(what: str, held: list[bool]) -> Row:
     return {"what": what, "tried": len(held), "held": sum(held), "holds": "yes" if all(held) else "NO"}
+
+
+def _changed(what: str, kind: str, count: int, seed: int) -> Row:
+    """What came of so many damaged files."""
+    seen = damaged(kind, count, seed)
+    holds = seen["held"] == seen["tried"] and seen["more_mib"] <= MEMORY
+    return {"what": what, **seen, "holds": "yes" if holds else "NO"}
 
 
 def killed_runs(folder: Path, count: int, seed: int = 0) -> list[Kill]:

@@ -3,7 +3,9 @@
 from importlib import import_module
 import json
 from pathlib import Path
+import random
 import signal
+import subprocess
 import sys
 import types
 
@@ -172,10 +174,53 @@ def test_what_differs_is_no_success(tmp_path, monkeypatch):
 def test_reliability(tmp_path):
     found = ran("reliability", tmp_path, "--quick")
     assert {row["holds"] for row in found["rows"]} == {"yes"}
-    saving, _, elsewhere, _, flips = (row["tried"] for row in found["rows"])
+    saving, _, elsewhere, _, flips, *changed = (row["tried"] for row in found["rows"])
     assert saving >= 1
     assert saving + elsewhere >= 3
-    assert flips == 3
+    assert (flips, changed) == (3, [30, 3, 3])
+
+
+@pytest.mark.parametrize(
+    ("fault", "seen"),
+    [
+        ("raise KeyError(7)", "KeyError: 7"),
+        ("return None", ""),
+        ("open('/dev/null')", "read ['open']"),
+        ("import colorsys", "import"),
+        ("exec('1')", "exec"),
+        ("bytearray(2**31)", "MemoryError"),
+        ("time.sleep(60)", None),
+    ],
+)
+def test_what_damaged_files_do_is_seen(fault, seen):
+    """By a process in which reading one does what it should not."""
+    text = f"""
+from dataclasses import replace
+import time
+from benchmarks import damage
+def read(path):
+    if path.name == "mutated":
+        {fault}
+damage.LIMIT = 0.5 if {seen is None} else 60
+damage.KINDS["model"] = replace(damage.KINDS["model"], read=read)
+damage.damage("model", count=1)
+"""
+    done = subprocess.run([sys.executable, "-c", text], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    if seen is None:
+        assert done.returncode == 1
+        assert "Timeout" in done.stderr
+    else:
+        faults = json.loads(done.stdout.splitlines()[-1])["faults"]
+        assert bool(faults) == bool(seen)
+        assert seen in str(faults)
+
+
+def test_every_mutation_changes_a_file_in_ways_of_its_own(tmp_path):
+    load("damage").write_model(tmp_path / "good")
+    content = (tmp_path / "good").read_bytes()
+    for name, mutate in load("mutations").MUTATIONS.items():
+        changed = {mutate(content, random.Random(seed)) for seed in range(50)} - {content}
+        assert len(changed) > 10, name
 
 
 def test_memory_peaks_at_what_was_held():

@@ -1,6 +1,7 @@
 """Model files: what is saved comes back, whatever happens on the way; and no file makes ``load`` do anything else."""
 
 from dataclasses import asdict
+from importlib import import_module
 import json
 import os
 from pathlib import Path
@@ -21,6 +22,8 @@ from xpdl.initializers import INITIALIZERS
 from xpdl.losses import LOSSES
 
 ENVIRONMENT = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(xpdl.__file__).parents[1])}
+ROOT = Path(__file__).parent.parent
+SEED = 20
 NET = Network([2, 3, 2], hidden="tanh", l2=0.1, dropout=0.2)
 THETA = NET.initialize(0)
 NETWORKS = [
@@ -595,6 +598,19 @@ def test_damaged_files_cost_no_memory(path) -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1_000_000
+
+
+def test_2000_files_that_say_something_else_are_refused_or_still_models_and_do_nothing(monkeypatch) -> None:
+    """Bytes, headers, documents and tensors; memory, time and audit too.  benchmarks/reliability.py reads 200,000."""
+    if not (ROOT / "benchmarks").is_dir():
+        pytest.skip("benchmarks/ is not beside tests/: it is no part of the wheel")
+    monkeypatch.syspath_prepend(str(ROOT))
+    seen = import_module("benchmarks.damage").damaged("model", 2000, SEED)
+    print(f"python -m benchmarks.damage model --seed {SEED} --count 1 --first NUMBER repeats one of", seen["faults"])
+    assert (seen["tried"], seen["held"]) == (2000, 2000)
+    assert sum(seen["refused"].values()) > 1500
+    assert sum(seen["read"].values()) > 10
+    assert seen["more_mib"] < 16
 
 
 WATCHED = """

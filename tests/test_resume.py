@@ -45,6 +45,7 @@ on_each = pytest.mark.parametrize("lib", ["numpy", "strict-device1", "jax", "tor
 
 rng = np.random.default_rng(0)
 X, Y = rng.normal(size=(26, 6)), np.arange(26) % 3
+SEED = 20
 STEPS = 4  # of an epoch: 26 samples in batches of 8, the last has 2
 NET = Network([6, 7, 5, 3], l2=0.1, dropout=[0.5, 0.0])
 PLAIN = Network([6, 7, 3], hidden="tanh")
@@ -538,6 +539,18 @@ def test_a_file_cut_anywhere_is_refused(path) -> None:
     refused(path, "damaged")
 
 
+@pytest.mark.parametrize(("kind", "count"), [("run", 500), ("resealed", 500)])
+def test_files_that_say_something_else_are_refused_and_do_nothing(kind, count, monkeypatch) -> None:
+    """Also where their SHA-256 is that of what they hold now.  benchmarks/reliability.py reads 20,000 of each."""
+    if not (ROOT / "benchmarks").is_dir():
+        pytest.skip("benchmarks/ is not beside tests/: it is no part of the wheel")
+    monkeypatch.syspath_prepend(str(ROOT))
+    seen = import_module("benchmarks.damage").damaged(kind, count, SEED)
+    print(f"python -m benchmarks.damage {kind} --seed {SEED} --count 1 --first NUMBER repeats one of", seen["faults"])
+    assert (seen["tried"], seen["held"]) == (count, count)
+    assert (sum(seen["read"].values()) > 0) == (kind == "resealed")
+
+
 @pytest.mark.parametrize("content", [b"", b"junk", b"\0" * 8, b"\xff" * 100, b"PK\x03\x04" + b"\0" * 100])
 def test_a_file_of_another_kind_is_refused(path, content) -> None:
     path.write_bytes(content)
@@ -627,6 +640,29 @@ def test_a_file_that_cannot_be_read_is_an_error_of_the_file_system(tmp_path) -> 
         run(resume=tmp_path / "absent")
     with pytest.raises(IsADirectoryError):
         run(resume=tmp_path)
+
+
+def test_a_header_that_looks_like_utf_16_is_read_as_utf_8(path) -> None:
+    """Python's JSON reader would guess the encoding of bytes, and import the codec the file has chosen."""
+    run(epochs=1, checkpoint=path)
+    content = bytearray(path.read_bytes())
+    content[8] = 0
+    place = resuming._place_of_seal(content)
+    content[place] = resuming._seal(content, place)
+    path.write_bytes(content)
+    text = f"""
+import sys, xpdl
+from xpdl import resuming
+import safetensors.numpy
+events = []
+sys.addaudithook(lambda event, arguments: events.append(event))
+try:
+    resuming.read_sealed({str(path)!r})
+except xpdl.RunFileError:
+    print(*events)
+"""
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
+    assert done.stdout.split() == ["open"]
 
 
 # --- disks that fail

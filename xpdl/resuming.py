@@ -284,7 +284,8 @@ def read_sealed(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], di
         place = _place_of_seal(content)
         if _seal(content, place) != content[place]:
             raise ValueError("it is damaged, the SHA-256 of its content is not the one it was written with")
-        document = json.loads(json.loads(content[8 : _end_of_header(content)])["__metadata__"]["run"])
+        header = str(content[8 : _end_of_header(content)], "utf-8")  # of bytes, json would guess the encoding
+        document = json.loads(json.loads(header)["__metadata__"]["run"])
         check_format(document["format"], FORMAT)
         wrong = [name for name, holds in ENTRIES.items() if not holds(document[name])]
         if wrong:

@@ -1,0 +1,223 @@
+"""Damaged files are refused, and do nothing else: ``python -m benchmarks.damage model [--count 1000] [--first 0]``.
+
+Each file is a good one that mutations.py has changed, by its number.  It is read in this process, which is watched:
+
+    errors    any but the documented one is a fault, and so is a model or a run that is not whole
+    audit     what the interpreter reports (PEP 578) beside the opening of this file is a fault: imports, exec, compile,
+              unpickling, processes, sockets, other files; what compiled code does by itself is not reported
+    memory    how much more than before was ever in use; to ask for a gigabyte is a ``MemoryError``, a fault
+    time      that of the slowest file; after a minute the process ends with a traceback
+
+The last line it prints is what it has seen, as JSON.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+import faulthandler
+import json
+from pathlib import Path
+from random import Random
+import sys
+import tempfile
+import time
+from typing import Any
+
+from cyclopts import App
+import numpy as np
+
+from benchmarks import memory
+from benchmarks.mutations import mutated
+from benchmarks.processes import last_json
+import xpdl
+from xpdl import resuming
+
+app = App(help=__doc__, help_format="plaintext", result_action="return_value")
+LIMIT = 60
+"""Seconds that a file may take."""
+
+RESERVED = 1024
+"""MiB of addresses that may be asked for: 200 are the stacks of those who wait for that minute to end."""
+
+HARMLESS = {"builtins.id", "ctypes.cdata/buffer"}
+"""What is reported though nothing happens; the second comes from a step of a run that goes on."""
+
+# Good files, and how they are read
+
+X, Y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+NET = xpdl.Network([3, 4, 2], hidden="tanh", l2=0.1)
+
+
+def write_model(path: Path) -> None:
+    """A model with metadata of all kinds."""
+    metadata = {"note": "é", "losses": [1, 2.5e-3], "data": {"name": None, "shuffled": True}}
+    xpdl.save(path, NET, NET.initialize(0), metadata=metadata)
+
+
+def read_model(path: Path) -> None:
+    """Load a model, and use it."""
+    model = xpdl.load(path)
+    assert model.theta.shape == (model.network.size,), model.theta.shape
+    assert np.isfinite(model.theta).all()
+    assert type(model.metadata) is dict
+    model.network.predict(model.theta, np.zeros((1, model.network.sizes[0]), model.theta.dtype))
+
+
+def write_run(path: Path) -> None:
+    """A run of two epochs."""
+    _train(checkpoint=path)
+
+
+def read_run(path: Path) -> None:
+    """Resume a run that was at its end."""
+    result = _train(resume=path)
+    assert (result.theta.shape, result.theta.dtype) == ((NET.size,), "float32")
+    assert all(type(epoch) is dict for epoch in result.history)
+
+
+def _train(**files: Path) -> xpdl.Result:
+    return xpdl.train(NET, X, Y, epochs=2, batch_size=8, backend="numpy", progress=False, **files)  # type: ignore[arg-type]
+
+
+def as_it_is(content: bytes) -> bytes:
+    """The content."""
+    return content
+
+
+def sealed(content: bytes) -> bytes:
+    """The content with the SHA-256 that it should have, if there is a place for it: somebody knew what to do."""
+    try:
+        place = resuming._place_of_seal(content)
+    except ValueError:
+        return content
+    return content[: place.start] + resuming._seal(content, place) + content[place.stop :]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file."""
+
+    write: Callable[[Path], None]
+    read: Callable[[Path], None]
+    refusal: type[Exception]  # the documented one
+    tight: bool = False  # no change goes unnoticed
+    finish: Callable[[bytes], bytes] = as_it_is
+
+    def outcome(self, path: Path) -> str:
+        """ "read" or "refused"; anything else is a fault."""
+        try:
+            self.read(path)
+        except self.refusal:
+            return "refused"
+        except BaseException as error:  # whatever it is, it is what is looked for
+            return f"{type(error).__name__}: {error}"
+        return "not noticed" if self.tight else "read"
+
+
+KINDS = {
+    "model": Kind(write_model, read_model, xpdl.ModelFileError),
+    "run": Kind(write_run, read_run, xpdl.RunFileError, tight=True),
+    "resealed": Kind(write_run, read_run, ValueError, finish=sealed),
+}
+
+# Watching
+
+
+@dataclass
+class Watch:
+    """What is seen while files are read."""
+
+    tried: int = 0
+    refused: Counter[str] = field(default_factory=Counter)  # by mutation
+    read: Counter[str] = field(default_factory=Counter)  # by mutation
+    faults: list[tuple[int, str, str]] = field(default_factory=list)  # number, mutation, what was wrong
+    slowest_ms: float = 0.0
+    reading: Path | None = None
+    heard: set[str] = field(default_factory=set)  # while this file is read
+
+    def __post_init__(self) -> None:
+        """Begin to watch; there is no end, an audit hook cannot be removed."""
+        sys.addaudithook(self.hear)
+        faulthandler.dump_traceback_later(LIMIT, exit=True)  # reserves memory for a thread
+        self.before = memory.resident()
+        memory.limit(RESERVED)
+
+    def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """A report of the interpreter."""
+        if self.reading is None or event in HARMLESS:
+            return
+        if event != "open" or str(arguments[0]) != str(self.reading):
+            self.heard.add(event)
+
+    def file(self, kind: Kind, path: Path, number: int, mutation: str) -> None:
+        """Read a file."""
+        faulthandler.dump_traceback_later(LIMIT, exit=True)
+        began, self.reading = time.perf_counter(), path
+        outcome = kind.outcome(path)
+        self.reading = None
+        self.slowest_ms = max(self.slowest_ms, 1e3 * (time.perf_counter() - began))
+        self.tried += 1
+        if outcome in ("read", "refused") and not self.heard:
+            getattr(self, outcome)[mutation] += 1
+        else:
+            self.faults.append((number, mutation, f"{outcome[:300]} {sorted(self.heard)}"))
+        self.heard.clear()
+
+    def seen(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return {
+            "tried": self.tried,
+            "held": self.tried - len(self.faults),
+            "slowest_ms": self.slowest_ms,
+            "more_mib": memory.peak() - self.before,
+            "refused": self.refused,
+            "read": self.read,
+            "faults": self.faults[:10],
+        }
+
+
+def different(content: bytes, dice: Random, finish: Callable[[bytes], bytes]) -> tuple[str, bytes]:
+    """A mutation that has changed something."""
+    while True:
+        mutation, changed = mutated(content, dice)
+        if (changed := finish(changed)) != content:
+            return mutation, changed
+
+
+@app.default
+def damage(name: str, *, count: int = 1000, first: int = 0, seed: int = 0) -> None:
+    """Read damaged files.
+
+    Parameters
+    ----------
+    name
+        model; run, the file of a training run; resealed, such files with the SHA-256 of what they hold now.
+    count
+        How many.
+    first
+        The number of the first: a fault names the number of its file.
+    seed
+        Another seed makes other files of all numbers.
+    """
+    kind = KINDS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        good, path = Path(folder) / "good", Path(folder) / "mutated"
+        kind.write(good)
+        kind.read(good)  # imports what reading needs
+        watch, content = Watch(), good.read_bytes()
+        for number in range(first, first + count):
+            mutation, changed = different(content, Random(f"{name} {seed} {number}"), kind.finish)
+            path.write_bytes(changed)
+            watch.file(kind, path, number, mutation)
+    faulthandler.cancel_dump_traceback_later()
+    print(json.dumps(watch.seen()))
+
+
+def damaged(name: str, count: int, seed: int = 0) -> dict[str, Any]:
+    """What a process sees that reads so many damaged files."""
+    command = [sys.executable, "-m", "benchmarks.damage", name, "--count", str(count), "--seed", str(seed)]
+    return dict(last_json(command))
+
+
+if __name__ == "__main__":
+    sys.exit(app())
