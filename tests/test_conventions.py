@@ -146,6 +146,7 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "losses": {"activations", "arrays"},
     "network": {"activations", "arrays", "checks", "initializers", "layout", "losses"},
     "optimizers": {"arrays", "checks", "schedules"},
+    "origin": set(),
     "progress": set(),
     "randomness": set(),
     "resuming": {"activations", "backends", "checkpoint", "checks", "network"},
