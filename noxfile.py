@@ -11,6 +11,16 @@ nox.options.error_on_missing_interpreters = False
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
+PDOC = """
+import pdoc.__main__, xpdl
+vars(xpdl).update({name: getattr(xpdl, name) for name in xpdl.__all__})  # else pdoc misses what is loaded on demand
+pdoc.__main__.cli()
+"""
+STYLE = """
+@media (min-width: 770px) { main { width: calc(64rem + var(--sidebar-width)); } }
+.docstring p, .docstring pre { white-space: pre-wrap; font: 0.75rem/1.5 monospace; }
+.pdoc .docstring code { padding: 0; background: none; font-size: inherit; }
+"""  # docstrings are read in lines and columns, as they were written
 
 
 def group(name: str) -> list[str]:
@@ -71,6 +81,16 @@ def package(session: nox.Session) -> None:
     tests = Path("tests").resolve()
     session.chdir(session.create_tmp())
     session.run("python", "-P", "-m", "pytest", "-c", str(tests.parent / "pyproject.toml"), str(tests))
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The API pages, in build/docs; a public name without its entry is an error."""
+    session.install(".", *group("docs"))
+    styles = Path(session.create_tmp())
+    (styles / "custom.css").write_text(STYLE, encoding="utf-8")
+    options = ["--docformat", "markdown", "--template-directory", str(styles), "--output-directory", "build/docs"]
+    session.run("python", "-W", "error", "-c", PDOC, *options, "xpdl", "xpdl.gradcheck", "xpdl.origin")
 
 
 @nox.session

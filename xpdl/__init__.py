@@ -1,4 +1,7 @@
-"""xpdl: dense networks from first principles, on any array library that speaks the Python Array API."""
+"""xpdl: dense networks from first principles, on any array library that speaks the Python Array API.
+
+``xpdl.origin`` tells where the functions of the series it grew from have their places.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -15,9 +15,9 @@ Every function of the eight parts
     sigmoid                                     1 2 3 5 6 7 8    xpdl.activations.sigmoid; as output xpdl.losses.binary
     relu                                        3 4 5 6 7 8      xpdl.activations.relu
     tanh                                        3 5 6 7 8        xpdl.activations.tanh
-    reluDerivative                              3 4 5 6 7 8      xpdl.activations.relu, its ``backward``
-    sigmoidDerivative                           3 5 6 7 8        xpdl.activations.sigmoid, its ``backward``
-    tanhDerivative                              3 5 6 7 8        xpdl.activations.tanh, its ``backward``
+    reluDerivative                              3 4 5 6 7 8      xpdl.activations.relu, its backward
+    sigmoidDerivative                           3 5 6 7 8        xpdl.activations.sigmoid, its backward
+    tanhDerivative                              3 5 6 7 8        xpdl.activations.tanh, its backward
     softmax                                     4 5 6 7 8        xpdl.losses.softmax
     stableSoftmax                               5 6 7 8          xpdl.losses.softmax, which is always the stable one
     softmaxDerivative                           4 5 6 7 8        xpdl.losses.Loss.delta: p - y, the same for all losses
@@ -48,9 +48,9 @@ Every function of the eight parts
     predict_proba                               3 5 6 7 8        xpdl.Network.predict_proba
 
     gradientDescent                             1 2 3 5 6 7 8    xpdl.sgd
-    initializeVelocity                          7 8              xpdl.momentum, its ``init``
-    initializeRMSProp                           7 8              xpdl.rmsprop, its ``init``
-    initializeAdam                              7 8              xpdl.adam, its ``init``
+    initializeVelocity                          7 8              xpdl.momentum, its init
+    initializeRMSProp                           7 8              xpdl.rmsprop, its init
+    initializeAdam                              7 8              xpdl.adam, its init
     gradientDescentWithMomentum                 7 8              xpdl.momentum with average=True
     gradientDescentWithRMSProp                  7 8              xpdl.rmsprop with eps=0, eps_root=1e-8
     gradientDescentWithAdam                     7 8              xpdl.adam with eps=0, eps_root=1e-8
