@@ -11,6 +11,10 @@ nox.options.error_on_missing_interpreters = False
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
+PAGES = [
+    *("xpdl", "xpdl.origin", "xpdl.randomness", "xpdl.samples"),
+    *("xpdl.gradcheck", "xpdl.gradcheck.report", "xpdl.gradcheck.network.bars", "xpdl.gradcheck.function.probe"),
+]  # what is public, and what its docstrings refer to
 PDOC = """
 import pdoc.__main__, xpdl
 vars(xpdl).update({name: getattr(xpdl, name) for name in xpdl.__all__})  # else pdoc misses what is loaded on demand
@@ -90,7 +94,7 @@ def docs(session: nox.Session) -> None:
     styles = Path(session.create_tmp())
     (styles / "custom.css").write_text(STYLE, encoding="utf-8")
     options = ["--docformat", "markdown", "--template-directory", str(styles), "--output-directory", "build/docs"]
-    session.run("python", "-W", "error", "-c", PDOC, *options, "xpdl", "xpdl.gradcheck", "xpdl.origin")
+    session.run("python", "-W", "error", "-c", PDOC, *options, *PAGES)
 
 
 @nox.session

@@ -17,7 +17,10 @@ from xpdl.arrays import Array, is_complex, namespace, real
 
 
 class Activation(NamedTuple):
-    """A function and its derivative: ``forward(z) -> a`` and ``backward(da, z, a) -> dz``."""
+    """A function and its derivative, elementwise on arrays of any one shape.
+
+    ``forward(z) -> a = f(z)`` and ``backward(da, z, a) -> dz = da f'(z)``, both of the dtype of z.
+    """
 
     forward: Callable[[Array], Array]
     backward: Callable[[Array, Array, Array], Array]

@@ -93,7 +93,7 @@ class KeepBest:
 
 
 class EarlyStopping(KeepBest):
-    """Stop after ``patience`` epochs without a new best, and keep the best (Prechelt 1998)."""
+    """Stop after ``patience`` epochs without a new best, and keep the best (Prechelt 1998); see ``KeepBest``."""
 
     remembered = (*KeepBest.remembered, "_waited")
 

@@ -38,10 +38,15 @@ class ModelFileError(ValueError):
 
 @dataclass(frozen=True)
 class Model:
-    """What a model file holds."""
+    """What a model file holds.
+
+    network   the ``Network``
+    theta     its parameters (P,), a NumPy array of float32 or float64, finite
+    metadata  what was saved beside them
+    """
 
     network: Network
-    theta: np.ndarray  # (P,)
+    theta: np.ndarray
     metadata: dict[str, Any] = field(default_factory=dict)
 
 

@@ -11,8 +11,10 @@ def dropout_masks(
 ) -> list[Array | None] | None:
     """The masks of a training step (from 0) for a batch of n samples, as ``loss_and_grad`` takes them.
 
-    They are a function of (seed, step, layer, sample, unit) only, so the masks of any step can be had again.  None if
-    the network has no dropout.
+    One array (n, units) for each hidden layer, 0 with the layer's probability p and else 1 / (1 - p), so that the mean
+    of an activation stays what it was (inverted dropout; Srivastava et al. 2014); None for a layer that drops nothing,
+    and for a network without dropout.  They are a function of (seed, step, layer, sample, unit) only, so the masks of
+    any step can be had again.
     """
     n, step = checks.integer("n", n, least=1), checks.integer("step", step, least=0)
     dtype = checks.float_dtype("dtype", dtype)

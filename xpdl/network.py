@@ -41,6 +41,8 @@ class Network:
     init     "he", "xavier", "lecun", or a number: that standard deviation
     l2       adds l2 / (2 n) * sum of w^2 to the cost of n samples; biases are not decayed
     dropout  probability of dropping a hidden unit, one number or one per hidden layer (Srivastava et al. 2014)
+
+    ``ValueError`` or ``TypeError`` for an option that is wrong, with its name, its value and what was expected.
     """
 
     sizes: Sequence[int]

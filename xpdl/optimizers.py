@@ -64,7 +64,7 @@ def elementwise(slots: int, rates: Callable[[Array], tuple[Any, ...]], kernel: K
 
 
 def sgd(lr: float | Schedule) -> Optimizer:
-    """Gradient descent: theta <- theta - lr g."""
+    """Gradient descent (Cauchy 1847), on batches stochastic (Robbins & Monro 1951): theta <- theta - lr g."""
     schedule = as_schedule(lr)
 
     def kernel(theta: Array, grad: Array, lr: Any) -> tuple[Array, ...]:

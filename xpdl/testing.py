@@ -1,8 +1,10 @@
 """Assertions for test suites: a gradient that is not right fails the test with the whole report.
 
-@pytest.mark.parametrize("backend", xpdl.testing.backends())
-def test_my_loss(backend):
-    xpdl.testing.assert_gradients(fun, grad, theta, backend=backend)
+    @pytest.mark.parametrize("backend", xpdl.testing.backends())
+    def test_my_loss(backend):
+        xpdl.testing.assert_gradients(fun, grad, theta, backend=backend)
+
+Where a backend is not installed, such a test is skipped.
 """
 
 from collections.abc import Callable, Mapping

@@ -25,7 +25,12 @@ class DataFormatError(ValueError):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training and test rows; ``DataFormatError`` if the arrays do not fit together or hold NaN or infinity."""
+    """Training and test rows; ``DataFormatError`` if the arrays do not fit together or hold NaN or infinity.
+
+    x, y            the samples (n, d), rows or uint8 images, and their labels (n,) or values (n, k)
+    x_test, y_test  the same for the test part; None if there is none
+    name            where they come from
+    """
 
     x: Array
     y: Array
