@@ -536,7 +536,7 @@ def test_a_file_cut_anywhere_is_refused(path) -> None:
         path.write_bytes(content[:length])
         assert unreadable(path), length
     path.write_bytes(content + b"\0")
-    refused(path, "damaged")
+    refused(path, "not fully covered")
 
 
 @pytest.mark.parametrize(("kind", "count"), [("run", 500), ("resealed", 500)])
@@ -554,7 +554,16 @@ def test_files_that_say_something_else_are_refused_and_do_nothing(kind, count, m
 @pytest.mark.parametrize("content", [b"", b"junk", b"\0" * 8, b"\xff" * 100, b"PK\x03\x04" + b"\0" * 100])
 def test_a_file_of_another_kind_is_refused(path, content) -> None:
     path.write_bytes(content)
-    refused(path, "no SHA-256")
+    refused(path, "Error while deserializing header")
+
+
+def test_a_file_that_has_grown_beyond_all_memory_is_refused_unread(path) -> None:
+    """By a hole of a terabyte, as a file system may leave it."""
+    run(epochs=1, checkpoint=path)
+    for content in (path.read_bytes(), b"junk"):
+        path.write_bytes(content)
+        os.truncate(path, 2**40)
+        refused(path, "Error while deserializing header")
 
 
 def test_a_model_is_no_run_and_a_run_no_model(path, tmp_path) -> None:
@@ -642,8 +651,8 @@ def test_a_file_that_cannot_be_read_is_an_error_of_the_file_system(tmp_path) -> 
         run(resume=tmp_path)
 
 
-def test_a_header_that_looks_like_utf_16_is_read_as_utf_8(path) -> None:
-    """Python's JSON reader would guess the encoding of bytes, and import the codec the file has chosen."""
+def test_a_header_that_looks_like_utf_16_imports_no_codec(path) -> None:
+    """As Python's JSON reader would, which guesses the encoding of bytes."""
     run(epochs=1, checkpoint=path)
     content = bytearray(path.read_bytes())
     content[8] = 0

@@ -276,16 +276,18 @@ def _plain(value: Any) -> Any:
 
 def read_sealed(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """The tensors and the document of a file; ``RunFileError`` if a single bit of it is not as it was written."""
-    from safetensors import SafetensorError
+    from safetensors import SafetensorError, safe_open
     from safetensors.numpy import load as deserialize
 
-    content = Path(path).read_bytes()
+    Path(path).open("rb").close()  # an error of the file system keeps its own type
     try:
+        with safe_open(path, framework="np"):
+            pass  # a file that is not as long as it says may be longer than memory, and its header no JSON
+        content = Path(path).read_bytes()
         place = _place_of_seal(content)
         if _seal(content, place) != content[place]:
             raise ValueError("it is damaged, the SHA-256 of its content is not the one it was written with")
-        header = str(content[8 : _end_of_header(content)], "utf-8")  # of bytes, json would guess the encoding
-        document = json.loads(json.loads(header)["__metadata__"]["run"])
+        document = json.loads(json.loads(content[8 : _end_of_header(content)])["__metadata__"]["run"])
         check_format(document["format"], FORMAT)
         wrong = [name for name, holds in ENTRIES.items() if not holds(document[name])]
         if wrong:
