@@ -156,3 +156,9 @@ def test_a_cost_beyond_the_largest_number_is_infinite_and_no_warning() -> None:
     assert np.isfinite(evaluate(net, theta * 1e30, x, y, backend="numpy")["loss"])
     net, theta, x, y = case("linear", 10)
     assert evaluate(net, theta * 1e30, x, y, backend="numpy")["loss"] == np.inf
+
+
+def test_confusions_are_counted_by_label_and_prediction() -> None:
+    """Rows are labels; a label that nobody has, and one that nobody got, are there too."""
+    y, predicted = np.array([0, 0, 2, 2, 2]), np.array([0, 2, 2, 2, 0])
+    assert evaluation.count_confusions(y, predicted, 4).tolist() == [[1, 0, 1, 0], [0] * 4, [1, 0, 2, 0], [0] * 4]

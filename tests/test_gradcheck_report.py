@@ -62,6 +62,14 @@ def test_between_one_sided_derivatives_everything_is_right(analytic, verdict) ->
     assert parameter.verdict == verdict
 
 
+def test_the_entries_that_fail_are_marked() -> None:
+    """Not those that are off but between one-sided derivatives."""
+    analytic, numeric = np.array([[1.0, 2.0], [3.0, np.nan]]), np.array([[1.0, 2.5], [3.5, 4.0]])
+    parameter = judge("w", analytic, numeric, np.full((2, 2), 1e-3), between=(numeric - [[0, 0], [1, 0]], numeric))
+    assert parameter.fails.tolist() == [[False, True], [False, True]]
+    assert parameter.failing == 2
+
+
 def test_the_worst_entry_is_the_most_bars_off() -> None:
     analytic, numeric = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[1.0, 2.5], [3.0, 4.001]])
     parameter = judge("w", analytic, numeric, np.array([[1, 1.0], [1, 1e-6]]))

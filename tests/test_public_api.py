@@ -54,6 +54,14 @@ SIGNATURES = {  # what is promised; more options may be added, keyword-only and 
     "check_update": lambda optimizer: ...,
     "check_backends": lambda net, theta, x, y, *, backends=None: ...,
     "testing.assert_gradients": lambda fun, *args: ...,
+    "plots.curves": lambda runs, *, ax=None: ...,
+    "plots.decision_boundary": lambda net, theta, x, y, *, ax=None: ...,
+    "plots.confusion_matrix": lambda net, theta, x, y, *, ax=None: ...,
+    "plots.worst_images": lambda net, theta, x, y, *, shape=None, ax=None: ...,
+    "plots.weight_images": lambda net, theta, *, shape=None, ax=None: ...,
+    "plots.gradient_map": lambda parameter, *, ax=None: ...,
+    "plots.gradient_maps": lambda report, *, figure=None: ...,
+    "plots.gradient_scatter": lambda report, *, ax=None: ...,
     "data.load": lambda source, *, seed=0: ...,
 }  # fmt: skip
 
@@ -82,7 +90,7 @@ def test_all_is_exactly_what_is_public() -> None:
     ours = {name for name, value in vars(xpdl).items() if getattr(value, "__module__", "").startswith("xpdl")}
     assert {name for name in ours if not name.startswith("_")} <= set(xpdl.__all__)
     modules = {name for name in xpdl.__all__ if isinstance(getattr(xpdl, name), ModuleType)}
-    assert modules == {"activations", "callbacks", "data", "losses", "optimizers", "schedules", "testing"}
+    assert modules == {"activations", "callbacks", "data", "losses", "optimizers", "plots", "schedules", "testing"}
 
 
 def test_other_names_are_missing_as_usual() -> None:
@@ -147,7 +155,13 @@ def test_a_network_is_frozen_and_compares_by_value() -> None:
 
 
 @pytest.mark.parametrize(
-    "code", ["import xpdl", "import xpdl; xpdl.backend('numpy')", "import xpdl; xpdl.backend('auto')"]
+    "code",
+    [
+        "import xpdl",
+        "import xpdl; xpdl.backend('numpy')",
+        "import xpdl; xpdl.backend('auto')",
+        "import xpdl; xpdl.plots.curves",
+    ],
 )
 def test_import_loads_no_heavy_library(code) -> None:
     """Nor does choosing NumPy, or "auto" where there is no driver of a GPU."""

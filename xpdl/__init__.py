@@ -16,7 +16,7 @@ from xpdl.network import Network
 from xpdl.optimizers import Optimizer, adam, adamw, momentum, rmsprop, sgd
 
 if TYPE_CHECKING:
-    from xpdl import data, testing
+    from xpdl import data, plots, testing
     from xpdl.checkpoint import Model, ModelFileError, load, save
     from xpdl.gradcheck import GradientError, check_backends, check_gradient, check_network, check_update
     from xpdl.resuming import RunFileError
@@ -55,6 +55,7 @@ __all__ = [
     "losses",
     "momentum",
     "optimizers",
+    "plots",
     "rmsprop",
     "save",
     "schedules",
@@ -69,7 +70,8 @@ HOMES = {
     "resuming": ["RunFileError"],
     "training": ["DivergenceError", "Result", "train"],
 }
-LAZY = {"data": "data", "testing": "testing"} | {name: home for home, names in HOMES.items() for name in names}
+MODULES = ["data", "plots", "testing"]
+LAZY = dict(zip(MODULES, MODULES, strict=True)) | {name: home for home, names in HOMES.items() for name in names}
 """Names, and the modules they come from when they are first used: these need half of the standard library."""
 
 

@@ -86,3 +86,10 @@ def predict(net: Network, theta: Any, x: Any, *, backend: str | Backend = "auto"
         theta, x = samples.parameters(net, theta, chosen, dtype), samples.features(net, x, chosen, dtype)
         parts = [x[start : min(start + ROWS, x.shape[0]), :] for start in range(0, x.shape[0], ROWS)]
         return np.concatenate([chosen.to_numpy(net.predict(theta, part)) for part in parts])
+
+
+def count_confusions(y: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:
+    """How often label i, a row, was predicted as j, a column: (k, k) for labels y (n,) and predicted (n,)."""
+    counts = np.zeros((k, k), dtype=int)
+    np.add.at(counts, (y, predicted), 1)
+    return counts

@@ -16,10 +16,11 @@ import xpdl
 from xpdl.cli.checking import check
 from xpdl.cli.flags import SIGNALLED
 from xpdl.cli.libraries import backends
+from xpdl.cli.plotting import plot
 from xpdl.cli.prediction import predict
 from xpdl.cli.training import train
 
-COMMANDS: list[Callable[..., Any]] = [train, predict, check, backends]
+COMMANDS: list[Callable[..., Any] | App] = [train, predict, check, plot, backends]
 
 app = App(name="xpdl", help=xpdl.__doc__, version=xpdl.__version__, result_action="return_value")
 for command in COMMANDS:

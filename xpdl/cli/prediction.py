@@ -7,7 +7,7 @@ import numpy as np
 from xpdl.checkpoint import load
 from xpdl.cli.flags import Whole
 from xpdl.data import load as load_data
-from xpdl.evaluation import evaluate, predict as predict_labels
+from xpdl.evaluation import count_confusions, evaluate, predict as predict_labels
 
 
 def predict(model: Path, *, data: str = "glyphs", backend: str = "auto", seed: Whole = 0) -> None:
@@ -42,8 +42,7 @@ def _confusion(y: np.ndarray, predicted: np.ndarray) -> str:
     """Accuracy of each class and how often it was taken for which; rows are true labels."""
     y = y.argmax(axis=1) if y.shape[1:] and len(predicted) < y.size else y.reshape(-1).astype(int)
     k = max(y.max(), predicted.max()) + 1
-    counts = np.zeros((k, k), dtype=int)
-    np.add.at(counts, (y, predicted), 1)
+    counts = count_confusions(y, predicted, k)
     width = max(5, len(str(counts.max())) + 1)
     head = f"{'class':>6} {'accuracy':>9} {'taken for':>{width + 5}}"
     lines = [head, " " * 16 + "".join(f"{j:>{width}}" for j in range(k))]

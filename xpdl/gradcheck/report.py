@@ -45,6 +45,8 @@ class Parameter:
     failing     the number of entries that fail
     unseen      the number of entries below their bar
     diagnosis   the probable cause of a failure, if one fits
+    analytic, numeric, bar, fails
+                these of every entry, in the tensor's shape, or of directions that stand for many entries
     """
 
     name: str
@@ -59,6 +61,7 @@ class Parameter:
     analytic: Vector = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
     numeric: Vector = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
     bar: Vector = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
+    fails: Vector = field(default_factory=lambda: np.zeros(0, bool), repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The numbers without the arrays, for JSON."""
@@ -174,6 +177,7 @@ def judge(
         analytic=analytic,
         numeric=numeric,
         bar=bar,
+        fails=fails,
     )
 
 

@@ -1,0 +1,61 @@
+"""What a classifier makes of labelled samples, on the host: all that its pictures need."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpdl import checks, samples
+from xpdl.backends import Backend, backend
+from xpdl.evaluation import ROWS
+from xpdl.network import Network
+
+
+class Classified(NamedTuple):
+    """Samples, and what became of them."""
+
+    theta: np.ndarray  # (P,) float64
+    x: np.ndarray  # (n, d) float64, or uint8 images
+    labels: np.ndarray  # (n,)
+    predicted: np.ndarray  # (n,)
+    cost: np.ndarray  # (n,) of each sample, without the L2 term
+
+    @property
+    def title(self) -> str:
+        """How well it went."""
+        right = np.mean(self.labels == self.predicted)
+        return f"accuracy {100 * right:.2f} % of {len(self.labels):,} samples"
+
+
+def classify(net: Network, theta: Any, x: Any, y: Any) -> Classified:
+    """theta (P,), x (n, d) and y of any library, checked as for ``train``; ``ValueError`` if net is no classifier."""
+    k, here = classes(net), backend("numpy")
+    theta = parameters(net, theta, here)
+    x, targets = samples.pair(net, x, y, here, "float64")
+    z = logits(net, theta, x)
+    own = z[:, -net.sizes[-1] :]
+    labels = np.argmax(targets, axis=1) if targets.shape[1] == k else targets[:, 0].astype(int)
+    return Classified(theta, x, labels, np.argmax(z, axis=1), net.head.value(own, targets))
+
+
+def classes(net: Network) -> int:
+    """How many labels net tells apart; ``ValueError`` for values, and for labels that do not exclude each other."""
+    checks.instance("net", net, Network)
+    outputs = net.sizes[-1]
+    k = {"softmax": outputs, "sigmoid": 2 if outputs == 1 else 0, "linear": 0}[net.output]
+    if k < 2:
+        got = f"output {net.output!r} of {outputs} unit{'s' * (outputs > 1)}"
+        raise ValueError(f"net must tell classes apart, with 'softmax' or one 'sigmoid', got {got}")
+    return k
+
+
+def parameters(net: Network, theta: Any, here: Backend) -> np.ndarray:
+    """theta (P,) on the host, in float64."""
+    found: np.ndarray = samples.parameters(net, theta, here, "float64")
+    return found
+
+
+def logits(net: Network, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """Logits (n, k), the largest of which decides: z beside 0 for one sigmoid, as sigmoid(z) = softmax(0, z)[1]."""
+    parts = [net.forward(theta, x[start : start + ROWS])[-1].z for start in range(0, len(x), ROWS)]
+    z = np.concatenate(parts)
+    return z if z.shape[1] > 1 else np.concatenate([np.zeros_like(z), z], axis=1)

@@ -1,0 +1,69 @@
+"""Where pictures are drawn, and in which colours and markers."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from importlib import import_module
+from typing import Any, TypeAlias
+
+from xpdl import checks
+
+Axes: TypeAlias = Any
+Figure: TypeAlias = Any
+
+COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000"]
+"""Okabe and Ito 2008, Color Universal Design; their yellow is too pale for lines on white and left out."""
+
+MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "*"]
+"""One by one beside the colours: pairs repeat after 70."""
+
+DENSE = 2000
+"""So many markers are a bitmap in an SVG too: as shapes they would make it huge."""
+
+
+MAKER = ContextVar("MAKER", default="pyplot.figure")
+"""What makes figures: those of pyplot are shown by a notebook, and elsewhere by ``pyplot.show()``."""
+
+
+@contextmanager
+def unshown() -> Iterator[None]:
+    """Within it new figures are there to be saved only: pyplot does not know them, and they need no display."""
+    token = MAKER.set("figure.Figure")
+    try:
+        yield
+    finally:
+        MAKER.reset(token)
+
+
+def new_figure(width: float, height: float, layout: str = "constrained") -> Figure:
+    """A figure of so many inches; ``ImportError`` without matplotlib."""
+    module, name = MAKER.get().split(".")
+    try:
+        maker = getattr(import_module(f"matplotlib.{module}"), name)
+    except ImportError as error:
+        raise ImportError('plots need matplotlib: pip install "xpdl[plot]"') from error
+    return maker(figsize=(width, height), layout=layout)
+
+
+def axes(ax: Axes | None, width: float = 6.0, height: float = 4.5) -> Axes:
+    """ax, or the Axes of a new figure."""
+    if ax is None:
+        return new_figure(width, height, layout="compressed").add_subplot()
+    if not hasattr(ax, "get_figure") or not hasattr(ax, "plot"):
+        raise TypeError(f"ax must be the Axes of matplotlib to draw into, got {checks.shorten(ax)}")
+    return ax
+
+
+def colour(number: int) -> str:
+    """The colour of run or class ``number``."""
+    return COLOURS[number % len(COLOURS)]
+
+
+def marker(number: int) -> str:
+    """Its marker."""
+    return MARKERS[number % len(MARKERS)]
+
+
+def legend_beside(ax: Axes, **options: Any) -> None:
+    """A legend to the right of the Axes, where it covers nothing."""
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.4, frameon=False, **options)
