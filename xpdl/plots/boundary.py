@@ -49,7 +49,7 @@ def _draw_regions(ax: Axes, net: Network, theta: np.ndarray, first: np.ndarray, 
     plane = np.stack(np.meshgrid(first, second), axis=-1)
     z = logits(net, theta, plane.reshape(-1, 2)).reshape(*plane.shape[:2], -1)
     tints = np.array([TINT * np.array(to_rgb(colour(j))) + 1 - TINT for j in range(z.shape[-1])])
-    extent = (first[0], first[-1], second[0], second[-1])
+    extent = np.concatenate([(a[[0, -1]] + (a[1] - a[0]) * np.array([-0.5, 0.5])) for a in (first, second)])
     ax.imshow(tints[np.argmax(z, axis=-1)], origin="lower", extent=extent, aspect=_aspect(first, second))
     for j in range(z.shape[-1]):
         margin = z[..., j] - np.max(np.delete(z, j, axis=-1), axis=-1)

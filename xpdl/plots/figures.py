@@ -66,4 +66,6 @@ def marker(number: int) -> str:
 
 def legend_beside(ax: Axes, **options: Any) -> None:
     """A legend to the right of the Axes, where it covers nothing."""
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.4, frameon=False, **options)
+    ax.legend(
+        loc="upper left", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.4, fontsize="small", frameon=False, **options
+    )

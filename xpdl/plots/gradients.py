@@ -117,7 +117,7 @@ def _bars(parameter: Parameter) -> Vector:
         return np.full(parameter.shape, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         off = np.abs(parameter.analytic - parameter.numeric)
-        bars = np.where(off > 0, off / parameter.bar, 0.0)
+        bars = np.where(off == 0, 0.0, off / parameter.bar)
     return np.clip(np.where(np.isnan(bars), np.inf, bars), 1 / REACH, REACH)
 
 
@@ -143,7 +143,8 @@ def _mark(ax: Axes, fails: Vector) -> None:
     box = ax.get_window_extent().size * 72 / ax.figure.dpi  # in points
     size = min(max(0.5 * float(np.min(box / fails.shape[::-1])), 5.0), 8.0)
     edge = [withStroke(linewidth=0.2 * size + 1.2, foreground="white")]
-    ax.scatter(columns, rows, size**2, MARK, "x", linewidths=0.2 * size, path_effects=edge, zorder=3)
+    style = {"marker": "x", "color": MARK, "s": size**2, "linewidths": 0.2 * size, "path_effects": edge}
+    ax.scatter(columns, rows, zorder=3, **style)
 
 
 def _colourbar(image: Any, panels: list[Axes]) -> None:
