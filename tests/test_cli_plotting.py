@@ -15,7 +15,8 @@ import xpdl
 from xpdl import Network
 from xpdl.cli import main, plotting
 
-matplotlib = pytest.importorskip("matplotlib", reason="plots need matplotlib")
+pytest.importorskip("matplotlib", reason="plots need matplotlib")
+from matplotlib.figure import Figure
 
 RUN = [{"epoch": e, "loss": 1 / e, "validation_loss": 2 / e, "validation_accuracy": 1 - 1 / e} for e in (1, 2, 3)]
 NETS = {
@@ -67,14 +68,14 @@ def run(folder, monkeypatch, capfd):
 @pytest.fixture
 def drawn(run, monkeypatch, tmp_path):
     """drawn("confusion ...") -> the figure that is written."""
-    figures, save = [], matplotlib.figure.Figure.savefig
+    figures, save = [], Figure.savefig
 
     def savefig(figure, *arguments, **options):
         figures.append(figure)
         save(figure, *arguments, **options)
 
     def drawn(command):
-        monkeypatch.setattr(matplotlib.figure.Figure, "savefig", savefig)
+        monkeypatch.setattr(Figure, "savefig", savefig)
         assert run(f"plot {command} --out {tmp_path}/a.svg") == (0, f"saved {tmp_path}/a.svg\n", "")
         (figure,) = figures
         return figure
@@ -218,15 +219,15 @@ sys.exit(code)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_a_picture_that_cannot_be_finished_leaves_the_old_one(run, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize(("owner", "name"), [(Figure, "savefig"), (os, "fsync")])
+def test_a_picture_that_cannot_be_finished_leaves_the_old_one(run, tmp_path, monkeypatch, owner, name) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
 
-    def savefig(figure, file, **options):
-        file.write(b"half")
+    def fail(*arguments, **options):
         raise OSError("no space left")
 
-    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", savefig)
+    monkeypatch.setattr(owner, name, fail)
     code, _, err = run(f"plot weights image.model --out {path}")
     assert (code, err) == (2, "xpdl: error: no space left\n")
     assert path.read_bytes() == b"old"

@@ -246,6 +246,7 @@ def boundary_lines(ax):
 def region_at(ax, points):
     """The classes whose tints are at points (n, 2)."""
     image = ax.get_images()[0]
+    assert image.origin == "lower"
     left, right, bottom, top = image.get_extent()
     colours = image.get_array()
     rows, columns = colours.shape[:2]

@@ -180,7 +180,7 @@ def _frame(ax: Axes, values: Vector) -> None:
     ax.set_aspect("equal", adjustable="box")
     if name == "symlog":
         for axis in (ax.xaxis, ax.yaxis):
-            axis.get_major_locator().set_params(numticks=5)
+            axis.get_major_locator().set_params(numticks=7)
     ax.grid(alpha=0.3)
 
 
