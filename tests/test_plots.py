@@ -189,6 +189,13 @@ def test_several_runs_are_told_apart_without_colour() -> None:
     assert [handle.get_marker() for handle in ax.get_legend().legend_handles] == ["o", "s", "None", "None"]
 
 
+def test_a_run_without_a_name_leaves_the_others_theirs() -> None:
+    ax = plots.curves({"": HISTORY, "b": HISTORY})
+    (handle, *_), lines = ax.get_legend().legend_handles, ax.get_lines()
+    assert legend_of(ax)[0] == lines[2].get_label().split()[0] == "b"
+    assert (handle.get_marker(), handle.get_color()) == (lines[2].get_marker(), lines[2].get_color())
+
+
 def test_seventy_runs_have_seventy_looks() -> None:
     ax = plots.curves({i: [{"epoch": 1, "loss": float(i)}] for i in range(70)})
     assert len({(line.get_color(), line.get_marker()) for line in ax.get_lines()}) == 70

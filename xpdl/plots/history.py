@@ -44,7 +44,7 @@ def curves(runs: Any, *, metric: str = "loss", ax: Axes | None = None) -> Axes:
                 shown.add(prefix)
                 _draw(ax, points, number, **style | {"label": f"{label} {style['label']}".strip()})
     _describe(ax, metric)
-    _legend(ax, [label for label in histories if label], [STYLES[prefix] for prefix in STYLES if prefix in shown])
+    _legend(ax, list(histories), [STYLES[prefix] for prefix in STYLES if prefix in shown])
     return ax
 
 
@@ -97,6 +97,7 @@ def _legend(ax: Axes, labels: list[str], styles: list[dict[str, Any]]) -> None:
     runs = [
         Line2D([], [], color=colour(i), marker=marker(i), linestyle="none", label=label)
         for i, label in enumerate(labels)
+        if label
     ]
     look = {"color": "0.3"} if runs else {"color": colour(0), "marker": marker(0)}
     handles = [*runs, *(Line2D([], [], **look | style) for style in styles)]
