@@ -1,6 +1,7 @@
 """Evaluation: loss and accuracy of samples on the device, a slice at a time."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -79,13 +80,18 @@ def evaluate(
         return Evaluator(net, *entered, chosen)(samples.parameters(net, theta, chosen, dtype))
 
 
+def in_slices(function: Callable[[Array], Array], x: Array) -> Array:
+    """function(x) for x (n, d), whose rows go through it a slice at a time."""
+    parts = [function(x[start : min(start + ROWS, x.shape[0]), :]) for start in range(0, x.shape[0], ROWS)]
+    return namespace(x).concat(parts, axis=0)
+
+
 def predict(net: Network, theta: Any, x: Any, *, backend: str | Backend = "auto", dtype: str = "float32") -> np.ndarray:
     """``net.predict`` for any number of samples x (n, d) from any library, as a NumPy array."""
     chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
     with chosen.activate():
         theta, x = samples.parameters(net, theta, chosen, dtype), samples.features(net, x, chosen, dtype)
-        parts = [x[start : min(start + ROWS, x.shape[0]), :] for start in range(0, x.shape[0], ROWS)]
-        return np.concatenate([chosen.to_numpy(net.predict(theta, part)) for part in parts])
+        return chosen.to_numpy(in_slices(partial(net.predict, theta), x))
 
 
 def count_confusions(y: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:

@@ -37,10 +37,19 @@ class Optimizer(NamedTuple):
     fused: Callable[[Fuse], Update] | None = None
 
 
-def elementwise(slots: int, rates: Callable[[Array], tuple[Any, ...]], kernel: Kernel) -> Optimizer:
+class Steady(Optimizer):
+    """An optimizer that nothing outside can change, as one whose learning rate is a number."""
+
+    __slots__ = ()
+
+
+def elementwise(
+    slots: int, rates: Callable[[Array], tuple[Any, ...]], kernel: Kernel, *, steady: bool = False
+) -> Optimizer:
     """The optimizer whose state is a step counter and ``slots`` vectors, updated by ``kernel`` with the step's rates.
 
     kernel(theta, grad, *slots, *rates) -> (theta, *slots) changes theta and slots by augmented assignment.
+    steady says that rates and kernel depend on their arguments alone.
     """
 
     def init(theta: Array) -> State:
@@ -60,7 +69,7 @@ def elementwise(slots: int, rates: Callable[[Array], tuple[Any, ...]], kernel: K
 
         return update
 
-    return Optimizer(init, fused(lambda kernel: kernel), fused)
+    return (Steady if steady else Optimizer)(init, fused(lambda kernel: kernel), fused)
 
 
 def sgd(lr: float | Schedule) -> Optimizer:
@@ -71,7 +80,7 @@ def sgd(lr: float | Schedule) -> Optimizer:
         theta -= lr * grad
         return (theta,)
 
-    return elementwise(0, lambda t: (schedule(t - 1),), kernel)
+    return elementwise(0, lambda t: (schedule(t - 1),), kernel, steady=not callable(lr))
 
 
 def momentum(lr: float | Schedule, *, beta: float = 0.9, nesterov: bool = False, average: bool = False) -> Optimizer:
@@ -95,7 +104,7 @@ def momentum(lr: float | Schedule, *, beta: float = 0.9, nesterov: bool = False,
         theta -= rate * (beta * v + s) if nesterov else rate * v
         return theta, v
 
-    return elementwise(1, rates, kernel)
+    return elementwise(1, rates, kernel, steady=not callable(lr))
 
 
 def rmsprop(lr: float | Schedule, *, decay: float = 0.9, eps: float = 1e-8, eps_root: float = 0.0) -> Optimizer:
@@ -115,7 +124,7 @@ def rmsprop(lr: float | Schedule, *, decay: float = 0.9, eps: float = 1e-8, eps_
         theta -= lr * grad / (namespace(v).sqrt(v + eps_root) + eps)
         return theta, v
 
-    return elementwise(1, lambda t: (schedule(t - 1),), kernel)
+    return elementwise(1, lambda t: (schedule(t - 1),), kernel, steady=not callable(lr))
 
 
 def adam(
@@ -179,7 +188,7 @@ def adamw(
         theta -= step
         return theta, m, v
 
-    return elementwise(2, rates, kernel)
+    return elementwise(2, rates, kernel, steady=not callable(lr))
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {

@@ -65,6 +65,7 @@ def dropout_mask(seed: int, step: int, layer: int, shape: tuple[int, int], drop:
     return np.multiply(kept, 1 / (1 - drop), dtype=dtype).reshape(shape)
 
 
-def permutation(seed: int, epoch: int, n: int) -> np.ndarray:
-    """The order of n samples in an epoch, as int32 indices."""
-    return generator(seed, Stream.SHUFFLE, step=epoch).permutation(n).astype(np.int32)
+def permutation(seed: int, epoch: int, n: int, *, shuffle: bool = True) -> np.ndarray:
+    """The order of n samples in an epoch, as int32 indices; without shuffling that in which they are given."""
+    order = generator(seed, Stream.SHUFFLE, step=epoch).permutation(n) if shuffle else np.arange(n)
+    return order.astype(np.int32)

@@ -26,6 +26,7 @@ from xpdl.activations import Activation
 from xpdl.backends import Backend
 from xpdl.checkpoint import check_format, reason, write_whole
 from xpdl.network import Network
+from xpdl.trees import kind, kinds, leaves, map_leaves, number
 
 Host = Callable[[Any], np.ndarray]
 
@@ -80,7 +81,7 @@ class RunFiles:
             for key in [key for key, value in state.items() if hasattr(value, "dtype")]
         }
         host = self.backend.to_numpy
-        numbers = {path: number for path, leaf in kept.items() if (number := _number(leaf, host)) is not None}
+        numbers = {path: plain for path, leaf in kept.items() if (plain := number(leaf, host)) is not None}
         tensors = {path: _tensor(path, leaf, host) for path, leaf in kept.items() if path not in numbers}
         document = {
             "format": FORMAT,
@@ -124,7 +125,7 @@ class RunFiles:
 
 
 def configuration(
-    net: Network, dtype: str, seed: int, data: Mapping[str, np.ndarray], batch_size: int, state: Any
+    net: Network, dtype: str, seed: int, data: Mapping[str, np.ndarray], batch_size: int, shuffle: bool, state: Any
 ) -> dict[str, Any]:
     """All that makes a run this one, as JSON has it; state is the optimizer's before the first step.
 
@@ -138,8 +139,9 @@ def configuration(
         "dtype": dtype,
         "seed": seed,
         "batch_size": batch_size,
+        "shuffle": shuffle,
         **{name: fingerprint(values) for name, values in data.items()},
-        "optimizer": {path: _kind(leaf) for path, leaf in leaves(state, "run/state").items()},
+        "optimizer": kinds(state, "run/state"),
     }
     return dict(json.loads(json.dumps(described)))
 
@@ -151,14 +153,10 @@ def fingerprint(array: np.ndarray) -> str:
     return f"{numbers.dtype.name} {numbers.shape} {hashlib.sha256(numbers.reshape(-1).data).hexdigest()[:32]}"
 
 
-def _kind(leaf: Any) -> str:
-    return f"{checks.dtype_name(leaf.dtype)} {tuple(leaf.shape)}" if hasattr(leaf, "dtype") else "number"
-
-
 def _of_its_kind(place: str, found: Any, here: Any) -> Any:
     """The leaf of a file, of the same kind as that of this run; an optimizer's state may have changed its kind."""
-    if not place.startswith("run/state") and _kind(found) != _kind(here):
-        raise ValueError(f"its {place} is {_kind(found)}, expected {_kind(here)}")
+    if not place.startswith("run/state") and kind(found) != kind(here):
+        raise ValueError(f"its {place} is {kind(found)}, expected {kind(here)}")
     return found
 
 
@@ -190,47 +188,6 @@ def _check_state(described: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
             "the state of the optimizer must keep the structure that init gave it to be saved, "
             f"got {checks.shorten(sorted(now))} after {checks.shorten(sorted(before))}"
         )
-
-
-# Trees: tuples, lists and dicts with arrays and numbers in them
-
-
-def map_leaves(function: Callable[[str, Any], Any], tree: Any, path: str = "") -> Any:
-    """The same tree with function(path, leaf) in the place of each leaf; None is a part of the structure."""
-    if tree is None:
-        return None
-    if isinstance(tree, dict):
-        return type(tree)((key, map_leaves(function, part, _join(path, key))) for key, part in tree.items())
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        named = zip(tree._fields, tree, strict=True)
-        return type(tree)(*(map_leaves(function, part, _join(path, name)) for name, part in named))
-    if isinstance(tree, (list, tuple)):
-        return type(tree)(map_leaves(function, part, _join(path, i)) for i, part in enumerate(tree))
-    return function(path, tree)
-
-
-def leaves(tree: Any, path: str = "") -> dict[str, Any]:
-    """The leaves of a tree by their paths."""
-    found: dict[str, Any] = {}
-
-    def enter(path: str, leaf: Any) -> None:
-        if path in found:
-            raise ValueError(f"two entries of the optimizer's state have the path {path}")
-        found[path] = leaf
-
-    map_leaves(enter, tree, path)
-    return found
-
-
-def _join(path: str, key: Any) -> str:
-    return f"{path}/{key}" if path else str(key)
-
-
-def _number(leaf: Any, host: Host) -> bool | int | float | None:
-    """The leaf if it is a Python number, also one that ``jax.jit`` has made a weakly typed array of; else None."""
-    if type(leaf) in (bool, int, float):
-        return leaf  # type: ignore[no-any-return]
-    return host(leaf).item() if getattr(leaf, "weak_type", False) and leaf.shape == () else None
 
 
 def _tensor(path: str, leaf: Any, host: Host) -> np.ndarray:

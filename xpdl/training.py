@@ -23,9 +23,10 @@ from xpdl.dropout import dropout_masks
 from xpdl.evaluation import Evaluator
 from xpdl.interrupts import Interrupt, interruptible
 from xpdl.network import Masks, Network
-from xpdl.optimizers import Optimizer, State, Update, adam
+from xpdl.optimizers import Optimizer, State, Steady, Update, adam
 from xpdl.progress import Reporter, report
 from xpdl.randomness import check_seed, permutation
+from xpdl.trees import on_device, on_host
 
 DISPATCH = 50
 """Steps that the device is told to do at a time, where it can repeat them by itself."""
@@ -46,11 +47,13 @@ class Result:
     theta        the parameters (P,), a NumPy array; those that a callback has kept, if one does
     history      a dict for each epoch: epoch, loss, validation_loss, validation_accuracy, seconds
     signal       the number of the signal that ended the run, such as that of Ctrl-C; 0 if there was none
+    moment       where the run stood when it ended, with NumPy arrays, for ``train(..., resume=result)``
     """
 
     theta: np.ndarray
     history: list[dict[str, float]] = field(default_factory=list)
     signal: int = 0
+    moment: "Moment | None" = field(default=None, repr=False, compare=False)
 
     @property
     def interrupted(self) -> bool:
@@ -82,7 +85,7 @@ class Moment(NamedTuple):
     """A run between two steps, all that is needed to go on."""
 
     run: Run
-    good: Array  # (P,) the parameters before this epoch
+    good: Array | None  # (P,) the parameters before this epoch; None: those of ``run``
     step: int = 0  # steps of this epoch that are done
     seconds: float = 0.0  # that they took
     history: Sequence[dict[str, float]] = ()  # of the epochs before this one
@@ -119,6 +122,7 @@ def train(
     optimizer: Optimizer | None = None,
     epochs: int = 10,
     batch_size: int | None = 128,
+    shuffle: bool = True,
     sample_weight: Any = None,
     validation: Sequence[Any] | None = None,
     backend: str | Backend = "auto",
@@ -131,12 +135,13 @@ def train(
     progress: bool = True,
     checkpoint: str | os.PathLike[str] | None = None,
     every: int = 1,
-    resume: str | os.PathLike[str] | None = None,
+    resume: "str | os.PathLike[str] | Result | None" = None,
 ) -> Result:
     """Minimise the cost of the samples x (n, d), y over theta by mini-batch gradient descent.
 
     optimizer   default ``adam()``
     batch_size  samples in a step, None for all; the last step of an epoch takes what is left
+    shuffle     whether each epoch takes the samples in an order of its own
     sample_weight
                 (n,): how many times each sample counts in the cost of its batch, see ``Network.loss``; a sample of
                 weight 0 is left out
@@ -153,7 +158,8 @@ def train(
     checkpoint  a file to which the whole run is written: at once, after every ``every`` epochs, and when it ends
     resume      such a file, from which to go on: bit for bit as if the run had never ended, up to ``epochs`` in all.
                 The other arguments are those of that run, but for backend, epochs, validation and callbacks, which may
-                be others, and for theta, which is in the file; schedules and rates are not compared
+                be others, and for theta, which is in the file; schedules and rates are not compared.  Of a ``Result``
+                it goes on likewise, with whatever samples, batches and rates are given
 
     x may hold uint8 images, which the network scales to [0, 1]; samples.py says what labels may look like.  Ctrl-C ends
     the run after the step in progress, with what was learned so far, and so does SIGTERM if there is a checkpoint; a
@@ -164,7 +170,7 @@ def train(
     chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
     epochs, every = checks.integer("epochs", epochs, least=0), checks.integer("every", every, least=1)
     if theta is not None and resume is not None:
-        raise ValueError("theta and resume cannot both be given: the file of a run holds its theta")
+        raise ValueError("theta and resume cannot both be given: a run that is resumed has its theta")
     optimizer = adam() if optimizer is None else optimizer
     checks.instance("optimizer", optimizer, Optimizer)
     with chosen.activate():
@@ -180,8 +186,10 @@ def train(
             y=y,
             weight=weight,
             batches=_batches(x.shape[0], batch_size),
+            shuffle=bool(shuffle),
             step=step,
             repeat=repeat,
+            steady=isinstance(optimizer, Steady) and isinstance(net.hidden, str),
             evaluate=_evaluator(net, validation, chosen, dtype),
             callbacks=_callables(callbacks),
         )
@@ -189,6 +197,8 @@ def train(
             session = session.watched(checks.integer("check_gradients", check_gradients, least=1), check_seconds)
         entered = samples.parameters(net, given, chosen, dtype)
         start = session.moment(entered, optimizer.init(entered))
+        if isinstance(resume, Result):
+            start, resume = session.taken_up(resume, start), None
         if checkpoint is not None or resume is not None:
             session, start = session.filed(start, checkpoint, every, resume)
         return session.run(start, epochs, progress)
@@ -217,8 +227,10 @@ class Session:
     y: Array  # (n, k)
     weight: Array | None  # (n,)
     batches: list[int]  # the number of samples in each step of an epoch
+    shuffle: bool
     step: Step
     repeat: Repeat | None  # so many steps as one dispatch
+    steady: bool  # whether nothing outside can change what a step does
     evaluate: Callable[[Array], dict[str, float]]
     callbacks: tuple[Callback, ...]
     watch: Callable[[int, Array], dict[str, float]] = lambda epoch, theta: {}
@@ -231,7 +243,8 @@ class Session:
         from xpdl.gradcheck.watch import Watch
 
         seconds = checks.real("check_seconds", seconds)
-        watch = Watch(self.net, self.x, self.y, self.weight, self.backend, self.seed, self.batches, every, seconds)
+        data, order = (self.x, self.y, self.weight), (self.seed, self.batches)
+        watch = Watch(self.net, *data, self.backend, *order, every, seconds, self.shuffle)
         return replace(self, watch=watch)
 
     def filed(
@@ -246,13 +259,27 @@ class Session:
 
         data = {"x": self.x, "y": self.y, "sample_weight": self.weight}
         given = {name: self.backend.to_numpy(values) for name, values in data.items() if values is not None}
-        same = configuration(self.net, self.dtype, self.seed, given, self.batches[0], start.run.state)
+        order = (self.batches[0], self.shuffle)
+        same = configuration(self.net, self.dtype, self.seed, given, *order, start.run.state)
         files = RunFiles(same, self.callbacks, self.backend)
         moment = start if resume is None else files.read(resume, start)
         if checkpoint is None:
             return self, moment
         signals = (signal.SIGINT, signal.SIGTERM)
         return replace(self, save=partial(files.write, checkpoint), every=every, signals=signals), moment
+
+    def taken_up(self, result: Result, start: Moment) -> Moment:
+        """Where a run ended, to go on from there; start is the structure it must have."""
+        if result.moment is None:
+            raise ValueError("resume must be the result of a run that came to an end, got one of a run that diverged")
+        run = on_device(result.moment.run, start.run, self.backend)
+        good = run.theta if result.moment.good is None else result.moment.good
+        return result.moment._replace(run=run, good=self.backend.asarray(good, copy=True))
+
+    def ended(self, moment: Moment) -> Moment:
+        """The same moment on the host, for a run that goes on from its result."""
+        good = self.host(moment.good) if moment.step else None
+        return moment._replace(run=on_host(moment.run, self.backend), good=good)
 
     def moment(self, theta: Array, state: State, history: Sequence[dict[str, float]] = ()) -> Moment:
         """The beginning of an epoch."""
@@ -285,13 +312,15 @@ class Session:
                 if self.stopped(run.theta, history, reporter):
                     break
             self.save(moment)
-        return Result(self.chosen(moment.run.theta, history), history, interrupt.signal)
+        end = self.ended(moment)
+        return Result(self.chosen(end.run.theta, history), history, interrupt.signal, end)
 
     def epoch(self, number: int, moment: Moment, interrupt: Interrupt, reporter: Reporter) -> tuple[Run, int]:
         """One pass over the samples in a new order, or the rest of one, and how many of its steps are done."""
-        getattr(self.step, "doubt", _nothing)()
+        if not self.steady:
+            getattr(self.step, "doubt", _nothing)()
         put = self.backend.asarray
-        order = put(permutation(self.seed, number, sum(self.batches)))
+        order = put(permutation(self.seed, number, sum(self.batches), shuffle=self.shuffle))
         lanes = {n: put(np.arange(n, dtype=np.int32)) for n in set(self.batches)}
         data = {n: Data(self.x, self.y, order, lanes[n], self.weight) for n in lanes}
         run, done = moment.run, moment.step
@@ -342,10 +371,10 @@ class Session:
         remembering = (callback for callback in self.callbacks if hasattr(callback, "resume_state"))
         return bool(history) and any(getattr(callback, "ended", False) for callback in remembering)
 
-    def chosen(self, theta: Array, history: list[dict[str, float]]) -> np.ndarray:
-        """The parameters a callback has kept, else theta, as a NumPy array of its own."""
+    def chosen(self, theta: np.ndarray, history: list[dict[str, float]]) -> np.ndarray:
+        """The parameters a callback has kept, else theta."""
         kept = [getattr(callback, "theta", None) for callback in self.callbacks if history]
-        return next((best for best in kept if best is not None), self.host(theta))
+        return next((best for best in kept if best is not None), theta)
 
 
 def _nothing() -> None:

@@ -3,11 +3,13 @@
 The modules of this folder, one for each library, are the only ones that import it, and only when it is asked for.
 """
 
+from collections.abc import Callable
 import ctypes
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 from array_api_compat import array_namespace, device
 
@@ -25,6 +27,13 @@ INSTALL = {
     "array_api_strict": '"xpdl[strict]"',
 }
 """What ``pip install`` needs to be told for each backend."""
+
+DEVICE_NAMES: dict[str, Callable[[Any], str]] = {
+    "cupy": lambda device: str(device.id),
+    "torch": str,
+    "array_api_strict": lambda device: str(device).split("'")[1],
+}
+"""What ``backend`` calls a device of a library."""
 
 ACCELERATED = ("cupy", "torch:cuda", "jax:gpu")
 """What "auto" looks for before it settles for NumPy."""
@@ -65,6 +74,8 @@ def backend_of(array: Array) -> Backend:
     """The backend of an array, on its device; of a library xpdl does not know, no more than its namespace."""
     xp = array_namespace(array)
     library = xp.__name__.removeprefix("array_api_compat.").partition(".")[0]
+    if library in DEVICE_NAMES:
+        return _connect(f"{library}:{DEVICE_NAMES[library](device(array))}")
     known = _connect(library) if library in INSTALL else Backend(library, xp, None)
     return replace(known, device=device(array))
 

@@ -58,7 +58,8 @@ class Backend:
                  cuts are where parameters begin in theta, and its end
     compile      (step) -> the same function as one dispatch; it consumes its first argument, and later calls may
                  repeat the array operations of the first ones instead of running its Python text; if it has a method
-                 doubt(), that is called before each epoch, and the next call looks whether the text does the same
+                 doubt(), that is called before each epoch in which the text might have changed, and the next call looks
+                 whether it does the same
     repeat       (step, cuts) -> (run, data, count) -> run after so many steps without masks, as one dispatch; None: the
                  host repeats them
     mask         (seed, step, layer, shape, drop, dtype) -> randomness.dropout_mask on the device, bit for bit;

@@ -39,6 +39,7 @@ class Watch:
     batches: list[int]
     every: int
     seconds: float
+    shuffle: bool = True
     spent: float = 0.0
 
     def __call__(self, epoch: int, theta: Array) -> dict[str, float]:
@@ -55,7 +56,8 @@ class Watch:
     def check(self, epoch: int, theta: Array) -> Report:
         """Check at theta, on the first samples of the epoch's first batch, with the masks they are trained with."""
         n = min(SAMPLES, self.batches[0])
-        rows = self.home.asarray(permutation(self.seed, epoch, sum(self.batches))[:n])
+        order = permutation(self.seed, epoch, sum(self.batches), shuffle=self.shuffle)
+        rows = self.home.asarray(order[:n])
         x, y, weight = (v if v is None else self.home.xp.take(v, rows, axis=0) for v in (self.x, self.y, self.weight))
         step = epoch * len(self.batches)
         drawn = dropout_masks(self.net, self.batches[0], seed=self.seed, step=step, dtype="float64")
