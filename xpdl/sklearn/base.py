@@ -1,0 +1,205 @@
+"""What both estimators share: X and y are checked, a network learns from them, and what it has learned is kept.
+
+X stays in its library and on its device, and so do ``theta_`` and predictions; targets and weights are looked at on the
+host.
+"""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from copy import copy
+from functools import partial
+from numbers import Integral
+from typing import Any, Self
+import warnings
+
+import numpy as np
+from sklearn.base import is_classifier, is_regressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import Tags, check_random_state, column_or_1d
+from sklearn.utils._array_api import check_same_namespace, get_namespace_and_device, move_to, supported_float_dtypes
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from xpdl import checks
+from xpdl.arrays import Array
+from xpdl.backends import Backend, backend, backend_of
+from xpdl.evaluation import in_slices
+from xpdl.network import Network
+from xpdl.sklearn.attributes import Attributes
+from xpdl.sklearn.learning import Samples, learn
+from xpdl.sklearn.parameters import HIDDEN, Parameters
+from xpdl.sklearn.stopping import Plateau
+from xpdl.training import Result
+
+
+class NetworkEstimator(Attributes, Parameters):
+    """Learns y from X (n, d); what can be set is said by ``Parameters``, what comes out by ``Attributes``."""
+
+    _run: Result | None
+    """The last run, for ``partial_fit`` to go on from."""
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Train for up to ``max_iter`` epochs, with ``warm_start`` from the parameters of the last fit.
+
+        X_val, y_val and sample_weight_val are evaluated after each epoch, see ``history_``; early stopping then looks
+        at them instead of holding out a part of X.
+        """
+        self._validate_params()
+        warm = self.warm_start and hasattr(self, "theta_")
+        given = self._samples(X, y, sample_weight, reset=not warm, known=warm)
+        held = None if X_val is None else self._samples(X_val, y_val, sample_weight_val, reset=False, known=True)
+        flat = self._learn(given, held, self.max_iter, {"theta": self.theta_} if warm else {})
+        if self.n_iter_ == self.max_iter and not flat:
+            message = f"the loss was still falling after {self.max_iter} epochs, which is max_iter"
+            warnings.warn(message, ConvergenceWarning, stacklevel=2)
+        return self
+
+    def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
+        """Train for one more epoch, with the optimizer as the last one left it."""
+        self._validate_params()
+        if self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        begun = hasattr(self, "theta_")
+        given = self._samples(X, y, sample_weight, reset=not begun, known=True)
+        self._learn(given, None, 1, self._last() if begun else {})
+        return self
+
+    def _last(self) -> dict[str, Any]:
+        """Where the last run ended; only its parameters, if it did not end well."""
+        return {"theta": self.theta_} if self._run is None else {"resume": self._run}
+
+    def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, known: bool) -> Samples:
+        """X and y, checked; reset: whether they say how many features there are; known: whether the classes are."""
+        x, y = validate_data(self, X, y, dtype=_dtypes(X), multi_output=True, y_numeric=is_regressor(self), reset=reset)
+        y = move_to(y, xp=np, device="cpu")
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return Samples(x, self._targets(y, known), self._weights(sample_weight, y))
+
+    def _weights(self, sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
+        """The weights of the samples on the host."""
+        return None if sample_weight is None else _check_sample_weight(sample_weight, y, ensure_non_negative=True)
+
+    def _learn(self, given: Samples, held: Samples | None, epochs: int, start: dict[str, Any]) -> bool:
+        """Train for so many more epochs, and keep what was learned; whether the score was flat at the end."""
+        draw = check_random_state(self.random_state)
+        seed = int(self.random_state if isinstance(self.random_state, Integral) else draw.randint(2**31 - 1))
+        if self.early_stopping and held is None:
+            given, held = self._split(given, draw)
+        net, plateau = self._network(given), self._plateau(held)
+        begun = len(start["resume"].history) if "resume" in start else 0
+        result = learn(
+            *(net, given, self, plateau, start),
+            validation=held,
+            epochs=begun + epochs,
+            seed=seed,
+            backend=self._home(given.x),
+            dtype=checks.dtype_name((self.theta_ if start else given.x).dtype),
+        )
+        if result.interrupted:
+            warnings.warn("Training interrupted by user.", stacklevel=3)
+        self.network_, self.theta_ = net, backend_of(given.x).asarray(result.theta)
+        self._run = None if result.interrupted or result.moment is None else result
+        history = result.history[begun:]
+        if self.early_stopping:
+            history = [m | {"validation_score": score} for m, score in zip(history, plateau.scores, strict=True)]
+        earlier = (self.history_, self.t_) if start else ([], 0)
+        self.history_ = [*earlier[0], *history]
+        self.t_ = earlier[1] + len(given.y) * len(history)
+        self.n_iter_ = len(history)
+        return plateau.reached
+
+    def _split(self, given: Samples, draw: np.random.RandomState) -> tuple[Samples, Samples]:
+        """The samples to learn from, and those held out; of two classes in the same shares."""
+        parts = train_test_split(
+            *(part for part in given if part is not None),
+            test_size=self.validation_fraction,
+            stratify=given.y if is_classifier(self) and given.y.shape[1] == 1 else None,
+            random_state=draw,
+        )
+        kept, held = Samples(*parts[::2]), Samples(*parts[1::2])
+        if len(held.y) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        return kept, held
+
+    def _plateau(self, held: Samples | None) -> Plateau:
+        """The rule when to stop: by the score of what is held out, or by the loss."""
+        score = self._score_of(held) if self.early_stopping and held else _negative_loss
+        return Plateau(score, self.tol, self.n_iter_no_change, keep=self.early_stopping, verbose=bool(self.verbose))
+
+    def _network(self, given: Samples) -> Network:
+        """The network for these samples."""
+        output, k = self._output(given.y)
+        hidden = self.hidden_layer_sizes if hasattr(self.hidden_layer_sizes, "__iter__") else [self.hidden_layer_sizes]
+        units = [checks.integer("hidden_layer_sizes", n, least=1) for n in hidden]
+        return Network(
+            [given.x.shape[1], *units, k],
+            hidden=HIDDEN.get(self.activation, self.activation),
+            output=output,
+            init=self.init,
+            l2=self.alpha,
+            dropout=self.dropout,
+        )
+
+    def _home(self, x: Array) -> Backend:
+        """Where to compute."""
+        return backend_of(x) if self.backend is None else backend(self.backend)
+
+    def _outputs(self, X: Any, method: str, function: Callable[[Network, Array, Array], Array]) -> Array:
+        """function(network, theta, X) in the library and on the device of X."""
+        check_is_fitted(self)
+        check_same_namespace(X, self, attribute="theta_", method=method)
+        x = validate_data(self, X, dtype=_dtypes(X), reset=False)
+        home, dtype = self._home(x), checks.dtype_name(self.theta_.dtype)
+        theta = home.asarray(self.theta_)
+        with home.activate():
+            outputs = in_slices(partial(function, self.network_, theta), home.asarray(x, dtype))
+        return backend_of(x).asarray(outputs)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: ``theta_`` as a NumPy array, and where it was."""
+        state = dict(super().__getstate__())
+        if "theta_" in state:
+            home = backend_of(self.theta_)
+            state |= {"theta_": home.to_numpy(self.theta_), "_home": home.name}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Put ``theta_`` back where it was, if there is such a device here."""
+        home = state.pop("_home", "numpy")
+        super().__setstate__(state)
+        if "theta_" in state:
+            with suppress(ImportError, RuntimeError):
+                self.theta_ = backend(home).asarray(self.theta_)
+
+    def __sklearn_array_api_convert__(self, converter: Callable[[Array], Array]) -> Self:
+        """The same estimator with ``theta_`` elsewhere; labels are always on the host."""
+        moved = copy(self)
+        moved.theta_ = converter(self.theta_)
+        return moved
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = True
+        return tags
+
+
+def _negative_loss(metrics: Mapping[str, float]) -> float:
+    return -metrics["loss"]
+
+
+def _dtypes(X: Any) -> list[Any]:
+    """The floating dtypes that xpdl and the device of X have, the first for numbers of any other."""
+    xp, _, device = get_namespace_and_device(X)
+    return [dtype for dtype in supported_float_dtypes(xp, device) if checks.dtype_name(dtype) != "float16"]

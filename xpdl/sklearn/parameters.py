@@ -1,0 +1,75 @@
+"""The parameters of the estimators: those of ``MLPClassifier`` by their names and defaults, and what it lacks."""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from numbers import Real
+from typing import Any, ClassVar
+
+from sklearn.base import BaseEstimator
+from sklearn.neural_network import MLPClassifier
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from xpdl.activations import ACTIVATIONS, Activation
+from xpdl.backends import Backend
+from xpdl.callbacks import Callback
+from xpdl.optimizers import Optimizer
+from xpdl.sklearn.solvers import SOLVERS
+
+HIDDEN: dict[Any, str] = {name: name for name in ACTIVATIONS} | {"logistic": "sigmoid"}
+"""Names of activations, and what ``xpdl.Network`` calls them."""
+
+
+@dataclass(eq=False, repr=False)
+class Parameters(BaseEstimator):  # type: ignore[misc]
+    """What ``get_params``, ``set_params`` and ``clone`` see.
+
+    These are as in ``MLPClassifier``: hidden_layer_sizes, alpha, batch_size, learning_rate_init, power_t, max_iter,
+    shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction,
+    beta_1, beta_2, epsilon, n_iter_no_change.  These take more than there:
+
+    activation     also leaky_relu, elu, softplus, gelu, silu, or an ``xpdl.Activation``
+    solver         "sgd", "adam", "rmsprop", or an ``xpdl.Optimizer`` with its own learning rate; there is no "lbfgs"
+    learning_rate  "constant", "invscaling" and "adaptive" hold for every solver that is named
+
+    and these are new:
+
+    dropout        the probability of dropping a hidden unit, one number or one for each hidden layer
+    init           "xavier" (whose deviation is that of ``MLPClassifier``), "he", "lecun", or a deviation
+    callbacks      functions f(metrics, step), called after each epoch, see ``xpdl.callbacks``
+    backend        where to compute, as for ``xpdl.backend``; None: where X lies
+    """
+
+    hidden_layer_sizes: int | Sequence[int] = (100,)
+    activation: str | Activation = "relu"
+    _: KW_ONLY
+    solver: str | Optimizer = "adam"
+    alpha: float = 1e-4
+    batch_size: Any = "auto"
+    learning_rate: str = "constant"
+    learning_rate_init: float = 1e-3
+    power_t: float = 0.5
+    max_iter: int = 200
+    shuffle: bool = True
+    random_state: Any = None
+    tol: float = 1e-4
+    verbose: bool | int = False
+    warm_start: bool = False
+    momentum: float = 0.9
+    nesterovs_momentum: bool = True
+    early_stopping: bool = False
+    validation_fraction: float = 0.1
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+    n_iter_no_change: float = 10
+    dropout: float | Sequence[float] = 0.0
+    init: str | float = "xavier"
+    callbacks: Sequence[Callback] = ()
+    backend: str | Backend | None = None
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = MLPClassifier._parameter_constraints | {
+        "activation": [StrOptions(set(HIDDEN)), Activation],
+        "solver": [StrOptions(set(SOLVERS)), Optimizer],
+        "momentum": [Interval(Real, 0, 1, closed="left")],
+        "callbacks": ["array-like"],
+    }
