@@ -304,8 +304,9 @@ def test_an_error_of_the_step_is_raised() -> None:
         Replayed(step)(np.ones(2))
 
 
+@pytest.mark.parametrize("what", ["rate", "slope", "rate and slope"])
 @pytest.mark.parametrize("name", ["numpy", "torch"])
-def test_what_a_callback_changes_counts_from_the_next_epoch(name) -> None:
+def test_what_a_callback_changes_counts_from_the_next_epoch(name, what) -> None:
     """A rate that is lowered where training stalls, an activation that is annealed."""
     if xpdl.available_backends()[name] != "ready":
         pytest.skip(xpdl.available_backends()[name])
@@ -321,12 +322,24 @@ def test_what_a_callback_changes_counts_from_the_next_epoch(name) -> None:
                 now["rate"] /= 4
                 now["slope"] *= 0.5
 
-        net, optimizer = Network([6, 4, 3], hidden=scaled), xpdl.momentum(lambda step: now["rate"])
+        net = Network([6, 4, 3], hidden=scaled if "slope" in what else "tanh")
+        optimizer = xpdl.momentum((lambda step: now["rate"]) if "rate" in what else 0.1)
         options = {"epochs": 5, "batch_size": 8, "dtype": "float64", "progress": False, "callbacks": [lower]}
         return xpdl.train(net, x, y, optimizer=optimizer, backend=backend, **options).theta
 
     strict = pytest.importorskip("array_api_strict") and "array_api_strict"
     np.testing.assert_allclose(trained(name), trained(strict), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_what_nothing_can_change_is_not_recorded_anew_each_epoch(optimizer, monkeypatch) -> None:
+    """An activation that has a name, a rate that is a number; an epoch of one step would take ten times as long."""
+    doubts = []
+    monkeypatch.setattr(replay.Replayed, "doubt", lambda self: doubts.append(self))
+    x, y = np.ones((4, 2)), np.zeros(4, int)
+    for rate, expected in ((0.1, 0), (lambda step: 0.1, 3)):
+        xpdl.train(Network([2, 2]), x, y, optimizer=optimizer(rate), epochs=3, backend="numpy", progress=False)
+        assert len(doubts) == expected
 
 
 def test_a_large_constant_that_changes_in_the_middle_is_seen() -> None:

@@ -105,6 +105,11 @@ def test_golden_permutation() -> None:
     assert permutation(42, 1, 10).tolist() == GOLDEN_ORDERS[1]
 
 
+def test_without_shuffling_the_order_is_the_one_given() -> None:
+    assert permutation(42, 1, 4, shuffle=False).tolist() == [0, 1, 2, 3]
+    assert permutation(42, 1, 4, shuffle=False).dtype == np.int32
+
+
 def test_golden_normal_numbers() -> None:
     """From which weights are made."""
     assert generator(42, Stream.WEIGHTS, layer=1).standard_normal(4).tolist() == GOLDEN_NORMAL

@@ -220,6 +220,87 @@ def test_where_steps_are_dispatched_in_groups_a_run_stops_and_goes_on_between_gr
     same(run(PLAIN, x, y, resume=path, **options), expected)
 
 
+# --- from a result in memory
+
+
+@pytest.mark.parametrize("net", [NET, PLAIN], ids=["dropout", "plain"])
+@on_each
+def test_a_run_goes_on_from_its_result_as_if_it_had_never_ended(lib, net) -> None:
+    options = {"optimizer": adam(0.02), "backend": lib.backend, "dtype": lib.dtype, "validation": (X, Y)}
+    expected = run(net, epochs=3, **options)
+    result = run(net, epochs=0, **options)
+    for epochs in (1, 3):
+        result = run(net, epochs=epochs, resume=result, **options)
+    same(result, expected)
+
+
+def test_a_run_that_was_stopped_in_an_epoch_goes_on_in_it(stop_after) -> None:
+    """And the result it went on from is what it was."""
+    expected = run(epochs=2)
+    stop_after(STEPS + 2)
+    stopped = run(epochs=2)
+    assert (len(stopped.history), stopped.moment.step) == (1, 2)
+    before = stopped.theta.tobytes()
+    stop_after(None)
+    same(run(epochs=2, resume=stopped), expected)
+    assert stopped.theta.tobytes() == before
+
+
+def test_a_run_with_a_file_goes_on_from_a_result(path) -> None:
+    expected = run(epochs=3)
+    run(epochs=2, resume=run(epochs=1), checkpoint=path)
+    same(run(epochs=3, resume=path), expected)
+
+
+def test_it_goes_on_from_where_it_stood_and_not_from_the_best() -> None:
+    def keep_the_first():
+        return KeepBest("epoch")
+
+    kept = run(epochs=1, callbacks=[keep_the_first()])
+    result = run(epochs=2, callbacks=[best := keep_the_first()])
+    assert result.theta.tobytes() == best.theta.tobytes() == kept.theta.tobytes()
+    same(run(epochs=3, resume=result), run(epochs=3))
+
+
+def test_other_samples_batches_and_rates_are_welcome() -> None:
+    result = run(epochs=1, optimizer=sgd(0.1))
+    more = run(x=X[:10], y=Y[:10], batch_size=5, epochs=2, optimizer=sgd(0.01), resume=result)
+    assert [metrics["epoch"] for metrics in more.history] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"net": PLAIN}, r"does not fit: theta is float32 \(107,\) in it and float32 \(73,\) here"),
+        ({"dtype": "float64"}, "does not fit: theta is float32 .* in it and float64 .* here"),
+        ({"optimizer": adam()}, r"state/2 is nothing in it and float32 \(107,\) here"),
+        ({"theta": NET.initialize(0)}, "theta and resume cannot both be given"),
+        ({"epochs": 0}, "epochs must be at least 1, as many as the run to resume has begun, got 0"),
+    ],
+)
+def test_a_result_that_does_not_fit_is_refused(options, message) -> None:
+    result = run(epochs=1, optimizer=momentum(0.1))
+    with pytest.raises(ValueError, match=message):
+        run(**{"epochs": 2, "optimizer": momentum(0.1), "resume": result, **options})
+
+
+def test_a_run_that_diverged_does_not_go_on() -> None:
+    with pytest.raises(DivergenceError) as caught:
+        run(epochs=3, optimizer=sgd(1e30))
+    with pytest.raises(ValueError, match="resume must be the result of a run that came to an end"):
+        run(epochs=3, resume=caught.value.result)
+
+
+@on_each
+def test_a_result_keeps_the_state_of_ones_own_optimizer(lib) -> None:
+    options = {"optimizer": Optimizer(own, own_update), "backend": lib.backend}
+    expected = run(PLAIN, epochs=2, **options)
+    result = run(PLAIN, epochs=1, **options)
+    kinds = {name: type(part) for name, part in result.moment.run.state.items()}
+    assert kinds == {"slots": Slots, "t": int, "rate": float, "flags": tuple, "more": OrderedDict}
+    same(run(PLAIN, epochs=2, resume=result, **options), expected)
+
+
 # --- users' own optimizers and callbacks
 
 
@@ -457,6 +538,7 @@ MISFITS = {
     "output": ({"net": Network([6, 7, 5, 3], output="linear"), "y": np.eye(3)[Y]}, "network output is 'softmax'"),
     "dtype": ({"dtype": "float64"}, "dtype is 'float32' in the file and 'float64' here"),
     "seed": ({"seed": 4}, "seed is 3 in the file and 4 here$"),
+    "order": ({"shuffle": False}, "shuffle is True in the file and False here$"),
     "batch size": ({"batch_size": 9}, "batch_size is 8 in the file and 9 here$"),
     "fewer samples": ({"x": X[1:], "y": Y[1:]}, r"x is 'float32 \(26, 6\) .* 'float32 \(25, 6\) \w+' here"),
     "another sample": ({"x": X + (X[3, 3] == X)}, r"another run: x is 'float32 \(26, 6\) \w{32}' in .* here$"),

@@ -180,6 +180,17 @@ def test_every_sample_is_used_once_an_epoch_in_the_order_of_the_seed(n, batch) -
     agree([metrics["loss"] for metrics in result.history], losses, 1e-12)
 
 
+def test_without_shuffling_every_epoch_takes_the_samples_as_they_come() -> None:
+    x, y = samples(10)
+    result = quiet_train(DROPPING, x, y, optimizer=sgd(0.1), epochs=2, batch_size=4, shuffle=False, dtype="float64")
+    theta = DROPPING.initialize(0, "float64")
+    for step in range(6):
+        rows = slice(4 * (step % 3), 4 * (step % 3) + 4)
+        masks = dropout_masks(DROPPING, len(x[rows]), seed=0, step=step, dtype="float64")
+        theta -= 0.1 * DROPPING.loss_and_grad(theta, x[rows], y[rows], masks)[1]
+    agree(result.theta, theta, 1e-13)
+
+
 @pytest.mark.parametrize("batch", [1, 5, 8, 23, 24, 25, None])
 def test_the_loss_of_an_epoch_is_the_mean_over_samples_not_over_batches(batch) -> None:
     """Without learning it is the cost of all samples, whatever the batches."""

@@ -11,6 +11,8 @@ import numpy as np
 from xpdl import checks
 from xpdl.backends import Backend
 
+NUMBER = "number"
+
 
 def map_leaves(function: Callable[[str, Any], Any], tree: Any, path: str = "") -> Any:
     """The same tree with function(path, leaf) in the place of each leaf."""
@@ -62,8 +64,17 @@ def on_host(tree: Any, backend: Backend) -> Any:
 
 
 def on_device(tree: Any, like: Any, backend: Backend) -> Any:
-    """The same tree with arrays of its own on the device; ``ValueError`` unless its leaves are of the kinds in like."""
-    found, expected = kinds(tree), kinds(like)
+    """The same tree with arrays of its own on the device; ``ValueError`` unless its leaves are of the kinds in like.
+
+    What is a number in like becomes one again: ``jax.jit`` makes arrays of shape () of them.
+    """
+    expected = kinds(like)
+
+    def plain(path: str, leaf: Any) -> Any:
+        return leaf.item() if expected.get(path) == NUMBER and getattr(leaf, "shape", None) == () else leaf
+
+    tree = map_leaves(plain, tree)
+    found = kinds(tree)
     for path in {**expected, **found}:
         was, now = found.get(path, "nothing"), expected.get(path, "nothing")
         if was != now:
@@ -73,7 +84,7 @@ def on_device(tree: Any, like: Any, backend: Backend) -> Any:
 
 def kind(leaf: Any) -> str:
     """What a leaf is: "float32 (97,)", or NUMBER."""
-    return f"{checks.dtype_name(leaf.dtype)} {tuple(leaf.shape)}" if hasattr(leaf, "dtype") else "number"
+    return f"{checks.dtype_name(leaf.dtype)} {tuple(leaf.shape)}" if hasattr(leaf, "dtype") else NUMBER
 
 
 def _join(path: str, key: Any) -> str:
