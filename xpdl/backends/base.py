@@ -90,6 +90,10 @@ class Backend:
     def __repr__(self) -> str:
         return f"Backend({self.name!r})" if self.precision == "float32" else f"Backend({self.name!r}, {self.precision})"
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Backend":
+        """Itself: it never changes."""
+        return self
+
     def in_precision(self, precision: str) -> "Backend":
         """The same backend with products of float32 in "float32" or "tf32", if it has that."""
         if precision == self.precision:
