@@ -43,19 +43,19 @@ def sklearn_mlp(
     only
         Those that pytest's -k selects by this.
     """
-    rows = [{**row, "reason": reason(row)} for row in run_child("sklearn_mlp", only)]
+    rows = [{**row, "reason": reason(row["outcome"], row.pop("message"))} for row in run_child("sklearn_mlp", only)]
     outcomes = [row["outcome"] for row in rows]
     counts = {outcome: outcomes.count(outcome) for outcome in ("passed", "failed", "skipped")}
     output.publish("sklearn-mlp", COLUMNS, rows, settings={"tests": TESTS}, counts=counts)
     print(", ".join(f"{count} {outcome}" for outcome, count in counts.items()))
-    return int(any(row["reason"] == UNKNOWN for row in rows))
+    return int(any(row["reason"].startswith(UNKNOWN) for row in rows))
 
 
-def reason(row: dict[str, str]) -> str:
-    """Why a test did not pass; what was skipped says it itself."""
-    if row["outcome"] != "failed":
-        return row["message"].removeprefix("Skipped: ")
-    return next((why for sign, why in REASONS.items() if sign in row["message"]), UNKNOWN)
+def reason(outcome: str, message: str) -> str:
+    """Why a test did not pass; one that was skipped says it itself."""
+    if outcome != "failed":
+        return message.removeprefix("Skipped: ")
+    return next((why for sign, why in REASONS.items() if sign in message), f"{UNKNOWN}: {message}")
 
 
 class Outcomes:

@@ -127,6 +127,32 @@ def test_the_checkers_of_others_check_the_same_gradient(name, monkeypatch):
     assert found is None or found is True or found < 1e-5  # JAX's says nothing, PyTorch's yes, SciPy's the error
 
 
+def test_scikit_learns_tests_of_its_mlp(tmp_path):
+    pytest.importorskip("sklearn", minversion="1.9", reason="the estimators need scikit-learn 1.9")
+    assert load("sklearn_mlp").app(["--only", "tolerance or test_gradient", "--output", str(tmp_path)]) == 0
+    found = content(tmp_path, "sklearn-mlp")
+    assert [(row["test"], row["outcome"]) for row in found["rows"]] == [
+        ("test_gradient", "failed"),
+        ("test_tolerance", "passed"),
+    ]
+    assert "lbfgs" in found["rows"][0]["reason"]
+
+
+def test_a_failure_without_a_reason_is_an_error(tmp_path, monkeypatch):
+    row = {"test": "test_new", "outcome": "failed", "message": "assert 0"}
+    monkeypatch.setattr(load("sklearn_mlp"), "run_child", lambda *arguments: [dict(row)])
+    assert load("sklearn_mlp").app(["--output", str(tmp_path)]) == 1
+    assert content(tmp_path, "sklearn-mlp")["rows"][0]["reason"] == "unknown: assert 0"
+
+
+def test_the_search_on_digits(tmp_path):
+    pytest.importorskip("sklearn", minversion="1.9", reason="the estimators need scikit-learn 1.9")
+    assert not load("sklearn_digits").app(["--seeds", "2", "--epochs", "2", "--output", str(tmp_path)])
+    rows = content(tmp_path, "sklearn-digits")["rows"]
+    assert [row["contender"] for row in rows][:2] == ["MLPClassifier", "NetworkClassifier"]
+    assert all(row["accuracy"] == np.mean(row["accuracies"]) > 0.3 for row in rows)
+
+
 def test_scaling(tmp_path):
     found = ran("scaling", tmp_path, "--quick")
     assert {row["sweep"] for row in found["rows"]} == {"batch", "width", "epochs"}

@@ -19,7 +19,7 @@ from sklearn.datasets import load_digits, load_iris, make_multilabel_classificat
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import GridSearchCV, cross_val_score, train_test_split
-from sklearn.neural_network import MLPClassifier
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._array_api import move_estimator_to
@@ -66,6 +66,26 @@ def test_scikit_learns_checks(estimator, check) -> None:
     if "cupy" in str(check) and cupy != "ready":
         pytest.skip(cupy)
     check(estimator)
+
+
+# --- the names are those of scikit-learn
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "missing"),
+    [(NetworkClassifier, MLPClassifier, {"max_fun"}), (NetworkRegressor, MLPRegressor, {"max_fun", "loss"})],
+)
+def test_parameters_and_attributes_are_those_of_scikit_learns_mlp(ours, theirs, missing) -> None:
+    """And parameters have the same defaults; ``loss`` has but one value here."""
+    parameters, defaults = ours().get_params(), theirs().get_params()
+    assert set(defaults) - set(parameters) == missing
+    assert {name: parameters[name] for name in set(defaults) - missing} == {
+        name: value for name, value in defaults.items() if name not in missing
+    }
+    attributes = [name for name in vars(theirs(max_iter=2).fit(X, Y)) if name.endswith("_") and name[0] != "_"]
+    assert len(attributes) > 10
+    fitted = ours(max_iter=2).fit(X, Y)
+    assert [name for name in attributes if not hasattr(fitted, name)] == []
 
 
 # --- an estimator is xpdl.train

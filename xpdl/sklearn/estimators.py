@@ -27,6 +27,8 @@ from xpdl.sklearn.stopping import Score
 class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
     """A network that tells classes apart: labels (n,), or 0 and 1 (n, k) where a sample may have several.
 
+    ``Parameters`` says what else can be set, ``Attributes`` what is known after ``fit``.
+
     class_weight   {label: weight} or "balanced": by what the weights of the samples of a class are multiplied
     classes_       the labels in their order, a NumPy array
     """
@@ -103,7 +105,10 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
 
 @dataclass(eq=False, repr=False)
 class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
-    """A network for numbers: y is (n,), or (n, k) for several at a time; the cost is half the squared error."""
+    """A network for numbers: y is (n,), or (n, k) for several at a time; the cost is half the squared error.
+
+    ``Parameters`` says what can be set, ``Attributes`` what is known after ``fit``.
+    """
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one more epoch."""
