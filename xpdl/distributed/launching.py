@@ -14,10 +14,22 @@ TOLD = [("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE
 """Where launchers tell a process which of how many it is: those of MPICH and Intel MPI, and of Open MPI."""
 
 
+class RanksWanted(Exception):
+    """Raised by a command that is to be run by several ranks."""
+
+    def __init__(self, ranks: int) -> None:
+        self.ranks = ranks
+
+
 def started() -> tuple[int, int]:
     """Which of how many processes this is, as its launcher says; (0, 1) without one."""
     told = [(int(os.environ[rank]), int(os.environ[size])) for rank, size in TOLD if {rank, size} <= os.environ.keys()]
     return max(told, key=lambda pair: pair[1], default=(0, 1))
+
+
+def fail_stop() -> bool:
+    """Whether this process was started with ``-m mpi4py``, so that an exception ends all ranks."""
+    return "mpi4py.run" in sys.modules
 
 
 def command(ranks: int, arguments: Sequence[str]) -> list[str]:
@@ -32,11 +44,16 @@ def command(ranks: int, arguments: Sequence[str]) -> list[str]:
     return [mpiexec, "-n", str(ranks), sys.executable, "-m", "mpi4py", "-m", "xpdl", *arguments]
 
 
-def launch(ranks: int, arguments: Sequence[str]) -> None:
-    """Become the launcher, which hands signals on and gives back the exit code.
+def launch(ranks: int, arguments: Sequence[str]) -> int:
+    """Become the launcher, which hands signals on and gives back the exit code; ``ValueError`` in a rank.
 
-    The ranks share the cores of this machine, so they start with that many threads each, unless it is set.
+    The ranks share the cores of this machine, so each is given as many threads as there are cores for it, unless that
+    is set.
     """
+    size = started()[1]
+    if size > 1:
+        raise ValueError(f"ranks must be {size}, as many as there are, got {ranks}")
     line = command(ranks, arguments)
     threads = max(1, (os.cpu_count() or 1) // ranks)
-    os.execve(line[0], line, {"OMP_NUM_THREADS": str(threads)} | os.environ)
+    sys.stdout.flush()
+    return os.execve(line[0], line, {"OMP_NUM_THREADS": str(threads)} | os.environ)

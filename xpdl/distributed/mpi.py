@@ -5,7 +5,6 @@ would wait for ever, so it is asked for.  A rank that is killed is noticed by th
 """
 
 import os
-import sys
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ import numpy as np
 from xpdl.arrays import Array, device, namespace
 from xpdl.backends.base import to_numpy
 from xpdl.distributed.communicators import Communicator, Serial
-from xpdl.distributed.launching import started
+from xpdl.distributed.launching import fail_stop, started
 
 
 class Mpi:
@@ -51,7 +50,7 @@ def connect() -> Communicator:
     ``RuntimeError`` if the ranks were not started with ``-m mpi4py``, or by the launcher of another MPI.
     """
     _, size = started()
-    if "mpi4py.run" not in sys.modules:
+    if not fail_stop():
         if size > 1:
             raise RuntimeError(
                 f"this is one of {size} processes; start them as in 'mpiexec -n {size} python -m mpi4py -m xpdl train "
