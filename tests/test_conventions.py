@@ -68,17 +68,29 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "checkpoint": {"backends.base", "checks", "network"},
     "checks": {"arrays"},
     "data": {"data.dataset", "data.digits", "data.glyphs", "data.loading", "data.mnist", "data.points"},
-    "data.dataset": {"randomness"},
+    "data.dataset": {"data.shards", "randomness"},
     "data.digits": {"data.dataset"},
     "data.files": {"data.dataset"},
     "data.glyphs": {"checks", "data.dataset", "randomness"},
     "data.idx": {"data.dataset"},
     "data.loading": {
         *("data.dataset", "data.digits", "data.files", "data.glyphs", "data.idx", "data.mnist", "data.points"),
-        "randomness",
+        *("data.shard_folder", "randomness"),
     },
     "data.mnist": {"data.dataset", "data.idx"},
     "data.points": {"checks", "data.dataset", "randomness"},
+    "data.shard_folder": {"data.dataset", "data.idx", "data.shards"},
+    "data.shards": set(),
+    "distributed": {"backends", "distributed.communicators", "distributed.mpi", "distributed.nccl"},
+    "distributed.agreement": {"distributed.communicators", "resuming"},
+    "distributed.communicators": {"arrays"},
+    "distributed.launching": set(),
+    "distributed.mpi": {"arrays", "backends.base", "distributed.communicators", "distributed.launching"},
+    "distributed.nccl": {"arrays", "distributed.communicators"},
+    "distributed.steps": {
+        *("arrays", "backends.base", "distributed", "distributed.communicators", "interrupts", "losses", "network"),
+        *("optimizers", "setting", "sources", "step"),
+    },
     "dropout": {"arrays", "backends", "checks", "network"},
     "evaluation": {"arrays", "backends", "checks", "network", "samples"},
     "gradcheck": {
@@ -139,7 +151,7 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "gradcheck.update.subject": {"arrays", "backends", "backends.base", "checks", "gradcheck.report"},
     "gradcheck.report": set(),
     "gradcheck.watch": {
-        *("arrays", "backends", "dropout", "gradcheck.network", "gradcheck.report", "network", "randomness"),
+        *("arrays", "dropout", "gradcheck.network", "gradcheck.report", "network"),
     },
     "initializers": {"layout", "randomness"},
     "interrupts": set(),
@@ -161,18 +173,30 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "resuming": {"activations", "backends", "checkpoint", "checks", "network"},
     "samples": {"arrays", "backends", "backends.base", "checks", "network"},
     "schedules": {"arrays", "checks"},
+    "session": {
+        *("arrays", "callbacks", "distributed.communicators", "distributed.steps", "dropout", "interrupts", "network"),
+        *("optimizers", "progress", "setting", "sources", "step"),
+    },
+    "setting": {"backends", "distributed.communicators", "network"},
+    "sources": {
+        *("arrays", "checks", "data.shards", "distributed.communicators", "randomness", "samples", "setting", "step"),
+    },
+    "step": {"arrays", "backends", "interrupts", "network", "optimizers", "setting"},
     "testing": {"backends", "gradcheck.function", "gradcheck.network", "gradcheck.report", "network"},
     "training": {
-        *("arrays", "backends", "callbacks", "checks", "dropout", "evaluation", "gradcheck.watch", "interrupts"),
-        *("network", "optimizers", "progress", "randomness", "resuming", "samples"),
+        *("arrays", "backends", "callbacks", "checks", "data.shards", "distributed.agreement", "evaluation"),
+        *("distributed.communicators", "distributed.steps", "gradcheck.watch", "network", "optimizers", "randomness"),
+        *("resuming", "samples", "session", "setting", "sources", "step", "version"),
     },
+    "version": set(),
 }
 
 KERNELS = ["activations", "layout", "losses", "network", "optimizers", "schedules"]
 KERNEL_IMPORTS = {"collections", "dataclasses", "functools", "itertools", "math", "typing", "xpdl"}
 
 ARRAY_LIBRARIES = {"array_api_strict", "cupy", "jax", "jaxlib", "torch"}
-ON_DEMAND = {"matplotlib", "pooch", "rich", "safetensors", "sklearn"}
+RANKS = {"cupyx", "mpi4py"}
+ON_DEMAND = {"cupyx", "matplotlib", "mpi4py", "pooch", "rich", "safetensors", "sklearn"}
 
 ARRAY_ATTRIBUTES = {"dtype", "ndim", "shape"}
 PYTHON_ATTRIBUTES = {"__setattr__", "append", "stop"}  # of lists, slices and object
@@ -365,6 +389,12 @@ def test_imports_are_acyclic() -> None:
 def test_only_backends_import_array_libraries(module) -> None:
     if not module.startswith("backends."):
         assert library_imports(tree(module)) == []
+
+
+@every_module
+def test_only_distributed_imports_what_connects_ranks(module) -> None:
+    if not module.startswith("distributed."):
+        assert [name for name in imports(tree(module)) if name.split(".")[0] in RANKS] == []
 
 
 @every_module

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -46,6 +46,10 @@ class Source(Protocol):
     @property
     def batches(self) -> list[int]:
         """The number of samples in each step of an epoch."""
+
+    @property
+    def weight(self) -> Any:
+        """The weights of the samples; None: all are 1."""
 
     def blocks(self, epoch: int, first: int) -> Iterator[Block]:
         """The steps of an epoch from the first on."""

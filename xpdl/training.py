@@ -24,6 +24,7 @@ from xpdl.session import DivergenceError, Moment, Result, Session, beginning
 from xpdl.setting import Setting
 from xpdl.sources import OnDevice, OnDisk, Source, batches_of
 from xpdl.step import Steps
+from xpdl.version import __version__
 
 if TYPE_CHECKING:
     from xpdl.resuming import RunFiles
@@ -113,7 +114,7 @@ def train(
         session = Session(
             setting,
             source,
-            steps=SharedSteps(setting, optimizer, source.batches) if several else Steps(setting, optimizer),
+            steps=SharedSteps(setting, optimizer, source) if several else Steps(setting, optimizer),
             evaluate=(lambda theta: {}) if held is None else _evaluator(setting, held),
             callbacks=called,
         )
@@ -204,13 +205,12 @@ def _files(setting: Setting, source: Source, state: Any, callbacks: Sequence[Cal
 
 def _agree(setting: Setting, same: Mapping[str, Any], start: Moment, held: Samples | None, epochs: int) -> None:
     """``ValueError`` unless all ranks are about to compute the same run."""
-    import xpdl
     from xpdl.distributed.agreement import agree
     from xpdl.resuming import fingerprint
 
     host = setting.backend.to_numpy
     also = {
-        "version": xpdl.__version__,
+        "version": __version__,
         "library": setting.backend.name.partition(":")[0],
         "theta": fingerprint(host(start.run.theta)),
         "begun": [len(start.history), start.step],

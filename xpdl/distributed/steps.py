@@ -1,15 +1,16 @@
 """The step on one of several ranks: its share of the gradient, the sum over the ranks, the update.
 
-Each rank computes cost and gradient of its share, multiplies them by n_r, the sum of its samples' weights, and
+Each rank computes cost and gradient of its share, with its sums divided by the number n of samples on all ranks, and
 
-    [n_r g_r, n_r cost_r, n_r, asked_r]     is added up over the ranks in one all-reduce, and divided by the sum of n_r
+    [g_r, cost_r, w_r / n, asked_r]     is added up over the ranks in one all-reduce
 
-All then do the same update.  The L2 term is in every share, so it is divided by the number of ranks that have one: in
+which is all if the weights w of the samples are 1; else the first two are then divided by the third, the mean weight.
+All ranks do the same update.  The L2 term is in every share, so it is divided by the number of ranks that have one: in
 the last batch of an epoch there may be fewer samples than ranks.  ``asked`` is 1 where a signal has come: so all ranks
 hear of it after the same step.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,7 @@ from xpdl.losses import count
 from xpdl.network import Masks, Network
 from xpdl.optimizers import Optimizer, Update
 from xpdl.setting import Setting
+from xpdl.sources import Source
 from xpdl.step import DISPATCH, Data, Run, advance, batch, compiler, doubt
 
 
@@ -35,12 +37,13 @@ class SharedSteps:
 
     most = 1
 
-    def __init__(self, setting: Setting, optimizer: Optimizer, batches: Sequence[int]) -> None:
+    def __init__(self, setting: Setting, optimizer: Optimizer, source: Source) -> None:
         net, backend, dtype, _, communicator = setting
+        sizes, weighted = set(source.batches), source.weight is not None
         compile, update = compiler(net, optimizer, backend)
-        sharing = {n: replace(net, l2=net.l2 / min(n, communicator.size)) for n in set(batches)}
-        self.parts = {n: compile(make_part(sharing[n])) for n in sharing}
-        self.ends = {n: compile(make_end(update, n)) for n in sharing}
+        sharing = {n: replace(net, l2=net.l2 / min(n, communicator.size)) for n in sizes}
+        self.parts = {n: compile(make_part(sharing[n], n)) for n in sizes}
+        self.ends = {n: compile(make_end(update, n, weighted)) for n in sizes}
         self.backend, self.communicator = backend, transport(communicator, backend)
         self.nothing = backend.zeros((net.size + 2,), dtype)  # the part of a rank without samples
         self.flags = [backend.asarray(np.array([flag], dtype=dtype)) for flag in (0, 1)]
@@ -73,24 +76,26 @@ class SharedSteps:
         return self.done % self.listening == 0 and bool(self.backend.to_numpy(self.heard)[0])
 
 
-def make_part(net: Network) -> Callable[..., Array]:
-    """(consumed, theta, offset, data, masks, asked) -> [n g, n cost, n, asked] of this rank's samples."""
+def make_part(net: Network, n: int) -> Callable[..., Array]:
+    """(consumed, theta, offset, data, masks, asked) -> [g, cost, w / n, asked] of this rank's share of n samples."""
 
     def part(consumed: tuple[()], theta: Array, offset: Array, data: Data, masks: Masks | None, asked: Array) -> Array:
         xp = namespace(theta)
         samples = batch(offset, data, masks)
-        cost, grad = net.loss_and_grad(theta, *samples)
-        n = count(samples.x.shape[0], samples.weight)
-        return xp.concat([n * grad, xp.stack([n * cost, n * xp.ones_like(cost)]), asked])
+        cost, grad = net.loss_and_grad(theta, *samples, n=n)
+        weight = xp.ones_like(cost) * (count(samples.x.shape[0], samples.weight) / n)
+        return xp.concat([grad, xp.stack([cost, weight]), asked])
 
     return part
 
 
-def make_end(update: Update, n: int) -> Callable[[Run, Array], Run]:
+def make_end(update: Update, n: int, weighted: bool) -> Callable[[Run, Array], Run]:
     """(run, the sum of the parts) -> the run after a step of n samples on all ranks."""
 
     def end(run: Run, total: Array) -> Run:
-        weight = total[-2]
-        return advance(update, run, total[-3] / weight, total[:-3] / weight, n)
+        grad, cost, weight = total[:-3], total[-3], total[-2]
+        if weighted:
+            grad, cost = grad / weight, cost / weight
+        return advance(update, run, cost, grad, n)
 
     return end
