@@ -91,7 +91,7 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
         *("arrays", "backends.base", "distributed", "distributed.communicators", "interrupts", "losses", "network"),
         *("optimizers", "setting", "sources", "step"),
     },
-    "dropout": {"arrays", "backends", "checks", "network"},
+    "dropout": {"arrays", "backends", "backends.base", "checks", "network"},
     "evaluation": {"arrays", "backends", "checks", "network", "samples"},
     "gradcheck": {
         *("gradcheck.function", "gradcheck.network", "gradcheck.parity", "gradcheck.report", "gradcheck.update"),
@@ -174,7 +174,16 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "samples": {"arrays", "backends", "backends.base", "checks", "network"},
     "schedules": {"arrays", "checks"},
     "session": {
-        *("arrays", "callbacks", "distributed.communicators", "distributed.steps", "dropout", "interrupts", "network"),
+        *(
+            "arrays",
+            "backends.base",
+            "callbacks",
+            "distributed.communicators",
+            "distributed.steps",
+            "dropout",
+            "interrupts",
+            "network",
+        ),
         *("optimizers", "progress", "setting", "sources", "step"),
     },
     "setting": {"backends", "distributed.communicators", "network"},

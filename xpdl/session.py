@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from xpdl.arrays import Array
+from xpdl.backends.base import ALL
 from xpdl.callbacks import Callback, Metrics, StopTraining
-from xpdl.distributed.communicators import gather
+from xpdl.distributed.communicators import gather, share
 from xpdl.distributed.steps import SharedSteps
 from xpdl.dropout import dropout_masks
 from xpdl.interrupts import Interrupt, interruptible
@@ -138,9 +139,12 @@ class Session:
                 yield data[n], step, n, count
 
     def masks(self, n: int, step: int) -> Masks | None:
-        """The dropout masks of a step."""
-        net, backend, dtype, seed, _ = self.setting
-        return dropout_masks(net, n, seed=seed, step=step, backend=backend, dtype=dtype) if any(net.drops) else None
+        """The dropout masks of a step, for this rank's share of its n samples."""
+        net, backend, dtype, seed, communicator = self.setting
+        if not any(net.drops):
+            return None
+        rows = share(n, communicator) if communicator.size > 1 else ALL
+        return dropout_masks(net, n, seed=seed, step=step, backend=backend, dtype=dtype, rows=rows)
 
     def fault(self, run: Run) -> str | None:
         """What is not finite in the run, and since which step."""

@@ -18,7 +18,6 @@ import numpy as np
 from xpdl.arrays import Array, namespace
 from xpdl.backends.base import nothing
 from xpdl.distributed import transport
-from xpdl.distributed.communicators import share
 from xpdl.interrupts import Interrupt
 from xpdl.losses import count
 from xpdl.network import Masks, Network
@@ -51,11 +50,8 @@ class SharedSteps:
         self.done, self.listening = 0, 1 if backend.synchronize is nothing else DISPATCH
 
     def __call__(self, run: Run, data: Data, n: int, steps: int, masks: Masks | None) -> Run:
-        """The run after one step of n samples on all ranks; masks are those of all n."""
-        own = share(n, self.communicator)
-        if masks is not None:
-            masks = [mask if mask is None else mask[own, :] for mask in masks]
-        if own.start < own.stop:
+        """The run after one step of n samples on all ranks; data and masks are those of this rank's share."""
+        if data.lanes.shape[0]:
             part = self.parts[n]((), run.theta, run.offset, data, masks, self.asked)
         else:
             part = self.backend.xp.concat([self.nothing, self.asked])
