@@ -88,7 +88,7 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "distributed.mpi": {"arrays", "backends.base", "distributed.communicators", "distributed.launching"},
     "distributed.nccl": {"arrays", "distributed.communicators"},
     "distributed.steps": {
-        *("arrays", "backends.base", "distributed", "distributed.communicators", "interrupts", "losses", "network"),
+        *("arrays", "backends.base", "distributed", "interrupts", "losses", "network"),
         *("optimizers", "setting", "sources", "step"),
     },
     "dropout": {"arrays", "backends", "backends.base", "checks", "network"},
@@ -190,7 +190,7 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "sources": {
         *("arrays", "checks", "data.shards", "distributed.communicators", "randomness", "samples", "setting", "step"),
     },
-    "step": {"arrays", "backends", "interrupts", "network", "optimizers", "setting"},
+    "step": {"arrays", "backends", "checks", "interrupts", "network", "optimizers", "setting"},
     "testing": {"backends", "gradcheck.function", "gradcheck.network", "gradcheck.report", "network"},
     "training": {
         *("arrays", "backends", "callbacks", "checks", "data.shards", "distributed.agreement", "evaluation"),

@@ -212,6 +212,7 @@ def _agree(setting: Setting, same: Mapping[str, Any], start: Moment, held: Sampl
     also = {
         "version": __version__,
         "library": setting.backend.name.partition(":")[0],
+        "precision": setting.backend.precision,
         "theta": fingerprint(host(start.run.theta)),
         "begun": [len(start.history), start.step],
         "epochs": epochs,
