@@ -56,6 +56,11 @@ def happens_in(step, rank, what):
     SharedSteps.__call__ = counted
 
 
+def say(*what):
+    if ranks.rank == 0:
+        print(*what)
+
+
 def fail():
     raise RuntimeError("the end of this rank")
 '''
@@ -87,9 +92,8 @@ def ended(process, timeout=60):
 
 SAME = """
 results = {backend: train(backend) for backend in ("numpy", "array_api_strict")}
-if ranks.rank == 0:
-    numbers = [[m["loss"], m["validation_loss"], m["validation_accuracy"]] for r in results.values() for m in r.history]
-    print(json.dumps([[r.theta.tolist() for r in results.values()], numbers]))
+numbers = [[m["loss"], m["validation_loss"], m["validation_accuracy"]] for r in results.values() for m in r.history]
+say(json.dumps([[r.theta.tolist() for r in results.values()], numbers]))
 """
 
 
@@ -135,10 +139,10 @@ def test_a_rank_that_ends_ends_them_all(job, name, tmp_path) -> None:
     assert code == expected
     assert said in err
     assert seconds < IN_TIME
-    code, out, err = ended(job(2, f'r = train({options}, resume="run")\nprint(len(r.history), abs(r.theta).sum())'))
+    code, out, err = ended(job(2, f'r = train({options}, resume="run")\nsay(len(r.history), abs(r.theta).sum())'))
     assert (code, err) == (0, "")
-    history, size = out.split()[:2]
-    code, out, err = ended(job(1, "print(abs(train(epochs=4).theta).sum())"))
+    history, size = out.split()
+    code, out, err = ended(job(1, "say(abs(train(epochs=4).theta).sum())"))
     assert history == "4"
     assert float(size) == pytest.approx(float(out), rel=1e-12)
 
