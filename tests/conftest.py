@@ -1,14 +1,17 @@
 """Every test that takes ``lib`` runs on every array library installed here, and skips the others with the reason."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 import ctypes
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, reduce
+import operator
 import os
 from pathlib import Path
 import re
 import shutil
 import subprocess
+import threading
 from typing import Any
 
 import numpy as np
@@ -178,3 +181,47 @@ def raw_kernel(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
         return run
 
     return compiled
+
+
+class Rank:
+    """A communicator whose ranks are threads: what each has lies on a table that all read before anybody goes on."""
+
+    def __init__(self, rank: int, table: list[Any], meeting: threading.Barrier) -> None:
+        self.rank, self.size, self.table, self.meeting = rank, len(table), table, meeting
+
+    def allreduce(self, array: Any) -> Any:
+        return self.exchange(array, lambda arrays: reduce(operator.add, arrays))
+
+    def broadcast(self, array: Any) -> Any:
+        return self.exchange(array, lambda arrays: arrays[0] + array * 0)
+
+    def exchange(self, array: Any, combine: Callable[[list[Any]], Any]) -> Any:
+        self.table[self.rank] = array
+        self.meeting.wait()
+        combined = combine(self.table)
+        self.meeting.wait()
+        return combined
+
+
+@pytest.fixture
+def on_ranks() -> Callable[..., list[Any]]:
+    """on_ranks(size, function) -> what function(communicator) gives on each of so many threads."""
+
+    def run(size: int, function: Callable[[Rank], Any]) -> list[Any]:
+        table, meeting = [None] * size, threading.Barrier(size, timeout=60)
+
+        def rank(number: int) -> Any:
+            try:
+                return function(Rank(number, table, meeting))
+            except BaseException:
+                meeting.abort()
+                raise
+
+        with ThreadPoolExecutor(size) as pool:
+            futures = [pool.submit(rank, number) for number in range(size)]
+        failed = [error for future in futures if (error := future.exception())]
+        for error in sorted(failed, key=lambda error: isinstance(error, threading.BrokenBarrierError)):
+            raise error
+        return [future.result() for future in futures]
+
+    return run

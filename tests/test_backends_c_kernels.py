@@ -12,7 +12,7 @@ from xpdl.backends.numpy import LONG, blocked, fuse
 from xpdl.backends.numpy_calls import LARGE
 from xpdl.dropout import dropout_masks
 from xpdl.optimizers import OPTIMIZERS
-from xpdl.training import Data, Run, make_step
+from xpdl.step import Data, Run, make_step
 
 needs_compiler = pytest.mark.skipif(c_kernels.compiler() is None, reason="there is no C compiler")
 NUMPY = xpdl.backend("numpy")

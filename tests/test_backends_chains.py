@@ -20,7 +20,7 @@ from xpdl.backends.plan import Plan
 from xpdl.backends.replay import Replayed
 from xpdl.backends.stages import Blocks, Launch, in_columns
 from xpdl.optimizers import OPTIMIZERS
-from xpdl.training import Data, Run, make_step
+from xpdl.step import Data, Run, make_step
 
 
 def one_by_one(inputs, outputs, body, name, **options):

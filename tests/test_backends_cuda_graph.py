@@ -28,7 +28,7 @@ from xpdl.backends.record import recordable
 from xpdl.backends.replay import Replayed
 from xpdl.dropout import dropout_masks
 from xpdl.optimizers import OPTIMIZERS
-from xpdl.training import Data, Run, make_step
+from xpdl.step import Data, Run, make_step
 
 # A GPU
 

@@ -15,7 +15,7 @@ from xpdl import Network, schedules
 from xpdl.backends import available_backends, backend, record
 from xpdl.dropout import dropout_masks
 from xpdl.randomness import dropout_mask
-from xpdl.training import Data, Run, make_step
+from xpdl.step import Data, Run, make_step
 
 
 @pytest.fixture

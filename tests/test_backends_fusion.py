@@ -22,7 +22,7 @@ from xpdl.backends.numpy_calls import MACHINE
 from xpdl.backends.plan import Plan
 from xpdl.backends.replay import Replayed
 from xpdl.optimizers import OPTIMIZERS
-from xpdl.training import Data, Run, make_step
+from xpdl.step import Data, Run, make_step
 
 C_TYPES = {"bool": "bool", "uint8": "unsigned char", "int32": "int", "int64": "long long"}
 C_TYPES |= {"float32": "float", "float64": "double"}

@@ -6,7 +6,8 @@ import pytest
 import xpdl
 from xpdl import Network
 from xpdl.optimizers import OPTIMIZERS
-from xpdl.training import DISPATCH, Data, Run, _dispatches, make_step
+from xpdl.session import _grouped
+from xpdl.step import DISPATCH, Data, Run, make_step
 
 jax = pytest.importorskip("jax")
 JAX = xpdl.backend("jax")
@@ -80,7 +81,7 @@ def test_float32_is_multiplied_in_float32() -> None:
 @pytest.mark.parametrize("batches", [[4] * 7 + [2], [4], [4] * (2 * DISPATCH), [4] * (DISPATCH + 1) + [1]])
 @pytest.mark.parametrize("most", [1, 3, DISPATCH])
 def test_dispatches_take_every_step_once_and_in_order(batches, most) -> None:
-    dispatches = list(_dispatches(batches, most))
+    dispatches = list(_grouped(batches, most))
     assert [n for _, n, count in dispatches for _ in range(count)] == batches
     assert [step + i for step, _, count in dispatches for i in range(count)] == list(range(len(batches)))
     assert max(count for *_, count in dispatches) <= most

@@ -15,7 +15,7 @@ from xpdl.backends.numpy import BLOCK
 from xpdl.backends.numpy_calls import MACHINE
 from xpdl.dropout import dropout_masks
 from xpdl.optimizers import OPTIMIZERS
-from xpdl.training import Data, Run, make_step
+from xpdl.step import Data, Run, make_step
 
 NUMPY = xpdl.backend("numpy")
 xp = NUMPY.xp

@@ -8,7 +8,7 @@ from xpdl import Network
 from xpdl.backends.plan import Plan
 from xpdl.dropout import dropout_masks
 from xpdl.optimizers import OPTIMIZERS
-from xpdl.training import Data, Run, make_step
+from xpdl.step import Data, Run, make_step
 
 torch = pytest.importorskip("torch")
 TORCH = xpdl.backend("torch")

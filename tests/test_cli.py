@@ -566,3 +566,51 @@ def test_the_command_is_installed_under_its_name() -> None:
         for call in ([str(command)], [sys.executable, "-m", "xpdl"])
     ]
     assert outputs[0] == outputs[1] == f"{xpdl.__version__}\n"
+
+
+def test_ranks_are_started_with_the_same_flags(run, monkeypatch) -> None:
+    from xpdl import cli
+
+    calls = []
+    monkeypatch.setattr(cli, "launch", lambda ranks, arguments: calls.append((ranks, arguments)) or 7)
+    assert run("train --data classes.npz --ranks 3")[0] == 7
+    assert calls == [(3, ["train", "--data", "classes.npz", "--ranks", "3"])]
+    assert run(f"train --data classes.npz {QUICK} --ranks 1")[0] == 0
+    assert len(calls) == 1
+    assert run("train --ranks 0")[::2] == (2, "xpdl: error: ranks must be at least 1, got 0\n")
+
+
+def test_ranks_say_everything_once(run, folder, tmp_path) -> None:
+    """Real ones: one description, one line an epoch, one accuracy, one history, one model: those of a single rank."""
+    pytest.importorskip("mpi4py", reason="mpi4py is not installed")
+    if not any((Path(path) / "mpiexec").exists() for path in [Path(sys.executable).parent, *os.get_exec_path()]):
+        pytest.skip("there is no mpiexec")
+    flags = f"train --data classes.npz {QUICK} --dtype float64 --batch-size 7 --dropout 0.2"
+    code, alone, _ = run(f"{flags} --save {tmp_path}/1 --history {tmp_path}/h1")
+    environment = os.environ | {"PYTHONPATH": str(Path(xpdl.__file__).parents[1])}
+    command = [sys.executable, "-m", "xpdl", *f"{flags} --save {tmp_path}/2 --history {tmp_path}/h2 --ranks 2".split()]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (code, "")
+    timeless = re.compile(r"  [0-9.]+ s$|saved .*", re.MULTILINE)
+    assert timeless.sub("", done.stdout) == timeless.sub("", alone).replace("backend numpy", "backend numpy, 2 ranks")
+    np.testing.assert_allclose(xpdl.load(tmp_path / "2").theta, xpdl.load(tmp_path / "1").theta, rtol=0, atol=1e-12)
+    texts = [(tmp_path / name).read_text() for name in ("h1", "h2")]
+    losses = [[json.loads(line)["loss"] for line in text.splitlines()] for text in texts]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+
+
+def test_what_is_wrong_is_said_once_by_rank_0(run, monkeypatch) -> None:
+    """The others wait for it; if rank 0 has nothing to say, the error is theirs alone and comes with a traceback."""
+    from xpdl import cli
+
+    waits = []
+    monkeypatch.setattr(cli.time, "sleep", waits.append)
+    monkeypatch.setattr(cli, "fail_stop", lambda: True)
+    monkeypatch.setattr(cli, "started", lambda: (0, 2))
+    assert run("predict junk.safetensors")[0] == 2
+    assert waits == []
+    monkeypatch.setattr(cli, "started", lambda: (1, 2))
+    with pytest.raises(xpdl.ModelFileError) as caught:
+        run("predict junk.safetensors")
+    assert caught.value.__notes__ == ["on rank 1"]
+    assert waits == [cli.PATIENCE]

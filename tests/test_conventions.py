@@ -68,18 +68,30 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "checkpoint": {"backends.base", "checks", "network"},
     "checks": {"arrays"},
     "data": {"data.dataset", "data.digits", "data.glyphs", "data.loading", "data.mnist", "data.points"},
-    "data.dataset": {"randomness"},
+    "data.dataset": {"data.shards", "randomness"},
     "data.digits": {"data.dataset"},
     "data.files": {"data.dataset"},
     "data.glyphs": {"checks", "data.dataset", "randomness"},
     "data.idx": {"data.dataset"},
     "data.loading": {
         *("data.dataset", "data.digits", "data.files", "data.glyphs", "data.idx", "data.mnist", "data.points"),
-        "randomness",
+        *("data.shard_folder", "randomness"),
     },
     "data.mnist": {"data.dataset", "data.idx"},
     "data.points": {"checks", "data.dataset", "randomness"},
-    "dropout": {"arrays", "backends", "checks", "network"},
+    "data.shard_folder": {"data.dataset", "data.idx", "data.shards"},
+    "data.shards": set(),
+    "distributed": {"backends", "distributed.communicators", "distributed.mpi", "distributed.nccl"},
+    "distributed.agreement": {"distributed.communicators", "resuming"},
+    "distributed.communicators": {"arrays"},
+    "distributed.launching": set(),
+    "distributed.mpi": {"arrays", "backends.base", "distributed.communicators", "distributed.launching"},
+    "distributed.nccl": {"arrays", "distributed.communicators"},
+    "distributed.steps": {
+        *("arrays", "backends.base", "distributed", "interrupts", "losses", "network"),
+        *("optimizers", "setting", "sources", "step"),
+    },
+    "dropout": {"arrays", "backends", "backends.base", "checks", "network"},
     "evaluation": {"arrays", "backends", "checks", "network", "samples"},
     "gradcheck": {
         *("gradcheck.function", "gradcheck.network", "gradcheck.parity", "gradcheck.report", "gradcheck.update"),
@@ -139,7 +151,7 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "gradcheck.update.subject": {"arrays", "backends", "backends.base", "checks", "gradcheck.report"},
     "gradcheck.report": set(),
     "gradcheck.watch": {
-        *("arrays", "backends", "dropout", "gradcheck.network", "gradcheck.report", "network", "randomness"),
+        *("arrays", "dropout", "gradcheck.network", "gradcheck.report", "network"),
     },
     "initializers": {"layout", "randomness"},
     "interrupts": set(),
@@ -165,7 +177,7 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "sklearn.attributes": {"arrays", "network"},
     "sklearn.base": {
         *("arrays", "backends", "checks", "evaluation", "network", "sklearn.attributes", "sklearn.learning"),
-        *("sklearn.parameters", "sklearn.stopping", "training"),
+        *("session", "sklearn.parameters", "sklearn.stopping"),
     },
     "sklearn.estimators": {"arrays", "network", "sklearn.base", "sklearn.learning", "sklearn.stopping"},
     "sklearn.learning": {
@@ -174,20 +186,41 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "sklearn.parameters": {"activations", "backends", "callbacks", "optimizers", "sklearn.solvers"},
     "sklearn.solvers": {"arrays", "optimizers", "schedules"},
     "sklearn.stopping": {"callbacks"},
+    "trees": {"backends", "checks"},
+    "session": {
+        *(
+            "arrays",
+            "backends.base",
+            "callbacks",
+            "distributed.communicators",
+            "distributed.steps",
+            "dropout",
+            "interrupts",
+            "network",
+        ),
+        *("optimizers", "progress", "setting", "sources", "step", "trees"),
+    },
+    "setting": {"backends", "distributed.communicators", "network", "randomness"},
+    "sources": {
+        *("arrays", "checks", "data.shards", "distributed.communicators", "randomness", "samples", "setting", "step"),
+    },
+    "step": {"arrays", "backends", "checks", "interrupts", "network", "optimizers", "setting"},
     "testing": {"backends", "gradcheck.function", "gradcheck.network", "gradcheck.report", "network"},
     "training": {
-        *("arrays", "backends", "callbacks", "checks", "dropout", "evaluation", "gradcheck.watch", "interrupts"),
-        *("network", "optimizers", "progress", "randomness", "resuming", "samples", "trees"),
+        *("arrays", "backends", "callbacks", "checks", "data.shards", "distributed.agreement", "evaluation"),
+        *("distributed.communicators", "distributed.steps", "gradcheck.watch", "network", "optimizers", "randomness"),
+        *("resuming", "samples", "session", "setting", "sources", "step", "version"),
     },
-    "trees": {"backends", "checks"},
+    "version": set(),
 }
 
 KERNELS = ["activations", "layout", "losses", "network", "optimizers", "schedules"]
 KERNEL_IMPORTS = {"collections", "dataclasses", "functools", "itertools", "math", "typing", "xpdl"}
 
 ARRAY_LIBRARIES = {"array_api_strict", "cupy", "jax", "jaxlib", "torch"}
-ON_DEMAND = {"matplotlib", "pooch", "rich", "safetensors", "sklearn"}
 ON_DEMAND_THEMSELVES = {"sklearn"}  # folders that nothing else imports
+RANKS = {"cupyx", "mpi4py"}
+ON_DEMAND = {"cupyx", "matplotlib", "mpi4py", "pooch", "rich", "safetensors", "sklearn"}
 
 ARRAY_ATTRIBUTES = {"dtype", "ndim", "shape"}
 PYTHON_ATTRIBUTES = {"__setattr__", "append", "stop"}  # of lists, slices and object
@@ -380,6 +413,12 @@ def test_imports_are_acyclic() -> None:
 def test_only_backends_import_array_libraries(module) -> None:
     if not module.startswith("backends."):
         assert library_imports(tree(module)) == []
+
+
+@every_module
+def test_only_distributed_imports_what_connects_ranks(module) -> None:
+    if not module.startswith("distributed."):
+        assert [name for name in imports(tree(module)) if name.split(".")[0] in RANKS] == []
 
 
 @every_module

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from xpdl.data.dataset import DataFormatError
-from xpdl.data.idx import DTYPES, read_idx, read_idx_folder
+from xpdl.data.idx import DTYPES, map_idx, read_idx, read_idx_folder
 
 CODES = {np.dtype(name).newbyteorder("="): code for code, name in DTYPES.items()}
 IMAGES = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)
@@ -221,3 +221,26 @@ def test_images_are_3d_and_labels_1d(folder, part):
     (path / f"train-{part}-ubyte").write_bytes(encode(IMAGES[:, :, 0]))
     with pytest.raises(DataFormatError, match=f"train-{part}-ubyte: {part[:6]} must"):
         read_idx_folder(path)
+
+
+@pytest.mark.parametrize("dtype", CODES, ids=str)
+def test_a_plain_file_can_stay_on_disk(file, dtype):
+    array = (np.arange(24) * 40 - 100).reshape(2, 3, 4).astype(dtype)
+    mapped = map_idx(file(encode(array)))
+    assert isinstance(mapped, np.memmap)
+    np.testing.assert_array_equal(mapped, array)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(encode(IMAGES)), "a-file: not an IDX file of 1 to 4 dimensions: it begins with 1f 8b"),
+        (encode(IMAGES)[:-1], "a-file: 75 bytes, but the header says 76"),
+        (encode(IMAGES) + b"0", "a-file: 77 bytes, but the header says 76"),
+        (header(0), "a-file: no data"),
+        (b"", "a-file: truncated"),
+    ],
+)
+def test_a_file_that_cannot_stay_on_disk_is_named(file, content, message):
+    with pytest.raises(DataFormatError, match=message):
+        map_idx(file(content))

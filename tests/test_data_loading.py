@@ -56,7 +56,7 @@ def test_paths_are_told_by_their_kind(tmp_path, monkeypatch):
         load(tmp_path)
     (tmp_path / "a.txt").write_text("1,2,0\n")
     with pytest.raises(
-        ValueError, match=r"a\.txt' must be an \.npz or \.csv file or a folder of IDX files, got '\.txt'"
+        ValueError, match=r"a\.txt' must be an \.npz or \.csv file or a folder of IDX or \.npy files, got '\.txt'"
     ):
         load(tmp_path / "a.txt")
 

@@ -92,7 +92,7 @@ def test_checks_end_when_their_time_is_spent(monkeypatch) -> None:
 
     monkeypatch.setattr(watch.time, "perf_counter", lambda: clock[0])
     monkeypatch.setattr(watch.Watch, "check", check)
-    asked = watch.Watch(NET, *points(), None, xpdl.backend("numpy"), 0, [20], every=1, seconds=2.5)
+    asked = watch.Watch(NET, lambda epoch, n: (*points(), None), 0, [20], every=1, seconds=2.5)
     assert [bool(asked(epoch, NET.initialize(0))) for epoch in range(6)] == [True] * 3 + [False] * 3
 
 

@@ -25,8 +25,8 @@ SIGNATURES = {  # what is promised; more options may be added, keyword-only and 
     "Network.initialize": lambda self, seed=0, dtype="float32": ...,
     "Network.unpack": lambda self, theta: ...,
     "Network.pack": lambda self, parameters: ...,
-    "Network.loss": lambda self, theta, x, y, masks=None: ...,
-    "Network.loss_and_grad": lambda self, theta, x, y, masks=None: ...,
+    "Network.loss": lambda self, theta, x, y, masks=None, weight=None: ...,
+    "Network.loss_and_grad": lambda self, theta, x, y, masks=None, weight=None: ...,
     "Network.predict_proba": lambda self, theta, x: ...,
     "Network.predict": lambda self, theta, x: ...,
     "Activation": lambda forward, backward: ...,
@@ -90,7 +90,8 @@ def test_all_is_exactly_what_is_public() -> None:
     ours = {name for name, value in vars(xpdl).items() if getattr(value, "__module__", "").startswith("xpdl")}
     assert {name for name in ours if not name.startswith("_")} <= set(xpdl.__all__)
     modules = {name for name in xpdl.__all__ if isinstance(getattr(xpdl, name), ModuleType)}
-    assert modules == {"activations", "callbacks", "data", "losses", "optimizers", "plots", "schedules", "testing"}
+    named = {"activations", "callbacks", "data", "distributed", "losses", "optimizers", "plots", "schedules", "testing"}
+    assert modules == named
 
 
 def test_other_names_are_missing_as_usual() -> None:

@@ -95,6 +95,17 @@ def test_golden_dropout_bits() -> None:
     assert [hex(word) for word in dropout_bits(42, 3, 1, 5)] == GOLDEN_BITS
 
 
+@pytest.mark.parametrize("first", [0, 1, 7, 8, 9, 64, 100])
+@pytest.mark.parametrize("count", [0, 1, 2, 9, 30])
+def test_dropout_bits_can_be_had_from_any_on(first, count) -> None:
+    assert dropout_bits(5, 6, 7, count, first).tolist() == dropout_bits(5, 6, 7, 200).tolist()[first : first + count]
+
+
+def test_rows_of_a_mask_are_those_of_the_whole() -> None:
+    whole = dropout_mask(1, 2, 3, (20, 7), 0.4, "float32")
+    np.testing.assert_array_equal(dropout_mask(1, 2, 3, (5, 7), 0.4, "float32", 13), whole[13:18])
+
+
 def test_golden_dropout_mask() -> None:
     mask = dropout_mask(42, 3, 1, (4, 5), 0.5, "float32")
     assert (mask / 2).astype(int).tolist() == GOLDEN_MASK

@@ -31,9 +31,9 @@ from xpdl import (
     momentum,
     resuming,
     schedules,
+    session,
     sgd,
     train,
-    training,
 )
 from xpdl.arrays import namespace
 from xpdl.interrupts import Interrupt
@@ -87,13 +87,13 @@ def stop_after(monkeypatch):
         @contextmanager
         def interruptible(*signals):
             interrupt = Limited()
-            monkeypatch.setattr(training.Reporter, "advance", lambda self, n: counted(interrupt, n))
+            monkeypatch.setattr(session.Reporter, "advance", lambda self, n: counted(interrupt, n))
             yield interrupt
 
         def counted(interrupt, n):
             interrupt.asked += 0 < n <= 8
 
-        monkeypatch.setattr(training, "interruptible", interruptible)
+        monkeypatch.setattr(session, "interruptible", interruptible)
 
     return set_limit
 
@@ -116,7 +116,7 @@ def test_a_run_resumed_after_any_epoch_ends_as_if_it_had_never_ended(lib, net, d
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @on_each
 def test_a_run_resumed_at_any_step_ends_as_if_it_had_never_ended(lib, dtype, path, stop_after, monkeypatch) -> None:
-    monkeypatch.setattr(training, "DISPATCH", 1)
+    monkeypatch.setattr("xpdl.step.DISPATCH", 1)
     options = {"epochs": 2, "backend": lib.backend, "dtype": dtype, "optimizer": momentum(0.05, nesterov=True)}
     net = {"float32": NET, "float64": PLAIN}[dtype]
     stop_after(None)
@@ -212,7 +212,7 @@ def test_where_steps_are_dispatched_in_groups_a_run_stops_and_goes_on_between_gr
     run(PLAIN, x, y, **{**options, "epochs": 1}, checkpoint=path)
     same(run(PLAIN, x, y, resume=path, **options), expected)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "DISPATCH", 7)
+        patch.setattr("xpdl.step.DISPATCH", 7)
         stop_after(3)
         run(PLAIN, x, y, checkpoint=path, **options)
         assert resuming.read_sealed(path)[1]["step"] == 21

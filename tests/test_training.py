@@ -27,7 +27,7 @@ from xpdl.arrays import namespace
 from xpdl.backends.numpy import BLOCK
 from xpdl.optimizers import OPTIMIZERS, elementwise
 from xpdl.randomness import permutation
-from xpdl.training import Data, Run, make_step
+from xpdl.step import Data, Run, make_step
 
 TRAINS = ["numpy", "strict-device1", "strict-no_float64", "jax", "torch", "cupy"]
 on_each = pytest.mark.parametrize("lib", TRAINS, indirect=True)

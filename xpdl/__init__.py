@@ -14,15 +14,14 @@ from xpdl.dropout import dropout_masks
 from xpdl.evaluation import evaluate
 from xpdl.network import Network
 from xpdl.optimizers import Optimizer, adam, adamw, momentum, rmsprop, sgd
+from xpdl.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from xpdl import data, plots, testing
+    from xpdl import data, distributed, plots, testing
     from xpdl.checkpoint import Model, ModelFileError, load, save
     from xpdl.gradcheck import GradientError, check_backends, check_gradient, check_network, check_update
     from xpdl.resuming import RunFileError
     from xpdl.training import DivergenceError, Result, train
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Activation",
@@ -49,6 +48,7 @@ __all__ = [
     "check_network",
     "check_update",
     "data",
+    "distributed",
     "dropout_masks",
     "evaluate",
     "load",
@@ -70,7 +70,7 @@ HOMES = {
     "resuming": ["RunFileError"],
     "training": ["DivergenceError", "Result", "train"],
 }
-MODULES = ["data", "plots", "testing"]
+MODULES = ["data", "distributed", "plots", "testing"]
 LAZY = dict(zip(MODULES, MODULES, strict=True)) | {name: home for home, names in HOMES.items() for name in names}
 """Names, and the modules they come from when they are first used: these need half of the standard library."""
 

@@ -43,8 +43,17 @@ def make_scorer(net: Network) -> Callable[[Sums, Array, Array, Array, Array | No
 class Evaluator:
     """theta -> the mean cost of these samples without the L2 term and, for a classifier, the accuracy."""
 
-    def __init__(self, net: Network, x: Array, y: Array, weight: Array | None, backend: Backend) -> None:
-        self.net, self.x, self.y, self.weight, self.backend = net, x, y, weight, backend
+    def __init__(
+        self,
+        net: Network,
+        x: Array,
+        y: Array,
+        weight: Array | None,
+        backend: Backend,
+        total: Callable[[np.ndarray], np.ndarray] = lambda sums: sums,
+    ) -> None:
+        """total(sums): those of all ranks, where each has a part of the samples."""
+        self.net, self.x, self.y, self.weight, self.backend, self.total = net, x, y, weight, backend, total
         self.score = backend.compile(make_scorer(net))
         self.count = x.shape[0] if weight is None else float(np.sum(backend.to_numpy(weight), dtype=np.float64))
 
@@ -56,7 +65,8 @@ class Evaluator:
             part = slice(start, min(start + ROWS, n))
             weight = None if self.weight is None else self.weight[part]
             sums = self.score(sums, theta, self.x[part, :], self.y[part, :], weight)
-        loss, accuracy = (float(self.backend.to_numpy(total)) / self.count for total in sums)
+        cost, hits, count = self.total(np.array([*map(self.backend.to_numpy, sums), self.count], dtype=np.float64))
+        loss, accuracy = float(cost / count), float(hits / count)
         return {"loss": loss} if self.net.head.decide is None else {"loss": loss, "accuracy": accuracy}
 
 

@@ -38,13 +38,15 @@ class Loss(NamedTuple):
         """dz = (p - y) / n, or (p - y) weight / sum of weight with weights (n,) of the samples."""
         return self.value_and_delta(z, y, weight)[1]
 
-    def value_and_delta(self, z: Array, y: Array, weight: Array | None = None) -> tuple[Array, Array]:
-        """``value`` and ``delta``, from the same scores."""
+    def value_and_delta(
+        self, z: Array, y: Array, weight: Array | None = None, n: int | Array | None = None
+    ) -> tuple[Array, Array]:
+        """``value`` and ``delta``, from the same scores; n is the sum of the weights, unless it is given."""
         s = self.scores(z)
         dz = self.response(s) - y
         if weight is not None:
             dz *= weight[:, None]
-        dz /= count(z.shape[-2], weight)
+        dz /= count(z.shape[-2], weight) if n is None else n
         return self.cost(s, y), dz
 
 

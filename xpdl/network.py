@@ -142,16 +142,19 @@ class Network:
         return layers
 
     def backward(
-        self, layers: Sequence[Layer], dz: Array, masks: Masks | None = None, weight: Array | None = None
+        self, layers: Sequence[Layer], dz: Array, masks: Masks | None = None, n: int | Array | None = None
     ) -> Array:
-        """The gradient of the mean cost (..., P), L2 included, from the layers of ``forward`` and the last dz."""
+        """The gradient of the mean cost (..., P), from the layers of ``forward`` and the last dz.
+
+        L2 is included; n is the number of samples, or the sum of their weights, by which it is divided.
+        """
         xp = namespace(dz)
         grads = []
         for l in reversed(range(len(layers))):
             x, w, _, _ = layers[l]
             dw = xp.matrix_transpose(x) @ dz
             if self.l2:
-                dw += (self.l2 / count(dz.shape[-2], weight)) * w
+                dw += (self.l2 / (dz.shape[-2] if n is None else n)) * w
             grads.append((dw, xp.sum(dz, axis=-2)))
             if l > 0:
                 da = dz @ xp.matrix_transpose(w)
@@ -169,17 +172,27 @@ class Network:
         nor weights are looked at, as that would make the device wait (``train`` does): a label that is no class gives
         NaN, and so do weights that are all 0.
         """
-        z = self.forward(theta, x, masks)[-1].z
-        return self._mean(self.head.value(z, self.targets(theta, x, y)), theta, self._weight(theta, x, weight))
+        z, weight = self.forward(theta, x, masks)[-1].z, self._weight(theta, x, weight)
+        return self._mean(self.head.value(z, self.targets(theta, x, y)), theta, weight, count(x.shape[0], weight))
 
     def loss_and_grad(
-        self, theta: Array, x: Array, y: Array, masks: Masks | None = None, weight: Array | None = None
+        self,
+        theta: Array,
+        x: Array,
+        y: Array,
+        masks: Masks | None = None,
+        weight: Array | None = None,
+        *,
+        n: int | Array | None = None,
     ) -> tuple[Array, Array]:
-        """``loss`` and its gradient with respect to theta, (..., P), by backward propagation."""
-        layers = self.forward(theta, x, masks)
-        weight = self._weight(theta, x, weight)
-        value, dz = self.head.value_and_delta(layers[-1].z, self.targets(theta, x, y), weight)
-        return self._mean(value, theta, weight), self.backward(layers, dz, masks, weight)
+        """``loss`` and its gradient with respect to theta, (..., P), by backward propagation.
+
+        Where the samples are a share of a larger batch, n is that of the batch.
+        """
+        layers, weight = self.forward(theta, x, masks), self._weight(theta, x, weight)
+        n = count(x.shape[0], weight) if n is None else n
+        value, dz = self.head.value_and_delta(layers[-1].z, self.targets(theta, x, y), weight, n)
+        return self._mean(value, theta, weight, n), self.backward(layers, dz, masks, n)
 
     def predict_proba(self, theta: Array, x: Array) -> Array:
         """Probabilities (n, k), for one sigmoid output (n,); the outputs themselves (n, k) for "linear"."""
@@ -205,10 +218,9 @@ class Network:
             raise ValueError(f"weight must have shape ({x.shape[0]},), one for each sample, got {tuple(weight.shape)}")
         return namespace(weight).astype(weight, real(theta[..., :1]).dtype, copy=False)
 
-    def _mean(self, value: Array, theta: Array, weight: Array | None) -> Array:
+    def _mean(self, value: Array, theta: Array, weight: Array | None, n: int | Array) -> Array:
         """The mean of value (..., n) + l2 / (2 n) * sum of w^2."""
         xp = namespace(theta)
-        n = count(value.shape[-1], weight)
         cost = xp.sum(value if weight is None else value * weight, axis=-1) / n
         if self.l2:
             w = theta[..., : self.layout.n_weights]

@@ -37,10 +37,14 @@ def check_seed(seed: int) -> int:
     return value
 
 
-def philox(seed: int, stream: Stream, *, step: int = 0, layer: int = 0) -> "np.random.Philox":
+WORDS = 8
+"""Words of 32 bits in a block of Philox."""
+
+
+def philox(seed: int, stream: Stream, *, step: int = 0, layer: int = 0, block: int = 0) -> "np.random.Philox":
     """The bit generator at one address."""
     key = np.array([check_seed(seed), stream], dtype=np.uint64)
-    counter = np.array([0, step, layer, 0], dtype=np.uint64)
+    counter = np.array([block, step, layer, 0], dtype=np.uint64)
     return np.random.Philox(key=key, counter=counter)
 
 
@@ -49,19 +53,23 @@ def generator(seed: int, stream: Stream, *, step: int = 0, layer: int = 0) -> "n
     return np.random.Generator(philox(seed, stream, step=step, layer=layer))
 
 
-def dropout_bits(seed: int, step: int, layer: int, count: int) -> np.ndarray:
-    """``count`` uniform 32-bit words (uint32): the low, then the high half of each raw Philox word."""
-    words = philox(seed, Stream.DROPOUT, step=step, layer=layer).random_raw((count + 1) // 2)
-    return words.astype("<u8", copy=False).view("<u4")[:count].astype(np.uint32, copy=False)
+def dropout_bits(seed: int, step: int, layer: int, count: int, first: int = 0) -> np.ndarray:
+    """``count`` uniform 32-bit words (uint32), from the first on: the low, then the high half of each raw word."""
+    block, before = divmod(first, WORDS)
+    words = philox(seed, Stream.DROPOUT, step=step, layer=layer, block=block).random_raw((before + count + 1) // 2)
+    return words.astype("<u8", copy=False).view("<u4")[before : before + count].astype(np.uint32, copy=False)
 
 
-def dropout_mask(seed: int, step: int, layer: int, shape: tuple[int, int], drop: float, dtype: str) -> np.ndarray:
+def dropout_mask(
+    seed: int, step: int, layer: int, shape: tuple[int, int], drop: float, dtype: str, first: int = 0
+) -> np.ndarray:
     """A scaled dropout mask (n, units): 0 with probability ``drop``, else 1 / (1 - drop).
 
-    An entry is dropped if its random word is below round(drop * 2^32).
+    An entry is dropped if its random word is below round(drop * 2^32).  The rows are those of a larger mask, from the
+    first on.
     """
     n, units = shape
-    kept = dropout_bits(seed, step, layer, n * units) >= round(drop * 2**32)
+    kept = dropout_bits(seed, step, layer, n * units, first * units) >= round(drop * 2**32)
     return np.multiply(kept, 1 / (1 - drop), dtype=dtype).reshape(shape)
 
 

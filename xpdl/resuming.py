@@ -60,7 +60,7 @@ class RunFileError(ValueError):
 class RunFiles:
     """Files of one run: what they say of it, whose callbacks it has, and where its arrays are.
 
-    A moment is a ``training.Moment``.
+    A moment is a ``session.Moment``.
     """
 
     configuration: Mapping[str, Any]
@@ -102,7 +102,8 @@ class RunFiles:
         read.
         """
         tensors, document = read_sealed(path)
-        _check_same(os.fspath(path), document["configuration"], self.configuration)
+        if found := differences(document["configuration"], self.configuration, "in the file", "here"):
+            raise ValueError(f"{os.fspath(path)} is another run: {found}")
         kept, step = tensors | document["numbers"], document["step"]
         try:
             kept.setdefault("good", kept["run/theta"])  # at the beginning of an epoch they are the same
@@ -160,17 +161,15 @@ def _of_its_kind(place: str, found: Any, here: Any) -> Any:
     return found
 
 
-def _check_same(name: str, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """``ValueError`` that names every difference between the configuration in a file and that of this run."""
-    old, new = _flat(found), _flat(expected)
-    differing = [key for key in {**new, **old} if old.get(key, "nothing") != new.get(key, "nothing")]
-    if differing:
-        show = (
-            f"{key} is {checks.shorten(old.get(key, 'nothing'), 100)} in the file"
-            f" and {checks.shorten(new.get(key, 'nothing'), 100)} here"
-            for key in differing
-        )
-        raise ValueError(f"{name} is another run: {'; '.join(show)}")
+def differences(one: Mapping[str, Any], other: Mapping[str, Any], there: str, here: str) -> str:
+    """Every difference between two configurations, and where which is; "" if there is none."""
+    old, new = _flat(one), _flat(other)
+    return "; ".join(
+        f"{key} is {checks.shorten(old.get(key, 'nothing'), 100)} {there}"
+        f" and {checks.shorten(new.get(key, 'nothing'), 100)} {here}"
+        for key in {**new, **old}
+        if old.get(key, "nothing") != new.get(key, "nothing")
+    )
 
 
 def _flat(described: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,117 +1,37 @@
-"""Training: the step, and the only loop over epochs.
+"""Training: what may be asked of it, checked once and put together to a session (session.py)."""
 
-The whole data set lies on the device.  A step draws its batch there, by an order and an offset that lie there too, so
-the host only says "again", and reads the cost once an epoch.
-"""
-
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from itertools import groupby
 import os
 import signal
-import time
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from xpdl import checks, samples
-from xpdl.arrays import Array, namespace
+from xpdl.arrays import Array
 from xpdl.backends import Backend, backend as choose_backend
-from xpdl.callbacks import Callback, Metrics, StopTraining
-from xpdl.dropout import dropout_masks
+from xpdl.callbacks import Callback
+from xpdl.data.shards import Shards, on_disk
+from xpdl.distributed.communicators import Communicator, Serial, share
+from xpdl.distributed.steps import SharedSteps
 from xpdl.evaluation import Evaluator
-from xpdl.interrupts import Interrupt, interruptible
-from xpdl.network import Masks, Network
-from xpdl.optimizers import Optimizer, State, Steady, Update, adam
-from xpdl.progress import Reporter, report
-from xpdl.randomness import check_seed, permutation
-from xpdl.trees import on_device, on_host
+from xpdl.network import Network
+from xpdl.optimizers import Optimizer, adam
+from xpdl.randomness import check_seed
+from xpdl.session import DivergenceError, Moment, Result, Session, beginning, taken_up
+from xpdl.setting import Setting
+from xpdl.sources import OnDevice, OnDisk, Source, batches_of
+from xpdl.step import Steps
+from xpdl.version import __version__
 
-DISPATCH = 50
-"""Steps that the device is told to do at a time, where it can repeat them by itself."""
+if TYPE_CHECKING:
+    from xpdl.resuming import RunFiles
 
+__all__ = ["DivergenceError", "Result", "train"]
 
-class DivergenceError(ArithmeticError):
-    """The cost became NaN or infinite.  ``result`` holds the parameters and the history up to the last good epoch."""
-
-    def __init__(self, message: str, result: "Result") -> None:
-        super().__init__(message)
-        self.result = result
-
-
-@dataclass(frozen=True)
-class Result:
-    """What training gives back.
-
-    theta        the parameters (P,), a NumPy array; those that a callback has kept, if one does
-    history      a dict for each epoch: epoch, loss, validation_loss, validation_accuracy, seconds
-    signal       the number of the signal that ended the run, such as that of Ctrl-C; 0 if there was none
-    moment       where the run stood when it ended, with NumPy arrays, for ``train(..., resume=result)``
-    """
-
-    theta: np.ndarray
-    history: list[dict[str, float]] = field(default_factory=list)
-    signal: int = 0
-    moment: "Moment | None" = field(default=None, repr=False, compare=False)
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether a signal ended the run."""
-        return self.signal != 0
-
-
-class Data(NamedTuple):
-    """What a step reads."""
-
-    x: Array  # (n, d) floating, or uint8 images
-    y: Array  # (n, k) targets
-    order: Array  # (n,) int32, the order of the samples in this epoch
-    lanes: Array  # (batch,) int32, 0, 1, ..., batch - 1
-    weight: Array | None = None  # (n,)
-
-
-class Run(NamedTuple):
-    """What a step consumes and returns."""
-
-    theta: Array  # (P,)
-    state: State  # of the optimizer
-    offset: Array  # () int32, samples of this epoch that have been used
-    mean: Array  # () of their costs
-    finite: Array  # () int32, steps of this epoch after which the mean was finite
-
-
-class Moment(NamedTuple):
-    """A run between two steps, all that is needed to go on."""
-
-    run: Run
-    good: Array | None  # (P,) the parameters before this epoch; None: those of ``run``
-    step: int = 0  # steps of this epoch that are done
-    seconds: float = 0.0  # that they took
-    history: Sequence[dict[str, float]] = ()  # of the epochs before this one
-
-
-Step = Callable[[Run, Data, Masks | None], Run]
-Repeat = Callable[[Run, Data, int], Run]
-
-
-def make_step(net: Network, update: Update) -> Step:
-    """The training step: gather a batch, cost and gradient, update.  It never waits for the host."""
-
-    def step(run: Run, data: Data, masks: Masks | None) -> Run:
-        theta, state, offset, mean, finite = run
-        xp = namespace(theta)
-        rows = xp.take(data.order, offset + data.lanes)
-        x, y = xp.take(data.x, rows, axis=0), xp.take(data.y, rows, axis=0)
-        weight = None if data.weight is None else xp.take(data.weight, rows)
-        cost, grad = net.loss_and_grad(theta, x, y, masks, weight)
-        theta, state = checks.pair("optimizer.update", update(theta, grad, state))
-        offset += x.shape[0]
-        mean += (cost - mean) * (x.shape[0] / xp.astype(offset, mean.dtype))  # a sum would round away its digits
-        finite += xp.astype(xp.isfinite(mean), finite.dtype)
-        return Run(theta, state, offset, mean, finite)
-
-    return step
+Samples = tuple[Array, Array, Array | None]
 
 
 def train(
@@ -136,6 +56,7 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     every: int = 1,
     resume: "str | os.PathLike[str] | Result | None" = None,
+    communicator: Communicator | None = None,
 ) -> Result:
     """Minimise the cost of the samples x (n, d), y over theta by mini-batch gradient descent.
 
@@ -160,6 +81,13 @@ def train(
                 The other arguments are those of that run, but for backend, epochs, validation and callbacks, which may
                 be others, and for theta, which is in the file; schedules and rates are not compared.  Of a ``Result``
                 it goes on likewise, with whatever samples, batches and rates are given
+    communicator
+                ``xpdl.distributed.connect()`` on each rank of an MPI job: together they compute the same run, each its
+                share of every batch, to rounding.  All are given the same arguments; of the files, the callbacks and
+                what is shown rank 0 takes care, and a run can be resumed on any number of ranks
+
+    x and y may be mapped from files (``numpy.memmap``, or a folder that ``xpdl.data.load`` leaves on disk): then they
+    are read while they are trained on, and shuffled as sources.py says.
 
     x may hold uint8 images, which the network scales to [0, 1]; samples.py says what labels may look like.  Ctrl-C ends
     the run after the step in progress, with what was learned so far, and so does SIGTERM if there is a checkpoint; a
@@ -173,241 +101,67 @@ def train(
         raise ValueError("theta and resume cannot both be given: a run that is resumed has its theta")
     optimizer = adam() if optimizer is None else optimizer
     checks.instance("optimizer", optimizer, Optimizer)
+    setting = Setting(net, chosen, dtype, check_seed(seed), communicator or Serial(), bool(shuffle))
     with chosen.activate():
-        x, y, weight = _counting(*samples.weighted(net, x, y, sample_weight, chosen, dtype), chosen)
-        step, repeat = _compiled(net, optimizer, chosen)
-        given = net.initialize(seed, dtype) if theta is None else theta
-        session = Session(
-            net=net,
-            backend=chosen,
-            dtype=dtype,
-            seed=check_seed(seed),
-            x=x,
-            y=y,
-            weight=weight,
-            batches=_batches(x.shape[0], batch_size),
-            shuffle=bool(shuffle),
-            step=step,
-            repeat=repeat,
-            steady=isinstance(optimizer, Steady) and isinstance(net.hidden, str),
-            evaluate=_evaluator(net, validation, chosen, dtype),
-            callbacks=_callables(callbacks),
-        )
-        if check_gradients is not None:
-            session = session.watched(checks.integer("check_gradients", check_gradients, least=1), check_seconds)
-        entered = samples.parameters(net, given, chosen, dtype)
-        start = session.moment(entered, optimizer.init(entered))
+        source = _source(setting, x, y, sample_weight, batch_size)
+        held = None if validation is None else _validation(setting, validation)
+        entered = samples.parameters(net, net.initialize(seed, dtype) if theta is None else theta, chosen, dtype)
+        start = beginning(setting, entered, optimizer.init(entered))
         if isinstance(resume, Result):
-            start, resume = session.taken_up(resume, start), None
-        if checkpoint is not None or resume is not None:
-            session, start = session.filed(start, checkpoint, every, resume)
-        return session.run(start, epochs, progress)
+            start, resume = taken_up(setting, resume, start), None
+        called = _callables(callbacks) if setting.leads else ()
+        several = setting.communicator.size > 1
+        if several or checkpoint is not None or resume is not None:
+            files = _files(setting, source, start.run.state, called)
+            start = start if resume is None else files.read(resume, start)
+        if several:
+            _agree(setting, files.configuration, start, held, epochs)
+        session = Session(
+            setting,
+            source,
+            steps=SharedSteps(setting, optimizer, source) if several else Steps(setting, optimizer),
+            evaluate=(lambda theta: {}) if held is None else _evaluator(setting, held),
+            callbacks=called,
+        )
+        if check_gradients is not None and setting.leads:
+            session = _watched(session, checks.integer("check_gradients", check_gradients, least=1), check_seconds)
+        if checkpoint is not None:
+            save = partial(files.write, checkpoint) if setting.leads else session.save
+            session = replace(session, save=save, every=every, signals=(signal.SIGINT, signal.SIGTERM))
+        return session.run(start, epochs, progress and setting.leads)
 
 
-def _compiled(net: Network, optimizer: Optimizer, backend: Backend) -> tuple[Step, Repeat | None]:
-    """The step, and many of them as one dispatch where there can be, as fast as the backend makes them."""
-    cuts = net.layout.cuts
-    fused = optimizer.fused
-    step = make_step(net, fused(lambda kernel: backend.fuse(kernel, cuts)) if fused else optimizer.update)
-    if backend.eager and not fused:
-        return step, None  # your own update may do more than array operations
-    repeat = None if any(net.drops) or backend.repeat is None else backend.repeat(step, cuts)
-    return backend.compile(step), repeat
+def _source(setting: Setting, x: Any, y: Any, weight: Any, batch_size: int | None) -> Source:
+    """The samples that count, on the device or, if x is mapped from files, on disk."""
+    net, backend, dtype, *_ = setting
+    if on_disk(x):
+        return _on_disk(setting, x, y, weight, batch_size)
+    x, y, weight = samples.weighted(net, x, y, weight, backend, dtype)
+    kept = _counting(weight, backend)
+    if kept is not None:
+        rows = backend.asarray(kept)
+        x, y, weight = (backend.xp.take(values, rows, axis=0) for values in (x, y, weight))
+    return OnDevice(setting, batches_of(x.shape[0], batch_size), x, y, weight)
 
 
-@dataclass(frozen=True)
-class Session:
-    """What stays the same during a run."""
-
-    net: Network
-    backend: Backend
-    dtype: str
-    seed: int
-    x: Array  # (n, d)
-    y: Array  # (n, k)
-    weight: Array | None  # (n,)
-    batches: list[int]  # the number of samples in each step of an epoch
-    shuffle: bool
-    step: Step
-    repeat: Repeat | None  # so many steps as one dispatch
-    steady: bool  # whether nothing outside can change what a step does
-    evaluate: Callable[[Array], dict[str, float]]
-    callbacks: tuple[Callback, ...]
-    watch: Callable[[int, Array], dict[str, float]] = lambda epoch, theta: {}
-    save: Callable[[Moment], None] = lambda moment: None
-    every: int = 1  # epochs between saves
-    signals: tuple[signal.Signals, ...] = (signal.SIGINT,)
-
-    def watched(self, every: int, seconds: float) -> "Session":
-        """The same session with gradient checks."""
-        from xpdl.gradcheck.watch import Watch
-
-        seconds = checks.real("check_seconds", seconds)
-        data, order = (self.x, self.y, self.weight), (self.seed, self.batches)
-        watch = Watch(self.net, *data, self.backend, *order, every, seconds, self.shuffle)
-        return replace(self, watch=watch)
-
-    def filed(
-        self,
-        start: Moment,
-        checkpoint: str | os.PathLike[str] | None,
-        every: int,
-        resume: str | os.PathLike[str] | None,
-    ) -> "tuple[Session, Moment]":
-        """The same session with checkpoints, and where it starts: at the moment in the file, if one is resumed."""
-        from xpdl.resuming import RunFiles, configuration
-
-        data = {"x": self.x, "y": self.y, "sample_weight": self.weight}
-        given = {name: self.backend.to_numpy(values) for name, values in data.items() if values is not None}
-        order = (self.batches[0], self.shuffle)
-        same = configuration(self.net, self.dtype, self.seed, given, *order, start.run.state)
-        files = RunFiles(same, self.callbacks, self.backend)
-        moment = start if resume is None else files.read(resume, start)
-        if checkpoint is None:
-            return self, moment
-        signals = (signal.SIGINT, signal.SIGTERM)
-        return replace(self, save=partial(files.write, checkpoint), every=every, signals=signals), moment
-
-    def taken_up(self, result: Result, start: Moment) -> Moment:
-        """Where a run ended, to go on from there; start is the structure it must have."""
-        if result.moment is None:
-            raise ValueError("resume must be the result of a run that came to an end, got one of a run that diverged")
-        run = on_device(result.moment.run, start.run, self.backend)
-        good = run.theta if result.moment.good is None else result.moment.good
-        return result.moment._replace(run=run, good=self.backend.asarray(good, copy=True))
-
-    def ended(self, moment: Moment) -> Moment:
-        """The same moment on the host, for a run that goes on from its result."""
-        good = self.host(moment.good) if moment.step else None
-        return moment._replace(run=on_host(moment.run, self.backend), good=good)
-
-    def moment(self, theta: Array, state: State, history: Sequence[dict[str, float]] = ()) -> Moment:
-        """The beginning of an epoch."""
-        zeros = self.backend.zeros
-        run = Run(theta, state, zeros((), "int32"), zeros((), self.dtype), zeros((), "int32"))
-        return Moment(run, good=self.backend.asarray(theta, copy=True), history=history)
-
-    def run(self, moment: Moment, epochs: int, progress: bool) -> Result:
-        """The loop over epochs."""
-        history, first, n = list(moment.history), len(moment.history), sum(self.batches)
-        _check_epochs(epochs, first + (moment.step > 0))
-        self.watch(first, moment.run.theta)
-        with interruptible(*self.signals) as interrupt, report(epochs * n, "training", shown=progress) as reporter:
-            reporter.advance(first * n + sum(self.batches[: moment.step]))
-            for number in range(first, first if self.over(history) else epochs):
-                if number == first or number % self.every == 0:
-                    self.save(moment)
-                clock = time.perf_counter() - moment.seconds
-                run, step = self.epoch(number, moment, interrupt, reporter)
-                if fault := self.fault(run):
-                    message = f"{fault} of epoch {number + 1}: NaN or infinity; try a smaller learning rate"
-                    raise DivergenceError(message, Result(self.host(moment.good), history))
-                moment = moment._replace(run=run, step=step, seconds=time.perf_counter() - clock)
-                if interrupt.requested:
-                    break
-                metrics = {"epoch": number + 1, "loss": float(self.host(run.mean)), "seconds": moment.seconds}
-                history.append(metrics | self.evaluate(run.theta) | self.watch(number + 1, run.theta))
-                moment = self.moment(run.theta, run.state, history)
-                reporter.line(_line(history[-1], epochs))
-                if self.stopped(run.theta, history, reporter):
-                    break
-            self.save(moment)
-        end = self.ended(moment)
-        return Result(self.chosen(end.run.theta, history), history, interrupt.signal, end)
-
-    def epoch(self, number: int, moment: Moment, interrupt: Interrupt, reporter: Reporter) -> tuple[Run, int]:
-        """One pass over the samples in a new order, or the rest of one, and how many of its steps are done."""
-        if not self.steady:
-            getattr(self.step, "doubt", _nothing)()
-        put = self.backend.asarray
-        order = put(permutation(self.seed, number, sum(self.batches), shuffle=self.shuffle))
-        lanes = {n: put(np.arange(n, dtype=np.int32)) for n in set(self.batches)}
-        data = {n: Data(self.x, self.y, order, lanes[n], self.weight) for n in lanes}
-        run, done = moment.run, moment.step
-        for step, n, count in _dispatches(self.batches, DISPATCH if self.repeat else 1, done):
-            if self.repeat:
-                run = self.repeat(run, data[n], count)
-            else:
-                run = self.step(run, data[n], self.masks(n, number * len(self.batches) + step))
-            done = step + count
-            reporter.advance(n * count)
-            if interrupt.requested:
-                break
-        return run, done
-
-    def masks(self, n: int, step: int) -> Masks | None:
-        """The dropout masks of a step."""
-        if not any(self.net.drops):
-            return None
-        return dropout_masks(self.net, n, seed=self.seed, step=step, backend=self.backend, dtype=self.dtype)
-
-    def fault(self, run: Run) -> str | None:
-        """What is not finite in the run, and since which step."""
-        xp = self.backend.xp
-        steps, finite = -(-int(self.host(run.offset)) // self.batches[0]), int(self.host(run.finite))
-        if finite < steps:
-            return f"the cost in step {finite + 1}"
-        return None if bool(xp.all(xp.isfinite(run.theta))) else f"a parameter after step {steps}"
-
-    def host(self, array: Array) -> np.ndarray:
-        """The array as a NumPy array of its own."""
-        return np.array(self.backend.to_numpy(array))
-
-    def stopped(self, theta: Array, history: list[dict[str, float]], reporter: Reporter) -> bool:
-        """Call the callbacks; whether one has ended the training."""
-        metrics = Metrics(history[-1], lambda: self.host(theta))
-        reasons = []
-        for callback in self.callbacks:
-            try:
-                callback(metrics, len(history) * len(self.batches))
-            except StopTraining as reason:
-                reasons.append(str(reason))
-        if reasons:
-            reporter.line(f"stopped: {'; '.join(reasons)}")
-        return bool(reasons)
-
-    def over(self, history: list[dict[str, float]]) -> bool:
-        """Whether a callback had ended the run that is resumed."""
-        remembering = (callback for callback in self.callbacks if hasattr(callback, "resume_state"))
-        return bool(history) and any(getattr(callback, "ended", False) for callback in remembering)
-
-    def chosen(self, theta: np.ndarray, history: list[dict[str, float]]) -> np.ndarray:
-        """The parameters a callback has kept, else theta."""
-        kept = [getattr(callback, "theta", None) for callback in self.callbacks if history]
-        return next((best for best in kept if best is not None), theta)
+def _on_disk(setting: Setting, x: Any, y: Any, weight: Any, batch_size: int | None) -> OnDisk:
+    checks.instance("net", setting.net, Network)
+    x, y = (values if isinstance(values, Shards) else Shards([np.asanyarray(values)]) for values in (x, y))
+    checks.rows("x", x, setting.net.sizes[0])
+    if len(y) != len(x):
+        raise ValueError(f"y must hold one row for each of the {len(x)} samples, got shape {y.shape}")
+    host = choose_backend("numpy")
+    weight = samples.weights(weight, len(x), host, setting.dtype)
+    kept = _counting(weight, host)
+    return OnDisk(setting, batches_of(len(x) if kept is None else len(kept), batch_size), x, y, weight, kept)
 
 
-def _nothing() -> None:
-    """What a step without ``doubt`` does: it runs its Python text each time."""
-
-
-def _counting(x: Array, y: Array, weight: Array | None, backend: Backend) -> tuple[Array, Array, Array | None]:
-    """The samples whose weight is not 0."""
-    counting = None if weight is None else np.flatnonzero(backend.to_numpy(weight))
-    if counting is None or len(counting) == x.shape[0]:
-        return x, y, weight
-    xp, rows = backend.xp, backend.asarray(counting)
-    return xp.take(x, rows, axis=0), xp.take(y, rows, axis=0), xp.take(weight, rows)
-
-
-def _batches(n: int, batch_size: int | None) -> list[int]:
-    """The sizes of the batches of n samples; the last may be smaller."""
-    size = n if batch_size is None else min(checks.integer("batch_size", batch_size, least=1), n)
-    return [size] * (n // size) + [n % size] * (n % size > 0)
-
-
-def _check_epochs(epochs: int, begun: int) -> None:
-    if epochs < begun:
-        raise ValueError(f"epochs must be at least {begun}, as many as the run to resume has begun, got {epochs}")
-
-
-def _dispatches(batches: list[int], most: int, step: int = 0) -> Iterator[tuple[int, int, int]]:
-    """Steps of the same size in dispatches of at most so many: the first step, its size, and how many they are."""
-    for n, group in groupby(batches[step:]):
-        end = step + len(list(group))
-        for first in range(step, end, most):
-            yield first, n, min(most, end - first)
-        step = end
+def _counting(weight: Array | None, backend: Backend) -> np.ndarray | None:
+    """The samples whose weight is not 0; None if that is all of them."""
+    if weight is None:
+        return None
+    kept = np.flatnonzero(backend.to_numpy(weight))
+    return None if len(kept) == weight.shape[0] else kept
 
 
 def _callables(callbacks: Sequence[Callback]) -> tuple[Callback, ...]:
@@ -418,21 +172,55 @@ def _callables(callbacks: Sequence[Callback]) -> tuple[Callback, ...]:
     return tuple(callbacks)
 
 
-def _evaluator(
-    net: Network, validation: Sequence[Any] | None, backend: Backend, dtype: str
-) -> Callable[[Array], dict[str, float]]:
-    """theta -> validation_loss and validation_accuracy; nothing without validation samples."""
-    if validation is None:
-        return lambda theta: {}
+def _validation(setting: Setting, validation: Sequence[Any]) -> Samples:
+    """The validation samples on the device."""
     if not isinstance(validation, Sequence) or len(validation) not in (2, 3):
         raise TypeError(f"validation must be (x, y) or (x, y, sample_weight), got {checks.shorten(validation)}")
     x, y, weight = [*validation, None][:3]
-    evaluate = Evaluator(net, *samples.weighted(net, x, y, weight, backend, dtype, prefix="validation "), backend)
+    net, backend, dtype, *_ = setting
+    return samples.weighted(net, x, y, weight, backend, dtype, prefix="validation ")
+
+
+def _evaluator(setting: Setting, held: Samples) -> Callable[[Array], dict[str, float]]:
+    """theta -> validation_loss and validation_accuracy; each rank looks at its share of the samples."""
+    net, backend, _, _, communicator, _ = setting
+    own = share(held[0].shape[0], communicator)
+    x, y, weight = (values if values is None else values[own, ...] for values in held)
+    evaluate = Evaluator(net, x, y, weight, backend, communicator.allreduce)
     return lambda theta: {f"validation_{name}": value for name, value in evaluate(theta).items()}
 
 
-def _line(metrics: dict[str, float], epochs: int) -> str:
-    """An epoch in one line."""
-    shown = {name: value for name, value in metrics.items() if name not in ("epoch", "seconds")}
-    numbers = (f"{name} {value:.4f}" if value >= 1e-4 else f"{name} {value:.1e}" for name, value in shown.items())
-    return "  ".join([f"epoch {metrics['epoch']}/{epochs}", *numbers, f"{metrics['seconds']:.2f} s"])
+def _watched(session: Session, every: int, seconds: float) -> Session:
+    """The same session with gradient checks."""
+    from xpdl.gradcheck.watch import Watch
+
+    net, _, _, seed, *_ = session.setting
+    watch = Watch(net, session.source.head, seed, session.source.batches, every, checks.real("check_seconds", seconds))
+    return replace(session, watch=watch)
+
+
+def _files(setting: Setting, source: Source, state: Any, callbacks: Sequence[Callback]) -> "RunFiles":
+    """The files of this run."""
+    from xpdl.resuming import RunFiles, configuration
+
+    net, backend, dtype, seed, *_ = setting
+    same = configuration(net, dtype, seed, source.arrays(), source.batches[0], setting.shuffle, state)
+    return RunFiles(same, callbacks, backend)
+
+
+def _agree(setting: Setting, same: Mapping[str, Any], start: Moment, held: Samples | None, epochs: int) -> None:
+    """``ValueError`` unless all ranks are about to compute the same run."""
+    from xpdl.distributed.agreement import agree
+    from xpdl.resuming import fingerprint
+
+    host = setting.backend.to_numpy
+    also = {
+        "version": __version__,
+        "library": setting.backend.name.partition(":")[0],
+        "precision": setting.backend.precision,
+        "theta": fingerprint(host(start.run.theta)),
+        "begun": [len(start.history), start.step],
+        "epochs": epochs,
+        "validation": [fingerprint(host(values)) for values in held or () if values is not None],
+    }
+    agree(setting.communicator, {**same, **also})

@@ -17,6 +17,7 @@ from xpdl.checks import dtype_name
 from xpdl.randomness import dropout_mask
 
 F = TypeVar("F", bound=Callable[..., Any])
+ALL = slice(None)
 TRANSFER_ERRORS = (AttributeError, BufferError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 
@@ -124,12 +125,23 @@ class Backend:
         self.admit(self, dtype)
         return self.xp.zeros(shape, dtype=getattr(self.xp, dtype), device=self.device)
 
-    def dropout_mask(self, seed: int, step: int, layer: int, shape: tuple[int, int], drop: float, dtype: str) -> Array:
-        """``randomness.dropout_mask`` on the device."""
+    def dropout_mask(
+        self,
+        seed: int,
+        step: int,
+        layer: int,
+        shape: tuple[int, int],
+        drop: float,
+        dtype: str,
+        rows: slice = ALL,
+    ) -> Array:
+        """These rows of ``randomness.dropout_mask`` on the device."""
         self.admit(self, dtype)
-        if self.mask is not None:
-            return self.mask(seed, step, layer, shape, drop, dtype)
-        return self._place(dropout_mask(seed, step, layer, shape, drop, dtype))
+        first, stop, _ = rows.indices(shape[0])
+        if self.mask is None:
+            return self._place(dropout_mask(seed, step, layer, (stop - first, shape[1]), drop, dtype, first))
+        whole = self.mask(seed, step, layer, shape, drop, dtype)
+        return whole if rows == ALL else whole[first:stop, :]
 
     def _place(self, array: np.ndarray) -> Array:
         return self.xp.asarray(array, device=self.device) if self.place is None else self.place(array)

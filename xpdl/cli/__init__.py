@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import os
 import signal
 import sys
+import time
 from typing import Any
 
 from cyclopts import App, CycloptsError
@@ -19,6 +20,7 @@ from xpdl.cli.libraries import backends
 from xpdl.cli.plotting import plot
 from xpdl.cli.prediction import predict
 from xpdl.cli.training import train
+from xpdl.distributed.launching import RanksWanted, fail_stop, launch, started
 
 COMMANDS: list[Callable[..., Any] | App] = [train, predict, check, plot, backends]
 
@@ -27,15 +29,32 @@ for command in COMMANDS:
     app.command(command)
 
 
+PATIENCE = 0.5
+"""Seconds that other ranks wait for what rank 0 has to say of an error."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     try:
-        return app(arguments, exit_on_error=False, print_error=False) or 0
+        return _run(sys.argv[1:] if arguments is None else arguments)
     except KeyboardInterrupt:
         return SIGNALLED + signal.SIGINT
     except BrokenPipeError:  # as in ``xpdl ... | head``
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (CycloptsError, ArithmeticError, ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+        rank, _ = started()
+        if rank and fail_stop():  # what is wrong for all is said once, by rank 0, whose end is that of the others
+            time.sleep(PATIENCE)
+            error.add_note(f"on rank {rank}")
+            raise
         print("xpdl: error:", *str(error).split(), file=sys.stderr)
         return 2
+
+
+def _run(arguments: Sequence[str]) -> int:
+    """Run one command here, or as many times as it asks for."""
+    try:
+        return app(arguments, exit_on_error=False, print_error=False) or 0
+    except RanksWanted as wanted:
+        return launch(wanted.ranks, arguments)

@@ -29,7 +29,7 @@ def predict(model: Path, *, data: str = "glyphs", backend: str = "auto", seed: W
     print(f"{samples.name}: {len(x):,} samples")
     print(scores(evaluate(loaded.network, loaded.theta, x, y, backend=backend)))
     if loaded.network.output != "linear":
-        print(_confusion(y, predict_labels(loaded.network, loaded.theta, x, backend=backend)))
+        print(_confusion(np.asarray(y), predict_labels(loaded.network, loaded.theta, x, backend=backend)))
 
 
 def scores(found: dict[str, float]) -> str:

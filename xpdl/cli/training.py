@@ -14,6 +14,8 @@ from xpdl.checkpoint import save as save_model
 from xpdl.cli.flags import SIGNALLED, Whole, check_writable, network_for
 from xpdl.cli.prediction import scores
 from xpdl.data import Dataset, load as load_data
+from xpdl.distributed.launching import RanksWanted
+from xpdl.distributed.mpi import connect
 from xpdl.evaluation import evaluate
 from xpdl.network import Network
 from xpdl.optimizers import OPTIMIZERS
@@ -49,13 +51,15 @@ def train(
     checkpoint: Path | None = None,
     every: Whole = 1,
     resume: Path | None = None,
+    ranks: Whole | None = None,
 ) -> int:
     """Train a network and report its accuracy on the test part of the data.
 
     Parameters
     ----------
     data
-        glyphs, digits, mnist, circles, spiral, an .npz, a .csv with the label last, or a folder of IDX files.
+        glyphs, digits, mnist, circles, spiral, an .npz, a .csv with the label last, a folder of IDX files, or one of
+        x.npy and y.npy, or x-000.npy, x-001.npy, ... and so on, which are read from disk as they are needed.
     hidden
         Units of each hidden layer; none at all is logistic regression.
     activation
@@ -105,8 +109,14 @@ def train(
     every
         Epochs between two checkpoints.
     resume
-        Go on from this checkpoint; the other flags as they were, but for more epochs or another backend.
+        Go on from this checkpoint; the other flags as they were, but for more epochs, another backend, other ranks.
+    ranks
+        Processes that train together, each on its share of every batch; started by mpiexec, on this machine. On a
+        cluster: mpiexec -n 64 python -m mpi4py -m xpdl train ...
     """
+    communicator = connect()
+    if ranks is not None and checks.integer("ranks", ranks, least=1) != communicator.size:
+        raise RanksWanted(ranks)
     checks.choice("optimizer", optimizer, OPTIMIZERS)
     for name, path in {"save": save, "history": history}.items():
         check_writable(name, path)
@@ -117,7 +127,9 @@ def train(
     steps = -(-len(samples.x) // checks.integer("batch_size", batch_size, least=1))
     rate = _schedule(schedule, lr, decay, decay_every * steps, warmup * steps, epochs * steps)
     chosen = choose_backend(backend, precision=precision)
-    print(_describe(samples, net, chosen), flush=True)
+    leads = communicator.rank == 0
+    if leads:
+        print(_describe(samples, net, chosen, communicator.size), flush=True)
     callbacks: list[Callback] = [] if history is None else [_history_writer(history)]
     callbacks += [] if patience is None else [EarlyStopping(patience)]
     result = run_training(
@@ -135,7 +147,10 @@ def train(
         checkpoint=checkpoint,
         every=every,
         resume=resume,
+        communicator=communicator,
     )
+    if not leads:
+        return 0  # rank 0 has the last word, also on how the run has ended
     if samples.test:
         print(scores(evaluate(net, result.theta, *samples.test, backend=chosen, dtype=dtype)))
     if save:
@@ -182,11 +197,12 @@ def _lines_before(epoch: float, path: Path) -> list[str]:
         return [line for line in file if line.endswith("}\n") and json.loads(line)["epoch"] < epoch]
 
 
-def _describe(samples: Dataset, net: Network, backend: Backend) -> str:
+def _describe(samples: Dataset, net: Network, backend: Backend, ranks: int) -> str:
     sizes = "-".join(map(str, net.sizes))
     test = f" and {len(samples.test[0]):,} test" if samples.test else ""
     return (
         f"{samples.name}: {len(samples.x):,} training{test} samples\n"
         f"network {sizes}, {net.hidden}, {net.output}: {net.size:,} parameters; backend {backend.name}"
         + (f" in {backend.precision}" if backend.precision != "float32" else "")
+        + (f", {ranks} ranks" if ranks > 1 else "")
     )

@@ -4,7 +4,8 @@
     y       (n,)     int64 class labels, or floating targets (n,) or (n, k)
     x_test, y_test   the same for the test part, or both None
 
-What makes an array unusable is a ``DataFormatError`` with the name of the data set or file.
+x and y may also be ``Shards`` on disk, whose numbers are checked when they are read.  What makes an array unusable is a
+``DataFormatError`` with the name of the data set or file.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xpdl.data.shards import Shards
 from xpdl.randomness import Stream, generator
 
 Array = NDArray[Any]
@@ -32,8 +34,8 @@ class Dataset:
     name            where they come from
     """
 
-    x: Array
-    y: Array
+    x: Array | Shards
+    y: Array | Shards
     x_test: Array | None = None
     y_test: Array | None = None
     name: str = "data"
@@ -54,6 +56,8 @@ class Dataset:
         """
         if self.x_test is not None:
             raise ValueError(f"{self.name} has a test part already, it cannot be split")
+        if isinstance(self.x, Shards) or isinstance(self.y, Shards):
+            raise ValueError(f"{self.name} lies on disk, it cannot be split: give it files x_test and y_test")
         n = len(self.x)
         n_test = round(fraction * n) if 0 < fraction < 1 else 0
         if not 0 < n_test < n:
@@ -81,7 +85,7 @@ def _problems(data: Dataset) -> Iterator[str]:
 def _pair_problems(data: Dataset, x_name: str, y_name: str) -> Iterator[str]:
     x, y = getattr(data, x_name), getattr(data, y_name)
     for name, a in ((x_name, x), (y_name, y)):
-        if not isinstance(a, np.ndarray):
+        if not isinstance(a, np.ndarray | Shards):
             yield f"{name} must be a NumPy array, got {type(a).__name__}"
     if x.ndim != 2 or 0 in x.shape:
         yield f"{x_name} must be (n, d) with n, d > 0, got shape {x.shape}"
@@ -94,5 +98,5 @@ def _pair_problems(data: Dataset, x_name: str, y_name: str) -> Iterator[str]:
     if len(x) != len(y):
         yield f"{x_name} has {len(x)} rows but {y_name} has {len(y)}"
     for name, a in ((x_name, x), (y_name, y)):
-        if a.dtype.kind == "f" and not np.isfinite(a).all():
+        if isinstance(a, np.ndarray) and a.dtype.kind == "f" and not np.isfinite(a).all():
             yield f"{name} holds NaN or infinity"

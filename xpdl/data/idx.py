@@ -16,6 +16,7 @@ import hashlib
 from io import BufferedIOBase
 import math
 from pathlib import Path
+from typing import Any
 import zlib
 
 import numpy as np
@@ -45,24 +46,42 @@ def read_idx(path: str | Path, sha256: str | None = None) -> Array:
     return array
 
 
+def map_idx(path: str | Path) -> np.memmap:
+    """The array in one IDX file that is not gzipped, left on disk: big-endian, read where it is looked at."""
+    with Path(path).open("rb") as stream:
+        try:
+            dtype, shape, header = _header(stream)
+            announced, found = len(header) + dtype.itemsize * math.prod(shape), Path(path).stat().st_size
+            if announced != found:
+                raise DataFormatError(f"{found} bytes, but the header says {announced}")
+        except DataFormatError as error:
+            raise DataFormatError(f"{path}: {error}") from error
+    return np.memmap(path, dtype, "r", len(header), shape)
+
+
 def _parse(stream: BufferedIOBase) -> tuple[Array, str]:
     """The array and the SHA-256 of everything read."""
+    dtype, shape, header = _header(stream)
+    content = _read(stream, dtype.itemsize * math.prod(shape), f"elements of {shape} {dtype.name}")
+    if stream.read(1):
+        raise DataFormatError(f"more data than the header says, {shape} {dtype.name}")
+    digest = hashlib.sha256(header)
+    digest.update(content)
+    array = np.frombuffer(content, dtype).reshape(shape)
+    return array.astype(dtype.newbyteorder("="), copy=False), digest.hexdigest()
+
+
+def _header(stream: BufferedIOBase) -> tuple[np.dtype[Any], tuple[int, ...], bytearray]:
+    """The dtype, the shape, and the bytes that say so."""
     magic = _read(stream, 4, "magic number")
     code, ndim = magic[2:]
     if magic[:2] != b"\0\0" or code not in DTYPES or not 1 <= ndim <= MAX_DIMS:
         raise DataFormatError(f"not an IDX file of 1 to {MAX_DIMS} dimensions: it begins with {magic.hex(' ')}")
-    header = _read(stream, 4 * ndim, "dimensions")
-    shape = tuple(int(size) for size in np.frombuffer(header, ">u4"))
-    dtype = np.dtype(DTYPES[code])
+    sizes = _read(stream, 4 * ndim, "dimensions")
+    shape = tuple(int(size) for size in np.frombuffer(sizes, ">u4"))
     if 0 in shape:
         raise DataFormatError(f"no data: the header says {shape}")
-    content = _read(stream, dtype.itemsize * math.prod(shape), f"elements of {shape} {dtype.name}")
-    if stream.read(1):
-        raise DataFormatError(f"more data than the header says, {shape} {dtype.name}")
-    digest = hashlib.sha256(magic + header)
-    digest.update(content)
-    array = np.frombuffer(content, dtype).reshape(shape)
-    return array.astype(dtype.newbyteorder("="), copy=False), digest.hexdigest()
+    return np.dtype(DTYPES[code]), shape, magic + sizes
 
 
 def _read(stream: BufferedIOBase, count: int, what: str) -> bytearray:

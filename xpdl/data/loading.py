@@ -12,6 +12,7 @@ from xpdl.data.glyphs import glyphs
 from xpdl.data.idx import read_idx_folder
 from xpdl.data.mnist import mnist
 from xpdl.data.points import circles, spiral
+from xpdl.data.shard_folder import has_shards, read_shard_folder
 from xpdl.randomness import check_seed
 
 
@@ -19,7 +20,8 @@ def load(source: str | Path, *, seed: int = 0, **options: Any) -> Dataset:
     """The data set of that name, made with ``seed`` and the options of its function; or the data at that path.
 
     Names: glyphs, digits, mnist, circles, spiral.  Paths: an .npz with arrays x, y and optionally x_test, y_test; a
-    .csv with the label in the last column; a folder of IDX files.  A file called like a name is "./glyphs".
+    .csv with the label in the last column; a folder of IDX files named as MNIST's; or a folder of x.npy, y.npy or many
+    such files, which stay on disk (shard_folder.py).  A file called like a name is "./glyphs".
     ``ValueError`` for anything else, ``DataFormatError`` (a ValueError) for malformed data.
     """
     if source in NAMED:
@@ -29,7 +31,9 @@ def load(source: str | Path, *, seed: int = 0, **options: Any) -> Dataset:
         raise ValueError(_unknown(str(source)))
     kind = "folder" if path.is_dir() else path.suffix.lower()
     if kind not in READERS:
-        raise ValueError(f"source {str(source)!r} must be an .npz or .csv file or a folder of IDX files, got {kind!r}")
+        raise ValueError(
+            f"source {str(source)!r} must be an .npz or .csv file or a folder of IDX or .npy files, got {kind!r}"
+        )
     return READERS[kind](path, **options)
 
 
@@ -45,6 +49,10 @@ def _mnist(*, seed: int) -> Dataset:
     return mnist()
 
 
+def _read_folder(folder: Path) -> Dataset:
+    return (read_shard_folder if has_shards(folder) else read_idx_folder)(folder)
+
+
 NAMED: dict[str, Callable[..., Dataset]] = {
     "glyphs": glyphs,
     "digits": digits,
@@ -52,4 +60,4 @@ NAMED: dict[str, Callable[..., Dataset]] = {
     "circles": circles,
     "spiral": spiral,
 }
-READERS: dict[str, Callable[..., Dataset]] = {".npz": read_npz, ".csv": read_csv, "folder": read_idx_folder}
+READERS: dict[str, Callable[..., Dataset]] = {".npz": read_npz, ".csv": read_csv, "folder": _read_folder}

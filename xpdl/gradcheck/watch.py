@@ -1,5 +1,6 @@
 """Gradient checks during training: on the loss that is trained, with its masks, L2 and samples, while it is trained."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 import time
 from typing import Any
@@ -7,12 +8,10 @@ from typing import Any
 import numpy as np
 
 from xpdl.arrays import Array
-from xpdl.backends import Backend
 from xpdl.dropout import dropout_masks
 from xpdl.gradcheck.network import check_network
 from xpdl.gradcheck.report import FAIL, Report
 from xpdl.network import Network
-from xpdl.randomness import permutation
 
 SAMPLES = 32
 """Samples of a batch that a check looks at."""
@@ -31,15 +30,11 @@ class Watch:
     """A check before the first epoch and after every ``every``-th, until they have taken ``seconds`` in all."""
 
     net: Network
-    x: Array  # (n, d), on the device of the training
-    y: Array  # (n, k) targets
-    weight: Array | None  # (n,)
-    home: Backend
+    draw: Callable[[int, int], Sequence[Any]]  # (epoch, n) -> x, y, weight of the first n samples of an epoch
     seed: int
     batches: list[int]
     every: int
     seconds: float
-    shuffle: bool = True
     spent: float = 0.0
 
     def __call__(self, epoch: int, theta: Array) -> dict[str, float]:
@@ -56,9 +51,7 @@ class Watch:
     def check(self, epoch: int, theta: Array) -> Report:
         """Check at theta, on the first samples of the epoch's first batch, with the masks they are trained with."""
         n = min(SAMPLES, self.batches[0])
-        order = permutation(self.seed, epoch, sum(self.batches), shuffle=self.shuffle)
-        rows = self.home.asarray(order[:n])
-        x, y, weight = (v if v is None else self.home.xp.take(v, rows, axis=0) for v in (self.x, self.y, self.weight))
+        x, y, weight = self.draw(epoch, n)
         step = epoch * len(self.batches)
         drawn = dropout_masks(self.net, self.batches[0], seed=self.seed, step=step, dtype="float64")
         masks: Any = drawn and [mask if mask is None else np.asarray(mask)[:n] for mask in drawn]

@@ -25,11 +25,11 @@ from xpdl.arrays import Array
 from xpdl.backends import Backend, backend, backend_of
 from xpdl.evaluation import in_slices
 from xpdl.network import Network
+from xpdl.session import Result
 from xpdl.sklearn.attributes import Attributes
 from xpdl.sklearn.learning import Samples, learn
 from xpdl.sklearn.parameters import HIDDEN, Parameters
 from xpdl.sklearn.stopping import Plateau
-from xpdl.training import Result
 
 
 class NetworkEstimator(Attributes, Parameters):

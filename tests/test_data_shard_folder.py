@@ -1,0 +1,98 @@
+"""A folder of .npy or .idx files: what is in them, in which form, and what is wrong with it."""
+
+import numpy as np
+import pytest
+
+from xpdl.data import DataFormatError, load
+from xpdl.data.shards import Shards
+
+X, Y = np.arange(24, dtype=np.uint8).reshape(6, 2, 2), np.array([0, 1, 2, 0, 1, 2], dtype=np.uint8)
+
+
+def write(folder, **arrays):
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+
+
+def test_the_training_part_stays_on_disk_and_the_test_part_does_not(tmp_path) -> None:
+    write(tmp_path, x=X, y=Y, x_test=X[:2], y_test=Y[:2])
+    data = load(tmp_path)
+    assert isinstance(data.x, Shards)
+    assert isinstance(data.y, Shards)
+    assert (data.x.shape, data.x.dtype, data.y.shape, data.y.dtype) == ((6, 4), np.uint8, (6,), np.int64)
+    np.testing.assert_array_equal(data.x, X.reshape(6, 4))
+    np.testing.assert_array_equal(data.y, Y)
+    assert [(type(part), part.dtype) for part in data.test] == [(np.ndarray, np.uint8), (np.ndarray, np.int64)]
+    assert load(str(tmp_path)).name == str(tmp_path)
+
+
+def test_files_are_read_in_the_order_of_their_names(tmp_path) -> None:
+    write(tmp_path, **{"x-001": X[4:], "x-000": X[:4], "y-000": Y[:1], "y-001": Y[1:], "xy": Y, "x_more": X})
+    data = load(tmp_path)
+    np.testing.assert_array_equal(data.x, X.reshape(6, 4))
+    np.testing.assert_array_equal(data.y, Y)
+    assert data.test is None
+
+
+def idx(array):
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+
+def test_idx_files_are_read_where_they_lie(tmp_path) -> None:
+    for name, array in {"x-0": X[:2], "x-1": X[2:], "y": Y}.items():
+        (tmp_path / f"{name}.idx").write_bytes(idx(array))
+    data = load(tmp_path)
+    assert all(isinstance(part, np.memmap) for part in data.x.parts)
+    np.testing.assert_array_equal(data.x, X.reshape(6, 4))
+    np.testing.assert_array_equal(data.y, Y)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "dtypes"),
+    [
+        (X.astype("int16"), Y.astype(bool), ("float64", "int64")),
+        (X.astype("float32"), Y.astype("float32"), ("float32", "float32")),
+        (X.astype("float64"), np.ones((6, 3)), ("float64", "float64")),
+    ],
+)
+def test_numbers_take_the_form_of_a_data_set(tmp_path, x, y, dtypes) -> None:
+    write(tmp_path, x=x, y=y)
+    data = load(tmp_path)
+    assert (data.x.dtype, data.y.dtype) == dtypes
+    np.testing.assert_array_equal(data.x, x.reshape(6, 4))
+    np.testing.assert_array_equal(data.y, y)
+
+
+WRONG = {
+    "there must be files of x and of y": {"x": X},
+    "x has 6 rows but y has 5": {"x": X, "y": Y[:5]},
+    "the files of x hold rows of uint8 .4,. and uint8 .2,.": {"x-0": X, "x-1": X[:, 0], "y": Y},
+    "the files of y hold rows of uint8 .. and float64 ..": {"x": X, "y-0": Y[:3], "y-1": Y[3:] * 1.0},
+    r"x\.npy: expected rows of numbers, got <U1 of shape \(6,\)": {"x": np.array([*"abcdef"]), "y": Y},
+    r"x\.npy: expected rows of numbers, got uint8 of shape \(0, 3\)": {"x": np.zeros((0, 3), "u1"), "y": Y},
+    r"x must be \(n, d\) with n, d > 0, got shape \(6,\)": {"x": Y, "y": Y},
+    "x_test and y_test must come together": {"x": X, "y": Y, "x_test": X},
+    "x_test holds NaN": {"x": X * 1.0, "y": Y, "x_test": X * np.nan, "y_test": Y},
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_what_is_wrong_is_said(tmp_path, message) -> None:
+    write(tmp_path, **WRONG[message])
+    with pytest.raises(DataFormatError, match=message) as caught:
+        load(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"\x93NUMPY\x01\x00"])
+def test_a_file_that_is_none_is_named(tmp_path, content) -> None:
+    write(tmp_path, y=Y)
+    (tmp_path / "x.npy").write_bytes(content)
+    with pytest.raises(DataFormatError, match=r"x\.npy: not an \.npy file of numbers"):
+        load(tmp_path)
+
+
+def test_what_lies_on_disk_is_not_split(tmp_path) -> None:
+    write(tmp_path, x=X, y=Y)
+    with pytest.raises(ValueError, match="lies on disk, it cannot be split: give it files x_test and y_test"):
+        load(tmp_path).split(0.5)

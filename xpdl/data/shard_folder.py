@@ -1,0 +1,81 @@
+"""A folder of samples that may be larger than memory.
+
+    x.npy, y.npy                the training part; or in several files, x-000.npy, x-001.npy, ..., in this order
+    x_test.npy, y_test.npy      the test part, if there is one: it is read as a whole
+
+.idx files likewise, and an x of more than two axes (images) is flattened to (n, d).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from xpdl.data.dataset import Array, DataFormatError, Dataset
+from xpdl.data.idx import map_idx
+from xpdl.data.shards import Shards
+
+
+def read_shard_folder(folder: str | Path) -> Dataset:
+    """The data set in a folder of .npy or .idx files; x and y of the training part stay on disk.
+
+    In x uint8 and floats stay as they are, and other integers become float64; in y integers become labels, int64.
+    ``DataFormatError`` names the file or array and what is wrong with it.
+    """
+    folder = Path(folder)
+    x, y = (_shards(folder, name) for name in ("x", "y"))
+    x_test, y_test = (_shards(folder, name) for name in ("x_test", "y_test"))
+    if x is None or y is None:
+        raise DataFormatError(f"{folder}: there must be files of x and of y, such as x.npy and y.npy")
+    return Dataset(x, y, _whole(x_test), _whole(y_test), name=str(folder))
+
+
+def _whole(part: Shards | None) -> Array | None:
+    return None if part is None else part[:]
+
+
+def has_shards(folder: Path) -> bool:
+    """Whether a folder holds such files."""
+    return bool(_files(folder, "x"))
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    found = (path for path in folder.iterdir() if path.suffix in OPENERS)
+    return sorted(path for path in found if path.stem == name or path.stem.startswith(f"{name}-"))
+
+
+def _shards(folder: Path, name: str) -> Shards | None:
+    """The files of one array; None if there are none."""
+    parts = [_opened(path) for path in _files(folder, name)]
+    if name.startswith("x"):
+        parts = [part.reshape(len(part), -1) if part.ndim > 2 else part for part in parts]
+    for part in parts:
+        if part.dtype != parts[0].dtype or part.shape[1:] != parts[0].shape[1:]:
+            kinds = " and ".join(f"{p.dtype} {p.shape[1:]}" for p in (parts[0], part))
+            raise DataFormatError(f"{folder}: the files of {name} hold rows of {kinds}")
+    return Shards(parts, _dtype(name, parts[0].dtype)) if parts else None
+
+
+def _opened(path: Path) -> Array:
+    array = OPENERS[path.suffix](path)
+    if array.ndim == 0 or 0 in array.shape or array.dtype.kind not in "biuf":
+        raise DataFormatError(f"{path}: expected rows of numbers, got {array.dtype} of shape {array.shape}")
+    return array
+
+
+def _dtype(name: str, dtype: np.dtype) -> np.dtype:
+    """What the numbers are to be for a ``Dataset``."""
+    if dtype.kind == "f" or (name.startswith("x") and dtype == np.uint8):
+        return dtype.newbyteorder("=")
+    return np.dtype("float64" if name.startswith("x") else "int64")
+
+
+def _map_npy(path: Path) -> Array:
+    try:
+        mapped: Array = np.load(path, mmap_mode="r", allow_pickle=False)
+        return mapped
+    except (ValueError, EOFError) as error:
+        raise DataFormatError(f"{path}: not an .npy file of numbers: {' '.join(str(error).split())}") from error
+
+
+OPENERS: dict[str, Callable[[Path], Array]] = {".npy": _map_npy, ".idx": map_idx}

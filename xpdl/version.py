@@ -1,0 +1,3 @@
+"""The version of xpdl, for every module to import."""
+
+__version__ = "0.1.0"
