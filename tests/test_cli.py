@@ -581,7 +581,7 @@ def test_ranks_are_started_with_the_same_flags(run, monkeypatch) -> None:
 
 
 def test_ranks_say_everything_once(run, folder, tmp_path) -> None:
-    """Real ones: one description, one line an epoch, one accuracy, one history and one model: those of a single rank."""
+    """Real ones: one description, one line an epoch, one accuracy, one history, one model: those of a single rank."""
     pytest.importorskip("mpi4py", reason="mpi4py is not installed")
     if not any((Path(path) / "mpiexec").exists() for path in [Path(sys.executable).parent, *os.get_exec_path()]):
         pytest.skip("there is no mpiexec")
