@@ -13,7 +13,7 @@ from xpdl.network import Network
 from xpdl.optimizers import Optimizer, adam, adamw, momentum, rmsprop, sgd
 
 if TYPE_CHECKING:
-    from xpdl import data, testing
+    from xpdl import data, testing, tuning
     from xpdl.checkpoint import Model, ModelFileError, load, save
     from xpdl.gradcheck import GradientError, check_backends, check_gradient, check_network, check_update
     from xpdl.resuming import RunFileError
@@ -58,6 +58,7 @@ __all__ = [
     "sgd",
     "testing",
     "train",
+    "tuning",
 ]
 
 HOMES = {
@@ -66,7 +67,9 @@ HOMES = {
     "resuming": ["RunFileError"],
     "training": ["DivergenceError", "Result", "train"],
 }
-LAZY = {"data": "data", "testing": "testing"} | {name: home for home, names in HOMES.items() for name in names}
+LAZY = {"data": "data", "testing": "testing", "tuning": "tuning"} | {
+    name: home for home, names in HOMES.items() for name in names
+}
 """Names, and the modules they come from when they are first used: these need half of the standard library."""
 
 

@@ -18,8 +18,9 @@ from xpdl.cli.flags import SIGNALLED
 from xpdl.cli.libraries import backends
 from xpdl.cli.prediction import predict
 from xpdl.cli.training import train
+from xpdl.cli.tuning import tune
 
-COMMANDS: list[Callable[..., Any]] = [train, predict, check, backends]
+COMMANDS: list[Callable[..., Any]] = [train, tune, predict, check, backends]
 
 app = App(name="xpdl", help=xpdl.__doc__, version=xpdl.__version__, result_action="return_value")
 for command in COMMANDS:
