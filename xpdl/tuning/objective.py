@@ -4,7 +4,7 @@ Every trial sees the same samples and starts from the same seed, so it is a func
 be repeated to the last bit, here or on the command line.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 import math
 from typing import Any
@@ -40,7 +40,6 @@ class Objective:
     backend: Backend
     dtype: str
     seed: int
-    every_epoch: Callable[[], None] = lambda: None
     best: tuple[int, float, np.ndarray] | None = field(default=None, init=False)  # number, loss, theta
 
     def __call__(self, trial: Trial) -> float:
@@ -109,12 +108,11 @@ class Objective:
         }
 
     def _reporter(self, trial: Trial) -> Callback:
-        """A callback that shows the study each epoch, and ends a trial that the pruner has given up."""
+        """A callback that shows the study each epoch, and ends a trial that the pruner has given up before its last."""
 
         def show(metrics: Metrics, step: int) -> None:
-            self.every_epoch()
             trial.report(metrics[MONITOR], int(metrics["epoch"]))
-            if trial.should_prune():
+            if metrics["epoch"] < self.epochs and trial.should_prune():
                 raise TrialPruned(f"after epoch {metrics['epoch']}")
 
         return show

@@ -1,10 +1,12 @@
 """A picture of a study: the losses trial by trial, and against each hyper-parameter."""
 
 from collections.abc import Sequence
+from itertools import accumulate
+import math
 from typing import Any
 
 from optuna import Study
-from optuna.trial import FrozenTrial
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
 from xpdl.tuning.table import rows
 
@@ -16,6 +18,8 @@ KINDS = {
     "pruned": {"c": ORANGE, "marker": "v", "s": 24, "label": "ended early"},
 }
 COLUMNS = 5
+TICKS = 4
+"""On an axis of integers."""
 
 
 def figure_class() -> Any:
@@ -30,22 +34,22 @@ def figure_class() -> Any:
 def plot_trials(study: Study) -> Any:
     """A matplotlib Figure: the validation loss of each trial above, and below against each hyper-parameter."""
     found = [row for row in rows(study) if row["loss"] is not None]
-    scales = _scales(study.get_trials(deepcopy=False))
-    lines = -(-len(scales) // COLUMNS)
+    parameters = {name: d for trial in study.get_trials(deepcopy=False) for name, d in trial.distributions.items()}
+    lines = -(-len(parameters) // COLUMNS)
     figure = figure_class()(figsize=(12, 3.2 + 2.6 * lines), layout="constrained")
     grid = figure.add_gridspec(1 + lines, COLUMNS, height_ratios=[1.2] + [1] * lines)
     top = figure.add_subplot(grid[0, :])
     _losses(top, found, "trial")
-    _course(top, study)
-    top.set_xlabel("trial")
+    _course(top, found)
+    top.set_ylabel("validation loss")
     top.legend(loc="upper right", ncols=4)
-    for i, (name, scale) in enumerate(scales.items()):
+    for i, (name, distribution) in enumerate(parameters.items()):
         axes = figure.add_subplot(grid[1 + i // COLUMNS, i % COLUMNS], sharey=top)
         _losses(axes, found, name)
-        axes.set_xscale(scale) if scale else None
-        axes.set_xlabel(name)
-        axes.tick_params(labelleft=i % COLUMNS == 0)
-        axes.set_ylabel("validation loss" if i % COLUMNS == 0 else "")
+        _scale(axes, distribution, [row[name] for row in found if name in row])
+        first = i % COLUMNS == 0
+        axes.tick_params(labelleft=first)
+        axes.set_ylabel("validation loss" if first else "")
     return figure
 
 
@@ -58,24 +62,24 @@ def _losses(axes: Any, found: Sequence[dict[str, Any]], name: str) -> None:
     if found and found[0]["state"] == "complete":
         axes.scatter(found[0][name], found[0]["loss"], c="white", edgecolors=BLACK, marker="*", s=160, label="best")
     axes.set_yscale("log")
-    axes.set_ylabel("validation loss")
+    axes.set_xlabel(name)
 
 
-def _course(axes: Any, study: Study) -> None:
-    """The lowest loss so far, as a line; trials without any loss, as crosses at the top."""
-    best, numbers, losses = float("inf"), [], []
-    for trial in sorted(rows(study), key=lambda row: row["trial"]):
-        if trial["state"] == "complete":
-            best = min(best, trial["loss"])
-        numbers.append(trial["trial"])
-        losses.append(best)
-    axes.plot(numbers, losses, color=BLACK, linewidth=1, drawstyle="steps-post", label="best so far", zorder=0)
+def _course(axes: Any, found: Sequence[dict[str, Any]]) -> None:
+    """The lowest loss so far, as a line."""
+    in_turn = sorted(found, key=lambda row: row["trial"])
+    losses = [row["loss"] if row["state"] == "complete" else math.inf for row in in_turn]
+    style = {"color": BLACK, "linewidth": 1, "drawstyle": "steps-post", "zorder": 0}
+    axes.plot([row["trial"] for row in in_turn], list(accumulate(losses, min)), label="best so far", **style)
 
 
-def _scales(trials: Sequence[FrozenTrial]) -> dict[str, str | None]:
-    """Each parameter, and the scale of its axis; None where it is no number."""
-    found: dict[str, str | None] = {}
-    for trial in trials:
-        for name, d in trial.distributions.items():
-            found[name] = None if hasattr(d, "choices") else "log" if d.log else "linear"
-    return found
+def _scale(axes: Any, distribution: BaseDistribution, values: Sequence[Any]) -> None:
+    """The scale of the axis of a parameter; integers are marked where trials were."""
+    if isinstance(distribution, CategoricalDistribution):
+        return
+    axes.set_xscale("log" if distribution.log else "linear")
+    if isinstance(distribution, IntDistribution) and values:
+        distinct = sorted(set(values))
+        ticks = distinct[:: -(-len(distinct) // TICKS)]
+        axes.set_xticks(ticks, labels=map(str, ticks))
+        axes.set_xticks([], minor=True)

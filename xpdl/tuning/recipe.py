@@ -113,8 +113,20 @@ class Stage:
 
     def moved(self, point: Point, steps: float) -> Point:
         """The point so many steps further, within the range."""
-        value, d = point[self.name], self.distribution
-        return self.at(point, _fitted(value * self.step**steps if d.log else value + self.step * steps, d))
+        return self.at(point, self.value(self.place(point[self.name]) + steps))
+
+    def place(self, value: Any) -> float:
+        """How many steps a value is from the lower end; rounded so that steps back and forth lead to the same value."""
+        d = self.distribution
+        steps = math.log(value / d.low, self.step) if d.log else (value - d.low) / self.step
+        return round(steps * 2**FINEST) / 2**FINEST
+
+    def value(self, place: float) -> Any:
+        """The value so many steps from the lower end, but within the range."""
+        d = self.distribution
+        value = d.low * self.step**place if d.log else d.low + self.step * place
+        within = min(max(_rounded(value, DIGITS), d.low), d.high)
+        return round(within) if isinstance(d.low, int) else within
 
     @property
     def choices(self) -> Sequence[Any]:
@@ -123,12 +135,9 @@ class Stage:
 
     @property
     def values(self) -> list[Any]:
-        """The whole range in steps, from the middle outwards: the extremes are the least likely."""
-        d = self.distribution
-        length = math.log(d.high / d.low, self.step) if d.log else (d.high - d.low) / self.step
-        count = math.floor(length + 1e-9)
-        middle_first = sorted(range(count + 1), key=lambda i: abs(i - count / 2))
-        return [_fitted(d.low * self.step**i if d.log else d.low + self.step * i, d) for i in middle_first]
+        """The whole range in steps, from the middle outwards: the ends are the least likely."""
+        last = math.floor(self.place(self.distribution.high))
+        return [self.value(i) for i in sorted(range(last + 1), key=lambda i: abs(i - last / 2))]
 
 
 def key(point: Point) -> Key:
@@ -171,12 +180,6 @@ def _around(stage: Stage, point: Point, halving: int) -> list[Point]:
     if stage.choices:
         return [stage.at(point, value) for value in stage.choices]
     return [stage.moved(point, side * 2.0**-halving) for side in (1, -1)]
-
-
-def _fitted(value: float, distribution: Any) -> Any:
-    """The value in the range, with few digits; an int if the distribution is of ints."""
-    within = min(max(_rounded(value, DIGITS), distribution.low), distribution.high)
-    return round(within) if isinstance(distribution.low, int) else within
 
 
 def _rounded(value: Any, digits: int) -> Any:

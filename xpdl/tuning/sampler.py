@@ -1,12 +1,13 @@
 """The recipe as a sampler of Optuna.
 
 It remembers nothing: before each trial it reads the study, so a study can be resumed, and shared by processes that know
-nothing of each other.  What other processes are trying is taken as bad until it is known: nobody waits, and nobody does
-the same.
+nothing of each other.  What others are trying is taken as bad until it is known, so nobody waits for a result; and
+nobody tries the same, because points are claimed in the order of the trials' numbers (Lamport 1974, the bakery).
 """
 
 from collections.abc import Sequence
 import math
+import time
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from xpdl.tuning.recipe import Key, Known, Point, Stage, key, next_point
 
+CLAIM = "xpdl:point"
+"""The attribute of a trial that holds its point before its parameters are stored, which is one by one."""
+
+PATIENCE = 2.0
+"""Seconds to wait for the claim of an earlier trial, which takes some milliseconds."""
+
 
 class RecipeSampler(BaseSampler):  # type: ignore[misc]
     """Tune one hyper-parameter after the other, see recipe.py.
@@ -26,25 +33,30 @@ class RecipeSampler(BaseSampler):  # type: ignore[misc]
             distributions
     seed    of parameters that are no stage, and of all of them when the recipe is at its end: these are random
 
-    A trial that was pruned, has failed or is still running counts as worse than any that is complete.
+    A trial that was pruned, has failed or is still running counts as worse than any that is complete.  Report the loss
+    of each epoch to the trial: the recipe sees from it whether the loss oscillates.
     """
 
     def __init__(self, stages: Sequence[Stage], *, seed: int = 0) -> None:
         self.stages, self.seed = tuple(stages), seed
 
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Claim the next point of the recipe, unless the trial has been given one."""
+        self._raise_error_if_multi_objective(study)
+        if not trial.params and "fixed_params" not in trial.system_attrs:
+            self._wait(study, trial.number)
+            point = self._next(study)
+            if point is not None:
+                study._storage.set_trial_system_attr(trial._trial_id, CLAIM, dict(point))
+
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The parameters that are stages."""
-        self._raise_error_if_multi_objective(study)
         return {stage.name: stage.distribution for stage in self.stages}
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> Point:
-        """The next point of the recipe; {} when it is at its end."""
-        trials = study.get_trials(deepcopy=False)
-        known = self._known(trials, sign=-1 if study.direction == StudyDirection.MAXIMIZE else 1)
-        for _ in range(self._ahead(trials, trial)):
-            if point := next_point(self.stages, known):
-                known.losses[key(point)] = math.inf
-        return next_point(self.stages, known) or {}
+        """The point that was claimed; {} when the recipe is at its end."""
+        stored = study._storage.get_trial(trial._trial_id)  # ``trial`` was read before the claim
+        return stored.system_attrs.get(CLAIM) or self._next(study) or {}
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
@@ -53,29 +65,46 @@ class RecipeSampler(BaseSampler):  # type: ignore[misc]
         seed = int(np.random.SeedSequence([self.seed, trial.number, *param_name.encode()]).generate_state(1)[0])
         return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
 
+    def _wait(self, study: Study, number: int) -> None:
+        """Until all earlier trials have their points: a moment, unless a process has died in that moment."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and self._undecided(study.get_trials(deepcopy=False), number):
+            time.sleep(0.01)
+
+    def _undecided(self, trials: Sequence[FrozenTrial], number: int) -> bool:
+        """Whether an earlier trial has no point yet; where a later one has, its process has waited for it in vain."""
+        decided = [trial.number for trial in trials if trial.state.is_finished() or self._place(trial) is not None]
+        first = max(decided, default=-1) + 1
+        return any(trial.state == TrialState.RUNNING and first <= trial.number < number for trial in trials)
+
+    def _next(self, study: Study) -> Point | None:
+        """The next point of the recipe."""
+        sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
+        return next_point(self.stages, self._known(study.get_trials(deepcopy=False), sign))
+
     def _known(self, trials: Sequence[FrozenTrial], sign: int) -> Known:
         """What the trials have shown; of several at the same point the best counts."""
         known = Known()
         for trial in trials:
             if (place := self._place(trial)) is None:
                 continue
-            loss = sign * trial.value if trial.state == TrialState.COMPLETE else math.inf
+            curve = [sign * value for _, value in sorted(trial.intermediate_values.items())]
+            loss = _judged(sign * trial.value, curve) if trial.state == TrialState.COMPLETE else math.inf
             if loss <= known.losses.get(place, math.inf):
-                known.losses[place] = loss
-                known.curves[place] = [sign * value for _, value in sorted(trial.intermediate_values.items())]
+                known.losses[place], known.curves[place] = loss, curve
         return known
 
-    def _ahead(self, trials: Sequence[FrozenTrial], trial: FrozenTrial) -> int:
-        """How many trials that started earlier are about to choose what they try.
-
-        A process needs a moment to store its choice; what it is going to choose is known, as all of them follow the
-        same recipe.  But if a later trial is over already, then that process has died in its moment.
-        """
-        last = max((other.number for other in trials if other.state.is_finished()), default=-1)
-        started = [t for t in trials if t.state == TrialState.RUNNING and last < t.number < trial.number]
-        return sum(self._place(other) is None for other in started)
-
     def _place(self, trial: FrozenTrial) -> Key | None:
-        """The point of a trial; None if not all of it is stored."""
+        """The point of a trial, from its parameters if they are all stored, else as it was claimed; None if neither."""
         names = [stage.name for stage in self.stages]
-        return key({name: trial.params[name] for name in names}) if set(names) <= trial.params.keys() else None
+        point = trial.params if set(names) <= trial.params.keys() else trial.system_attrs.get(CLAIM)
+        return None if point is None else key({name: point[name] for name in names})
+
+
+def _judged(value: float, curve: Sequence[float]) -> float:
+    """What a complete trial is judged by.
+
+    Where the value is the lowest loss of its epochs, an oscillating loss is as good as its luckiest epoch, and what
+    really helps looks worse.  So the mean of the last two counts.
+    """
+    return math.fsum(curve[-2:]) / 2 if len(curve) > 1 and value == min(curve) else value

@@ -158,7 +158,7 @@ def _run(
     def tell(study: Study, trial: FrozenTrial) -> None:
         reporter.line(line(study, trial))
 
-    shown = 0
+    shown, study.sampler = 0, choose(0)
     try:
         while (count := _count(study)) < trials:
             reporter.advance(count - shown)
