@@ -1,6 +1,5 @@
 """Tuning: the recipe step by step, studies that are resumed, shared and killed, and what the command prints."""
 
-import json
 import math
 import os
 from pathlib import Path
@@ -10,8 +9,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
-import warnings
 
 import numpy as np
 import pytest
@@ -512,7 +509,9 @@ def tuning(flags=""):
     return " ".join(["tune", *(f"{name} {value}" for name, value in USUAL.items() if name not in flags), flags])
 
 
-@pytest.mark.parametrize("more", ["", "--optimizer momentum --activation tanh --dtype float64 --seed 5 --validation 0.3"])
+@pytest.mark.parametrize(
+    "more", ["", "--optimizer momentum --activation tanh --dtype float64 --seed 5 --validation 0.3"]
+)
 def test_the_command_that_is_printed_repeats_the_best_model_to_the_last_bit(run, more) -> None:
     code, out, err = run(tuning(f"{more} --save best"))
     assert (code, err) == (0, "")
