@@ -14,7 +14,19 @@ import pytest
 
 import xpdl
 
-HEAVY = ["cupy", "torch", "jax", "sklearn", "matplotlib", "pooch", "safetensors", "cyclopts", "rich"]
+HEAVY = [
+    "cupy",
+    "torch",
+    "jax",
+    "sklearn",
+    "matplotlib",
+    "pooch",
+    "safetensors",
+    "cyclopts",
+    "rich",
+    "optuna",
+    "sqlalchemy",
+]
 IMPORT_RATIO = 1.5
 
 SIGNATURES = {  # what is promised; more options may be added, keyword-only and with a default
@@ -54,6 +66,9 @@ SIGNATURES = {  # what is promised; more options may be added, keyword-only and 
     "check_update": lambda optimizer: ...,
     "check_backends": lambda net, theta, x, y, *, backends=None: ...,
     "testing.assert_gradients": lambda fun, *args: ...,
+    "tuning.tune": lambda net, x, y, *, validation, trials=30, epochs=10, optimizer="adam", sampler="recipe",
+    pruner="median", storage=None, study="xpdl", backend="auto", dtype="float32", seed=0: ...,
+    "tuning.RecipeSampler": lambda stages, *, seed=0: ...,
     "data.load": lambda source, *, seed=0: ...,
 }  # fmt: skip
 
@@ -82,7 +97,7 @@ def test_all_is_exactly_what_is_public() -> None:
     ours = {name for name, value in vars(xpdl).items() if getattr(value, "__module__", "").startswith("xpdl")}
     assert {name for name in ours if not name.startswith("_")} <= set(xpdl.__all__)
     modules = {name for name in xpdl.__all__ if isinstance(getattr(xpdl, name), ModuleType)}
-    assert modules == {"activations", "callbacks", "data", "losses", "optimizers", "schedules", "testing"}
+    assert modules == {"activations", "callbacks", "data", "losses", "optimizers", "schedules", "testing", "tuning"}
 
 
 def test_other_names_are_missing_as_usual() -> None:

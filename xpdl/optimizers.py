@@ -202,11 +202,12 @@ BETAS: dict[str, dict[str, str]] = {
 
 def by_name(name: str, lr: float | Schedule, *, beta1: float | None = None, beta2: float | None = None) -> Optimizer:
     """The optimizer of this name; an average that it does not have is a ``ValueError``."""
-    names, betas = BETAS[checks.choice("optimizer", name, OPTIMIZERS)], {"beta1": beta1, "beta2": beta2}
-    given = {argument: value for argument, value in betas.items() if value is not None}
-    for argument in given.keys() - names.keys():
-        raise ValueError(f"{argument} is not for the optimizer {name!r}, got {given[argument]!r}")
-    return OPTIMIZERS[name](lr, **{names[argument]: value for argument, value in given.items()})
+    names = BETAS[checks.choice("optimizer", name, OPTIMIZERS)]
+    given = {argument: beta for argument, beta in (("beta1", beta1), ("beta2", beta2)) if beta is not None}
+    for argument in given:
+        if argument not in names:
+            raise ValueError(f"{argument} is not for the optimizer {name!r}, got {given[argument]!r}")
+    return OPTIMIZERS[name](lr, **{names[argument]: given[argument] for argument in given})
 
 
 def _fraction(argument: str, value: Any) -> float:

@@ -118,8 +118,8 @@ class Stage:
     def place(self, value: Any) -> float:
         """How many steps a value is from the lower end; rounded so that steps back and forth lead to the same value."""
         d = self.distribution
-        steps = math.log(value / d.low, self.step) if d.log else (value - d.low) / self.step
-        return round(steps * 2**FINEST) / 2**FINEST
+        steps: float = math.log(value / d.low, self.step) if d.log else (value - d.low) / self.step
+        return round(steps * 2.0**FINEST) / 2.0**FINEST
 
     def value(self, place: float) -> Any:
         """The value so many steps from the lower end, but within the range."""
