@@ -17,7 +17,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 PACKAGES = (
     *("xpdl", "numpy", "array-api-compat", "array-api-strict", "cupy-cuda12x", "cupy-cuda13x", "nvmath-python"),
-    *("torch", "triton", "jax", "jaxlib", "scikit-learn", "scipy"),
+    *("torch", "triton", "jax", "jaxlib", "scikit-learn", "scipy", "optuna"),
 )
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WAIT_POLICY", "XLA_FLAGS")
 

@@ -381,3 +381,27 @@ def test_the_goals_are_read_from_the_parts():
 def test_a_table_has_a_place_for_what_is_missing():
     table = load("output").table({"name": "", "seconds": ".2f"}, [{"name": "a", "seconds": 1.234}, {"name": "long"}])
     assert table.splitlines() == ["name  seconds", "a        1.23", "long        -"]
+
+
+def test_tuning(tmp_path, capsys):
+    pytest.importorskip("optuna", reason="tuning needs Optuna")
+    found = ran("tuning", tmp_path, "--quick")
+    assert [(row["sampler"], row["seed"]) for row in found["rows"]] == [
+        (name, seed) for seed in (0, 1) for name in ("recipe", "tpe", "tpe, informed", "random")
+    ]
+    for row in found["rows"]:
+        assert len(row["losses"]) == 3
+        assert row["loss"] == min(row["losses"])
+        assert row["test_loss"] > 0
+    assert [row["sampler"] for row in found["medians"]] == ["recipe", "tpe", "tpe, informed", "random"]
+    assert "informed" in capsys.readouterr().out
+
+
+def test_the_medians_of_tuning_are_those_of_the_seeds():
+    rows = [
+        {"sampler": name, "seed": seed, "loss": loss, "loss_10": 1.0, "loss_20": 1.0, "test_loss": 2 * loss}
+        for name, losses in {"recipe": [0.1, 0.4, 0.2], "tpe": [0.3, 0.3, 0.3]}.items()
+        for seed, loss in enumerate(losses)
+    ]
+    median = load("tuning")._median("recipe", rows)
+    assert (median["loss"], median["test_loss"], median["wins"]) == (0.2, 0.4, 2)

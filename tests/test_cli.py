@@ -70,6 +70,7 @@ def test_train_does_what_the_library_call_does(run, tmp_path) -> None:
     """Flag by flag."""
     flags = (
         "--hidden 5 4 --activation tanh --init xavier --dropout 0.2 --l2 0.01 --optimizer momentum --lr 0.05 "
+        "--beta1 0.8 "
         "--epochs 3 --batch-size 16 --dtype float64 --seed 7 --backend numpy "
         "--schedule step --decay 0.5 --decay-every 2 --warmup 1"
     )
@@ -79,11 +80,27 @@ def test_train_does_what_the_library_call_does(run, tmp_path) -> None:
     net = Network([3, 5, 4, 3], hidden="tanh", init="xavier", dropout=0.2, l2=0.01)
     rate = xpdl.schedules.warmup(xpdl.schedules.step(0.05, 0.5, every=2 * 4), 4)
     options = {"epochs": 3, "batch_size": 16, "dtype": "float64", "seed": 7, "backend": "numpy", "progress": False}
-    result = xpdl.train(net, data.x, data.y, optimizer=xpdl.momentum(rate), **options)
+    result = xpdl.train(net, data.x, data.y, optimizer=xpdl.momentum(rate, beta=0.8), **options)
     model = xpdl.load(tmp_path / "m")
     assert model.network == net
     assert np.array_equal(model.theta, result.theta)
     assert model.metadata == {"data": "classes.npz", "seed": 7, "epochs": 3}
+
+
+def test_a_validation_part_is_watched_in_the_place_of_the_test_part(run, tmp_path) -> None:
+    """The test part is then used once, at the end."""
+    code, out, err = run(f"train --data classes.npz --validation 0.25 {QUICK} --save {tmp_path}/m")
+    assert (code, err) == (0, "")
+    first, _, *epochs, score, _ = out.splitlines()
+    assert first == "classes.npz: 45 training, 15 validation and 21 test samples"
+    data, model = xpdl.data.load("classes.npz"), xpdl.load(tmp_path / "m")
+    part = xpdl.data.Dataset(data.x, data.y).split(0.25, 0)
+    for line, samples in ((epochs[-1], part.test), (score, data.test)):
+        found = xpdl.evaluate(model.network, model.theta, *samples, backend="numpy")
+        assert f"loss {found['loss']:.4f}" in line
+    net = Network([3, 4, 3])
+    result = xpdl.train(net, part.x, part.y, epochs=2, backend="numpy", progress=False)
+    assert np.array_equal(model.theta, result.theta)
 
 
 def test_history_is_one_json_object_an_epoch(run, tmp_path) -> None:
@@ -362,6 +379,10 @@ BAD = {
     "train --data classes.npz --dropout 1": "dropout must be .* got 1",
     "train --data classes.npz --l2 -1": "l2 must be .* got -1",
     "train --data classes.npz --optimizer adm": "optimizer must be .*'adm'; did you mean 'adam'",
+    "train --data classes.npz --optimizer sgd --beta1 0.9": "beta1 is not for the optimizer 'sgd', got 0.9",
+    "train --data classes.npz --optimizer momentum --beta2 0.9": "beta2 is not for the optimizer 'momentum', got 0.9",
+    "train --data classes.npz --beta2 1": r"beta2 must be finite and in \[0, 1\), got 1",
+    "train --data classes.npz --validation 1": "fraction .*1",
     "train --data classes.npz --lr nan": "lr must be finite.* got nan",
     "train --data classes.npz --lr fast": "--lr.*fast",
     "train --data classes.npz --schedule cosin": "schedule must be .*'cosin'; did you mean 'cosine'",
@@ -412,7 +433,7 @@ def test_an_error_of_several_lines_is_said_in_one(run, monkeypatch) -> None:
     def fail(*arguments, **options):
         raise ValueError("first\n  second\n")
 
-    monkeypatch.setattr(training, "load_data", fail)
+    monkeypatch.setattr(training, "parts_of", fail)
     assert run("train") == (2, "", "xpdl: error: first second\n")
 
 
@@ -535,7 +556,7 @@ def test_a_run_that_is_killed_leaves_a_history_of_whole_lines(folder, tmp_path) 
 def test_ctrl_c_before_the_training_is_exit_code_130_without_a_traceback() -> None:
     text = """
 import signal, sys, xpdl.cli, xpdl.cli.training
-xpdl.cli.training.load_data = lambda *arguments, **options: signal.raise_signal(signal.SIGINT)
+xpdl.cli.training.parts_of = lambda *arguments, **options: signal.raise_signal(signal.SIGINT)
 sys.exit(xpdl.cli.main(["train"]))
 """
     run = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60)

@@ -14,7 +14,19 @@ import pytest
 
 import xpdl
 
-HEAVY = ["cupy", "torch", "jax", "sklearn", "matplotlib", "pooch", "safetensors", "cyclopts", "rich"]
+HEAVY = [
+    "cupy",
+    "torch",
+    "jax",
+    "sklearn",
+    "matplotlib",
+    "pooch",
+    "safetensors",
+    "cyclopts",
+    "rich",
+    "optuna",
+    "sqlalchemy",
+]
 IMPORT_RATIO = 1.5
 
 SIGNATURES = {  # what is promised; more options may be added, keyword-only and with a default
@@ -62,6 +74,9 @@ SIGNATURES = {  # what is promised; more options may be added, keyword-only and 
     "plots.gradient_map": lambda parameter, *, ax=None: ...,
     "plots.gradient_maps": lambda report, *, figure=None: ...,
     "plots.gradient_scatter": lambda report, *, ax=None: ...,
+    "tuning.tune": lambda net, x, y, *, validation, trials=30, epochs=10, optimizer="adam", sampler="recipe",
+    pruner="median", storage=None, study="xpdl", backend="auto", dtype="float32", seed=0: ...,
+    "tuning.RecipeSampler": lambda stages, *, seed=0: ...,
     "data.load": lambda source, *, seed=0: ...,
 }  # fmt: skip
 
@@ -90,8 +105,8 @@ def test_all_is_exactly_what_is_public() -> None:
     ours = {name for name, value in vars(xpdl).items() if getattr(value, "__module__", "").startswith("xpdl")}
     assert {name for name in ours if not name.startswith("_")} <= set(xpdl.__all__)
     modules = {name for name in xpdl.__all__ if isinstance(getattr(xpdl, name), ModuleType)}
-    named = {"activations", "callbacks", "data", "distributed", "losses", "optimizers", "plots", "schedules", "testing"}
-    assert modules == named
+    named = {"activations", "callbacks", "data", "distributed", "losses", "optimizers", "plots", "schedules"}
+    assert modules == named | {"testing", "tuning"}
 
 
 def test_other_names_are_missing_as_usual() -> None:

@@ -17,7 +17,7 @@ from xpdl.optimizers import Optimizer, adam, adamw, momentum, rmsprop, sgd
 from xpdl.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from xpdl import data, distributed, plots, testing
+    from xpdl import data, distributed, plots, testing, tuning
     from xpdl.checkpoint import Model, ModelFileError, load, save
     from xpdl.gradcheck import GradientError, check_backends, check_gradient, check_network, check_update
     from xpdl.resuming import RunFileError
@@ -62,6 +62,7 @@ __all__ = [
     "sgd",
     "testing",
     "train",
+    "tuning",
 ]
 
 HOMES = {
@@ -70,7 +71,7 @@ HOMES = {
     "resuming": ["RunFileError"],
     "training": ["DivergenceError", "Result", "train"],
 }
-MODULES = ["data", "distributed", "plots", "testing"]
+MODULES = ["data", "distributed", "plots", "testing", "tuning"]
 LAZY = dict(zip(MODULES, MODULES, strict=True)) | {name: home for home, names in HOMES.items() for name in names}
 """Names, and the modules they come from when they are first used: these need half of the standard library."""
 

@@ -199,6 +199,25 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adamw": adamw,
 }
 
+BETAS: dict[str, dict[str, str]] = {
+    "sgd": {},
+    "momentum": {"beta1": "beta"},
+    "rmsprop": {"beta2": "decay"},
+    "adam": {"beta1": "beta1", "beta2": "beta2"},
+    "adamw": {"beta1": "beta1", "beta2": "beta2"},
+}
+"""What each optimizer calls the weight of its average of gradients, beta1, and of their squares, beta2."""
+
+
+def by_name(name: str, lr: float | Schedule, *, beta1: float | None = None, beta2: float | None = None) -> Optimizer:
+    """The optimizer of this name; an average that it does not have is a ``ValueError``."""
+    names = BETAS[checks.choice("optimizer", name, OPTIMIZERS)]
+    given = {argument: beta for argument, beta in (("beta1", beta1), ("beta2", beta2)) if beta is not None}
+    for argument in given:
+        if argument not in names:
+            raise ValueError(f"{argument} is not for the optimizer {name!r}, got {given[argument]!r}")
+    return OPTIMIZERS[name](lr, **{names[argument]: given[argument] for argument in given})
+
 
 def _fraction(argument: str, value: Any) -> float:
     return checks.real(argument, value, below=1.0)

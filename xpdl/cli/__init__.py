@@ -20,9 +20,10 @@ from xpdl.cli.libraries import backends
 from xpdl.cli.plotting import plot
 from xpdl.cli.prediction import predict
 from xpdl.cli.training import train
+from xpdl.cli.tuning import tune
 from xpdl.distributed.launching import RanksWanted, fail_stop, launch, started
 
-COMMANDS: list[Callable[..., Any] | App] = [train, predict, check, plot, backends]
+COMMANDS: list[Callable[..., Any] | App] = [train, tune, predict, check, plot, backends]
 
 app = App(name="xpdl", help=xpdl.__doc__, version=xpdl.__version__, result_action="return_value")
 for command in COMMANDS:

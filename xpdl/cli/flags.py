@@ -1,12 +1,13 @@
 """What flags that several commands have mean."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from xpdl.data import Dataset
+from xpdl.data import Dataset, load as load_data
 from xpdl.network import Network
 
 SIGNALLED = 128
@@ -20,6 +21,26 @@ def check_writable(flag: str, path: Path | None) -> None:
     """``OSError`` if a file could not be written: before the training, not after."""
     if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
         raise IsADirectoryError(f"{flag} must be a file in a directory that exists, got {str(path)!r}")
+
+
+def parts_of(data: str, holdout: float, validation: float, seed: int) -> tuple[Dataset, Dataset]:
+    """The data with its test part, and what to train on with the part to watch meanwhile.
+
+    That is the share ``validation`` of the training part, for 0 the test part.
+    """
+    samples = load_data(data)
+    samples = samples.split(holdout, seed) if holdout else samples
+    without_test = replace(samples, x_test=None, y_test=None)
+    return samples, without_test.split(validation, seed) if validation else samples
+
+
+def counted(samples: Dataset, fitting: Dataset) -> str:
+    """How many samples there are of each kind."""
+    watched = len(fitting.x_test) if fitting is not samples and fitting.x_test is not None else 0
+    test = len(samples.x_test) if samples.x_test is not None else 0
+    numbers = {"training": len(fitting.x), "validation": watched, "test": test}
+    *first, last = [f"{number:,} {kind}" for kind, number in numbers.items() if number]
+    return f"{samples.name}: {' and '.join(filter(None, [', '.join(first), last]))} samples"
 
 
 def network_for(

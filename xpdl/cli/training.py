@@ -11,14 +11,13 @@ from xpdl import checks, schedules
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.callbacks import Callback, EarlyStopping, Metrics
 from xpdl.checkpoint import save as save_model
-from xpdl.cli.flags import SIGNALLED, Whole, check_writable, network_for
+from xpdl.cli.flags import SIGNALLED, Whole, check_writable, counted, network_for, parts_of
 from xpdl.cli.prediction import scores
-from xpdl.data import Dataset, load as load_data
 from xpdl.distributed.launching import RanksWanted
 from xpdl.distributed.mpi import connect
 from xpdl.evaluation import evaluate
 from xpdl.network import Network
-from xpdl.optimizers import OPTIMIZERS
+from xpdl.optimizers import by_name
 from xpdl.schedules import Schedule
 from xpdl.training import train as run_training
 
@@ -34,6 +33,8 @@ def train(
     l2: float = 0.0,
     optimizer: str = "adam",
     lr: float = 1e-3,
+    beta1: float | None = None,
+    beta2: float | None = None,
     schedule: str = "constant",
     decay: float = 0.9,
     decay_every: float = 1,
@@ -42,6 +43,7 @@ def train(
     batch_size: Whole = 128,
     patience: Whole | None = None,
     holdout: float = 0.0,
+    validation: float = 0.0,
     backend: str = "auto",
     precision: str = "float32",
     dtype: str = "float32",
@@ -76,6 +78,10 @@ def train(
         adam, adamw, momentum, rmsprop or sgd.
     lr
         Learning rate.
+    beta1
+        Weight of the past in the average of gradients, for momentum, adam and adamw; by default 0.9.
+    beta2
+        The same for their squares, for rmsprop, by default 0.9, and for adam and adamw, by default 0.999.
     schedule
         constant, exponential, inverse_time, inverse_sqrt, step or cosine.
     decay
@@ -89,9 +95,11 @@ def train(
     batch_size
         Samples in a step.
     patience
-        Stop after so many epochs without a lower loss on the test part, and keep the best.
+        Stop after so many epochs without a lower loss on the validation or test part, and keep the best.
     holdout
         Share of the training data to use as test part, for data that has none.
+    validation
+        Share of the training data to watch instead of the test part, which then is used once, at the end.
     backend
         auto, numpy, cupy, cupy:1, torch, torch:cuda, jax, ...
     precision
@@ -117,29 +125,27 @@ def train(
     communicator = connect()
     if ranks is not None and checks.integer("ranks", ranks, least=1) != communicator.size:
         raise RanksWanted(ranks)
-    checks.choice("optimizer", optimizer, OPTIMIZERS)
     for name, path in {"save": save, "history": history}.items():
         check_writable(name, path)
-    samples = load_data(data)
-    samples = samples.split(holdout, seed) if holdout else samples
+    samples, fitting = parts_of(data, holdout, validation, seed)
     options = {"hidden": activation, "init": init, "l2": l2, "dropout": dropout}
     net = network_for(samples, lambda d, k: [d, *hidden, k], output, options)
-    steps = -(-len(samples.x) // checks.integer("batch_size", batch_size, least=1))
+    steps = -(-len(fitting.x) // checks.integer("batch_size", batch_size, least=1))
     rate = _schedule(schedule, lr, decay, decay_every * steps, warmup * steps, epochs * steps)
     chosen = choose_backend(backend, precision=precision)
     leads = communicator.rank == 0
     if leads:
-        print(_describe(samples, net, chosen, communicator.size), flush=True)
+        print(f"{counted(samples, fitting)}\n{_described(net, chosen, communicator.size)}", flush=True)
     callbacks: list[Callback] = [] if history is None else [_history_writer(history)]
     callbacks += [] if patience is None else [EarlyStopping(patience)]
     result = run_training(
         net,
-        samples.x,
-        samples.y,
-        optimizer=OPTIMIZERS[optimizer](rate),
+        fitting.x,
+        fitting.y,
+        optimizer=by_name(optimizer, rate, beta1=beta1, beta2=beta2),
         epochs=epochs,
         batch_size=batch_size,
-        validation=samples.test,
+        validation=fitting.test,
         backend=chosen,
         dtype=dtype,
         seed=seed,
@@ -197,12 +203,9 @@ def _lines_before(epoch: float, path: Path) -> list[str]:
         return [line for line in file if line.endswith("}\n") and json.loads(line)["epoch"] < epoch]
 
 
-def _describe(samples: Dataset, net: Network, backend: Backend, ranks: int) -> str:
+def _described(net: Network, backend: Backend, ranks: int) -> str:
     sizes = "-".join(map(str, net.sizes))
-    test = f" and {len(samples.test[0]):,} test" if samples.test else ""
-    return (
-        f"{samples.name}: {len(samples.x):,} training{test} samples\n"
-        f"network {sizes}, {net.hidden}, {net.output}: {net.size:,} parameters; backend {backend.name}"
-        + (f" in {backend.precision}" if backend.precision != "float32" else "")
-        + (f", {ranks} ranks" if ranks > 1 else "")
-    )
+    precision = f" in {backend.precision}" if backend.precision != "float32" else ""
+    several = f", {ranks} ranks" if ranks > 1 else ""
+    described = f"network {sizes}, {net.hidden}, {net.output}: {net.size:,} parameters"
+    return f"{described}; backend {backend.name}{precision}{several}"

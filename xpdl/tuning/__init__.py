@@ -1,0 +1,37 @@
+"""Tuning of hyper-parameters: the origin's recipe as a sampler of Optuna, and the search that ``xpdl tune`` runs.
+
+recipe.py             the recipe, as one would follow it by hand
+sampler.py            the same for any study of Optuna
+space.py              which hyper-parameters a network has, in which order they are tuned
+objective.py          a trial is a run of ``xpdl.train``
+storage.py            where a study is kept, so that it can be resumed and shared
+search.py             ``tune``
+table.py, picture.py  what a study shows
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xpdl.tuning.picture import plot_trials
+    from xpdl.tuning.recipe import Stage
+    from xpdl.tuning.sampler import RecipeSampler
+    from xpdl.tuning.search import Tuned, tune
+
+HOMES = {"RecipeSampler": "sampler", "Stage": "recipe", "Tuned": "search", "plot_trials": "picture", "tune": "search"}
+__all__ = ["RecipeSampler", "Stage", "Tuned", "plot_trials", "tune"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in HOMES:
+        raise AttributeError(f"module 'xpdl.tuning' has no attribute {name!r}")
+    try:
+        return getattr(import_module(f"xpdl.tuning.{HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name in ("optuna", "sqlalchemy"):
+            raise ImportError('tuning needs Optuna: pip install "xpdl[tune]"') from error
+        raise
+
+
+def __dir__() -> list[str]:
+    return __all__

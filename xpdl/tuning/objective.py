@@ -1,0 +1,118 @@
+"""A trial: one run of ``xpdl.train`` with the settings that a sampler has chosen.
+
+Every trial sees the same samples and starts from the same seed, so it is a function of its settings: the best one can
+be repeated to the last bit, here or on the command line.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+import math
+from typing import Any
+
+import numpy as np
+from optuna import Trial, TrialPruned
+
+from xpdl.backends import Backend
+from xpdl.backends.base import to_numpy
+from xpdl.callbacks import Callback, KeepBest, Metrics
+from xpdl.network import Network
+from xpdl.resuming import fingerprint
+from xpdl.training import DivergenceError, Result, train
+from xpdl.tuning.space import Settings, stages, suggest
+
+MONITOR = "validation_loss"
+
+
+@dataclass
+class Objective:
+    """trial -> the lowest validation loss of its epochs, which is to be minimised.
+
+    A run that diverges or looks bad early is pruned.  Ctrl-C puts the trial back for whoever goes on with the study,
+    and is raised as ``KeyboardInterrupt``.
+    """
+
+    net: Network  # its input, output and activation
+    x: Any  # (n, d)
+    y: Any  # (n,) or (n, k)
+    validation: tuple[Any, Any]
+    epochs: int
+    optimizer: str
+    backend: Backend
+    dtype: str
+    seed: int
+    best: tuple[int, float, np.ndarray] | None = field(default=None, init=False)  # number, loss, theta
+
+    def __call__(self, trial: Trial) -> float:
+        """Train, and report the validation loss after each epoch."""
+        settings, keep = Settings.at(suggest(trial, stages(self.optimizer))), KeepBest(MONITOR)
+        try:
+            result = self.train(settings, [keep, self._reporter(trial)])
+        except DivergenceError as error:
+            trial.set_user_attr("diverged", str(error))
+            raise TrialPruned(str(error)) from error
+        if result.interrupted:
+            trial.set_user_attr("interrupted", True)
+            trial.study.enqueue_trial(trial.params)
+            raise KeyboardInterrupt
+        if "validation_accuracy" in keep.metrics:
+            trial.set_user_attr("accuracy", keep.metrics["validation_accuracy"])
+        loss = keep.metrics.get(MONITOR, math.inf)
+        if self.best is None or loss < self.best[1]:
+            self.best = trial.number, loss, result.theta
+        return loss
+
+    def train(self, settings: Settings, callbacks: Sequence[Callback]) -> Result:
+        """The run with these settings."""
+        return train(
+            settings.network(self.net),
+            self.x,
+            self.y,
+            optimizer=settings.optimizer(self.optimizer, len(self.x)),
+            epochs=self.epochs,
+            batch_size=settings.batch_size,
+            validation=self.validation,
+            backend=self.backend,
+            dtype=self.dtype,
+            seed=self.seed,
+            callbacks=callbacks,
+            progress=False,
+        )
+
+    def kept(self, number: int) -> np.ndarray | None:
+        """The parameters of a trial, if it is the best of this process."""
+        return self.best[2] if self.best is not None and self.best[0] == number else None
+
+    def theta(self, number: int, settings: Settings) -> np.ndarray:
+        """The parameters of a trial that is complete, trained once more if another process has them."""
+        kept = self.kept(number)
+        if kept is not None:
+            return kept
+        result = self.train(settings, [KeepBest(MONITOR)])
+        if result.interrupted:
+            raise KeyboardInterrupt
+        return result.theta
+
+    def description(self) -> dict[str, Any]:
+        """What all trials of a study have in common, as JSON has it."""
+        arrays = {"x": self.x, "y": self.y, "validation x": self.validation[0], "validation y": self.validation[1]}
+        return {
+            **{name: fingerprint(to_numpy(array)) for name, array in arrays.items()},
+            "input": self.net.sizes[0],
+            "outputs": self.net.sizes[-1],
+            "output": self.net.output,
+            "hidden": self.net.hidden if isinstance(self.net.hidden, str) else self.net.hidden.forward.__qualname__,
+            "optimizer": self.optimizer,
+            "epochs": self.epochs,
+            "dtype": self.dtype,
+            "seed": self.seed,
+        }
+
+    def _reporter(self, trial: Trial) -> Callback:
+        """A callback that shows the study each epoch, and ends a trial that the pruner has given up before its last."""
+
+        def show(metrics: Metrics, step: int) -> None:
+            trial.report(metrics[MONITOR], int(metrics["epoch"]))
+            if metrics["epoch"] < self.epochs and trial.should_prune():
+                raise TrialPruned(f"after epoch {metrics['epoch']}")
+
+        return show

@@ -1,0 +1,96 @@
+"""Where a study is kept: in memory, in a file, or in a database that many machines share.
+
+    study.db        an SQLite file, for processes of one machine
+    study.journal   a journal file of Optuna's, for machines that share a folder
+    scheme://...    a database, as SQLAlchemy writes it: postgresql://user@host/name, mysql://...
+
+In a database every running trial gives signs of life.  Where they cease, its process was killed, and whoever comes next
+tries the same once more.  A journal has no such signs.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+import os
+from pathlib import Path
+from typing import Any, TypeAlias
+import warnings
+
+from optuna.exceptions import ExperimentalWarning, OptunaError
+from optuna.storages import (
+    BaseStorage,
+    InMemoryStorage,
+    JournalStorage,
+    RDBStorage,
+    RetryHeartbeatStaleTrialCallback,
+)
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.exc import DatabaseError, SQLAlchemyError
+
+Place: TypeAlias = str | os.PathLike[str] | BaseStorage | None
+
+HEARTBEAT = 10
+"""Seconds between the signs of life of a trial."""
+
+GRACE = 60
+"""Seconds without one until a trial counts as dead."""
+
+RETRIES = 3
+"""How often the same point is tried again: one that kills its process each time is given up."""
+
+PATIENCE = 60
+"""Seconds to wait for an SQLite file in which another process is writing."""
+
+BEGINNERS = 20
+"""How many processes may set up the same database at the same moment."""
+
+JOURNALS = {".journal", ".log"}
+
+
+def open_storage(place: Place) -> BaseStorage:
+    """The storage at a place; an Optuna storage is taken as it is."""
+    if place is None:
+        return InMemoryStorage()
+    if isinstance(place, BaseStorage):
+        return place
+    place = os.fspath(place)
+    if "://" in place:
+        return _database(place)
+    if Path(place).suffix in JOURNALS:
+        return JournalStorage(JournalFileBackend(place))
+    return _database(f"sqlite:///{place}")
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """What goes wrong within, in a database above all, becomes an ``OSError`` in one line."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats are one since Optuna 2.9
+        try:
+            yield
+        except (OptunaError, SQLAlchemyError) as error:
+            raise OSError(f"the storage of the study: {str(error).partition(chr(10))[0]}") from error
+
+
+def _database(url: str) -> RDBStorage:
+    """A database with signs of life; of several processes that set it up at once all but one have to try again."""
+    options: dict[str, Any] = {"connect_args": {"timeout": PATIENCE}} if url.startswith("sqlite") else {}
+    retry = RetryHeartbeatStaleTrialCallback(max_retry=RETRIES)
+    for _ in range(BEGINNERS):
+        try:
+            return RDBStorage(
+                url,
+                engine_kwargs=options,
+                heartbeat_interval=HEARTBEAT,
+                grace_period=GRACE,
+                heartbeat_stale_trial_callback=retry,
+            )
+        except DatabaseError as error:
+            if not _exists(error):
+                raise
+            last = error
+    raise last
+
+
+def _exists(error: DatabaseError) -> bool:
+    """Whether the error says that another process was faster."""
+    return any(words in str(error).lower() for words in ("already exists", "unique", "duplicate"))

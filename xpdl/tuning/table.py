@@ -1,0 +1,65 @@
+"""The trials of a study, as lines of text."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from optuna import Study
+from optuna.trial import FrozenTrial, TrialState
+
+FORMATS = {"loss": ".4f", "accuracy": ".4f", "seconds": ".1f"}
+"""Of other numbers four digits are shown."""
+
+MARKS = ("diverged", "interrupted")
+"""Attributes that say more than the state of Optuna."""
+
+
+def best_trial(study: Study) -> FrozenTrial | None:
+    """The complete trial with the lowest loss, the first of equals; None if there is none."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return min(complete, key=lambda trial: trial.value, default=None)
+
+
+def row(trial: FrozenTrial) -> dict[str, Any]:
+    """A trial: number, how it ended, lowest validation loss, accuracy then, epochs, seconds, and its parameters."""
+    return {
+        "trial": trial.number,
+        "state": next((mark for mark in MARKS if mark in trial.user_attrs), trial.state.name.lower()),
+        "loss": min(trial.intermediate_values.values(), default=None),
+        "accuracy": trial.user_attrs.get("accuracy"),
+        "epochs": len(trial.intermediate_values),
+        "seconds": trial.duration.total_seconds() if trial.duration else None,
+        **trial.params,
+    }
+
+
+def rows(study: Study) -> list[dict[str, Any]]:
+    """The trials, complete ones first, those of lower loss before others."""
+    found = [row(trial) for trial in study.get_trials(deepcopy=False)]
+    return sorted(found, key=lambda row: (row["state"] != "complete", row["loss"] is None, row["loss"] or 0.0))
+
+
+def table(study: Study) -> str:
+    """All trials with a head, in columns; "-" where there is nothing."""
+    found = rows(study)
+    names = list({name: None for row in found for name in row})
+    cells = [names, *([_shown(name, row.get(name)) for name in names] for row in found)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)) for line in cells)
+
+
+def line(study: Study, trial: FrozenTrial) -> str:
+    """A trial that has just ended, and the best so far."""
+    found, best = row(trial), best_trial(study)
+    loss = f"{found['state']}, loss {_shown('loss', found['loss'])}"
+    so_far = "" if best is None else f" (best {best.value:.4f}, trial {best.number})"
+    return f"trial {trial.number}: {loss}{so_far}; {_listed(trial.params)}; {_shown('seconds', found['seconds'])} s"
+
+
+def _listed(parameters: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_shown(name, value)}" for name, value in parameters.items())
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return "-"
+    return format(value, FORMATS.get(name, ".4g")) if isinstance(value, float) else str(value)
