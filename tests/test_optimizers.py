@@ -12,7 +12,7 @@ import pytest
 
 from xpdl import Network, Optimizer, adam, adamw, momentum, rmsprop, schedules, sgd, train
 from xpdl.backends import numpy as numpy_backend
-from xpdl.optimizers import OPTIMIZERS
+from xpdl.optimizers import BETAS, OPTIMIZERS, by_name
 
 SEED = 20240609
 P, STEPS = 7, 20
@@ -443,3 +443,17 @@ def test_an_optimizer_of_your_own(lib) -> None:
 def test_wrong_arguments_are_refused(make, error, message) -> None:
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_by_its_name_has_the_averages_it_is_given(name) -> None:
+    """Called as the optimizer calls them; an average that it does not have is refused."""
+    grads = np.random.default_rng(0).normal(size=(3, 4))
+    given = dict(zip(BETAS[name], (0.7, 0.8), strict=False))
+    direct = OPTIMIZERS[name](0.1, **{BETAS[name][argument]: beta for argument, beta in given.items()})
+    thetas = [run(optimizer, np.zeros(4), grads)[0] for optimizer in (direct, by_name(name, 0.1, **given))]
+    assert np.array_equal(*thetas)
+    assert given == {} or not np.array_equal(thetas[0], run(by_name(name, 0.1), np.zeros(4), grads)[0])
+    for argument in {"beta1", "beta2"} - BETAS[name].keys():
+        with pytest.raises(ValueError, match=f"{argument} is not for the optimizer '{name}', got 0.5"):
+            by_name(name, 0.1, **{argument: 0.5})

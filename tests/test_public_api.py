@@ -15,17 +15,8 @@ import pytest
 import xpdl
 
 HEAVY = [
-    "cupy",
-    "torch",
-    "jax",
-    "sklearn",
-    "matplotlib",
-    "pooch",
-    "safetensors",
-    "cyclopts",
-    "rich",
-    "optuna",
-    "sqlalchemy",
+    *("cupy", "torch", "jax", "sklearn", "matplotlib", "pooch", "safetensors", "cyclopts", "rich"),
+    *("optuna", "sqlalchemy"),
 ]
 IMPORT_RATIO = 1.5
 

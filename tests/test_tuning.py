@@ -240,6 +240,18 @@ def test_a_lucky_epoch_does_not_count() -> None:
     assert study_of(lambda curve: min(curve) / 2) == [16, 32, 64]
 
 
+def test_a_loss_that_ends_as_nan_is_bad_and_its_point_is_not_tried_again() -> None:
+    def loss(trial):
+        point = suggest(trial)
+        for epoch in range(3):
+            trial.report(math.nan if epoch == 2 and point["lr"] == 1e-2 else valley(point), epoch)
+        return valley(point)
+
+    study = optuna.create_study(sampler=RecipeSampler(STAGES))
+    study.optimize(loss, n_trials=7)
+    assert [point["lr"] for point in points(study)][5:] == [0.000316, 0.00316]
+
+
 def test_a_study_that_maximises_is_the_same_upside_down() -> None:
     assert points(follow(25, lambda point: -valley(point), direction="maximize")) == points(follow(25))
 
@@ -331,11 +343,17 @@ def test_a_run_that_diverges_is_a_bad_trial_and_no_crash() -> None:
     x, y = blobs(scale=1e18)
     options = QUICK | {"validation": (x[80:], y[80:])}
     tuned = tune(xpdl.Network([2, 3]), x[:80], y[:80], trials=7, optimizer="sgd", **options)
-    states = {row["trial"]: row["state"] for row in rows(tuned.study)}
-    assert "diverged" in states.values()
+    assert "diverged" in {row["state"] for row in rows(tuned.study)}
     assert "smaller learning rate" in next(
         trial.user_attrs["diverged"] for trial in tuned.study.trials if "diverged" in trial.user_attrs
     )
+
+
+def test_a_study_in_which_every_trial_diverges_has_no_best_one() -> None:
+    x, y = blobs(scale=2e37)
+    tuned = tune(xpdl.Network([2, 3]), x[:80], y[:80], trials=2, **QUICK | {"validation": (x[80:], y[80:])})
+    assert (tuned.best, tuned.settings, tuned.network, tuned.theta) == (None,) * 4
+    assert str(tuned).splitlines()[-1] == "no trial is complete"
 
 
 def test_a_trial_that_looks_bad_is_ended_early() -> None:
@@ -354,6 +372,15 @@ def test_those_that_begin_slowly_are_not_ended_before_half_of_their_epochs() -> 
     assert {row["state"] for row in rows(everything.study)} == {"complete"}
 
 
+def test_a_guess_of_ones_own_is_tried_first() -> None:
+    storage = optuna.storages.InMemoryStorage()
+    guess = {stage.name: stage.start for stage in space.stages("adam")} | {"lr": 0.02, "units": 50}
+    optuna.create_study(storage=storage, study_name="xpdl").enqueue_trial(guess)
+    tuned = tune(NET, *FIT, trials=2, storage=storage, **QUICK)
+    assert points(tuned.study)[0] == guess
+    assert points(tuned.study)[1] != guess
+
+
 def test_what_would_mix_two_things_in_one_study_is_refused(tmp_path) -> None:
     place = {"storage": tmp_path / "s.journal", "study": "s"}
     tune(NET, *FIT, trials=2, **place, **QUICK)
@@ -368,6 +395,7 @@ def test_what_would_mix_two_things_in_one_study_is_refused(tmp_path) -> None:
 
 
 WRONG = [
+    ({"validation": None}, TypeError, r"validation must be a pair \(x, y\), got None"),
     ({"trials": 0}, ValueError, "trials must be at least 1"),
     ({"epochs": 0}, ValueError, "epochs must be at least 1"),
     ({"optimizer": "adm"}, ValueError, "did you mean 'adam'"),
@@ -553,7 +581,7 @@ def test_what_the_command_prints(run) -> None:
     losses = [float(line.split()[2]) for line in lines[10:17]]
     assert losses == sorted(losses)
     best = lines[10].split()
-    assert lines[17:19] == ["drawn trials.png", f"the best is trial {best[0]}, validation loss {best[2]}"]
+    assert lines[17:19] == [f"the best is trial {best[0]}, validation loss {best[2]}", "drawn trials.png"]
     assert lines[20:22] == ["saved best", "repeat it with"]
     assert Path("trials.png").read_bytes().startswith(b"\x89PNG")
 

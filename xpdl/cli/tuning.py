@@ -107,8 +107,7 @@ def tune(
     print(tuned)
     if plot:
         _draw(tuned, plot)
-    if tuned.best is not None and tuned.settings is not None:
-        print(f"the best is trial {tuned.best.number}, validation loss {tuned.best.value:.4f}")
+    if tuned.settings is not None:
         _finish(tuned, samples, chosen, dtype, save, {"data": data, "seed": seed, "epochs": epochs})
         parts = {"data": data, "holdout": holdout or None, "validation": validation}
         shape = {"activation": net.hidden, "output": net.output}
@@ -140,7 +139,7 @@ def _finish(
 ) -> None:
     """Score the best model on the test part, and save it."""
     if tuned.network is None or tuned.theta is None:
-        print("its parameters are not here, as another process has trained it; the same command trains it again")
+        print("it was trained by another process; the same command trains it once more")
         return
     if samples.test:
         print(scores(evaluate(tuned.network, tuned.theta, *samples.test, backend=backend, dtype=dtype)))

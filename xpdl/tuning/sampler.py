@@ -102,9 +102,10 @@ class RecipeSampler(BaseSampler):  # type: ignore[misc]
 
 
 def _judged(value: float, curve: Sequence[float]) -> float:
-    """What a complete trial is judged by.
+    """What a complete trial is judged by; NaN is bad.
 
     Where the value is the lowest loss of its epochs, an oscillating loss is as good as its luckiest epoch, and what
     really helps looks worse.  So the mean of the last two counts.
     """
-    return math.fsum(curve[-2:]) / 2 if len(curve) > 1 and value == min(curve) else value
+    judged = math.fsum(curve[-2:]) / 2 if len(curve) > 1 and value == min(curve) else value
+    return math.inf if math.isnan(judged) else judged

@@ -1,6 +1,6 @@
 """The search: trials are run until the study has enough of them, by this process and by others."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 import signal
@@ -44,7 +44,7 @@ COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 
 @dataclass(frozen=True)
 class Tuned:
-    """What tuning gives back; ``str`` of it is a table of the trials.
+    """What tuning gives back; ``str`` of it is a table of the trials, and which is the best.
 
     study      the study of Optuna
     best       its trial with the lowest validation loss, None if none is complete
@@ -62,7 +62,9 @@ class Tuned:
     signal: int = 0
 
     def __str__(self) -> str:
-        return table(self.study)
+        if self.best is None:
+            return f"{table(self.study)}\nno trial is complete"
+        return f"{table(self.study)}\nthe best is trial {self.best.number}, validation loss {self.best.value:.4f}"
 
 
 def tune(
@@ -100,8 +102,10 @@ def tune(
 
     Ctrl-C ends the search; what the study knows is kept, and the trial in progress is the first one next time.
     """
-    counted = checks.integer("trials", trials, least=1)
+    enough = checks.integer("trials", trials, least=1)
     checks.instance("net", net, Network)
+    if not isinstance(validation, Sequence) or len(validation) != 2:
+        raise TypeError(f"validation must be a pair (x, y), got {checks.shorten(validation)}")
     objective = Objective(
         net=net,
         x=x,
@@ -117,8 +121,8 @@ def tune(
     prune = PRUNERS[checks.choice("pruner", pruner, PRUNERS)](epochs) if isinstance(pruner, str) else pruner
     with storage_errors(), _quiet():
         opened = _open(study, storage, prune, objective.description())
-        with report(counted, "tuning", shown=progress) as reporter:
-            ended = _run(opened, objective, choose, counted, reporter)
+        with report(enough, "tuning", shown=progress) as reporter:
+            ended = _run(opened, objective, choose, enough, reporter)
         return _result(opened, objective, ended)
 
 
@@ -137,7 +141,8 @@ def _sampler(sampler: str | BaseSampler, optimizer: str, seed: int) -> Callable[
 def _open(name: str, place: Place, pruner: BasePruner, description: dict[str, Any]) -> Study:
     """The study of this name, a new one if there is none; ``ValueError`` if it is of something else."""
     study = optuna.create_study(storage=open_storage(place), study_name=name, pruner=pruner, load_if_exists=True)
-    found = study.user_attrs.get("xpdl", {} if study.get_trials(deepcopy=False) else description)
+    begun = study.get_trials(deepcopy=False, states=COUNTED)
+    found = study.user_attrs.get("xpdl", {} if begun else description)
     differing = [key for key in description if found.get(key) != description[key]]
     if differing or study.direction != StudyDirection.MINIMIZE:
         show = (f"{key} is {found.get(key, 'unknown')} there and {description[key]} here" for key in differing)
