@@ -2,6 +2,7 @@
 
 from importlib import import_module
 import json
+import os
 from pathlib import Path
 import random
 import signal
@@ -247,6 +248,60 @@ def test_every_mutation_changes_a_file_in_ways_of_its_own(tmp_path):
     for name, mutate in load("mutations").MUTATIONS.items():
         changed = {mutate(content, random.Random(seed)) for seed in range(50)} - {content}
         assert len(changed) > 10, name
+
+
+def has_mpi():
+    from xpdl.distributed.launching import command
+
+    try:
+        return bool(command(2, []))
+    except ImportError:
+        return False
+
+
+needs_mpi = pytest.mark.skipif(not has_mpi(), reason="mpi4py or mpiexec is missing")
+
+
+@needs_mpi
+def test_ranks(tmp_path):
+    found = ran("ranks", tmp_path, "--quick", "--net", "M")
+    assert [row["ranks"] for row in found["rows"]] == [1, 2]
+    assert found["rows"][0]["speed_up"] == 1
+    assert found["rows"][0]["allreduce_ms"] == 0
+    assert 0 < found["rows"][1]["least_ms"] <= found["rows"][1]["allreduce_ms"] < found["rows"][1]["step_ms"]
+    assert [*found["predicted"][0]] == ["net", *(str(2**power) for power in range(11))]
+    assert found["predicted"][0]["1"] == 1
+
+
+def test_the_model_says_where_more_ranks_stop_paying():
+    """A step of 1 + 64 s whose all-reduce costs 2 s for each doubling: 15 s on 8 ranks, 13 on 16 and 32, 14 on 64."""
+    model = load("ranks").Model(fixed=1, sample=1, latency=1, bandwidth=float("inf"), batch=64, size=8)
+    assert [model(ranks) for ranks in (1, 2, 8, 64, 1024)] == [65, 35, 15, 14, 22]
+    assert model.pays() == "faster up to 16 ranks (5.0 x), half as useful up to 8"
+    slow = model._replace(bandwidth=1.0)
+    assert slow(2) == 35 + 8
+    assert slow(4) == pytest.approx(21 + 12)
+
+
+@needs_mpi
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes are looked for in /proc")
+def test_faults(tmp_path):
+    found = ran("faults", tmp_path, "--kills", "1", "--exceptions", "1")
+    assert [row["held"] for row in found["rows"]] == [1] * 6
+    assert {row["holds"] for row in found["rows"]} == {"yes"}
+    assert 0 < found["rows"][0]["most_s"] < 2
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the cache of files cannot be emptied")
+def test_larger_than_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(load("larger_than_memory"), "RATE", 0.0)
+    found = ran("larger_than_memory", tmp_path, "--quick", "--folder", str(tmp_path))
+    disk, memory = found["rows"]
+    assert (disk["where"], memory["where"]) == ("disk", "memory")
+    assert disk["gib"] == pytest.approx(1 / 32, rel=1e-3)
+    assert disk["gib"] == pytest.approx(8 * memory["gib"], rel=1e-3)
+    assert 0 < disk["peak_mib"] < 1024
+    assert [path.suffix for path in tmp_path.iterdir()] == [".json"]
 
 
 def test_memory_peaks_at_what_was_held():

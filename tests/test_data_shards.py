@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from xpdl.data import shards
 from xpdl.data.shards import Shards, on_disk
 
 ROWS = np.arange(30).reshape(10, 3)
 
 
-@pytest.fixture
-def parts(tmp_path):
-    """The rows in files of 4, 1 and 5."""
+@pytest.fixture(params=[1, 50, shards.PIECE], ids=["by row", "by two", "at once"])
+def parts(tmp_path, request, monkeypatch):
+    """The rows in files of 4, 1 and 5, read in pieces."""
+    monkeypatch.setattr(shards, "PIECE", request.param)
     paths = [tmp_path / f"{number}.npy" for number in range(3)]
     for path, part in zip(paths, np.split(ROWS, [4, 5]), strict=True):
         np.save(path, part)
@@ -21,10 +23,10 @@ def parts(tmp_path):
 
 
 def test_files_are_one_array(parts) -> None:
-    shards = Shards(parts)
-    assert (shards.shape, shards.ndim, len(shards), shards.dtype) == ((10, 3), 2, 10, ROWS.dtype)
-    np.testing.assert_array_equal(shards, ROWS)
-    assert shards.max() == 29
+    whole = Shards(parts)
+    assert (whole.shape, whole.ndim, len(whole), whole.dtype) == ((10, 3), 2, 10, ROWS.dtype)
+    np.testing.assert_array_equal(whole, ROWS)
+    assert whole.max() == 29
 
 
 @pytest.mark.parametrize("rows", [[], [0], [9], [3, 4, 5], [0, 0, 4, 4, 9], range(10), [1, 2]])

@@ -28,7 +28,7 @@ def mpiexec(tmp_path, monkeypatch):
 def test_the_command_is_that_of_the_engine(mpiexec) -> None:
     arguments = ["train", "--ranks", "3", "--data", "a folder"]
     line = [str(mpiexec), "-n", "3", sys.executable, "-m", "mpi4py", "-m", "xpdl", *arguments]
-    assert command(3, arguments) == line
+    assert command(3, ["-m", "xpdl", *arguments]) == line
     mpiexec.unlink()
     assert command(3, [])[0] == str(mpiexec.parents[1] / "elsewhere" / "mpiexec")
 
@@ -56,7 +56,7 @@ def test_the_launcher_takes_the_place_of_this_process(mpiexec, monkeypatch, rank
         monkeypatch.setenv("OMP_NUM_THREADS", given)
     launch(ranks, ["train"])
     ((path, line, environment),) = calls
-    assert (path, line) == (str(mpiexec), command(ranks, ["train"]))
+    assert (path, line) == (str(mpiexec), command(ranks, ["-m", "xpdl", "train"]))
     assert environment["OMP_NUM_THREADS"] == threads
     assert environment["PATH"] == os.environ["PATH"]
 

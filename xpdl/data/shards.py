@@ -14,6 +14,9 @@ from numpy.typing import DTypeLike, NDArray
 
 Array = NDArray[Any]
 
+PIECE = 4 << 20
+"""Bytes that are read at a time: around each the system may bring 2 MiB of the file into memory."""
+
 
 class Shards:
     """Arrays (n_i, ...), one after the other, as one (n, ...) whose rows can be taken, in the machine's byte order."""
@@ -24,6 +27,7 @@ class Shards:
         self.shape: tuple[int, ...] = (self.ends[-1], *parts[0].shape[1:])
         self.ndim = len(self.shape)
         self.dtype = np.dtype(dtype or parts[0].dtype.newbyteorder("="))
+        self.piece = max(1, PIECE // max(1, parts[0][:1].nbytes))  # rows
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -36,20 +40,17 @@ class Shards:
         """A copy of these rows: a slice, or numbers in ascending order."""
         if isinstance(rows, slice):
             rows = np.arange(*rows.indices(len(self)))
+        taken = np.empty((len(rows), *self.shape[1:]), self.dtype)
         cuts = [0, *np.searchsorted(rows, self.ends)]
-        taken = [np.empty((0, *self.shape[1:]), self.dtype)]
         for part, start, (first, stop) in zip(self.parts, [0, *self.ends], pairwise(cuts), strict=False):
-            if first < stop:
-                taken.append(np.asarray(part[rows[first:stop] - start]).astype(self.dtype, copy=False))
+            for piece in (slice(at, min(at + self.piece, stop)) for at in range(first, stop, self.piece)):
+                taken[piece] = part[rows[piece] - start]
                 _forget(part)
-        return taken[1] if len(taken) == 2 else np.concatenate(taken)
+        return taken
 
     def max(self) -> Any:
         """The greatest number."""
-        greatest = max(part.max() for part in self.parts)
-        for part in self.parts:
-            _forget(part)
-        return greatest
+        return max(self[start : start + self.piece].max() for start in range(0, len(self), self.piece))
 
 
 def on_disk(array: Any) -> bool:

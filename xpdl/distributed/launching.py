@@ -32,8 +32,8 @@ def fail_stop() -> bool:
     return "mpi4py.run" in sys.modules
 
 
-def command(ranks: int, arguments: Sequence[str]) -> list[str]:
-    """The command line; ``ImportError`` if there is no mpi4py or no mpiexec.
+def command(ranks: int, program: Sequence[str]) -> list[str]:
+    """The command line for a program, as Python is told it; ``ImportError`` if there is no mpi4py or no mpiexec.
 
     The mpiexec beside this Python comes first: it was installed with the same MPI.
     """
@@ -41,7 +41,7 @@ def command(ranks: int, arguments: Sequence[str]) -> list[str]:
     mpiexec = shutil.which("mpiexec", path=os.pathsep.join([beside, os.environ.get("PATH", os.defpath)]))
     if mpiexec is None or find_spec("mpi4py") is None:
         raise ImportError('ranks need MPI: pip install "xpdl[mpi]", or mpi4py where an MPI is installed')
-    return [mpiexec, "-n", str(ranks), sys.executable, "-m", "mpi4py", "-m", "xpdl", *arguments]
+    return [mpiexec, "-n", str(ranks), sys.executable, "-m", "mpi4py", *program]
 
 
 def launch(ranks: int, arguments: Sequence[str]) -> int:
@@ -53,7 +53,7 @@ def launch(ranks: int, arguments: Sequence[str]) -> int:
     size = started()[1]
     if size > 1:
         raise ValueError(f"ranks must be {size}, as many as there are, got {ranks}")
-    line = command(ranks, arguments)
+    line = command(ranks, ["-m", "xpdl", *arguments])
     threads = max(1, (os.cpu_count() or 1) // ranks)
     sys.stdout.flush()
     return os.execve(line[0], line, {"OMP_NUM_THREADS": str(threads)} | os.environ)

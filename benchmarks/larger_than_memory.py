@@ -1,0 +1,129 @@
+"""Training on more than fits into memory: ``python -m benchmarks.larger_than_memory [--gib 8] [--rounds 2]``.
+
+A data set of so many GiB is generated on disk, in files of 1 GiB, and removed in the end.  Processes alternate that
+train network M
+
+    disk      for an epoch, on the folder, whose pages were driven out of the system's cache before
+    memory    for two epochs, on the first eighth of it, in memory
+
+A row has the images a second of the last epoch, and the most MiB that the process has held.  The limits are MEMORY for
+these, and RATE for the share of the rate in memory.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+import json
+import os
+from pathlib import Path
+import statistics
+import sys
+import tempfile
+from typing import Annotated, Any
+
+from cyclopts import App, Parameter
+import numpy as np
+
+from benchmarks.memory import peak
+from benchmarks.networks import LR, SETUPS
+from benchmarks.output import Output, Row
+from benchmarks.processes import child as run_child, samples
+import xpdl
+from xpdl.data import Dataset
+
+app = App(help=__doc__, help_format="plaintext", result_action="return_value")
+COLUMNS = {"where": "", "gib": ".2f", "images_s": ",.0f", "of_memory": ".2f", "peak_mib": ",.0f", "holds": ""}
+MEMORY, RATE = 1024, 0.8
+BLOCK = 16_384
+"""Images written at a time."""
+FILE = 2**30 // 784
+"""Images in a file."""
+
+
+@app.default
+def larger_than_memory(
+    *,
+    gib: float = 8.0,
+    rounds: int = 2,
+    folder: Path | None = None,
+    quick: bool = False,
+    output: Annotated[Output, Parameter(name="*")] = Output(),  # noqa: B008
+) -> int:
+    """Generate, train and compare; exit code 1 if a limit is passed.
+
+    Parameters
+    ----------
+    gib
+        Size of the data set.
+    rounds
+        Of processes.
+    folder
+        Where the data are generated; by default where temporary files are.
+    quick
+        32 MiB, to see that it works.
+    """
+    gib, rounds = (1 / 32, 1) if quick else (gib, rounds)
+    with generated(gib, samples(quick), folder) as data:
+        found = [[run_child("larger_than_memory", where, data) for where in TRAIN] for _ in range(rounds)]
+    ratio = statistics.median(disk["images_s"] / memory["images_s"] for disk, memory in found)
+    rows: list[Row] = [
+        {
+            "where": where,
+            "gib": results[0]["gib"],
+            "images_s": statistics.median(result["images_s"] for result in results),
+            "peak_mib": max(result["peak_mib"] for result in results),
+        }
+        for where, results in zip(TRAIN, zip(*found, strict=True), strict=True)
+    ]
+    held = ratio >= RATE and rows[0]["peak_mib"] <= MEMORY
+    rows[0] = {**rows[0], "of_memory": ratio, "holds": "yes" if held else "NO"}
+    output.publish("larger_than_memory", COLUMNS, rows, rounds=found)
+    return int(not held)
+
+
+@contextmanager
+def generated(gib: float, base: Dataset, folder: Path | None) -> Iterator[Path]:
+    """A folder of images in random order, in files of at most 1 GiB."""
+    rng, n = np.random.default_rng(0), int(gib * 2**30) // 784
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        for number, first in enumerate(range(0, n, FILE)):
+            rows = rng.integers(0, len(base.x), min(FILE, n - first))
+            x = np.lib.format.open_memmap(f"{name}/x-{number:03}.npy", "w+", np.uint8, (len(rows), 784))
+            for start in range(0, len(rows), BLOCK):
+                x[start : start + BLOCK] = base.x[rows[start : start + BLOCK]]
+            x.flush()
+            np.save(f"{name}/y-{number:03}.npy", base.y[rows].astype(np.uint8))
+        yield Path(name)
+
+
+@app.command(show=False)
+def child(where: str, folder: Path) -> None:
+    """Train, and print images a second, and the most memory."""
+    data = xpdl.data.load(folder)
+    print(json.dumps(TRAIN[where](data, folder) | {"peak_mib": peak()}))
+
+
+def from_disk(data: Dataset, folder: Path) -> dict[str, float]:
+    """One epoch of all."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    return _trained(data.x, data.y, 1)
+
+
+def from_memory(data: Dataset, folder: Path) -> dict[str, float]:
+    """Two epochs of an eighth."""
+    part = slice(len(data.x) // 8)
+    return _trained(data.x[part], data.y[part], 2)
+
+
+def _trained(x: Any, y: Any, epochs: int) -> dict[str, float]:
+    sizes, batch = SETUPS["M"]
+    options = {"optimizer": xpdl.adam(LR), "batch_size": batch, "backend": "numpy", "progress": False}
+    history = xpdl.train(xpdl.Network(sizes), x, y, epochs=epochs, **options).history
+    return {"images_s": len(x) / history[-1]["seconds"], "gib": len(x) * 784 / 2**30, "loss": history[-1]["loss"]}
+
+
+TRAIN = {"disk": from_disk, "memory": from_memory}
+
+if __name__ == "__main__":
+    sys.exit(app())
