@@ -200,7 +200,10 @@ class Rank:
         self.meeting.wait()
         combined = combine(self.table)
         self.meeting.wait()
-        return combined
+        if not isinstance(array, np.ndarray):
+            return combined
+        array[...] = combined  # as MPI does
+        return array
 
 
 @pytest.fixture

@@ -36,9 +36,9 @@ def test_every_rank_hears_what_each_has_to_say(on_ranks, size) -> None:
 def test_the_threads_of_the_tests_are_a_communicator(on_ranks) -> None:
     def operations(ranks):
         array = np.array([ranks.rank, 1.0])
-        return ranks.allreduce(array).tolist(), ranks.broadcast(array + 5).tolist()
+        return ranks.broadcast(array + 5).tolist(), ranks.allreduce(array).tolist(), array.tolist()
 
-    assert on_ranks(3, operations) == [([3.0, 3.0], [5.0, 6.0])] * 3
+    assert on_ranks(3, operations) == [([5.0, 6.0], [3.0, 3.0], [3.0, 3.0])] * 3
 
 
 def test_only_arrays_of_cupy_have_a_way_of_their_own(monkeypatch) -> None:

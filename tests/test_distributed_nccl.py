@@ -54,7 +54,12 @@ def test_arrays_of_the_gpu_go_by_nccl_and_those_of_the_host_by_mpi(nccl, on_rank
         fast = nccl.connect(ranks)
         assert (fast.rank, fast.size) == (ranks.rank, ranks.size)
         host, device = np.array([ranks.rank, 1.0]), nccl.xp.asarray([ranks.rank, 2.0])
-        results = fast.allreduce(host), fast.broadcast(host), fast.allreduce(device + 0.0), fast.broadcast(device)
+        results = (
+            fast.allreduce(host.copy()),
+            fast.broadcast(host),
+            fast.allreduce(device + 0.0),
+            fast.broadcast(device),
+        )
         return [[float(x) for x in result] for result in results]
 
     assert on_ranks(3, operations) == [[[3.0, 3.0], [0.0, 1.0], [3.0, 6.0], [0.0, 2.0]]] * 3

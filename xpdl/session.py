@@ -128,7 +128,7 @@ class Session:
                     break
             self.save(moment)
         end = self.ended(moment)
-        theta = self.setting.communicator.broadcast(self.chosen(end.run.theta, history))
+        theta = self.setting.communicator.broadcast(np.array(self.chosen(end.run.theta, history)))
         return Result(theta, history, max(gather(self.setting.communicator, interrupt.signal)), end)
 
     def epoch(self, number: int, moment: Moment, interrupt: Interrupt, reporter: Reporter) -> tuple[Run, int, bool]:

@@ -84,8 +84,7 @@ def make_step(net: Network, update: Update) -> Step:
 class Steps:
     """Steps as fast as the backend makes them.
 
-    most    how many it does as one dispatch
-    steady  whether nothing outside can change what a step does
+    most  how many it does as one dispatch
     """
 
     def __init__(self, setting: Setting, optimizer: Optimizer) -> None:
@@ -96,7 +95,7 @@ class Steps:
         repeat = None if any(net.drops) else backend.repeat
         self.repeat: Repeat | None = repeat and repeat(step, net.layout.cuts)
         self.most = DISPATCH if self.repeat else 1
-        self.steady = isinstance(optimizer, Steady) and isinstance(net.hidden, str)
+        self.steady = steady(setting, optimizer)
 
     def __call__(self, run: Run, data: Data, n: int, steps: int, masks: Masks | None) -> Run:
         """The run after so many steps, at most ``most``, of n samples each."""
@@ -120,6 +119,11 @@ def compiler(net: Network, optimizer: Optimizer, backend: Backend) -> tuple[Call
     if backend.eager:  # your own update may do more than array operations
         return lambda function: function, optimizer.update
     return backend.compile, optimizer.update
+
+
+def steady(setting: Setting, optimizer: Optimizer) -> bool:
+    """Whether nothing outside can change what a step does."""
+    return isinstance(optimizer, Steady) and isinstance(setting.net.hidden, str)
 
 
 def doubt(compiled: Callable[..., Any]) -> None:

@@ -24,7 +24,7 @@ from xpdl.network import Masks, Network
 from xpdl.optimizers import Optimizer, Update
 from xpdl.setting import Setting
 from xpdl.sources import Source
-from xpdl.step import DISPATCH, Data, Run, advance, batch, compiler, doubt
+from xpdl.step import DISPATCH, Data, Run, advance, batch, compiler, doubt, steady
 
 
 class SharedSteps:
@@ -43,6 +43,7 @@ class SharedSteps:
         sharing = {n: replace(net, l2=net.l2 / min(n, communicator.size)) for n in sizes}
         self.parts = {n: compile(make_part(sharing[n], n)) for n in sizes}
         self.ends = {n: compile(make_end(update, n, weighted)) for n in sizes}
+        self.steady = steady(setting, optimizer)
         self.backend, self.communicator = backend, transport(communicator, backend)
         self.nothing = backend.zeros((net.size + 2,), dtype)  # the part of a rank without samples
         self.flags = [backend.asarray(np.array([flag], dtype=dtype)) for flag in (0, 1)]
@@ -62,7 +63,7 @@ class SharedSteps:
 
     def doubt(self) -> None:
         """A new epoch begins."""
-        for half in (*self.parts.values(), *self.ends.values()):
+        for half in () if self.steady else (*self.parts.values(), *self.ends.values()):
             doubt(half)
 
     def ended(self, interrupt: Interrupt) -> bool:
