@@ -8,6 +8,7 @@ import pytest
 
 import xpdl
 from xpdl import DivergenceError, KeepBest, Network, Optimizer, StopTraining, session, train
+from xpdl.evaluation import Evaluator
 from xpdl.interrupts import Interrupt
 
 rng = np.random.default_rng(0)
@@ -194,6 +195,19 @@ def test_a_cost_that_is_not_finite_ends_all_ranks_alike(on_ranks) -> None:
 
     results = on_ranks(2, train_on)
     assert [len(result.history) for result in results] == [0, 0]
+
+
+def test_validation_is_shared_out(on_ranks, monkeypatch) -> None:
+    looked_at = []
+
+    class Spied(Evaluator):
+        def __init__(self, net, x, *rest):
+            looked_at.append(x.shape[0])
+            super().__init__(net, x, *rest)
+
+    monkeypatch.setattr("xpdl.training.Evaluator", Spied)
+    on_ranks(3, lambda ranks: run(communicator=ranks, validation=(X[:11], Y[:11])))
+    assert sorted(looked_at) == [3, 4, 4]
 
 
 DIFFERENCES = {
