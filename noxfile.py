@@ -101,5 +101,5 @@ def docs(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """A benchmark by its name, ``nox -s bench -- scaling``; without one, xpdl and PyTorch side by side."""
     name, *options = session.posargs or ["peers"]
-    session.install(".[torch]")
+    session.install(".[torch,tune]")
     session.run("python", "-m", f"benchmarks.{name}", *options)
