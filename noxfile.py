@@ -17,7 +17,8 @@ PAGES = [
 ]  # what is public, and what its docstrings refer to
 PDOC = """
 import pdoc.__main__, xpdl
-vars(xpdl).update({name: getattr(xpdl, name) for name in xpdl.__all__})  # else pdoc misses what is loaded on demand
+for module in (xpdl, xpdl.tuning):  # else pdoc misses what is loaded on demand
+    vars(module).update({name: getattr(module, name) for name in module.__all__})
 pdoc.__main__.cli()
 """
 STYLE = """
@@ -90,7 +91,7 @@ def package(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """The API pages, in build/docs; a public name without its entry is an error."""
-    session.install(".", *group("docs"))
+    session.install(".[tune]", *group("docs"))
     styles = Path(session.create_tmp())
     (styles / "custom.css").write_text(STYLE, encoding="utf-8")
     options = ["--docformat", "markdown", "--template-directory", str(styles), "--output-directory", "build/docs"]
@@ -101,5 +102,5 @@ def docs(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """A benchmark by its name, ``nox -s bench -- scaling``; without one, xpdl and PyTorch side by side."""
     name, *options = session.posargs or ["peers"]
-    session.install(".[torch]")
+    session.install(".[torch,tune]")
     session.run("python", "-m", f"benchmarks.{name}", *options)

@@ -217,12 +217,12 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "tuning.objective": {
         *("backends", "backends.base", "callbacks", "network", "resuming", "training", "tuning.space"),
     },
-    "tuning.picture": {"tuning.table"},
+    "tuning.picture": {"plots.figures", "tuning.table"},
     "tuning.recipe": set(),
     "tuning.sampler": {"tuning.recipe"},
     "tuning.search": {
-        *("backends", "checks", "network", "optimizers", "progress", "randomness", "tuning.objective"),
-        *("tuning.sampler", "tuning.space", "tuning.storage", "tuning.table"),
+        *("backends", "checks", "distributed.communicators", "network", "optimizers", "progress", "randomness"),
+        *("resuming", "tuning.objective", "tuning.sampler", "tuning.space", "tuning.storage", "tuning.table"),
     },
     "tuning.space": {"initializers", "network", "optimizers", "schedules", "tuning.recipe"},
     "tuning.storage": set(),

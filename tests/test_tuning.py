@@ -390,7 +390,7 @@ def test_what_would_mix_two_things_in_one_study_is_refused(tmp_path) -> None:
         tune(NET, X[1:80], Y[1:80], trials=2, **place, **QUICK)
     storage = search.open_storage(place["storage"])
     optuna.create_study(storage=storage, study_name="foreign").optimize(lambda trial: 0.0, n_trials=1)
-    with pytest.raises(ValueError, match="x is unknown there"):
+    with pytest.raises(ValueError, match="x is 'nothing' there"):
         tune(NET, *FIT, trials=2, **QUICK, **place | {"study": "foreign"})
 
 
@@ -459,9 +459,9 @@ def worker(tmp_path):
         process.communicate()
 
 
-def opened(path):
+def opened(path, name="s"):
     with search.storage_errors():
-        return optuna.load_study(study_name="s", storage=search.open_storage(path))
+        return optuna.load_study(study_name=name, storage=search.open_storage(path))
 
 
 @pytest.mark.parametrize("place", ["s.db", "s.journal"])
@@ -476,6 +476,20 @@ def test_two_processes_share_a_study(worker, tmp_path, place) -> None:
     assert sorted(numbers) == list(range(len(study.trials)))
     assert len(study.trials) in (14, 15)  # both may begin the last at the same moment
     assert len({key(point) for point in points(study)}) == len(study.trials)
+
+
+def test_ranks_share_a_study_and_rank_0_has_the_result_of_all(on_ranks, tmp_path, capsys) -> None:
+    """Each has trials of its own; rank 0 speaks."""
+    options = QUICK | {"trials": 9, "storage": tmp_path / "s.journal", "progress": True}
+    first, other, another = on_ranks(3, lambda ranks: tune(NET, *FIT, communicator=ranks, **options))
+    study = opened(tmp_path / "s.journal", "xpdl")
+    assert 9 <= len(study.trials) <= 11
+    assert len({key(point) for point in points(study)}) == len(study.trials)
+    assert first.best.number == other.best.number == another.best.number == best_trial(study).number
+    assert first.theta is not None
+    assert len(capsys.readouterr().out.splitlines()) < len(study.trials)
+    with pytest.raises(ValueError, match="storage must be a file or a database that all ranks share, got None"):
+        on_ranks(2, lambda ranks: tune(NET, *FIT, communicator=ranks, **QUICK))
 
 
 def test_the_trial_of_a_process_that_was_killed_is_tried_again(worker, tmp_path) -> None:
@@ -627,6 +641,20 @@ def test_ctrl_c_keeps_the_study_and_the_trial_in_progress_is_the_first_one_next_
     assert states == {"2": "interrupted"} | dict.fromkeys("01345", "complete")
 
 
+def test_the_command_on_ranks(tmp_path, run) -> None:
+    pytest.importorskip("mpi4py", reason="ranks need MPI")
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(xpdl.__file__).parents[1])}
+    words = [sys.executable, "-m", "xpdl", *shlex.split(tuning("--ranks 2 --save best"))]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("blobs.npz: 108 training") == 1
+    rows = [line.split() for line in done.stdout.splitlines() if re.match(r" +\d", line)]
+    assert len(rows) >= 12
+    assert {row[1] for row in rows} <= {"complete", "pruned"}
+    assert run(done.stdout.splitlines()[-1].removeprefix("xpdl ") + " --save again")[0] == 0
+    assert same(*(xpdl.load(name).theta for name in ("best", "again")))
+
+
 def test_data_without_a_test_part_and_with_a_holdout(run) -> None:
     code, out, _ = run(tuning("--data whole.npz --trials 2"))
     assert code == 0
@@ -657,7 +685,7 @@ BAD = {
     "--seed -1": "seed must be in",
     "--save no/m": "save.*no/m",
     "--plot no/p.png": "plot.*no/p.png",
-    "--plot p.xyz": "the suffix of plot must be one of .pdf, .png, .svg, got '.xyz'",
+    "--plot p.xyz": "the suffix of plot must be one of .png, .svg, got '.xyz'",
     "--storage no/s.db": "storage.*unable to open database file",
     "--storage no/s.journal": "no/s.journal",
     "--storage blobs.npz": "storage.*not a database",

@@ -9,14 +9,16 @@ from xpdl import checks
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.checkpoint import save as save_model
 from xpdl.cli.flags import SIGNALLED, Whole, check_writable, counted, network_for, parts_of
+from xpdl.cli.plotting import DPI, FORMATS
 from xpdl.cli.prediction import scores
 from xpdl.data import Dataset
+from xpdl.distributed import connect
+from xpdl.distributed.launching import RanksWanted
 from xpdl.evaluation import evaluate
+from xpdl.plots.figures import new_figure, unshown
 
 if TYPE_CHECKING:
     from xpdl.tuning import Tuned
-
-PICTURES = {".pdf", ".png", ".svg"}
 
 
 def tune(
@@ -34,10 +36,12 @@ def tune(
     storage: str = "xpdl-studies.db",
     study: str | None = None,
     backend: str = "auto",
+    precision: str = "float32",
     dtype: str = "float32",
     seed: Whole = 0,
     save: Path | None = None,
     plot: Path | None = None,
+    ranks: Whole | None = None,
 ) -> int:
     """Search hyper-parameters by the validation loss, and print the command that repeats the best trial.
 
@@ -72,6 +76,8 @@ def tune(
         Its name there, by default that of the data.
     backend
         As for ``xpdl train``.
+    precision
+        As for ``xpdl train``.
     dtype
         As for ``xpdl train``.
     seed
@@ -79,17 +85,23 @@ def tune(
     save
         Write the best model to this file.
     plot
-        Draw the trials to this .png, .svg or .pdf file.
+        Draw the trials to this .png or .svg file.
+    ranks
+        Processes that share the study, each with trials of its own; started by mpiexec, as for ``xpdl train``.
     """
     from xpdl.tuning import tune as run_tuning
 
+    communicator = connect()
+    if ranks is not None and checks.integer("ranks", ranks, least=1) != communicator.size:
+        raise RanksWanted(ranks)
     _check_files(save, plot)
     samples, fitting = parts_of(data, holdout, validation, seed)
     if fitting is samples or fitting.test is None:
         raise ValueError("validation must be a share of the training data, got 0")
-    chosen, name = choose_backend(backend), study or samples.name
+    chosen, name = choose_backend(backend, precision=precision), study or samples.name
     net = network_for(samples, lambda d, k: [d, k], output, {"hidden": activation, "init": "he"})
-    print(f"{counted(samples, fitting)}\nstudy {name} in {storage}; backend {chosen.name}", flush=True)
+    if communicator.rank == 0:
+        print(f"{counted(samples, fitting)}\nstudy {name} in {storage}; backend {chosen.name}", flush=True)
     same: dict[str, Any] = {"optimizer": optimizer, "epochs": epochs, "dtype": dtype, "seed": seed}
     tuned = run_tuning(
         net,
@@ -102,8 +114,11 @@ def tune(
         storage=storage,
         study=name,
         backend=chosen,
+        communicator=communicator,
         **same,
     )
+    if communicator.rank:
+        return 0  # rank 0 has the last word
     print(tuned)
     if plot:
         _draw(tuned, plot)
@@ -111,7 +126,7 @@ def tune(
         _finish(tuned, samples, chosen, dtype, save, {"data": data, "seed": seed, "epochs": epochs})
         parts = {"data": data, "holdout": holdout or None, "validation": validation}
         shape = {"activation": net.hidden, "output": net.output}
-        last = {"schedule": "exponential", "patience": epochs, "backend": chosen.name}  # so it keeps the best epoch
+        last = {"schedule": "exponential", "patience": epochs, "backend": chosen.name, "precision": chosen.precision}
         print(f"repeat it with\n{_command(parts | shape | asdict(tuned.settings) | same | last)}")
     return SIGNALLED + tuned.signal if tuned.signal else 0
 
@@ -121,16 +136,16 @@ def _check_files(save: Path | None, plot: Path | None) -> None:
     for name, path in {"save": save, "plot": plot}.items():
         check_writable(name, path)
     if plot is not None:
-        from xpdl.tuning.picture import figure_class
-
-        checks.choice("the suffix of plot", plot.suffix, PICTURES)
-        figure_class()
+        checks.choice("the suffix of plot", plot.suffix.lower(), FORMATS)
+        with unshown():
+            new_figure(1, 1)  # there is a matplotlib
 
 
 def _draw(tuned: "Tuned", path: Path) -> None:
     from xpdl.tuning import plot_trials
 
-    plot_trials(tuned.study).savefig(path, dpi=120)
+    with unshown():
+        plot_trials(tuned.study).savefig(path, dpi=DPI, **FORMATS[path.suffix.lower()])
     print(f"drawn {path}")
 
 

@@ -8,35 +8,24 @@ from typing import Any
 from optuna import Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
+from xpdl.plots.figures import COLOURS, Axes, Figure, new_figure
 from xpdl.tuning.table import rows
 
-BLUE, ORANGE, BLACK = "#0072B2", "#E69F00", "black"
-"""Of the palette of Okabe and Ito 2008, which the colour-blind can tell apart; the shapes differ as well."""
-
 KINDS = {
-    "complete": {"c": BLUE, "marker": "o", "s": 24, "label": "complete"},
-    "pruned": {"c": ORANGE, "marker": "v", "s": 24, "label": "ended early"},
+    "complete": {"c": COLOURS[0], "marker": "o", "s": 24, "label": "complete"},
+    "pruned": {"c": COLOURS[1], "marker": "v", "s": 24, "label": "ended early"},
 }
 COLUMNS = 5
 TICKS = 4
 """On an axis of integers."""
 
 
-def figure_class() -> Any:
-    """The Figure of matplotlib, which needs no display; ``ImportError`` without matplotlib."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('plots need matplotlib: pip install "xpdl[plot]"') from error
-    return Figure
-
-
-def plot_trials(study: Study) -> Any:
-    """A matplotlib Figure: the validation loss of each trial above, and below against each hyper-parameter."""
+def plot_trials(study: Study) -> Figure:
+    """A Figure of matplotlib: the validation loss of each trial above, and below against each hyper-parameter."""
     found = [row for row in rows(study) if row["loss"] is not None]
     parameters = {name: d for trial in study.get_trials(deepcopy=False) for name, d in trial.distributions.items()}
     lines = -(-len(parameters) // COLUMNS)
-    figure = figure_class()(figsize=(12, 3.2 + 2.6 * lines), layout="constrained")
+    figure = new_figure(12, 3.2 + 2.6 * lines)
     grid = figure.add_gridspec(1 + lines, COLUMNS, height_ratios=[1.2] + [1] * lines)
     top = figure.add_subplot(grid[0, :])
     _losses(top, found, "trial")
@@ -53,27 +42,27 @@ def plot_trials(study: Study) -> Any:
     return figure
 
 
-def _losses(axes: Any, found: Sequence[dict[str, Any]], name: str) -> None:
+def _losses(axes: Axes, found: Sequence[dict[str, Any]], name: str) -> None:
     """The losses against one entry of the rows, the best marked."""
     for state, style in KINDS.items():
         points = [(row[name], row["loss"]) for row in found if row["state"] == state and name in row]
         if points:
             axes.scatter(*zip(*points, strict=True), **style)
     if found and found[0]["state"] == "complete":
-        axes.scatter(found[0][name], found[0]["loss"], c="white", edgecolors=BLACK, marker="*", s=160, label="best")
+        axes.scatter(found[0][name], found[0]["loss"], c="white", edgecolors="black", marker="*", s=160, label="best")
     axes.set_yscale("log")
     axes.set_xlabel(name)
 
 
-def _course(axes: Any, found: Sequence[dict[str, Any]]) -> None:
+def _course(axes: Axes, found: Sequence[dict[str, Any]]) -> None:
     """The lowest loss so far, as a line."""
     in_turn = sorted(found, key=lambda row: row["trial"])
     losses = [row["loss"] if row["state"] == "complete" else math.inf for row in in_turn]
-    style = {"color": BLACK, "linewidth": 1, "drawstyle": "steps-post", "zorder": 0}
+    style = {"color": "black", "linewidth": 1, "drawstyle": "steps-post", "zorder": 0}
     axes.plot([row["trial"] for row in in_turn], list(accumulate(losses, min)), label="best so far", **style)
 
 
-def _scale(axes: Any, distribution: BaseDistribution, values: Sequence[Any]) -> None:
+def _scale(axes: Axes, distribution: BaseDistribution, values: Sequence[Any]) -> None:
     """The scale of the axis of a parameter; integers are marked where trials were."""
     if isinstance(distribution, CategoricalDistribution):
         return

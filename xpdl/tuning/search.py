@@ -16,10 +16,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from xpdl import checks
 from xpdl.backends import Backend, backend as choose_backend
+from xpdl.distributed.communicators import Communicator, Serial, gather
 from xpdl.network import Network
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.progress import Reporter, report
 from xpdl.randomness import check_seed
+from xpdl.resuming import differences
 from xpdl.tuning.objective import Objective
 from xpdl.tuning.sampler import RecipeSampler
 from xpdl.tuning.space import Settings, stages
@@ -83,6 +85,7 @@ def tune(
     backend: str | Backend = "auto",
     dtype: str = "float32",
     seed: int = 0,
+    communicator: Communicator | None = None,
     progress: bool = True,
 ) -> Tuned:
     """Search the hyper-parameters with which training on x (n, d), y reaches the lowest validation loss.
@@ -98,6 +101,9 @@ def tune(
     study       its name there; a study of other samples or options is a ``ValueError`` that names them
     backend, dtype, seed
                 as for ``xpdl.train``; the seed is also that of the sampler
+    communicator
+                ranks that share the study, each with trials of its own; rank 0 reports its own and has the result of
+                all when all are done
     progress    a bar on a terminal, and a line a trial; False for silence
 
     Ctrl-C ends the search; what the study knows is kept, and the trial in progress is the first one next time.
@@ -117,13 +123,15 @@ def tune(
         dtype=checks.float_dtype("dtype", dtype),
         seed=check_seed(seed),
     )
-    choose = _sampler(sampler, optimizer, seed)
+    ranks, choose = communicator or Serial(), _sampler(sampler, optimizer, seed)
+    if ranks.size > 1 and storage is None:
+        raise ValueError("storage must be a file or a database that all ranks share, got None")
     prune = PRUNERS[checks.choice("pruner", pruner, PRUNERS)](epochs) if isinstance(pruner, str) else pruner
     with storage_errors(), _quiet():
         opened = _open(study, storage, prune, objective.description())
-        with report(enough, "tuning", shown=progress) as reporter:
-            ended = _run(opened, objective, choose, enough, reporter)
-        return _result(opened, objective, ended)
+        with report(enough, "tuning", shown=progress and ranks.rank == 0) as reporter:
+            ended = max(gather(ranks, _run(opened, objective, choose, enough, reporter)))
+        return _result(opened, objective, ended, again=not ended and ranks.rank == 0)
 
 
 def _sampler(sampler: str | BaseSampler, optimizer: str, seed: int) -> Callable[[int], BaseSampler]:
@@ -143,10 +151,10 @@ def _open(name: str, place: Place, pruner: BasePruner, description: dict[str, An
     study = optuna.create_study(storage=open_storage(place), study_name=name, pruner=pruner, load_if_exists=True)
     begun = study.get_trials(deepcopy=False, states=COUNTED)
     found = study.user_attrs.get("xpdl", {} if begun else description)
-    differing = [key for key in description if found.get(key) != description[key]]
-    if differing or study.direction != StudyDirection.MINIMIZE:
-        show = (f"{key} is {found.get(key, 'unknown')} there and {description[key]} here" for key in differing)
-        raise ValueError(f"study {name!r} is of something else, choose another name: {'; '.join(show)}")
+    if differing := differences(found, description, "there", "here"):
+        raise ValueError(f"study {name!r} is of something else, choose another name: {differing}")
+    if study.direction != StudyDirection.MINIMIZE:
+        raise ValueError(f"study {name!r} maximises, choose another name")
     study.set_user_attr("xpdl", description)
     return study
 
@@ -170,7 +178,7 @@ def _run(
             shown = count
             study.optimize(run, n_trials=1, callbacks=[tell])
     except KeyboardInterrupt:
-        return signal.SIGINT
+        return int(signal.SIGINT)
     return 0
 
 
@@ -180,13 +188,13 @@ def _count(study: Study) -> int:
     return len(study.get_trials(deepcopy=False, states=COUNTED))
 
 
-def _result(study: Study, objective: Objective, ended: int) -> Tuned:
-    """The best of the study; a search that was interrupted is not to train any more."""
+def _result(study: Study, objective: Objective, ended: int, again: bool) -> Tuned:
+    """The best of the study, trained again if it has to be and may be."""
     best = best_trial(study)
     if best is None:
         return Tuned(study, signal=ended)
     settings = Settings.at(best.params)
-    theta = objective.kept(best.number) if ended else objective.theta(best.number, settings)
+    theta = objective.theta(best.number, settings) if again else objective.kept(best.number)
     return Tuned(study, best, settings, settings.network(objective.net), theta, ended)
 
 
