@@ -41,13 +41,11 @@ class RecipeSampler(BaseSampler):  # type: ignore[misc]
         self.stages, self.seed = tuple(stages), seed
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Claim the next point of the recipe, unless the trial has been given one."""
+        """Claim the next point of the recipe; what the trial is given instead replaces it, parameter by parameter."""
         self._raise_error_if_multi_objective(study)
-        if not trial.params and "fixed_params" not in trial.system_attrs:
-            self._wait(study, trial.number)
-            point = self._next(study)
-            if point is not None:
-                study._storage.set_trial_system_attr(trial._trial_id, CLAIM, dict(point))
+        self._wait(study, trial.number)
+        if point := self._next(study):
+            study._storage.set_trial_system_attr(trial._trial_id, CLAIM, dict(point))
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """The parameters that are stages."""
