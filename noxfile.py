@@ -12,7 +12,7 @@ nox.options.error_on_missing_interpreters = False
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
 PAGES = [
-    *("xpdl", "xpdl.origin", "xpdl.randomness", "xpdl.samples"),
+    *("xpdl", "xpdl.origin", "xpdl.randomness", "xpdl.samples", "xpdl.sources", "xpdl.data.shard_folder"),
     *("xpdl.gradcheck", "xpdl.gradcheck.report", "xpdl.gradcheck.network.bars", "xpdl.gradcheck.function.probe"),
 ]  # what is public, and what its docstrings refer to
 PDOC = """
