@@ -113,6 +113,30 @@ def test_a_remedy_is_tried_as_soon_as_its_condition_is_true_and_once() -> None:
     assert next_point(stages, known) == {"units": 32, "decay": 0.8}
 
 
+def test_a_remedy_is_tried_once() -> None:
+    """All curves are uneven, and decay never helps: after the last stage it comes only in smaller steps."""
+    decay = Stage("decay", FloatDistribution(0.2, 1.0), 1.0, step=0.2, directions=(-1,), when=oscillates)
+    stages = [Stage("units", IntDistribution(16, 32, log=True), 16, step=2), decay]
+    stages.append(Stage("layers", IntDistribution(1, 2), 1, step=1))
+
+    def loss(trial):
+        point = suggest(trial, stages)
+        for epoch, report in enumerate([3.0, 1.0, 1.0, 0.5]):
+            trial.report(report, epoch)
+        return 30 - point["decay"] - point["units"] / 32 - point["layers"] / 2
+
+    study = optuna.create_study(sampler=RecipeSampler(stages))
+    study.optimize(loss, n_trials=6)
+    assert [tuple(point.values()) for point in points(study)] == [
+        (16, 1.0, 1),
+        (32, 1.0, 1),
+        (32, 0.8, 1),
+        (32, 1.0, 2),
+        (23, 1.0, 2),
+        (32, 0.9, 2),
+    ]
+
+
 @pytest.mark.parametrize(
     ("curve", "expected"),
     [
@@ -514,15 +538,15 @@ def test_the_trial_of_a_process_that_was_killed_is_tried_again(worker, tmp_path)
 
 
 def _running(path):
-    """Whether a trial has reported an epoch."""
+    """Whether a trial has given a sign of life and reported an epoch."""
     try:
         with sqlite3.connect(path, timeout=10) as database:
-            found = database.execute("SELECT count(*) FROM trial_intermediate_values").fetchone()[0]
+            found = database.execute("SELECT * FROM trial_heartbeats, trial_intermediate_values").fetchone()
     except sqlite3.OperationalError:  # the tables are not there yet
         return False
     finally:
         database.close()
-    return found > 0
+    return found is not None
 
 
 # The command
@@ -552,10 +576,16 @@ def tuning(flags=""):
     return " ".join(["tune", *(f"{name} {value}" for name, value in USUAL.items() if name not in flags), flags])
 
 
-@pytest.mark.parametrize(
-    "more", ["", "--optimizer momentum --activation tanh --dtype float64 --seed 5 --validation 0.3"]
-)
+MORE = [
+    "",
+    "--optimizer momentum --activation tanh --dtype float64 --seed 5 --validation 0.3",
+    "--data noise.npz --holdout 0.3 --optimizer rmsprop --epochs 40 --trials 1",
+]
+
+
+@pytest.mark.parametrize("more", MORE)
 def test_the_command_that_is_printed_repeats_the_best_model_to_the_last_bit(run, more) -> None:
+    """Also where its best epoch is not the last."""
     code, out, err = run(tuning(f"{more} --save best"))
     assert (code, err) == (0, "")
     again, said, err = run(out.splitlines()[-1].removeprefix("xpdl ") + " --save again")
@@ -566,6 +596,8 @@ def test_the_command_that_is_printed_repeats_the_best_model_to_the_last_bit(run,
     assert one.metadata == other.metadata
     score = next(line for line in out.splitlines() if line.startswith("test accuracy"))
     assert score in said
+    losses = [float(loss) for loss in re.findall(r"validation_loss (\S+)", said)]
+    assert "noise" not in more or min(losses) < losses[-1]
 
 
 def test_the_test_part_is_not_looked_at_until_the_end(run, tmp_path) -> None:
