@@ -11,6 +11,9 @@ nox.options.error_on_missing_interpreters = False
 
 PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = ["3.11", "3.12", "3.13"]
+
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+"""The products of tests are small, and threads that wait for one another are slow on a machine with other work."""
 PAGES = [
     *("xpdl", "xpdl.origin", "xpdl.randomness", "xpdl.samples", "xpdl.sources", "xpdl.data.shard_folder"),
     *("xpdl.gradcheck", "xpdl.gradcheck.report", "xpdl.gradcheck.network.bars", "xpdl.gradcheck.function.probe"),
@@ -37,21 +40,21 @@ def group(name: str) -> list[str]:
 def tests(session: nox.Session) -> None:
     """The tests on NumPy, array-api-strict and JAX, with the Python that runs nox."""
     session.install(".", *group("test"))
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(python=PYTHONS)
 def tests_pythons(session: nox.Session) -> None:
     """The tests on each Python that is installed."""
     session.install(".", *group("test"))
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session
 def tests_torch(session: nox.Session) -> None:
     """The tests with PyTorch as well (a large download)."""
     session.install(".[torch]", *group("test"))
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(venv_backend="none")
