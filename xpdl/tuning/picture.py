@@ -16,6 +16,9 @@ KINDS = {
     "pruned": {"c": COLOURS[1], "marker": "v", "s": 24, "label": "ended early"},
 }
 COLUMNS = 5
+LABELLED = "25"
+"""First digits of losses between two powers of ten that are labelled."""
+
 TICKS = 4
 """On an axis of integers."""
 
@@ -37,7 +40,7 @@ def plot_trials(study: Study) -> Figure:
         _losses(axes, found, name)
         _scale(axes, distribution, [row[name] for row in found if name in row])
         first = i % COLUMNS == 0
-        axes.tick_params(labelleft=first)
+        axes.tick_params(which="both", labelleft=first)
         axes.set_ylabel("validation loss" if first else "")
     return figure
 
@@ -51,6 +54,8 @@ def _losses(axes: Axes, found: Sequence[dict[str, Any]], name: str) -> None:
     if found and found[0]["state"] == "complete":
         axes.scatter(found[0][name], found[0]["loss"], c="white", edgecolors="black", marker="*", s=160, label="best")
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(lambda y, _: f"{y:g}" if f"{y:e}"[0] in LABELLED else "")
     axes.set_xlabel(name)
 
 
