@@ -221,6 +221,15 @@ def test_a_trial_waits_for_the_claims_of_earlier_ones_but_not_for_ever(monkeypat
     assert len(naps) == sampler.PATIENCE
 
 
+def test_the_claim_of_a_trial_that_ended_before_it_began_is_void() -> None:
+    """As by Ctrl-C while its parameters were stored."""
+    study = optuna.create_study(sampler=RecipeSampler(STAGES))
+    ended = study.ask()
+    ended.suggest_float("lr", LR.low, LR.high, log=True)
+    study.tell(ended, state=TrialState.FAIL)
+    assert suggest(study.ask()) == START
+
+
 def test_what_a_trial_is_given_replaces_what_it_has_claimed() -> None:
     study = optuna.create_study(sampler=RecipeSampler(STAGES))
     study.enqueue_trial({"lr": 0.02, "units": 100, "init": "he"})

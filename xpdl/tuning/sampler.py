@@ -93,9 +93,10 @@ class RecipeSampler(BaseSampler):  # type: ignore[misc]
         return known
 
     def _place(self, trial: FrozenTrial) -> Key | None:
-        """The point of a trial, from its parameters if they are all stored, else as it was claimed; None if neither."""
+        """The point of a trial: its parameters if all are stored, else its claim, which its end makes void."""
         names = [stage.name for stage in self.stages]
-        point = trial.params if set(names) <= trial.params.keys() else trial.system_attrs.get(CLAIM)
+        claimed = None if trial.state.is_finished() else trial.system_attrs.get(CLAIM)
+        point = trial.params if set(names) <= trial.params.keys() else claimed
         return None if point is None else key({name: point[name] for name in names})
 
 
