@@ -105,8 +105,7 @@ def train(
     with chosen.activate():
         source = _source(setting, x, y, sample_weight, batch_size)
         held = None if validation is None else _validation(setting, validation)
-        entered = samples.parameters(net, net.initialize(seed, dtype) if theta is None else theta, chosen, dtype)
-        start = beginning(setting, entered, optimizer.init(entered))
+        start = _start(setting, optimizer, theta)
         if isinstance(resume, Result):
             start, resume = taken_up(setting, resume, start), None
         called = _callables(callbacks) if setting.leads else ()
@@ -129,6 +128,13 @@ def train(
             save = partial(files.write, checkpoint) if setting.leads else session.save
             session = replace(session, save=save, every=every, signals=(signal.SIGINT, signal.SIGTERM))
         return session.run(start, epochs, progress and setting.leads)
+
+
+def _start(setting: Setting, optimizer: Optimizer, theta: Any) -> Moment:
+    """The beginning of a run, at theta or at fresh parameters."""
+    net, backend, dtype, seed, *_ = setting
+    entered = samples.parameters(net, net.initialize(seed, dtype) if theta is None else theta, backend, dtype)
+    return beginning(setting, entered, optimizer.init(entered))
 
 
 def _source(setting: Setting, x: Any, y: Any, weight: Any, batch_size: int | None) -> Source:

@@ -7,7 +7,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from xpdl import checks
 from xpdl.data import Dataset, load as load_data
+from xpdl.distributed import Communicator, connect
+from xpdl.distributed.launching import RanksWanted
 from xpdl.network import Network
 
 SIGNALLED = 128
@@ -15,6 +18,14 @@ SIGNALLED = 128
 
 Whole = Annotated[int, Parameter(converter=lambda _, tokens: int(tokens[0].value))]
 """An int; on its own cyclopts would round 1.5."""
+
+
+def connected(ranks: int | None) -> Communicator:
+    """The ranks of this job; ``RanksWanted`` if the flag asks for another number of them."""
+    communicator = connect()
+    if ranks is not None and checks.integer("ranks", ranks, least=1) != communicator.size:
+        raise RanksWanted(ranks)
+    return communicator
 
 
 def check_writable(flag: str, path: Path | None) -> None:

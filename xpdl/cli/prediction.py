@@ -1,13 +1,16 @@
 """xpdl predict."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from xpdl.checkpoint import load
+from xpdl.backends import Backend
+from xpdl.checkpoint import load, save as save_model
 from xpdl.cli.flags import Whole
-from xpdl.data import load as load_data
+from xpdl.data import Dataset, load as load_data
 from xpdl.evaluation import count_confusions, evaluate, predict as predict_labels
+from xpdl.network import Network
 
 
 def predict(model: Path, *, data: str = "glyphs", backend: str = "auto", seed: Whole = 0) -> None:
@@ -30,6 +33,23 @@ def predict(model: Path, *, data: str = "glyphs", backend: str = "auto", seed: W
     print(scores(evaluate(loaded.network, loaded.theta, x, y, backend=backend)))
     if loaded.network.output != "linear":
         print(_confusion(np.asarray(y), predict_labels(loaded.network, loaded.theta, x, backend=backend)))
+
+
+def conclude(
+    net: Network,
+    theta: np.ndarray,
+    samples: Dataset,
+    backend: Backend,
+    dtype: str,
+    save: Path | None,
+    metadata: dict[str, Any],
+) -> None:
+    """Score a new model on the test part, and save it."""
+    if samples.test:
+        print(scores(evaluate(net, theta, *samples.test, backend=backend, dtype=dtype)))
+    if save:
+        save_model(save, net, theta, metadata=metadata)
+        print(f"saved {save}")
 
 
 def scores(found: dict[str, float]) -> str:

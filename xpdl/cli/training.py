@@ -10,12 +10,8 @@ from cyclopts import Parameter
 from xpdl import checks, schedules
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.callbacks import Callback, EarlyStopping, Metrics
-from xpdl.checkpoint import save as save_model
-from xpdl.cli.flags import SIGNALLED, Whole, check_writable, counted, network_for, parts_of
-from xpdl.cli.prediction import scores
-from xpdl.distributed.launching import RanksWanted
-from xpdl.distributed.mpi import connect
-from xpdl.evaluation import evaluate
+from xpdl.cli.flags import SIGNALLED, Whole, check_writable, connected, counted, network_for, parts_of
+from xpdl.cli.prediction import conclude
 from xpdl.network import Network
 from xpdl.optimizers import by_name
 from xpdl.schedules import Schedule
@@ -122,9 +118,7 @@ def train(
         Processes that train together, each on its share of every batch; started by mpiexec, on this machine. On a
         cluster: mpiexec -n 64 python -m mpi4py -m xpdl train ...
     """
-    communicator = connect()
-    if ranks is not None and checks.integer("ranks", ranks, least=1) != communicator.size:
-        raise RanksWanted(ranks)
+    communicator = connected(ranks)
     for name, path in {"save": save, "history": history}.items():
         check_writable(name, path)
     samples, fitting = parts_of(data, holdout, validation, seed)
@@ -157,18 +151,15 @@ def train(
     )
     if not leads:
         return 0  # rank 0 has the last word, also on how the run has ended
-    if samples.test:
-        print(scores(evaluate(net, result.theta, *samples.test, backend=chosen, dtype=dtype)))
-    if save:
-        save_model(save, net, result.theta, metadata={"data": data, "seed": seed, "epochs": len(result.history)})
-        print(f"saved {save}")
+    metadata = {"data": data, "seed": seed, "epochs": len(result.history)}
+    conclude(net, result.theta, samples, chosen, dtype, save, metadata)
     return SIGNALLED + result.signal if result.interrupted else 0
 
 
-def _schedule(name: str, lr: float, decay: float, every: float, warmup: float, steps: int) -> Schedule:
-    """A schedule of the learning rate, with every length in steps."""
-    table: dict[str, Callable[[], Schedule]] = {
-        "constant": lambda: schedules.as_schedule(lr),
+def _schedule(name: str, lr: float, decay: float, every: float, warmup: float, steps: int) -> float | Schedule:
+    """A schedule of the learning rate, with every length in steps; a number if it stays the same."""
+    table: dict[str, Callable[[], float | Schedule]] = {
+        "constant": lambda: lr,
         "exponential": lambda: schedules.exponential(lr, decay, every=every),
         "inverse_time": lambda: schedules.inverse_time(lr, decay, every=every),
         "inverse_sqrt": lambda: schedules.inverse_sqrt(lr, every=every),

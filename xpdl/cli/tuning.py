@@ -6,15 +6,10 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from xpdl import checks
-from xpdl.backends import Backend, backend as choose_backend
-from xpdl.checkpoint import save as save_model
-from xpdl.cli.flags import SIGNALLED, Whole, check_writable, counted, network_for, parts_of
+from xpdl.backends import backend as choose_backend
+from xpdl.cli.flags import SIGNALLED, Whole, check_writable, connected, counted, network_for, parts_of
 from xpdl.cli.plotting import DPI, FORMATS
-from xpdl.cli.prediction import scores
-from xpdl.data import Dataset
-from xpdl.distributed import connect
-from xpdl.distributed.launching import RanksWanted
-from xpdl.evaluation import evaluate
+from xpdl.cli.prediction import conclude
 from xpdl.plots.figures import new_figure, unshown
 
 if TYPE_CHECKING:
@@ -91,9 +86,7 @@ def tune(
     """
     from xpdl.tuning import tune as run_tuning
 
-    communicator = connect()
-    if ranks is not None and checks.integer("ranks", ranks, least=1) != communicator.size:
-        raise RanksWanted(ranks)
+    communicator = connected(ranks)
     _check_files(save, plot)
     samples, fitting = parts_of(data, holdout, validation, seed)
     if fitting is samples or fitting.test is None:
@@ -123,7 +116,11 @@ def tune(
     if plot:
         _draw(tuned, plot)
     if tuned.settings is not None:
-        _finish(tuned, samples, chosen, dtype, save, {"data": data, "seed": seed, "epochs": epochs})
+        if tuned.network is None or tuned.theta is None:
+            print("it was trained by another process; the same command trains it once more")
+        else:
+            metadata = {"data": data, "seed": seed, "epochs": epochs}
+            conclude(tuned.network, tuned.theta, samples, chosen, dtype, save, metadata)
         parts = {"data": data, "holdout": holdout or None, "validation": validation}
         shape = {"activation": net.hidden, "output": net.output}
         last = {"schedule": "exponential", "patience": epochs, "backend": chosen.name, "precision": chosen.precision}
@@ -147,20 +144,6 @@ def _draw(tuned: "Tuned", path: Path) -> None:
     with unshown():
         plot_trials(tuned.study).savefig(path, dpi=DPI, **FORMATS[path.suffix.lower()])
     print(f"drawn {path}")
-
-
-def _finish(
-    tuned: "Tuned", samples: Dataset, backend: Backend, dtype: str, save: Path | None, metadata: dict[str, Any]
-) -> None:
-    """Score the best model on the test part, and save it."""
-    if tuned.network is None or tuned.theta is None:
-        print("it was trained by another process; the same command trains it once more")
-        return
-    if samples.test:
-        print(scores(evaluate(tuned.network, tuned.theta, *samples.test, backend=backend, dtype=dtype)))
-    if save:
-        save_model(save, tuned.network, tuned.theta, metadata=metadata)
-        print(f"saved {save}")
 
 
 def _command(flags: dict[str, Any]) -> str:
