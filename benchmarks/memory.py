@@ -1,4 +1,4 @@
-"""Memory of this process.
+"""Memory of this process, and what it has read from disk.
 
 From /proc, because what ``getrusage`` calls the peak begins with that of the process which started this one.
 """
@@ -16,6 +16,14 @@ def resident() -> float:
 def peak() -> float:
     """The most MiB that were ever in memory."""
     return _status("VmHWM")
+
+
+def bytes_read() -> int:
+    """From disk, not from the system's cache; 0 where the system does not say."""
+    try:
+        return int(Path("/proc/self/io").read_text().partition("\nread_bytes:")[2].split()[0])
+    except OSError:
+        return 0
 
 
 def limit(more: int) -> None:

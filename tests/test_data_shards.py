@@ -1,13 +1,15 @@
 """Rows of files that are mapped into memory: the right ones, from every file, and nothing of them stays in memory."""
 
 import mmap
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.memory import bytes_read
 from xpdl.data import shards
-from xpdl.data.shards import Shards, on_disk
+from xpdl.data.shards import Shards, extents, on_disk
 
 ROWS = np.arange(30).reshape(10, 3)
 
@@ -67,6 +69,42 @@ def test_what_was_read_is_given_back(tmp_path) -> None:
     assert resident(path) < 64
     assert Shards([mapped]).max() == 1
     assert resident(path) < 64
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system cannot be told")
+def test_no_more_is_read_from_disk_than_is_asked_for(tmp_path) -> None:
+    path = tmp_path / "large.npy"
+    np.save(path, np.ones((64, 2**17)))  # 1 MiB a row
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    whole = Shards([np.load(path, mmap_mode="r")])
+    before = bytes_read()
+    assert whole[np.arange(4, 64, 20)].sum() == 3 * 2**17
+    read = bytes_read() - before
+    if read == 0:
+        pytest.skip(f"{tmp_path} is not on a disk, or the system does not say what was read")
+    assert 3 * 2**20 <= read < 3.5 * 2**20
+
+
+@pytest.mark.parametrize(
+    ("view", "rows", "expected"),
+    [
+        (slice(None), [0], [(0, 128 + 1000)]),
+        (slice(None), [1, 2, 3], [(0, 128 + 4000)]),
+        (slice(None), [5, 15, 26], [(4096, 128 + 27_000)]),
+        (slice(None), [5, 95], [(4096, 128 + 6000), (94_208, 128 + 96_000)]),
+        (slice(100, None), [0, 1], [(98_304, 128 + 102_000)]),
+        (slice(None, None, -1), [0, 999], [(0, 128 + 1000), (995_328, 128 + 1_000_000)]),
+        (slice(None), range(300), [(0, 2**17), (2**17, 2**18), (2**18, 128 + 300_000)]),
+    ],
+    ids=["first", "neighbours", "near", "far", "later", "backwards", "long"],
+)
+@pytest.mark.skipif(mmap.PAGESIZE != 4096, reason="pages of another size")
+def test_extents_of_rows(tmp_path, view, rows, expected) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((1000, 1000), dtype=np.uint8))  # behind a header of 128 bytes
+    mapped = np.load(tmp_path / "a.npy", mmap_mode="r")[view]
+    assert [*extents(mapped, np.array(rows))] == expected
 
 
 def test_changes_of_a_copy_on_write_are_kept(tmp_path) -> None:
