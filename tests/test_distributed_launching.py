@@ -59,6 +59,17 @@ def test_the_launcher_takes_the_place_of_this_process(mpiexec, monkeypatch, rank
     assert (path, line) == (str(mpiexec), command(ranks, ["-m", "xpdl", "train"]))
     assert environment["OMP_NUM_THREADS"] == threads
     assert environment["PATH"] == os.environ["PATH"]
+    assert environment["OMPI_MCA_hwloc_base_binding_policy"] == "none"
+
+
+@pytest.mark.parametrize(("terminal", "expected"), [(True, "xterm"), (False, "dumb")])
+def test_ranks_have_no_better_terminal_than_their_launcher(mpiexec, monkeypatch, terminal, expected) -> None:
+    calls = []
+    monkeypatch.setattr(os, "execve", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    launch(2, ["train"])
+    assert calls[0][2]["TERM"] == expected
 
 
 @pytest.mark.parametrize(

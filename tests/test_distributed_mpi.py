@@ -123,9 +123,9 @@ def seconds_to_end(process, marker):
 
 
 ENDS = {
-    "raises": ("happens_in(4, 1, lambda: (mark(), fail()))", 1, "RuntimeError: the end of this rank"),
-    "is killed": ("happens_in(4, 2, lambda: (mark(), os.kill(os.getpid(), signal.SIGKILL)))", 9, ""),
-    "exits": ("happens_in(7, 0, lambda: (mark(), sys.exit(3)))", 3, ""),
+    "raises": ("happens_in(4, 1, lambda: (mark(), fail()))", {1}, "RuntimeError: the end of this rank"),
+    "is killed": ("happens_in(4, 2, lambda: (mark(), os.kill(os.getpid(), signal.SIGKILL)))", {9, 128 + 9}, ""),
+    "exits": ("happens_in(7, 0, lambda: (mark(), sys.exit(3)))", {3}, ""),
 }
 
 
@@ -136,7 +136,7 @@ def test_a_rank_that_ends_ends_them_all(job, name, tmp_path) -> None:
     mark = "import time\ndef mark(): open('mark', 'w').write(str(time.time()))\n"
     options = 'checkpoint="run", epochs=4'
     code, err, seconds = seconds_to_end(job(3, f"{mark}{text}\ntrain({options})"), tmp_path / "mark")
-    assert code == expected
+    assert code in expected  # of a killed rank: MPICH's, and Open MPI's
     assert said in err
     assert seconds < IN_TIME
     code, out, err = ended(job(2, f'r = train({options}, resume="run")\nsay(len(r.history), abs(r.theta).sum())'))

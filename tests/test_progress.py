@@ -59,6 +59,13 @@ def test_not_even_on_a_terminal(terminal) -> None:
     assert screen.getvalue() == ""
 
 
+def test_a_dumb_terminal_gets_the_lines(terminal, monkeypatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    screen = terminal()
+    work(shown=True)
+    assert screen.getvalue() == "half [bold]done[/bold] :smile: 0.5\n"
+
+
 def test_where_there_is_no_terminal_only_the_lines_are_printed(capfd) -> None:
     work(shown=True)
     assert capfd.readouterr() == ("half [bold]done[/bold] :smile: 0.5\n", "")

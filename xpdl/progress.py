@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+import os
 import sys
 import time
 from typing import Any
@@ -52,7 +53,7 @@ def report(total: float, label: str, *, shown: bool = True) -> Iterator[Reporter
     """A reporter for ``total`` units of work."""
     if not shown:
         yield Reporter()
-    elif not sys.stdout.isatty():
+    elif not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
         yield Lines()
     else:
         from rich.progress import Progress

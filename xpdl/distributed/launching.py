@@ -14,6 +14,15 @@ TOLD = [("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE
 """Where launchers tell a process which of how many it is: those of MPICH and Intel MPI, and of Open MPI."""
 
 
+OPEN_MPI = {
+    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    "PRTE_MCA_hwloc_default_binding_policy": "none",
+    "OMPI_MCA_rmaps_base_oversubscribe": "1",
+    "OMPI_MCA_hwloc_base_binding_policy": "none",
+}
+"""Settings of Open MPI 5 and 4 without which ranks may not outnumber the cores, and the threads of one share a core."""
+
+
 class RanksWanted(Exception):
     """Raised by a command that is to be run by several ranks."""
 
@@ -47,13 +56,14 @@ def command(ranks: int, program: Sequence[str]) -> list[str]:
 def launch(ranks: int, arguments: Sequence[str]) -> int:
     """Become the launcher, which hands signals on and gives back the exit code; ``ValueError`` in a rank.
 
-    The ranks share the cores of this machine, so each is given as many threads as there are cores for it, unless that
-    is set.
+    The ranks share the cores of this machine, so each is given as many threads as there are cores for it.  Open MPI
+    gives each a terminal, which is called dumb where this process has none.  What the environment says already stays.
     """
     size = started()[1]
     if size > 1:
         raise ValueError(f"ranks must be {size}, as many as there are, got {ranks}")
     line = command(ranks, ["-m", "xpdl", *arguments])
     threads = max(1, (os.cpu_count() or 1) // ranks)
+    terminal = {} if sys.stdout.isatty() else {"TERM": "dumb"}
     sys.stdout.flush()
-    return os.execve(line[0], line, {"OMP_NUM_THREADS": str(threads)} | os.environ)
+    return os.execve(line[0], line, OPEN_MPI | {"OMP_NUM_THREADS": str(threads)} | os.environ | terminal)
