@@ -204,6 +204,7 @@ CONTENDERS: dict[str, Contender] = {
     "jax-gpu-scan": jax("gpu"),
     "jax-gpu-step": jax("gpu", scanned=False),
     "xpdl-cupy-tf32": xpdl("cupy", "tf32"),
+    "xpdl-cupy-3xtf32": xpdl("cupy", "3xtf32"),
     "torch-graph-tf32": torch("cuda", capture=cuda_graph, precision="high"),
     "jax-gpu-scan-tf32": jax("gpu", precision="tensorfloat32"),
 }

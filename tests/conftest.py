@@ -160,19 +160,25 @@ def compile_for_host(path: Path, text: str, *flags: str, mode: int = ctypes.DEFA
 
 
 @pytest.fixture(scope="session")
-def raw_kernel(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Any]:
-    """``cupy.RawKernel`` on the host, by g++: launch(blocks, threads, NumPy arrays)."""
+def host_library(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ctypes.CDLL]:
+    """``compile_for_host`` into a file of its own."""
     if shutil.which("g++") is None:
         pytest.skip("running CUDA C on the host needs g++")
     folder = tmp_path_factory.mktemp("kernels")
-    team = compile_for_host(folder / "team.so", TEAM, "-pthread", mode=ctypes.RTLD_GLOBAL)
+    return lambda *text, **mode: compile_for_host(folder / f"{len(list(folder.iterdir()))}.so", *text, **mode)
+
+
+@pytest.fixture(scope="session")
+def raw_kernel(host_library: Callable[..., ctypes.CDLL]) -> Callable[..., Any]:
+    """``cupy.RawKernel`` on the host: launch(blocks, threads, NumPy arrays)."""
+    team = host_library(TEAM, "-pthread", mode=ctypes.RTLD_GLOBAL)
 
     @cache
     def compiled(text: str, name: str, options: tuple[str, ...] = ()) -> Callable[..., None]:
         kinds = re.findall(r"(\w+) \*p\d+", re.search(rf"{name}\((.*?)\) {{", text)[1])
         arguments = ", ".join(f"({kind} *)p[{k}]" for k, kind in enumerate(kinds))
         call = f'extern "C" void call(void **p) {{ {name}({arguments}); }}'
-        library = compile_for_host(folder / f"{len(list(folder.iterdir()))}.so", f"{HOST}\n{text}\n{call}")
+        library = host_library(f"{HOST}\n{text}\n{call}")
 
         def run(blocks: int, threads: int, arrays: Any) -> None:
             pointers = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))

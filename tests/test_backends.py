@@ -225,26 +225,30 @@ def test_a_backend_is_passed_through() -> None:
 def test_tf32_is_refused_where_there_is_none(name) -> None:
     if xpdl.available_backends()[name] != "ready":
         pytest.skip(f"{name} is not installed")
-    if name == "jax" and xpdl.backend(name).reduced:
+    if name == "jax" and xpdl.backend(name).precisions:
         pytest.skip("JAX has a GPU")
-    with pytest.raises(ValueError, match=rf"precision must be float32 on Backend\('{name}'\), got 'tf32'.*NVIDIA"):
+    with pytest.raises(
+        ValueError, match=rf"precision must be one of float32 on Backend\('{name}'\), got 'tf32'.*NVIDIA"
+    ):
         xpdl.backend(name, precision="tf32")
 
 
 @pytest.mark.parametrize("precision", ["fp16", "TF32", "float64"])
 def test_an_unknown_precision_is_refused(precision) -> None:
-    with pytest.raises(ValueError, match=f"precision must be one of float32, tf32, got '{precision}'"):
+    with pytest.raises(ValueError, match=f"precision must be one of 3xtf32, float32, tf32, got '{precision}'"):
         xpdl.backend("numpy", precision=precision)
 
 
 def test_a_backend_in_tf32_is_another_one() -> None:
     """And says so; asking twice changes nothing."""
-    mine = Backend("mine", np, "cpu", reduced={"compile": list})
+    mine = Backend("mine", np, "cpu", precisions={"tf32": {"compile": list}})
     other = xpdl.backend(mine, precision="tf32")
     assert (other.compile, other.precision, str(other)) == (list, "tf32", "Backend('mine', tf32)")
     assert (mine.compile, mine.precision) == (Backend.compile, "float32")
     assert xpdl.backend(other, precision="tf32") is other
     assert xpdl.backend(other) is other
+    with pytest.raises(ValueError, match=r"one of float32, tf32 on Backend\('mine', tf32\), got '3xtf32'"):
+        xpdl.backend(other, precision="3xtf32")
 
 
 @pytest.mark.parametrize(

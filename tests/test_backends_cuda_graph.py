@@ -6,7 +6,7 @@ once.  Nothing happens during a capture, what would wait for the device raises, 
 
 from contextlib import contextmanager
 import ctypes
-from functools import partial
+from functools import cache, partial
 import gc
 from itertools import count, product
 import re
@@ -21,6 +21,7 @@ from xpdl import Network, schedules
 from xpdl.arrays import namespace
 from xpdl.backends import fusion, record, tracing
 from xpdl.backends.cublas import Products
+from xpdl.backends.cublas_3xtf32 import ThreeProducts
 from xpdl.backends.cuda_graph import Captured, compile
 from xpdl.backends.cupy_calls import machine
 from xpdl.backends.plan import Plan
@@ -65,6 +66,10 @@ class Array:
     @property
     def data(self):
         return SimpleNamespace(ptr=self.values.ctypes.data)
+
+    @property
+    def T(self):  # noqa: N802
+        return Array(self.values.T, self.memory)
 
     def reshape(self, *shape):
         view = self.values.reshape(*shape)
@@ -418,14 +423,17 @@ def kernel(*texts):
 fuse = partial(tracing.fuse, kernel)
 
 
+def products(kind=Products, **options):
+    return kind(Cublas(), partial(empty, dtype="uint8"), lambda: GPU.current.ptr, **options)
+
+
 def as_graph(step, **options):
-    return compile(CUPY, XP, step, **{"load": Cublas} | options)
+    return compile(CUPY, XP, step, **{"products": products} | options)
 
 
-def as_calls(step):
+def as_calls(step, products=products):
     """The same plan without a graph."""
-    products = Products(Cublas(), partial(empty, dtype="uint8"), lambda: GPU.current.ptr)
-    return Replayed(machine(CUPY, XP, lambda: products), step)
+    return Replayed(machine(CUPY, XP, cache(products)), step)
 
 
 def unchanged(step):
@@ -499,6 +507,21 @@ def test_the_learning_rate_changes_in_a_graph(name):
     actual, step = train_by(as_graph, NETS["linear"], optimizer)
     assert kinds(step) == {Captured}
     same(expected, actual)
+
+
+def test_three_products_are_captured_with_their_parts():
+    """These lie in memory of the graph; here all of a number is in its big part."""
+
+    def split(x, *places):
+        for place, part in zip(places, (1, 0, 1), strict=True):
+            do(lambda place, x, part: np.copyto(place, part * x), place, x, part)
+
+    three = partial(products, ThreeProducts, split=split)
+    expected, _ = train_by(partial(as_calls, products=three), NETS["relu softmax dropout l2"], xpdl.adam())
+    actual, step = train_by(partial(as_graph, products=three), NETS["relu softmax dropout l2"], xpdl.adam())
+    assert kinds(step) == {Captured}
+    same(expected, actual)
+    close(train_by(as_calls, NETS["relu softmax dropout l2"], xpdl.adam())[0], actual, "float32")
 
 
 def test_images_are_scaled_in_a_graph():
@@ -679,7 +702,7 @@ def test_without_cublas_the_step_runs_as_it_is():
     net = NETS["relu softmax dropout l2"]
     expected, _ = train_by(unchanged, net, xpdl.adam())
     with pytest.warns(RuntimeWarning) as caught:
-        actual, step = train_by(partial(as_graph, load=failing("no libcublas")), net, xpdl.adam())
+        actual, step = train_by(partial(as_graph, products=failing("no libcublas")), net, xpdl.adam())
     check_fallback(step, expected, actual, caught, "OSError: no libcublas", None)
 
 

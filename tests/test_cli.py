@@ -356,8 +356,8 @@ def test_version(run) -> None:
 
 
 BAD = {
-    "train --data classes.npz --precision tf32": r"precision must be float32 on Backend\('numpy'\), got 'tf32'",
-    "train --data classes.npz --precision half": "precision must be one of float32, tf32, got 'half'",
+    "train --data classes.npz --precision tf32": r"precision must be one of float32 on Backend\('numpy'\), got 'tf32'",
+    "train --data classes.npz --precision half": "precision must be one of 3xtf32, float32, tf32, got 'half'",
     # command: what the line on stderr must say
     "trian": "trian.*train",
     "train --epoch 3": "--epoch",

@@ -38,14 +38,15 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "backends.c_text": {"backends.record"},
     "backends.chains": {"backends.c_text", "backends.fusion", "backends.record", "backends.stages"},
     "backends.cublas": {"arrays"},
+    "backends.cublas_3xtf32": {"arrays", "backends.cublas"},
     "backends.cuda_dropout": {"arrays", "randomness"},
     "backends.cuda_graph": {
         *("arrays", "backends.cublas", "backends.cupy_calls", "backends.machine", "backends.plan", "backends.record"),
         "backends.replay",
     },
     "backends.cupy": {
-        *("arrays", "backends.base", "backends.cublas", "backends.tracing", "backends.cuda_dropout"),
-        *("backends.cuda_graph", "backends.record"),
+        *("arrays", "backends.base", "backends.cublas", "backends.cublas_3xtf32", "backends.cuda_dropout"),
+        *("backends.cuda_graph", "backends.record", "backends.tracing"),
     },
     "backends.cupy_calls": {"arrays", "backends.chains", "backends.cublas", "backends.machine", "backends.record"},
     "backends.denormals": set(),

@@ -39,7 +39,7 @@ ACCELERATED = ("cupy", "torch:cuda", "jax:gpu")
 """What "auto" looks for before it settles for NumPy."""
 
 
-PRECISIONS = ("float32", "tf32")
+PRECISIONS = ("float32", "tf32", "3xtf32")
 
 
 def backend(name: str | Backend = "auto", *, precision: str = "float32") -> Backend:
@@ -49,9 +49,12 @@ def backend(name: str | Backend = "auto", *, precision: str = "float32") -> Back
     there: ``ValueError`` for an unknown name, ``ImportError`` for a missing library, ``RuntimeError`` for a missing
     driver or device, with what to install.
 
-    precision   "float32", or "tf32": a training multiplies float32 in TensorFloat-32, which NVIDIA's GPUs since Ampere
-                do several times as fast, and keeps 10 bits of each factor's fraction instead of 23.  Sums, and all that
-                is no product, stay in float32.  ``ValueError`` where there is no TF32.
+    precision   how a training multiplies float32; sums, and all that is no product, stay in float32.
+                "float32"
+                "tf32"     in TensorFloat-32, which NVIDIA's GPUs since Ampere do several times as fast, and which keeps
+                           10 bits of each factor's fraction instead of 23
+                "3xtf32"   by three products in TF32, with about the digits of float32: for wide networks (CuPy)
+                ``ValueError`` where a backend does not have it.
     """
     checks.choice("precision", precision, PRECISIONS)
     chosen = _named(name)

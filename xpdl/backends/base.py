@@ -6,7 +6,7 @@ Nothing outside this folder names a library.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from array_api_compat import array_namespace, is_array_api_obj
@@ -68,8 +68,8 @@ class Backend:
     synchronize  () -> None: waits until the device has done all it was told to
     activate     () -> context in which functions that take no ``device=`` run on this one
     eager        whether single operations are cheap; a library that compiles each for every shape had better be jitted
-    reduced      what is different if products of float32 are in TF32: fields of this class; None if there is no TF32
-    precision    how products of float32 are computed in a training: "float32" or "tf32"
+    precisions   how else a training can multiply float32, by name: the fields of this class that are different then
+    precision    how it does: "float32", or one of these names
     """
 
     name: str
@@ -85,7 +85,7 @@ class Backend:
     synchronize: Callable[[], None] = nothing
     activate: Callable[[], AbstractContextManager[Any]] = nullcontext
     eager: bool = True
-    reduced: Mapping[str, Any] | None = None
+    precisions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
     precision: str = "float32"
 
     def __repr__(self) -> str:
@@ -96,14 +96,13 @@ class Backend:
         return self
 
     def in_precision(self, precision: str) -> "Backend":
-        """The same backend with products of float32 in "float32" or "tf32", if it has that."""
+        """The same backend with products of float32 in another precision, if it has that."""
         if precision == self.precision:
             return self
-        if precision != "tf32" or self.reduced is None:
-            raise ValueError(
-                f"precision must be {self.precision} on {self}, got {precision!r}: TF32 is of NVIDIA's GPUs"
-            )
-        return replace(self, precision="tf32", **self.reduced)
+        if precision not in self.precisions:
+            known = ", ".join(dict.fromkeys(["float32", *self.precisions]))
+            raise ValueError(f"precision must be one of {known} on {self}, got {precision!r}: TF32 is of NVIDIA's GPUs")
+        return replace(self, precision=precision, **self.precisions[precision])
 
     def asarray(self, x: Any, dtype: Any = None, *, copy: bool | None = None) -> Array:
         """x, a list or an array of any library on any device, as an array of this backend.

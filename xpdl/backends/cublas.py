@@ -113,7 +113,7 @@ class Products:
         stream: Callable[[], int],
         arithmetic: Mapping[str, Arithmetic] = ARITHMETIC,
     ) -> None:
-        self.library, self.stream, self.last, self.arithmetic = library, stream, -1, arithmetic
+        self.library, self.memory, self.stream, self.last, self.arithmetic = library, memory, stream, -1, arithmetic
         self.handle, self.workspace = c_void_p(), memory(WORKSPACE)
         check(library.cublasCreate_v2(byref(self.handle)))
         weakref.finalize(self, library.cublasDestroy_v2, self.handle).atexit = False

@@ -19,15 +19,15 @@ current when the step is called, as all of CuPy does, so whatever the caller doe
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from functools import cache, cached_property, partial
+from functools import cache, cached_property
 import gc
 from typing import Any
 import warnings
 
 from xpdl.arrays import Array, Namespace
-from xpdl.backends.cublas import ARITHMETIC, Arithmetic, Products
+from xpdl.backends.cublas import Products
 from xpdl.backends.cupy_calls import machine
 from xpdl.backends.machine import Run
 from xpdl.backends.plan import Plan
@@ -43,25 +43,17 @@ def compile(
     xp: Namespace,
     step: Callable[..., Any],
     *,
-    load: Callable[[], Any],
-    arithmetic: Mapping[str, Arithmetic] = ARITHMETIC,
+    products: Callable[[], Products],
     context: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Replayed:
     """The step, replayed as a CUDA graph from its third call on.  It consumes its first argument.
 
-    ``load`` gives the shared library of cuBLAS, which multiplies by ``arithmetic``, and ``context`` is where the step
-    runs.  If it cannot be captured its
-    calls are replayed one by one, and if it cannot be recorded it runs as it is: with a ``RuntimeWarning``.
+    ``products`` makes what multiplies, and ``context`` is where the step runs.  If it cannot be captured its calls are
+    replayed one by one, and if it cannot be recorded it runs as it is: with a ``RuntimeWarning``.
     """
-
-    @cache
-    def products() -> Products:
-        stream = lambda: cupy.cuda.get_current_stream().ptr  # noqa: E731
-        return Products(load(), partial(cupy.empty, dtype="uint8"), stream, arithmetic)
-
     graphs = Graphs(cupy)
     hooks = {"dispatch": graphs.dispatch, "notice": graphs.notice, "context": context}
-    return Replayed(machine(cupy, xp, products, **hooks), step)
+    return Replayed(machine(cupy, xp, cache(products), **hooks), step)
 
 
 class Graphs:

@@ -9,7 +9,8 @@ import cupy
 
 from xpdl.arrays import Array
 from xpdl.backends.base import Backend
-from xpdl.backends.cublas import TF32, load
+from xpdl.backends.cublas import TF32, Products, load
+from xpdl.backends.cublas_3xtf32 import PREAMBLE, SPLIT, ThreeProducts
 from xpdl.backends.cuda_dropout import dropout_mask
 from xpdl.backends.cuda_graph import compile
 from xpdl.backends.record import recordable
@@ -25,15 +26,20 @@ def connect(name: str, device: str) -> Backend:
         with activate():
             return dropout_mask(cupy, *address)
 
-    compiled = partial(compile, cupy, xp, load=load, context=activate)
+    def compiled(kind: Callable[..., Products]) -> Callable[..., Any]:
+        return partial(compile, cupy, xp, products=partial(_products, kind), context=activate)
+
     return Backend(
         name,
         xp,
         target,
         to_numpy=cupy.asnumpy,
         fuse=partial(fuse, _kernel),
-        compile=compiled,
-        reduced={"compile": partial(compiled, arithmetic=TF32)},
+        compile=compiled(Products),
+        precisions={
+            "tf32": {"compile": compiled(partial(Products, arithmetic=TF32))},
+            "3xtf32": {"compile": compiled(_three_products)},
+        },
         mask=mask,
         synchronize=target.synchronize,
         activate=activate,
@@ -43,6 +49,14 @@ def connect(name: str, device: str) -> Backend:
 def _kernel(inputs: str, outputs: str, body: str, name: str) -> Callable[..., None]:
     kernel = cupy.ElementwiseKernel(inputs, outputs, body, name)
     return recordable(kernel, kernel.nout)
+
+
+def _products(kind: Callable[..., Products]) -> Products:
+    return kind(load(), partial(cupy.empty, dtype="uint8"), lambda: cupy.cuda.get_current_stream().ptr)
+
+
+def _three_products(library: Any, memory: Callable[[int], Array], stream: Callable[[], int]) -> Products:
+    return ThreeProducts(library, memory, stream, cupy.ElementwiseKernel(*SPLIT, preamble=PREAMBLE))
 
 
 def _index(device: str) -> int:

@@ -100,5 +100,5 @@ def connect(name: str, device: str) -> Backend:
         repeat=repeat,
         synchronize=synchronize,
         eager=False,
-        reduced=IN_TF32 if target.platform == "gpu" else None,
+        precisions={"tf32": IN_TF32} if target.platform == "gpu" else {},
     )

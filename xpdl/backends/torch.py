@@ -41,6 +41,6 @@ def connect(name: str, device: str) -> Backend:
         place=lambda array: torch.tensor(array, device=target),
         compile=partial(Replayed, machine(target)),
         activate=partial(multiplying, "ieee"),
-        reduced={"activate": partial(multiplying, "tf32")} if target.type == "cuda" else None,
+        precisions={"tf32": {"activate": partial(multiplying, "tf32")}} if target.type == "cuda" else {},
         synchronize={"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(target.type, nothing),
     )

@@ -99,7 +99,7 @@ def train(
     backend
         auto, numpy, cupy, cupy:1, torch, torch:cuda, jax, ...
     precision
-        float32, or tf32 to multiply float32 less precisely on a GPU.
+        float32; on a GPU also tf32, to multiply float32 less precisely, or 3xtf32, by three such products.
     dtype
         float32 or float64.
     seed
