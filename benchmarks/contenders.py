@@ -7,7 +7,8 @@ whose library or device is missing raises what that library raises.
 """
 
 from collections.abc import Callable, Iterator
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 import time
 from typing import Any
 
@@ -18,18 +19,29 @@ from benchmarks.networks import LR, Setup
 Contender = Callable[[np.ndarray, np.ndarray, Setup, int], Iterator[float]]
 
 
-def xpdl(backend: str, precision: str = "float32") -> Contender:
-    """xpdl on one of its backends."""
+def xpdl(
+    backend: str, precision: str = "float32", changed: Callable[[Any], dict[str, Any]] = lambda own: {}
+) -> Contender:
+    """xpdl on one of its backends, or with what ``changed`` says of it."""
 
     def run(x: np.ndarray, y: np.ndarray, setup: Setup, epochs: int) -> Iterator[float]:
         import xpdl
 
         net = xpdl.Network(setup.sizes)
         options = {"optimizer": xpdl.adam(LR), "batch_size": setup.batch_size, "progress": False}
-        options |= {"backend": xpdl.backend(backend, precision=precision)}
+        own = xpdl.backend(backend, precision=precision)
+        options |= {"backend": replace(own, **changed(own))}
         yield from (metrics["seconds"] for metrics in xpdl.train(net, x, y, epochs=epochs, **options).history)
 
     return run
+
+
+def branches(own: Any) -> dict[str, Any]:
+    """CuPy with graphs of two branches."""
+    from xpdl.backends.cuda_graph import Repeated
+
+    compiled = partial(own.compile, branches=True)
+    return {"compile": compiled, "repeat": lambda step, cuts: Repeated(compiled(step))}
 
 
 def torch(
@@ -196,6 +208,8 @@ CONTENDERS: dict[str, Contender] = {
     "sklearn": sklearn,
     # on a GPU
     "xpdl-cupy": xpdl("cupy"),
+    "xpdl-cupy-one-step": xpdl("cupy", changed=lambda own: {"repeat": None}),
+    "xpdl-cupy-branches": xpdl("cupy", changed=branches),
     "xpdl-torch-cuda": xpdl("torch:cuda"),
     "xpdl-jax-gpu": xpdl("jax:gpu"),
     "torch-cuda": torch("cuda"),

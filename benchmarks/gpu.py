@@ -28,6 +28,7 @@ from benchmarks.output import RESULTS, Output, Row, table
 
 PEERS = "benchmarks.peers --contenders xpdl-cupy torch-cuda torch-graph jax-gpu-scan --epochs 12"
 IN_TF32 = "benchmarks.peers --contenders xpdl-cupy-tf32 xpdl-cupy-3xtf32 torch-graph-tf32 jax-gpu-scan-tf32 --epochs 12"
+GRAPHS = "benchmarks.peers --contenders xpdl-cupy xpdl-cupy-one-step xpdl-cupy-branches --epochs 12"
 SECONDS = 470.0
 GRACE = 5.0
 """Seconds without which no part is begun."""
@@ -49,6 +50,7 @@ PARTS = {
     "peers XL": Part(80, f"{PEERS} --net XL --rounds 1"),
     "peers L": Part(60, f"{PEERS} --net L --rounds 1"),
     "peers S": Part(60, f"{PEERS} --net S --rounds 1"),
+    "graphs M": Part(60, f"{GRAPHS} --net M --rounds 2"),
     "scaling": Part(60, "benchmarks.scaling --backend cupy --seconds 0.3"),
     "peers XL tf32": Part(75, f"{IN_TF32} --net XL --rounds 1"),
 }

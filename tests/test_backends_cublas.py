@@ -290,8 +290,19 @@ def test_stream_and_workspace_are_set_when_the_stream_changes():
     multiply = handle.call(ONES.copy(), ONES, ONES)
     for current.stream in (5, 5, 6, 6, 5):
         multiply()
-        assert (library.stream, library.workspace) == (current.stream, (handle.workspace.data.ptr, 32 * 2**20))
+        assert (library.stream, library.workspace) == (current.stream, (handle.workspaces[0].data.ptr, 32 * 2**20))
     assert [entry for entry in library.log if entry != "multiply"] == ["create", *(("stream", s) for s in (5, 6, 5))]
+
+
+def test_products_at_the_same_time_have_workspaces_of_their_own():
+    """The streams of a capture are seen one after the other; those that only they share a workspace with wait."""
+    library, current, used = HostLibrary(), SimpleNamespace(stream=5), {}
+    handle = cublas.Products(library, lambda size: put(np.empty(size, "uint8")), lambda: current.stream, branches=2)
+    multiply = handle.call(ONES.copy(), ONES, ONES)
+    for current.stream in (5, 6, 7, 6, 7, 5):
+        multiply()
+        assert used.setdefault(current.stream, library.workspace) == library.workspace
+    assert used[6] != used[7]
 
 
 def test_the_handle_lives_as_long_as_its_calls():

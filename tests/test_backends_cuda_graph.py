@@ -20,9 +20,10 @@ import xpdl
 from xpdl import Network, schedules
 from xpdl.arrays import namespace
 from xpdl.backends import fusion, record, tracing
+from xpdl.backends.branches import SIDE, Use, span, turns
 from xpdl.backends.cublas import Products
 from xpdl.backends.cublas_3xtf32 import ThreeProducts
-from xpdl.backends.cuda_graph import Captured, compile
+from xpdl.backends.cuda_graph import STEPS, Captured, Graphs, Repeated, compile
 from xpdl.backends.cupy_calls import machine
 from xpdl.backends.plan import Plan
 from xpdl.backends.record import recordable
@@ -91,7 +92,7 @@ class Array:
         return converted
 
     def host(self):
-        if GPU.current.nodes is not None:
+        if GPU.current.capture is not None:
             raise RuntimeError("the current stream is capturing")
         return self.values.copy()
 
@@ -105,56 +106,87 @@ class Array:
     __hash__ = object.__hash__
 
 
+class Capture:
+    """What the streams of a capture write down: for each node what it does, in which memory, and after which others."""
+
+    def __init__(self):
+        self.nodes = []
+
+    def add(self, function, memories, after):
+        self.nodes.append((function, memories, frozenset(after)))
+        return {len(self.nodes) - 1}
+
+
 class Stream:
-    """``cupy.cuda.Stream``; ``nodes`` is what it has captured, None if it does not capture."""
+    """``cupy.cuda.Stream``; ``tail`` are the nodes of a capture that what comes next must wait for."""
 
     numbers = count(1)
 
     def __init__(self, non_blocking=False):
-        self.non_blocking, self.nodes, self.ptr = non_blocking, None, next(self.numbers)
+        self.non_blocking, self.capture, self.tail, self.ptr = non_blocking, None, set(), next(self.numbers)
+        self.previous = []
         GPU.streams[self.ptr] = self
 
     def __enter__(self):
-        self.previous, GPU.current = GPU.current, self
+        self.previous.append(GPU.current)
+        GPU.current = self
         return self
 
     def __exit__(self, *error):
-        GPU.current = self.previous
+        GPU.current = self.previous.pop()
 
     def begin_capture(self):
         assert self.non_blocking
-        assert self.nodes is None
+        assert self.capture is None
         assert GPU.current is self
-        self.nodes = []
+        self.capture, self.tail = Capture(), set()
 
     def end_capture(self):
-        nodes, self.nodes = self.nodes, None
+        nodes = self.capture.nodes
+        ends = set(range(len(nodes))).difference(*(after for *_, after in nodes))
+        unjoined = ends - self.tail
+        for stream in [stream for stream in GPU.streams.values() if stream.capture is self.capture]:
+            stream.capture, stream.tail = None, set()
+        if unjoined:
+            raise RuntimeError("cudaErrorStreamCaptureUnjoined")
         GPU.captures.append(len(nodes))
         return Graph(nodes)
+
+    def record(self):
+        return SimpleNamespace(capture=self.capture, tail=set(self.tail))
+
+    def wait_event(self, event):
+        assert self.capture in (None, event.capture)
+        self.capture, self.tail = event.capture, self.tail | event.tail
 
     def do(self, function, *operands):
         """Launch: function(*views of the operands), now or never but in a graph."""
         views = [x.values if isinstance(x, Array) else x for x in operands]
-        if self.nodes is None:
+        if self.capture is None:
             GPU.launches.append(self)
             return function(*views)
-        return self.nodes.append(
-            (partial(function, *views), [weakref.ref(x.memory) for x in operands if type(x) is Array])
-        )
+        memories = [weakref.ref(x.memory) for x in operands if type(x) is Array]
+        self.tail = self.capture.add(partial(function, *views), memories, self.tail)
+        return None
 
 
 class Graph:
-    """``cupy.cuda.Graph``."""
+    """``cupy.cuda.Graph``: nodes in an order that ``GPU.next`` chooses."""
 
     def __init__(self, nodes):
         self.nodes = nodes
 
     def launch(self):
-        assert GPU.current.nodes is None
+        assert GPU.current.capture is None
         GPU.graphs.append(GPU.current)
-        for function, memories in self.nodes:
+        done, left = set(), set(range(len(self.nodes)))
+        while left:
+            number = GPU.next([k for k in sorted(left) if self.nodes[k][2] <= done])
+            function, memories, _ = self.nodes[number]
             assert all(memory() is not None for memory in memories), "a graph uses memory that nobody holds"
             function()
+            done.add(number)
+            left.remove(number)
 
 
 class Pool:
@@ -174,6 +206,7 @@ class Gpu:
     def __init__(self):
         self.memory, self.streams, self.allocate = weakref.WeakSet(), {}, Memory
         self.launches, self.graphs, self.captures = [], [], []  # streams, streams, numbers of nodes
+        self.next = min
 
 
 GPU = Gpu()
@@ -263,7 +296,7 @@ def empty(shape, dtype="float64"):
 def put(x):
     """To the device."""
     x = np.asarray(x)
-    if GPU.current.nodes is not None:
+    if GPU.current.capture is not None:
         raise RuntimeError("the current stream is capturing")
     array = empty(x.shape, x.dtype)
     array.values[...] = x
@@ -314,7 +347,7 @@ def multiplied(x, y):
 
 
 def matmul(x, y, out=None):
-    if GPU.current.nodes is not None:
+    if GPU.current.capture is not None:
         raise RuntimeError("calling cuBLAS API during stream capture is currently unsupported")
     out = empty((x.shape[0], y.shape[1]), x.dtype) if out is None else out
     do(lambda out, x, y: np.copyto(out, multiplied(x, y)), out, x, y)
@@ -482,6 +515,7 @@ def kinds(step):
 
 NETS = {
     "relu softmax dropout l2": Network([6, 7, 5, 3], l2=0.1, dropout=0.4),
+    "relu softmax l2": Network([6, 7, 5, 3], l2=0.1),
     "logistic regression": Network([6, 1], output="sigmoid"),
     "linear": Network([6, 4, 2], hidden="tanh", output="linear"),
     **{f"{name} softmax": Network([6, 4, 3], hidden=name) for name in xpdl.activations.ACTIVATIONS},
@@ -529,6 +563,28 @@ def test_images_are_scaled_in_a_graph():
     same(expected, train_by(as_graph, NETS["linear"], xpdl.sgd(1e-2), images=True)[0])
 
 
+@pytest.mark.parametrize("order", ["first", "last", "any"])
+@pytest.mark.parametrize("net", ["relu softmax dropout l2", "linear", "wide"])
+def test_branches_change_no_bit_in_whatever_order_they_run(net, order):
+    net = Network([6, 5, 5, 5, 3], l2=0.1) if net == "wide" else NETS[net]
+    expected, _ = train_by(as_calls, net, xpdl.adam(1e-2))
+    GPU.next = {"first": min, "last": max, "any": np.random.default_rng(0).choice}[order]
+    actual, step = train_by(partial(as_graph, branches=True), net, xpdl.adam(1e-2))
+    assert kinds(step) == {Captured}
+    same(expected, actual)
+
+
+def test_the_gradients_of_weights_are_on_the_side():
+    """With what is done to them; but for that of the first layer, which the update waits for."""
+    _, step = train_by(partial(as_graph, branches=True), NETS["relu softmax l2"], xpdl.adam())
+    plan = next(iter(step.runs.values())).plan
+    uses = [Use(*([span(x) for x in arrays] for arrays in plan.used(number))) for number in plan.calls]
+    side = [number for number, turn in zip(plan.calls, turns(uses), strict=True) if turn.branch == SIDE]
+    products = [number for number in side if plan.record[number].function in (matmul, XP.matmul)]
+    assert [plan.used(number)[1][0].shape for number in products] == [(5, 3), (7, 5)]
+    assert len(side) == 4
+
+
 def test_a_step_is_one_launch_on_the_current_stream():
     net, optimizer = Network([6, 7, 3], dropout=0.5), xpdl.adam()
     step, theta = as_graph(make_step(net, optimizer.fused(fuse))), put(net.initialize(0))
@@ -539,14 +595,87 @@ def test_a_step_is_one_launch_on_the_current_stream():
     for _ in range(5):
         run = step(run, data, [put(np.ones((4, 7), "f4"))])
     with Stream() as stream:
+        [other] = stream.previous
         GPU.launches.clear()
         GPU.graphs.clear()
         run = step(run, data, [put(np.ones((4, 7), "f4"))])
         assert GPU.graphs == [stream]
         assert GPU.launches == [stream], "the mask is copied"
     step(run, data, [put(np.ones((4, 7), "f4"))])
-    assert GPU.graphs == [stream, stream.previous]
+    assert GPU.graphs == [stream, other]
     assert len(GPU.captures) == 1
+
+
+def train_repeated(optimizer, dispatches, *, epochs=3):
+    """theta after each dispatch of so many steps, in epochs of 31 and one smaller batch, and the repeated step."""
+    rng, net, sizes = np.random.default_rng(0), NETS["relu softmax l2"], (4, 3)
+    x, y, theta = put(rng.normal(size=(127, 6))), put(np.eye(3)[rng.integers(0, 3, 127)]), put(net.initialize(0, "f8"))
+    repeated = Repeated(as_graph(make_step(net, optimizer.fused(fuse))))
+    lanes, state, seen = {n: put(np.arange(n, dtype=np.int32)) for n in sizes}, optimizer.init(theta), []
+    for _ in range(epochs):
+        repeated.doubt()
+        order = put(rng.permutation(127).astype(np.int32))
+        run = Run(theta, state, *(zeros((), dtype=t) for t in ("int32", "float64", "int32")))
+        for steps in dispatches:
+            run = repeated(run, Data(x, y, order, lanes[4]), steps)
+        run = repeated(run, Data(x, y, order, lanes[3]), 1)
+        seen.append([leaf.host() for leaf in record.flatten(run)])
+        theta, state = run.theta, run.state
+    return seen, repeated
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_many_steps_at_a_time_are_the_steps_bit_for_bit(name):
+    """Rate, order and the number of samples change."""
+    optimizer = OPTIMIZERS[name](schedules.inverse_time(0.1))
+    expected, _ = train_repeated(optimizer, [1] * 31)
+    assert set(GPU.captures) == {min(GPU.captures)}
+    for dispatches in ([31], [2, 29], [16, 8, 7]):
+        actual, repeated = train_repeated(optimizer, dispatches)
+        same(expected, actual)
+        assert kinds(repeated.step) == {Captured}
+    assert set(GPU.captures) == {min(GPU.captures), STEPS * min(GPU.captures)}
+
+
+def test_fifty_steps_are_eight_launches():
+    optimizer = xpdl.adam()
+    _, repeated = train_repeated(optimizer, [31], epochs=2)
+    step, [captured] = repeated.step, {run for run in repeated.step.runs.values() if STEPS in run.graphs_of}
+    run, data = captured.plan.result, step.arrays
+    GPU.graphs.clear(), GPU.launches.clear()
+    x, y, order, _ = data[-4:]
+    repeated(run, Data(x, y, order, put(np.arange(4, dtype=np.int32))), 50)
+    assert len(GPU.graphs) == 1 + 49 // STEPS
+
+
+def test_a_step_whose_results_lie_elsewhere_is_done_one_by_one():
+    def step(state, data, masks):
+        a, b = state
+        a *= 2.0
+        return b, a
+
+    repeated = Repeated(as_graph(step))
+    state = repeated((put(np.ones(2)), put(np.full(2, 3.0))), put(np.ones(1)), 8)
+    assert [x.host().tolist() for x in state] == [[16.0, 16.0], [48.0, 48.0]]
+
+
+def test_several_steps_that_cannot_be_captured_are_done_one_by_one(monkeypatch):
+    """After each capture of one it is tried again, but no oftener."""
+    expected, _ = train_repeated(xpdl.adam(), [31])
+    capture, tried = Graphs.capture, []
+
+    def of_one_step(self, plan, steps, pool):
+        tried.append(steps)
+        if steps > 1:
+            raise OSError("too long a graph")
+        return capture(self, plan, steps, pool)
+
+    monkeypatch.setattr(Graphs, "capture", of_one_step)
+    with pytest.warns(RuntimeWarning, match="too long a graph") as caught:
+        actual, _ = train_repeated(xpdl.adam(), [31])
+    same(expected, actual)
+    assert len(caught) == 1
+    assert 0 < tried.count(STEPS) <= tried.count(1)
 
 
 def doubling():
@@ -695,7 +824,7 @@ def test_a_call_that_cannot_be_captured_is_named():
     with pytest.warns(RuntimeWarning) as caught:
         actual, wrapped = run(as_graph)
     check_fallback(wrapped, expected, actual, caught, "cuBLAS API during stream capture", Plan)
-    assert all(stream.nodes is None for stream in GPU.streams.values())
+    assert all(stream.capture is None for stream in GPU.streams.values())
 
 
 def test_without_cublas_the_step_runs_as_it_is():

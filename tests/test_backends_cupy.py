@@ -3,6 +3,8 @@
 Its kernels are tested in test_backends_cuda.py and test_backends_cuda_dropout.py.
 """
 
+from dataclasses import replace
+from functools import partial
 from itertools import product
 import subprocess
 import sys
@@ -242,6 +244,24 @@ def test_two_trainings_give_the_same_bits(gpu):
     for here, there in zip(one.history, host.history, strict=True):
         assert here["loss"] == pytest.approx(there["loss"], rel=1e-3)
         assert here["validation_loss"] == pytest.approx(there["validation_loss"], rel=1e-3)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_branches_give_the_bits_of_one_after_the_other(gpu, dropout):
+    net = Network([784, 64, 64, 10], dropout=dropout)
+    expected, _ = train_by(gpu.compile, gpu, net, "float32", xpdl.adam())
+    actual, _ = train_by(partial(gpu.compile, branches=True), gpu, net, "float32", xpdl.adam())
+    for one, other in zip(expected, actual, strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_several_steps_a_graph_give_the_bits_of_one(gpu):
+    x, y = np.random.default_rng(0).integers(0, 256, (1000, 784)).astype("uint8"), np.arange(1000) % 10
+    options = {"epochs": 3, "batch_size": 16, "progress": False}
+    net = Network([784, 64, 10])
+    one, other = (xpdl.train(net, x, y, backend=chosen, **options) for chosen in (gpu, replace(gpu, repeat=None)))
+    np.testing.assert_array_equal(one.theta, other.theta)
 
 
 def test_graphs_follow_the_current_stream(gpu, cupy):

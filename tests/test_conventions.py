@@ -34,6 +34,7 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "backends": {"arrays", "backends.base", "checks"},
     "backends.array_api_strict": {"backends.base", "backends.numpy"},
     "backends.base": {"arrays", "checks", "randomness"},
+    "backends.branches": {"arrays"},
     "backends.c_kernels": {"backends.record"},
     "backends.c_text": {"backends.record"},
     "backends.chains": {"backends.c_text", "backends.fusion", "backends.record", "backends.stages"},
@@ -41,8 +42,8 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "backends.cublas_3xtf32": {"arrays", "backends.cublas"},
     "backends.cuda_dropout": {"arrays", "randomness"},
     "backends.cuda_graph": {
-        *("arrays", "backends.cublas", "backends.cupy_calls", "backends.machine", "backends.plan", "backends.record"),
-        "backends.replay",
+        *("arrays", "backends.branches", "backends.cublas", "backends.cupy_calls", "backends.machine"),
+        *("backends.plan", "backends.record", "backends.replay"),
     },
     "backends.cupy": {
         *("arrays", "backends.base", "backends.cublas", "backends.cublas_3xtf32", "backends.cuda_dropout"),

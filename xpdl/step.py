@@ -92,7 +92,7 @@ class Steps:
         compile, update = compiler(net, optimizer, backend)
         step = make_step(net, update)
         self.step: Step = compile(step)
-        repeat = None if any(net.drops) else backend.repeat
+        repeat = None if any(net.drops) or compile is not backend.compile else backend.repeat
         self.repeat: Repeat | None = repeat and repeat(step, net.layout.cuts)
         self.most = DISPATCH if self.repeat else 1
         self.steady = steady(setting, optimizer)
@@ -104,7 +104,7 @@ class Steps:
     def doubt(self) -> None:
         """A new epoch begins."""
         if not self.steady:
-            doubt(self.step)
+            doubt(self.repeat or self.step)
 
     def ended(self, interrupt: Interrupt) -> bool:
         """Whether the run is to end after this step."""

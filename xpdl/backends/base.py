@@ -61,8 +61,8 @@ class Backend:
                  repeat the array operations of the first ones instead of running its Python text; if it has a method
                  doubt(), that is called before each epoch in which the text might have changed, and the next call looks
                  whether it does the same
-    repeat       (step, cuts) -> (run, data, count) -> run after so many steps without masks, as one dispatch; None: the
-                 host repeats them
+    repeat       (step, cuts) -> (run, data, count) -> run after so many steps without masks, in fewer dispatches, with
+                 a method doubt() or without; None: the host repeats them
     mask         (seed, step, layer, shape, drop, dtype) -> randomness.dropout_mask on the device, bit for bit;
                  None: drawn on the host and placed
     synchronize  () -> None: waits until the device has done all it was told to

@@ -4,7 +4,8 @@ CuPy's own products cannot be: it asks cuBLAS for the stream before each, and re
 (https://github.com/cupy/cupy/issues/6290).  cuBLAS itself has nothing against it.  What a captured product needs is
 
     a handle of our own, told once which stream it works on
-    a workspace of our own, 32 MiB as NVIDIA advises: what cuBLAS would allocate itself is not the graph's
+    a workspace of our own, 32 MiB as NVIDIA advises: what cuBLAS would allocate itself is not the graph's; another
+    for products that run at the same time
 
 cuBLAS reads matrices column by column.  So it sees every matrix of ours (rows one after the other) transposed, and
 
@@ -104,6 +105,8 @@ class Products:
     memory      (bytes) -> an array of so many
     stream      () -> the address of the current stream
     arithmetic  how each dtype is multiplied
+    branches    how many streams may multiply at the same time: so many that are seen one after the other do not share
+                a workspace
     """
 
     def __init__(
@@ -112,9 +115,11 @@ class Products:
         memory: Callable[[int], Array],
         stream: Callable[[], int],
         arithmetic: Mapping[str, Arithmetic] = ARITHMETIC,
+        branches: int = 1,
     ) -> None:
         self.library, self.memory, self.stream, self.last, self.arithmetic = library, memory, stream, -1, arithmetic
-        self.handle, self.workspace = c_void_p(), memory(WORKSPACE)
+        self.handle, self.workspaces = c_void_p(), [memory(WORKSPACE) for _ in range(branches)]
+        self.seen: dict[int, Array] = {}
         check(library.cublasCreate_v2(byref(self.handle)))
         weakref.finalize(self, library.cublasDestroy_v2, self.handle).atexit = False
 
@@ -127,12 +132,10 @@ class Products:
         """On the current stream.  The arrays are there to be kept."""
         stream = self.stream()
         if stream != self.last:
+            workspace = self.seen.setdefault(stream, self.workspaces[len(self.seen) % len(self.workspaces)])
+            pointer, size = c_void_p(workspace.data.ptr), c_size_t(workspace.nbytes)
             check(self.library.cublasSetStream_v2(self.handle, c_void_p(stream)))  # this forgets the workspace
-            check(
-                self.library.cublasSetWorkspace_v2(
-                    self.handle, c_void_p(self.workspace.data.ptr), c_size_t(self.workspace.nbytes)
-                )
-            )
+            check(self.library.cublasSetWorkspace_v2(self.handle, pointer, size))
             self.last = stream
         check(self.library.cublasGemmEx(self.handle, *arguments))
 

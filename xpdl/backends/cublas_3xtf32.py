@@ -43,9 +43,14 @@ class ThreeProducts(Products):
     """``Products`` whose float32 is multiplied so; ``split`` launches SPLIT."""
 
     def __init__(
-        self, library: Any, memory: Callable[[int], Array], stream: Callable[[], int], split: Callable[..., Any]
+        self,
+        library: Any,
+        memory: Callable[[int], Array],
+        stream: Callable[[], int],
+        split: Callable[..., Any],
+        branches: int = 1,
     ) -> None:
-        super().__init__(library, memory, stream, TF32)
+        super().__init__(library, memory, stream, TF32, branches)
         self.split = split
 
     def call(self, place: Array, x: Array, y: Array) -> Callable[[], None] | None:

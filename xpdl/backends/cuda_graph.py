@@ -4,6 +4,8 @@
     warm up                the plan runs once as it is: what is compiled, loaded or allocated at a first use is
     capture                its calls are made once more on a stream that only writes down what it is told
     launch                 does all that was written down
+    repeat                 steps that change nothing but what they consume are launched without looking at arrays again,
+                           STEPS of them as one graph
 
 What is written down are addresses and numbers.  So
 
@@ -14,25 +16,29 @@ What is written down are addresses and numbers.  So
 * an argument that is another array than before is either copied into memory of the graph, or the graph is captured
   again to read it where it lies: see ``Captured.settled``.  Another shape has a plan and a graph of its own.
 
-Streams: only the capture has one of its own, and does nothing on it.  Copies and launches go to the stream that is
+Streams: only the capture has some of its own, and does nothing on them.  Copies and launches go to the stream that is
 current when the step is called, as all of CuPy does, so whatever the caller does before and after is in order.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 import gc
 from typing import Any
 import warnings
 
 from xpdl.arrays import Array, Namespace
+from xpdl.backends.branches import Use, make, span, turns
 from xpdl.backends.cublas import Products
 from xpdl.backends.cupy_calls import machine
 from xpdl.backends.machine import Run
 from xpdl.backends.plan import Plan
 from xpdl.backends.record import Recorded, flatten
 from xpdl.backends.replay import Replayed, unharmed
+
+STEPS = 7
+"""Steps of a graph, where several are one: a training asks for 50 at a time, of which the first is looked at."""
 
 RECAPTURE = 100
 """A capture takes as long as about so many copies: half a millisecond for some 30 launches against 5 us."""
@@ -43,29 +49,47 @@ def compile(
     xp: Namespace,
     step: Callable[..., Any],
     *,
-    products: Callable[[], Products],
+    products: Callable[..., Products],
+    branches: bool = False,
     context: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Replayed:
     """The step, replayed as a CUDA graph from its third call on.  It consumes its first argument.
 
-    ``products`` makes what multiplies, and ``context`` is where the step runs.  If it cannot be captured its calls are
-    replayed one by one, and if it cannot be recorded it runs as it is: with a ``RuntimeWarning``.
+    ``products(branches=)`` makes what multiplies, ``branches`` is whether calls that need not wait for one another run
+    side by side (branches.py), and ``context`` is where the step runs.  If it cannot be captured its calls are replayed
+    one by one, and if it cannot be recorded it runs as it is: with a ``RuntimeWarning``.
     """
-    graphs = Graphs(cupy)
-    hooks = {"dispatch": graphs.dispatch, "notice": graphs.notice, "context": context}
-    return Replayed(machine(cupy, xp, cache(products), **hooks), step)
+    graphs = Graphs(cupy, branches)
+    hooks = {"dispatch": graphs.dispatch, "notice": graphs.notice, "context": context, "reuse": not branches}
+    return Replayed(machine(cupy, xp, cache(partial(products, branches=1 + branches)), **hooks), step)
+
+
+class Repeated:
+    """(run, data, count) -> the run after so many steps, for a compiled step that has no masks."""
+
+    def __init__(self, step: Replayed) -> None:
+        self.step, self.doubt = step, step.doubt
+
+    def __call__(self, run: Any, data: Any, count: int) -> Any:
+        while count:
+            run, count = self.step(run, data, None), count - 1
+            following = self.step.runs[self.step.key]
+            if isinstance(following, Captured) and following.continues:
+                with self.step.context():
+                    count -= following.repeat(count)
+        return run
 
 
 class Graphs:
-    """What the graphs of a step have in common: the stream for captures, and one warning for all of them."""
+    """What the graphs of a step have in common: the streams for captures, and one warning for all of them."""
 
-    def __init__(self, cupy: Namespace) -> None:
-        self.cupy, self.warned = cupy, False
+    def __init__(self, cupy: Namespace, branches: bool) -> None:
+        self.cupy, self.branches, self.warned = cupy, branches, False
 
     @cached_property
-    def stream(self) -> Any:
+    def streams(self) -> list[Any]:
         """Non-blocking: what others do on the default stream meanwhile would spoil a capture."""
-        return self.cupy.cuda.Stream(non_blocking=True)
+        return [self.cupy.cuda.Stream(non_blocking=True) for _ in range(1 + self.branches)]
 
     def notice(self, reason: str) -> None:
         """Say once that something is slower than it should be."""
@@ -89,34 +113,46 @@ class Graphs:
 
         return warm_up
 
-    def capture(self, calls: Sequence[Callable[[], Any]], pool: Any) -> Any:
-        """The calls as a graph; what they allocate comes from the pool."""
-        with _no_garbage_collection(), self.cupy.cuda.using_allocator(pool.malloc), self.stream as stream:
+    def capture(self, plan: Plan, steps: int, pool: Any) -> Any:
+        """The calls of so many steps as a graph; what they allocate comes from the pool."""
+        with _no_garbage_collection(), self.cupy.cuda.using_allocator(pool.malloc), self.streams[0] as stream:
             stream.begin_capture()
             try:
-                for call in calls:
-                    call()
+                for _ in range(steps):
+                    self.call(plan)
             except Exception:
                 with suppress(Exception):  # the capture that has failed must be ended, and says so again
                     stream.end_capture()
                 raise
             return stream.end_capture()
 
+    def call(self, plan: Plan) -> None:
+        """Make the calls, on the streams for captures."""
+        if self.branches:
+            uses = (Use(*([span(x) for x in arrays] for arrays in plan.used(number))) for number in plan.calls)
+            make([*plan.calls.values()], turns([*uses]), *self.streams)
+        else:
+            for call in plan.calls.values():
+                call()
+
 
 class Captured:
     """A plan as a graph.
 
-    graph    None when it is to be captured at the next run
-    buffers  the arguments that are copied before each launch, into memory that is the graph's
+    graphs_of  the graphs of so many steps; none when the plan is to be captured at the next run
+    buffers    the arguments that are copied before each launch, into memory that is the graph's
+    continues  whether the results lie where the next step reads them
     """
 
     def __init__(self, graphs: Graphs, plan: Plan) -> None:
         self.graphs, self.plan = graphs, plan
         self.pool = graphs.cupy.cuda.MemoryPool()
-        self.graph: Any = None
+        self.graphs_of: dict[int, Any] = {}
         self.buffers: set[Recorded] = set()
         self.runs = 0
         self.changes: Counter[Recorded] = Counter()
+        consumed, results = [plan.arrays[x] for x in plan.inputs if x not in plan.users], flatten(plan.result)
+        self.continues = len(consumed) == len(results) and all(map(_same, consumed, results))
 
     def __call__(self, arguments: Any, arrays: list[Array]) -> tuple[Any, Run]:
         self.runs += 1
@@ -124,14 +160,32 @@ class Captured:
         changed = [(x, a) for x, a in entered if not _same(self.plan.arrays[x], a)]
         if changed:
             self.enter(changed)
-        if self.graph is None:
+        graph = self.graph(1)
+        if graph is None:
+            return self.plan(arguments, arrays)
+        graph.launch()
+        return self.plan.result, self
+
+    def repeat(self, count: int) -> int:
+        """Do up to so many more steps with the arrays of the last run; how many were done."""
+        steps = STEPS if count >= STEPS else 1
+        graph, times = self.graph(steps), count // steps
+        if graph is None:
+            return 0
+        for _ in range(times):
+            graph.launch()
+        self.runs += steps * times
+        return steps * times
+
+    def graph(self, steps: int) -> Any:
+        """The graph of so many steps; None if they cannot be captured."""
+        if steps not in self.graphs_of:
+            self.graphs_of[steps] = None
             try:
-                self.graph = self.graphs.capture([*self.plan.calls.values()], self.pool)
+                self.graphs_of[steps] = self.graphs.capture(self.plan, steps, self.pool)
             except Exception as error:
                 self.graphs.notice(_spelled(error))
-                return self.plan(arguments, arrays)
-        self.graph.launch()
-        return self.plan.result, self
+        return self.graphs_of[steps]
 
     def enter(self, changed: list[tuple[Recorded, Array]]) -> None:
         """Other arrays than in the last run: what has a buffer is copied there; the rest is as in a plan."""
@@ -140,7 +194,7 @@ class Captured:
                 self.graphs.cupy.copyto(self.plan.arrays[x], a)
         moved = [(x, self.settled(x, a)) for x, a in changed if x in self.plan.users and x not in self.buffers]
         if moved:
-            self.graph = None
+            self.graphs_of.clear()
         self.plan.enter([(x, a) for x, a in changed if x not in self.plan.users] + moved)
 
     def settled(self, x: Recorded, a: Array) -> Array:

@@ -12,7 +12,7 @@ from xpdl.backends.base import Backend
 from xpdl.backends.cublas import TF32, Products, load
 from xpdl.backends.cublas_3xtf32 import PREAMBLE, SPLIT, ThreeProducts
 from xpdl.backends.cuda_dropout import dropout_mask
-from xpdl.backends.cuda_graph import compile
+from xpdl.backends.cuda_graph import Repeated, compile
 from xpdl.backends.record import recordable
 from xpdl.backends.tracing import fuse
 
@@ -26,8 +26,9 @@ def connect(name: str, device: str) -> Backend:
         with activate():
             return dropout_mask(cupy, *address)
 
-    def compiled(kind: Callable[..., Products]) -> Callable[..., Any]:
-        return partial(compile, cupy, xp, products=partial(_products, kind), context=activate)
+    def hooks(kind: Callable[..., Products]) -> dict[str, Any]:
+        compiled = partial(compile, cupy, xp, products=partial(_products, kind), context=activate)
+        return {"compile": compiled, "repeat": lambda step, cuts: Repeated(compiled(step))}
 
     return Backend(
         name,
@@ -35,14 +36,14 @@ def connect(name: str, device: str) -> Backend:
         target,
         to_numpy=cupy.asnumpy,
         fuse=partial(fuse, _kernel),
-        compile=compiled(Products),
         precisions={
-            "tf32": {"compile": compiled(partial(Products, arithmetic=TF32))},
-            "3xtf32": {"compile": compiled(_three_products)},
+            "tf32": hooks(partial(Products, arithmetic=TF32)),
+            "3xtf32": hooks(_three_products),
         },
         mask=mask,
         synchronize=target.synchronize,
         activate=activate,
+        **hooks(Products),
     )
 
 
@@ -51,12 +52,13 @@ def _kernel(inputs: str, outputs: str, body: str, name: str) -> Callable[..., No
     return recordable(kernel, kernel.nout)
 
 
-def _products(kind: Callable[..., Products]) -> Products:
-    return kind(load(), partial(cupy.empty, dtype="uint8"), lambda: cupy.cuda.get_current_stream().ptr)
+def _products(kind: Callable[..., Products], branches: int) -> Products:
+    stream = lambda: cupy.cuda.get_current_stream().ptr  # noqa: E731
+    return kind(load(), partial(cupy.empty, dtype="uint8"), stream, branches=branches)
 
 
-def _three_products(library: Any, memory: Callable[[int], Array], stream: Callable[[], int]) -> Products:
-    return ThreeProducts(library, memory, stream, cupy.ElementwiseKernel(*SPLIT, preamble=PREAMBLE))
+def _three_products(library: Any, memory: Callable[[int], Array], stream: Callable[[], int], branches: int) -> Products:
+    return ThreeProducts(library, memory, stream, cupy.ElementwiseKernel(*SPLIT, preamble=PREAMBLE), branches)
 
 
 def _index(device: str) -> int:

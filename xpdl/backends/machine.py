@@ -39,6 +39,7 @@ class Machine(NamedTuple):
     writers      function -> (place, *operands, **options) -> a call that writes the result into place; for functions
                  that are not elementwise.  What has none makes an array, which is copied
     fusion       (record, what is returned) -> a record of fewer operations that do the same
+    reuse        whether memory goes on to the next array when its time is over: then the calls must keep their order
     exact        whether a plan rounds as the step as it is does; if not, the plan does every step, recorded ones too
     ready        () -> None, when all calls of a plan are bound and before the first is made
     context      () -> context in which steps run
@@ -51,6 +52,7 @@ class Machine(NamedTuple):
     elementwise: Callable[[Callable[..., Any]], bool]
     writers: dict[Callable[..., Any], Callable[..., Call]]
     fusion: Callable[[Record, Sequence[Recorded]], Record] = as_it_is
+    reuse: bool = True
     exact: bool = True
     ready: Callable[[], None] = nothing
     context: Callable[[], AbstractContextManager[Any]] = nullcontext

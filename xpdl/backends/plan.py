@@ -1,6 +1,6 @@
 """A record as calls without arguments, that write into the same memory again and again.
 
-place    each result gets memory, which a later one takes over when nobody needs it any more; what is only joined
+place    each result gets memory, which a later one may take over when nobody needs it any more; what is only joined
          to a larger vector (``concat``) is computed in its place there
 bind     each operation becomes a call; views are taken once
 """
@@ -65,6 +65,11 @@ class Plan:
             self.arrays[operation.results[0]] = operation.function(*operands, **operation.options)
         else:
             self.calls[number] = call(self.machine, operation, operands, self.arrays[operation.results[0]])
+
+    def used(self, number: int) -> tuple[list[Array], list[Array]]:
+        """What an operation reads, and what it writes."""
+        operation = self.record[number]
+        return [self.arrays[x] for x in operation.inputs], [self.arrays[x] for x in operation.results]
 
     def array(self, x: Any) -> Any:
         """What x is now."""
@@ -198,7 +203,7 @@ class Pool:
     """Memory that is not needed, by its size."""
 
     def __init__(self, machine: Machine) -> None:
-        self.memory, self.byte = machine.memory, machine.library.xp.uint8
+        self.memory, self.byte, self.reuse = machine.memory, machine.library.xp.uint8, machine.reuse
         self.free: dict[int, list[Array]] = {}
 
     def take(self, x: Recorded) -> Array:
@@ -209,4 +214,5 @@ class Pool:
 
     def give(self, array: Array) -> None:
         """Back."""
-        self.free.setdefault(array.nbytes, []).append(array.reshape(-1).view(self.byte))
+        if self.reuse:
+            self.free.setdefault(array.nbytes, []).append(array.reshape(-1).view(self.byte))
