@@ -73,7 +73,7 @@ class Repeated:
     def __call__(self, run: Any, data: Any, count: int) -> Any:
         while count:
             run, count = self.step(run, data, None), count - 1
-            following = self.step.runs[self.step.key]
+            following = self.step.runs.get(self.step.key)
             if isinstance(following, Captured) and following.continues:
                 with self.step.context():
                     count -= following.repeat(count)
