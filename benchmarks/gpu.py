@@ -46,7 +46,7 @@ PARTS = {
     "correctness": Part(45, "benchmarks.correctness --backend cupy"),
     "peers M": Part(120, f"{PEERS} --net M --rounds 3"),
     "mnist": Part(40, "benchmarks.mnist --backends cupy"),
-    "tests": Part(100, 'pytest -q -p no:cacheprovider -k "cupy or gpu or test_backends" tests'),
+    "tests": Part(100, 'pytest -q -p no:cacheprovider -k "cupy or gpu" tests'),
     "peers XL": Part(80, f"{PEERS} --net XL --rounds 1"),
     "peers L": Part(60, f"{PEERS} --net L --rounds 1"),
     "peers S": Part(60, f"{PEERS} --net S --rounds 1"),

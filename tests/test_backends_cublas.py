@@ -315,7 +315,7 @@ def test_the_handle_lives_as_long_as_its_calls():
     assert library.log[-1] == "destroy"
 
 
-def test_the_shared_library_has_what_is_called():
+def test_the_library_of_cupy_has_what_is_called():
     pytest.importorskip("cuda.pathfinder", reason="needs CuPy")
     from cuda.pathfinder import DynamicLibNotFoundError
 
