@@ -162,8 +162,8 @@ def test_a_run_from_disk_is_not_one_from_memory(mapped, tmp_path) -> None:
     [
         (X[:, 1:], Y, r"x must have shape \(n, 4\)"),
         (X, Y[1:], "y must hold one row for each of the 101 samples"),
-        (X, Y + 1, "y must be labels 0..2 for 3 outputs"),
-        (np.where(np.arange(N)[:, None] == 70, np.nan, X), Y, "x must be finite, got nan"),
+        (X, np.where(np.arange(N) == 80, 3, Y), r"y must be labels 0..2 for 3 outputs, got y\[80\] = 3"),
+        (np.where(np.arange(N)[:, None] == 70, np.nan, X), Y, r"x must be finite, got nan at x\[70, 0\]"),
     ],
 )
 def test_samples_on_disk_are_checked_when_they_are_read(x, y, message) -> None:

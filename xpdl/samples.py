@@ -114,9 +114,8 @@ def _check_finite(argument: str, x: Array) -> None:
 def _accept(argument: str, y: np.ndarray, good: np.ndarray, expected: str) -> None:
     """``good`` must hold everywhere; else an error with the first place where it does not."""
     if not good.all():
-        index = np.argwhere(~good)[0]
-        where = ", ".join(map(str, index))
-        raise ValueError(f"{argument} must be {expected}, got {argument}[{where}] = {y[tuple(index)]}")
+        index = tuple(np.argwhere(~good)[0].tolist())
+        raise checks.BadNumberError(argument, index, f"{expected}, got {{}} = {y[index]}")
 
 
 def _accept_classes(argument: str, y: np.ndarray, k: int) -> None:
