@@ -59,10 +59,13 @@ def resident(file: Path) -> int:
 
 @pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="the system cannot be told")
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="the system does not say")
-def test_what_was_read_is_given_back(tmp_path) -> None:
-    path = tmp_path / "large.npy"
-    np.save(path, np.ones((4096, 256)))
-    mapped = np.load(path, mmap_mode="r")
+@pytest.mark.parametrize("mode", ["r", "r+", "w+"])
+def test_what_was_read_is_given_back(tmp_path, mode) -> None:
+    path = tmp_path / "large"
+    np.ones((4096, 256)).tofile(path)
+    mapped = np.memmap(path, np.float64, mode, shape=(4096, 256))
+    if mode != "r":
+        mapped[:] = 1
     assert mapped.sum() == 4096 * 256
     assert resident(path) > 4096
     Shards([mapped])[10:20]

@@ -70,7 +70,7 @@ def on_disk(array: Any) -> bool:
 @contextmanager
 def _in_memory(part: Array, rows: Array) -> Iterator[None]:
     """Meanwhile these rows of a mapped file, and no others, are in memory, as far as the system can be told."""
-    if not (isinstance(part, np.memmap) and part.mode in ("r", "r+") and hasattr(mmap, "MADV_DONTNEED")):
+    if not (isinstance(part, np.memmap) and part.mode in ("r", "r+", "w+") and hasattr(mmap, "MADV_DONTNEED")):
         yield
         return
     file: mmap.mmap = part._mmap  # type: ignore[attr-defined]
