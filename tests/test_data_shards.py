@@ -40,6 +40,15 @@ def test_any_rows_in_ascending_order_can_be_taken(parts, rows) -> None:
     np.testing.assert_array_equal(Shards(parts)[3:6], ROWS[3:6])
 
 
+OTHERS = [[3, 2], [-1], [9, 10], [0.5], [True] * 10, [[1, 2]], 3, slice(None, None, -1)]
+
+
+@pytest.mark.parametrize("rows", OTHERS, ids=str)
+def test_other_rows_are_refused(parts, rows) -> None:
+    with pytest.raises(IndexError, match=r"rows must be a slice forwards or ascend in 0\.\.9, got "):
+        Shards(parts)[rows]
+
+
 def test_rows_come_in_the_dtype_asked_for_and_the_byte_order_of_the_machine(tmp_path) -> None:
     foreign = np.arange(4, dtype=">f4" if np.little_endian else "<f4")
     assert Shards([foreign]).dtype.isnative
