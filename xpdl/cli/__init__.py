@@ -21,6 +21,7 @@ from xpdl.cli.plotting import plot
 from xpdl.cli.prediction import predict
 from xpdl.cli.training import train
 from xpdl.cli.tuning import tune
+from xpdl.distributed import connect
 from xpdl.distributed.launching import RanksWanted, fail_stop, launch, started
 
 COMMANDS: list[Callable[..., Any] | App] = [train, tune, predict, check, plot, backends]
@@ -55,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str]) -> int:
     """Run one command here, or as many times as it asks for."""
+    if fail_stop():
+        connect()  # a rank that failed before would end alone, and the others wait for it
     try:
         return app(arguments, exit_on_error=False, print_error=False) or 0
     except RanksWanted as wanted:
