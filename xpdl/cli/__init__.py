@@ -31,6 +31,9 @@ for command in COMMANDS:
     app.command(command)
 
 
+EXPECTED = (CycloptsError, ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+"""What is said in one line."""
+
 PATIENCE = 0.5
 """Seconds that other ranks wait for what rank 0 has to say of an error."""
 
@@ -44,13 +47,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # as in ``xpdl ... | head``
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (CycloptsError, ArithmeticError, ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except EXPECTED as error:
         rank, _ = started()
         if rank and fail_stop():  # what is wrong for all is said once, by rank 0, whose end is that of the others
             time.sleep(PATIENCE)
             error.add_note(f"on rank {rank}")
             raise
-        print("xpdl: error:", *str(error).split(), file=sys.stderr)
+        print("xpdl: error:", *(str(error) or repr(error)).split(), file=sys.stderr)
         return 2
 
 
