@@ -114,7 +114,7 @@ def train(
             files = _files(setting, source, start.run.state, called)
             start = start if resume is None else files.read(resume, start)
         if several:
-            _agree(setting, files.configuration, start, held, epochs)
+            _agree(setting, files.configuration, optimizer, start, held, epochs)
         session = Session(
             setting,
             source,
@@ -214,9 +214,16 @@ def _files(setting: Setting, source: Source, state: Any, callbacks: Sequence[Cal
     return RunFiles(same, callbacks, backend)
 
 
-def _agree(setting: Setting, same: Mapping[str, Any], start: Moment, held: Samples | None, epochs: int) -> None:
+def _agree(
+    setting: Setting,
+    same: Mapping[str, Any],
+    optimizer: Optimizer,
+    start: Moment,
+    held: Samples | None,
+    epochs: int,
+) -> None:
     """``ValueError`` unless all ranks are about to compute the same run."""
-    from xpdl.distributed.agreement import agree
+    from xpdl.distributed.agreement import agree, constants
     from xpdl.resuming import fingerprint
 
     host = setting.backend.to_numpy
@@ -229,4 +236,4 @@ def _agree(setting: Setting, same: Mapping[str, Any], start: Moment, held: Sampl
         "epochs": epochs,
         "validation": [fingerprint(host(values)) for values in held or () if values is not None],
     }
-    agree(setting.communicator, {**same, **also})
+    agree(setting.communicator, {**same, **also, **constants(optimizer.fused, "update")})
