@@ -171,6 +171,21 @@ def test_samples_on_disk_are_checked_when_they_are_read(x, y, message) -> None:
         run(Shards([x]), y)
 
 
+@pytest.mark.parametrize(
+    ("y", "kind", "message"),
+    [
+        (3, ValueError, "y must hold a row for each sample, got 3"),
+        (None, TypeError, "y must hold real numbers, got dtype object"),
+        ([[1], [1, 2]], TypeError, "y must hold real numbers, got dtype object"),
+        (np.ma.masked_equal(Y, 2), TypeError, "y must hold a number in every entry, got a masked array"),
+    ],
+    ids=["one", "none", "ragged", "masked"],
+)
+def test_labels_beside_samples_on_disk_are_checked_like_others(mapped, y, kind, message) -> None:
+    with pytest.raises(kind, match=message):
+        run(mapped, y)
+
+
 def test_the_next_is_loaded_meanwhile_and_no_more() -> None:
     here, loads, loaded = threading.current_thread(), [], threading.Event()
 

@@ -152,7 +152,7 @@ def _source(setting: Setting, x: Any, y: Any, weight: Any, batch_size: int | Non
 
 def _on_disk(setting: Setting, x: Any, y: Any, weight: Any, batch_size: int | None) -> OnDisk:
     checks.instance("net", setting.net, Network)
-    x, y = (values if isinstance(values, Shards) else Shards([np.asanyarray(values)]) for values in (x, y))
+    x, y = _rows("x", x), _rows("y", y)
     checks.rows("x", x, setting.net.sizes[0])
     if len(y) != len(x):
         raise ValueError(f"y must hold one row for each of the {len(x)} samples, got shape {y.shape}")
@@ -160,6 +160,16 @@ def _on_disk(setting: Setting, x: Any, y: Any, weight: Any, batch_size: int | No
     weight = samples.weights(weight, len(x), host, setting.dtype)
     kept = _counting(weight, host)
     return OnDisk(setting, batches_of(len(x) if kept is None else len(kept), batch_size), x, y, weight, kept)
+
+
+def _rows(argument: str, values: Any) -> Shards:
+    """Rows that lie on disk or in memory."""
+    if isinstance(values, Shards):
+        return values
+    array = samples.numbers(argument, values)
+    if array.ndim == 0:
+        raise ValueError(f"{argument} must hold a row for each sample, got {checks.shorten(values)}")
+    return Shards([array if on_disk(array) else choose_backend("numpy").to_numpy(array)])
 
 
 def _counting(weight: Array | None, backend: Backend) -> np.ndarray | None:
