@@ -372,6 +372,7 @@ BAD = {
     "train --data classes.npz --holdout 0.5": "classes.npz has a test part already",
     "train --data whole.npz --holdout 1.5": "fraction .*1.5",
     "train --data classes.npz --hidden 0": "sizes must be at least 1, got 0",
+    "train --data classes.npz --hidden 1000000000000000": "Unable to allocate .*PiB",
     "train --data classes.npz --hidden a": "--hidden.*a",
     "train --data classes.npz --activation rleu": "'rleu'; did you mean 'relu'",
     "train --data classes.npz --output sofmax": "'sofmax'; did you mean 'softmax'",
@@ -429,12 +430,15 @@ def test_what_is_wrong_is_one_line_on_stderr_and_exit_code_2(run, command) -> No
     assert re.search(BAD[command], err), err
 
 
-def test_an_error_of_several_lines_is_said_in_one(run, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("error", "said"), [(ValueError("first\n  second\n"), "first second"), (MemoryError(), "MemoryError()")]
+)
+def test_an_error_of_several_lines_or_none_is_said_in_one(run, monkeypatch, error, said) -> None:
     def fail(*arguments, **options):
-        raise ValueError("first\n  second\n")
+        raise error
 
     monkeypatch.setattr(training, "parts_of", fail)
-    assert run("train") == (2, "", "xpdl: error: first second\n")
+    assert run("train") == (2, "", f"xpdl: error: {said}\n")
 
 
 @pytest.mark.parametrize("flag", ["save", "history"])

@@ -83,7 +83,7 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     "data.mnist": {"data.dataset", "data.idx"},
     "data.points": {"checks", "data.dataset", "randomness"},
     "data.shard_folder": {"data.dataset", "data.idx", "data.shards"},
-    "data.shards": set(),
+    "data.shards": {"checks"},
     "distributed": {"backends", "distributed.communicators", "distributed.mpi", "distributed.nccl"},
     "distributed.agreement": {"distributed.communicators", "resuming"},
     "distributed.communicators": {"arrays"},

@@ -84,7 +84,17 @@ def test_what_is_wrong_is_said(tmp_path, message) -> None:
     assert str(tmp_path) in str(caught.value)
 
 
-@pytest.mark.parametrize("content", [b"", b"junk", b"\x93NUMPY\x01\x00"])
+def npy(header):
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(1000)
+
+
+HEADER = "{{'descr': '<f8', 'fortran_order': False, 'shape': {}}}\n"
+SHAPES = ["(2**62, 4)", "(4611686018427387904, 4)", f"({10**30}, 4)", "(-6, 4)", "(True, 4)", "(6, 4"]
+NONE = [b"", b"junk", b"PK\x03\x04", b"\x93NUMPY\x01\x00", *(npy(HEADER.format(shape)) for shape in SHAPES)]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("content", NONE)
 def test_a_file_that_is_none_is_named(tmp_path, content) -> None:
     write(tmp_path, y=Y)
     (tmp_path / "x.npy").write_bytes(content)

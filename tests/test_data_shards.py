@@ -40,6 +40,15 @@ def test_any_rows_in_ascending_order_can_be_taken(parts, rows) -> None:
     np.testing.assert_array_equal(Shards(parts)[3:6], ROWS[3:6])
 
 
+OTHERS = [[3, 2], [-1], [9, 10], [0.5], [True] * 10, [[1, 2]], 3, slice(None, None, -1)]
+
+
+@pytest.mark.parametrize("rows", OTHERS, ids=str)
+def test_other_rows_are_refused(parts, rows) -> None:
+    with pytest.raises(IndexError, match=r"rows must be a slice forwards or ascend in 0\.\.9, got "):
+        Shards(parts)[rows]
+
+
 def test_rows_come_in_the_dtype_asked_for_and_the_byte_order_of_the_machine(tmp_path) -> None:
     foreign = np.arange(4, dtype=">f4" if np.little_endian else "<f4")
     assert Shards([foreign]).dtype.isnative
@@ -59,10 +68,13 @@ def resident(file: Path) -> int:
 
 @pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="the system cannot be told")
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="the system does not say")
-def test_what_was_read_is_given_back(tmp_path) -> None:
-    path = tmp_path / "large.npy"
-    np.save(path, np.ones((4096, 256)))
-    mapped = np.load(path, mmap_mode="r")
+@pytest.mark.parametrize("mode", ["r", "r+", "w+"])
+def test_what_was_read_is_given_back(tmp_path, mode) -> None:
+    path = tmp_path / "large"
+    np.ones((4096, 256)).tofile(path)
+    mapped = np.memmap(path, np.float64, mode, shape=(4096, 256))
+    if mode != "r":
+        mapped[:] = 1
     assert mapped.sum() == 4096 * 256
     assert resident(path) > 4096
     Shards([mapped])[10:20]

@@ -71,8 +71,8 @@ def job(tmp_path):
     """job(ranks, text): start PROGRAM + text on so many ranks, in a folder of its own."""
     started = []
 
-    def start(ranks, text, *, module=("-m", "mpi4py")):
-        (tmp_path / "program.py").write_text(PROGRAM + text)
+    def start(ranks, text, *, module=("-m", "mpi4py"), program=PROGRAM):
+        (tmp_path / "program.py").write_text(program + text)
         command = [MPIEXEC, "-n", str(ranks), sys.executable, *module, "program.py"]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         started.append(subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, start_new_session=True, **pipes))
@@ -169,6 +169,23 @@ def test_ranks_without_fail_stop_are_refused(job) -> None:
     code, _, err = ended(job(2, "", module=()))
     assert code != 0
     assert "this is one of 2 processes; start them as in 'mpiexec -n 2 python -m mpi4py -m xpdl train" in err
+
+
+WRONG_FLAG = """
+import sys
+from xpdl.cli import main
+from xpdl.distributed.launching import started
+
+flags = ["--hidden", "4", "--epochs", "1", "--backend", "numpy"]
+sys.exit(main(["train", *flags, *["--wrong"] * (started()[0] == 1)]))
+"""
+
+
+def test_a_rank_whose_command_line_is_wrong_ends_them_all(job) -> None:
+    code, _, err = ended(job(2, WRONG_FLAG, program=""))
+    assert code == 1
+    assert "Unknown option" in err
+    assert "on rank 1" in err
 
 
 def test_a_launcher_of_another_mpi_is_refused(tmp_path) -> None:

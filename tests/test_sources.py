@@ -162,13 +162,28 @@ def test_a_run_from_disk_is_not_one_from_memory(mapped, tmp_path) -> None:
     [
         (X[:, 1:], Y, r"x must have shape \(n, 4\)"),
         (X, Y[1:], "y must hold one row for each of the 101 samples"),
-        (X, Y + 1, "y must be labels 0..2 for 3 outputs"),
-        (np.where(np.arange(N)[:, None] == 70, np.nan, X), Y, "x must be finite, got nan"),
+        (X, np.where(np.arange(N) == 80, 3, Y), r"y must be labels 0..2 for 3 outputs, got y\[80\] = 3"),
+        (np.where(np.arange(N)[:, None] == 70, np.nan, X), Y, r"x must be finite, got nan at x\[70, 0\]"),
     ],
 )
 def test_samples_on_disk_are_checked_when_they_are_read(x, y, message) -> None:
     with pytest.raises(ValueError, match=message):
         run(Shards([x]), y)
+
+
+@pytest.mark.parametrize(
+    ("y", "kind", "message"),
+    [
+        (3, ValueError, "y must hold a row for each sample, got 3"),
+        (None, TypeError, "y must hold real numbers, got dtype object"),
+        ([[1], [1, 2]], TypeError, "y must hold real numbers, got dtype object"),
+        (np.ma.masked_equal(Y, 2), TypeError, "y must hold a number in every entry, got a masked array"),
+    ],
+    ids=["one", "none", "ragged", "masked"],
+)
+def test_labels_beside_samples_on_disk_are_checked_like_others(mapped, y, kind, message) -> None:
+    with pytest.raises(kind, match=message):
+        run(mapped, y)
 
 
 def test_the_next_is_loaded_meanwhile_and_no_more() -> None:

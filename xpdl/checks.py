@@ -3,7 +3,7 @@
 Everything here runs on the host, once, when something enters; nothing of it runs inside a training step.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 import math
 import operator
@@ -13,6 +13,19 @@ from array_api_compat import array_namespace
 import numpy as np
 
 from xpdl.arrays import Array
+
+
+class BadNumberError(ValueError):
+    """A number of an array that cannot be used: the text says why, with {} for its place; ``index`` is that place."""
+
+    def __init__(self, argument: str, index: Sequence[int], text: str) -> None:
+        place = ", ".join(map(str, index))
+        super().__init__(f"{argument} must be {text.format(f'{argument}[{place}]')}")
+        self.argument, self.index, self.text = argument, index, text
+
+    def in_row(self, row: int) -> "BadNumberError":
+        """The same of an array of which this one is some rows."""
+        return BadNumberError(self.argument, (row, *self.index[1:]), self.text)
 
 
 def shorten(value: object, limit: int = 60) -> str:
@@ -67,7 +80,7 @@ def finite(argument: str, array: np.ndarray) -> None:
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         index = tuple(bad[0].tolist())
-        raise ValueError(f"{argument} must be finite, got {array[index]} at {argument}[{', '.join(map(str, index))}]")
+        raise BadNumberError(argument, index, f"finite, got {array[index]} at {{}}")
 
 
 def dtype_name(dtype: Any) -> str:

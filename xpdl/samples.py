@@ -30,7 +30,7 @@ def weighted(
 
 def parameters(net: Network, theta: Any, backend: Backend, dtype: str) -> Array:
     """theta (P,) as a copy on the device; ``ValueError`` for a wrong length, NaN or infinity."""
-    theta = _numbers("theta", theta)
+    theta = numbers("theta", theta)
     if tuple(theta.shape) != (net.size,):
         raise ValueError(f"theta must have shape ({net.size},) for sizes {list(net.sizes)}, got {tuple(theta.shape)}")
     entered = backend.asarray(theta, dtype, copy=True)
@@ -44,7 +44,7 @@ def features(net: Network, x: Any, backend: Backend, dtype: str, *, argument: st
     ``TypeError`` for anything but real numbers; ``ValueError`` for a wrong shape, no samples, NaN or infinity.
     """
     checks.instance("net", net, Network)
-    x = _numbers(argument, x)
+    x = numbers(argument, x)
     checks.rows(argument, x, net.sizes[0])
     entered = backend.asarray(x, None if checks.dtype_name(x.dtype) == "uint8" else dtype)
     _check_finite(argument, entered)
@@ -57,7 +57,7 @@ def targets(net: Network, y: Any, n: int, backend: Backend, dtype: str, *, argum
     For "softmax" labels 0..k-1, as whole numbers of any dtype or one-hot; for "sigmoid" 0 and 1; for "linear" finite
     numbers.  ``TypeError`` for anything but real numbers, else ``ValueError`` naming the first sample that is wrong.
     """
-    y = to_numpy(_numbers(argument, y))
+    y = to_numpy(numbers(argument, y))
     if y.shape[:1] != (n,):
         raise ValueError(f"{argument} must hold one row for each of the {n} samples, got shape {y.shape}")
     _check_finite(argument, y)
@@ -76,7 +76,7 @@ def weights(weight: Any, n: int, backend: Backend, dtype: str, *, argument: str 
     """
     if weight is None:
         return None
-    weight = to_numpy(_numbers(argument, weight))
+    weight = to_numpy(numbers(argument, weight))
     if weight.shape != (n,):
         raise ValueError(f"{argument} must have shape ({n},), one for each sample, got {weight.shape}")
     _check_finite(argument, weight)
@@ -86,7 +86,7 @@ def weights(weight: Any, n: int, backend: Backend, dtype: str, *, argument: str 
     return backend.asarray(weight, dtype)
 
 
-def _numbers(argument: str, values: Any) -> Array:
+def numbers(argument: str, values: Any) -> Array:
     """values as an array; a list becomes a NumPy array."""
     if isinstance(values, np.ma.MaskedArray):
         raise TypeError(f"{argument} must hold a number in every entry, got a masked array")
@@ -114,9 +114,8 @@ def _check_finite(argument: str, x: Array) -> None:
 def _accept(argument: str, y: np.ndarray, good: np.ndarray, expected: str) -> None:
     """``good`` must hold everywhere; else an error with the first place where it does not."""
     if not good.all():
-        index = np.argwhere(~good)[0]
-        where = ", ".join(map(str, index))
-        raise ValueError(f"{argument} must be {expected}, got {argument}[{where}] = {y[tuple(index)]}")
+        index = tuple(np.argwhere(~good)[0].tolist())
+        raise checks.BadNumberError(argument, index, f"{expected}, got {{}} = {y[index]}")
 
 
 def _accept_classes(argument: str, y: np.ndarray, k: int) -> None:

@@ -165,7 +165,10 @@ class OnDisk:
         """Samples, by their rows in ascending order, checked and on the device."""
         net, backend, dtype, *_ = self.setting
         weight = None if self.weight is None else self.weight[rows]
-        return samples.weighted(net, self.x[rows], self.y[rows], weight, backend, dtype)
+        try:
+            return samples.weighted(net, self.x[rows], self.y[rows], weight, backend, dtype)
+        except checks.BadNumberError as error:
+            raise error.in_row(rows[error.index[0]]) from None
 
     def head(self, epoch: int, count: int) -> list[Array | None]:
         """The first samples of an epoch."""

@@ -114,7 +114,7 @@ def train(
             files = _files(setting, source, start.run.state, called)
             start = start if resume is None else files.read(resume, start)
         if several:
-            _agree(setting, files.configuration, start, held, epochs)
+            _agree(setting, files.configuration, optimizer, start, held, epochs)
         session = Session(
             setting,
             source,
@@ -152,7 +152,7 @@ def _source(setting: Setting, x: Any, y: Any, weight: Any, batch_size: int | Non
 
 def _on_disk(setting: Setting, x: Any, y: Any, weight: Any, batch_size: int | None) -> OnDisk:
     checks.instance("net", setting.net, Network)
-    x, y = (values if isinstance(values, Shards) else Shards([np.asanyarray(values)]) for values in (x, y))
+    x, y = _rows("x", x), _rows("y", y)
     checks.rows("x", x, setting.net.sizes[0])
     if len(y) != len(x):
         raise ValueError(f"y must hold one row for each of the {len(x)} samples, got shape {y.shape}")
@@ -160,6 +160,16 @@ def _on_disk(setting: Setting, x: Any, y: Any, weight: Any, batch_size: int | No
     weight = samples.weights(weight, len(x), host, setting.dtype)
     kept = _counting(weight, host)
     return OnDisk(setting, batches_of(len(x) if kept is None else len(kept), batch_size), x, y, weight, kept)
+
+
+def _rows(argument: str, values: Any) -> Shards:
+    """Rows that lie on disk or in memory."""
+    if isinstance(values, Shards):
+        return values
+    array = samples.numbers(argument, values)
+    if array.ndim == 0:
+        raise ValueError(f"{argument} must hold a row for each sample, got {checks.shorten(values)}")
+    return Shards([array if on_disk(array) else choose_backend("numpy").to_numpy(array)])
 
 
 def _counting(weight: Array | None, backend: Backend) -> np.ndarray | None:
@@ -214,9 +224,16 @@ def _files(setting: Setting, source: Source, state: Any, callbacks: Sequence[Cal
     return RunFiles(same, callbacks, backend)
 
 
-def _agree(setting: Setting, same: Mapping[str, Any], start: Moment, held: Samples | None, epochs: int) -> None:
+def _agree(
+    setting: Setting,
+    same: Mapping[str, Any],
+    optimizer: Optimizer,
+    start: Moment,
+    held: Samples | None,
+    epochs: int,
+) -> None:
     """``ValueError`` unless all ranks are about to compute the same run."""
-    from xpdl.distributed.agreement import agree
+    from xpdl.distributed.agreement import agree, constants
     from xpdl.resuming import fingerprint
 
     host = setting.backend.to_numpy
@@ -229,4 +246,4 @@ def _agree(setting: Setting, same: Mapping[str, Any], start: Moment, held: Sampl
         "epochs": epochs,
         "validation": [fingerprint(host(values)) for values in held or () if values is not None],
     }
-    agree(setting.communicator, {**same, **also})
+    agree(setting.communicator, {**same, **also, **constants(optimizer.fused, "update")})

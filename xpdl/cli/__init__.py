@@ -21,6 +21,7 @@ from xpdl.cli.plotting import plot
 from xpdl.cli.prediction import predict
 from xpdl.cli.training import train
 from xpdl.cli.tuning import tune
+from xpdl.distributed import connect
 from xpdl.distributed.launching import RanksWanted, fail_stop, launch, started
 
 COMMANDS: list[Callable[..., Any] | App] = [train, tune, predict, check, plot, backends]
@@ -29,6 +30,9 @@ app = App(name="xpdl", help=xpdl.__doc__, version=xpdl.__version__, result_actio
 for command in COMMANDS:
     app.command(command)
 
+
+EXPECTED = (CycloptsError, ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+"""What is said in one line."""
 
 PATIENCE = 0.5
 """Seconds that other ranks wait for what rank 0 has to say of an error."""
@@ -43,18 +47,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # as in ``xpdl ... | head``
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (CycloptsError, ArithmeticError, ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+    except EXPECTED as error:
         rank, _ = started()
         if rank and fail_stop():  # what is wrong for all is said once, by rank 0, whose end is that of the others
             time.sleep(PATIENCE)
             error.add_note(f"on rank {rank}")
             raise
-        print("xpdl: error:", *str(error).split(), file=sys.stderr)
+        print("xpdl: error:", *(str(error) or repr(error)).split(), file=sys.stderr)
         return 2
 
 
 def _run(arguments: Sequence[str]) -> int:
     """Run one command here, or as many times as it asks for."""
+    if fail_stop():
+        connect()  # a rank that failed before would end alone, and the others wait for it
     try:
         return app(arguments, exit_on_error=False, print_error=False) or 0
     except RanksWanted as wanted:

@@ -71,10 +71,13 @@ def _dtype(name: str, dtype: np.dtype) -> np.dtype:
 
 
 def _map_npy(path: Path) -> Array:
+    """The array in a file.  The errors of NumPy's header parser are many: all are caught but those of the disk."""
     try:
-        mapped: Array = np.load(path, mmap_mode="r", allow_pickle=False)
-        return mapped
-    except (ValueError, EOFError) as error:
+        with np.errstate(over="ignore"):
+            return np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception as error:
         raise DataFormatError(f"{path}: not an .npy file of numbers: {' '.join(str(error).split())}") from error
 
 

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from xpdl import checks
+
 Array = NDArray[Any]
 
 PIECE = 4 << 20
@@ -45,9 +47,11 @@ class Shards:
         return np.asarray(self[:], dtype)
 
     def __getitem__(self, rows: Array | slice) -> Array:
-        """A copy of these rows: a slice, or numbers in ascending order."""
-        if isinstance(rows, slice):
-            rows = np.arange(*rows.indices(len(self)))
+        """A copy of these rows: a slice forwards, or numbers in ascending order; ``IndexError`` for any others."""
+        n, given = len(self), rows
+        rows = np.arange(*given.indices(n)) if isinstance(given, slice) else np.asarray(given)
+        if rows.ndim != 1 or rows.dtype.kind != "i" or (np.diff(rows, prepend=0, append=n - 1) < 0).any():
+            raise IndexError(f"rows must be a slice forwards or ascend in 0..{n - 1}, got {checks.shorten(given)}")
         taken = np.empty((len(rows), *self.shape[1:]), self.dtype)
         cuts = [0, *np.searchsorted(rows, self.ends)]
         for part, start, (first, stop) in zip(self.parts, [0, *self.ends], pairwise(cuts), strict=False):
@@ -70,7 +74,7 @@ def on_disk(array: Any) -> bool:
 @contextmanager
 def _in_memory(part: Array, rows: Array) -> Iterator[None]:
     """Meanwhile these rows of a mapped file, and no others, are in memory, as far as the system can be told."""
-    if not (isinstance(part, np.memmap) and part.mode in ("r", "r+") and hasattr(mmap, "MADV_DONTNEED")):
+    if not (isinstance(part, np.memmap) and part.mode in ("r", "r+", "w+") and hasattr(mmap, "MADV_DONTNEED")):
         yield
         return
     file: mmap.mmap = part._mmap  # type: ignore[attr-defined]
