@@ -104,5 +104,5 @@ def test_a_file_that_is_none_is_named(tmp_path, content) -> None:
 
 def test_what_lies_on_disk_is_not_split(tmp_path) -> None:
     write(tmp_path, x=X, y=Y)
-    with pytest.raises(ValueError, match="lies on disk, it cannot be split: give it files x_test and y_test"):
+    with pytest.raises(ValueError, match="lies on disk, and only what is in memory can be split"):
         load(tmp_path).split(0.5)

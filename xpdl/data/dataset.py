@@ -57,7 +57,7 @@ class Dataset:
         if self.x_test is not None:
             raise ValueError(f"{self.name} has a test part already, it cannot be split")
         if isinstance(self.x, Shards) or isinstance(self.y, Shards):
-            raise ValueError(f"{self.name} lies on disk, it cannot be split: give it files x_test and y_test")
+            raise ValueError(f"{self.name} lies on disk, and only what is in memory can be split")
         n = len(self.x)
         n_test = round(fraction * n) if 0 < fraction < 1 else 0
         if not 0 < n_test < n:
