@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 import re
 import shutil
+import signal
 import subprocess
 import threading
 from typing import Any
@@ -18,6 +19,8 @@ import numpy as np
 import pytest
 
 from xpdl.backends import Backend, backend
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background of a shell are deaf to Ctrl-C
 
 LIBRARIES = {
     # id: (backend, the dtype tests use there)
