@@ -95,7 +95,7 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
         *("optimizers", "setting", "sources", "step"),
     },
     "dropout": {"arrays", "backends", "backends.base", "checks", "network"},
-    "evaluation": {"arrays", "backends", "checks", "network", "samples"},
+    "evaluation": {"arrays", "backends", "checks", "data.shards", "network", "samples", "stored"},
     "gradcheck": {
         *("gradcheck.function", "gradcheck.network", "gradcheck.parity", "gradcheck.report", "gradcheck.update"),
         "gradcheck.watch",
@@ -205,14 +205,15 @@ ARROWS = {  # module: what it imports of xpdl, neither more nor less
     },
     "setting": {"backends", "distributed.communicators", "network", "randomness"},
     "sources": {
-        *("arrays", "checks", "data.shards", "distributed.communicators", "randomness", "samples", "setting", "step"),
+        *("arrays", "checks", "distributed.communicators", "randomness", "setting", "step", "stored"),
     },
     "step": {"arrays", "backends", "checks", "interrupts", "network", "optimizers", "setting"},
+    "stored": {"arrays", "backends", "checks", "data.shards", "network", "samples"},
     "testing": {"backends", "gradcheck.function", "gradcheck.network", "gradcheck.report", "network"},
     "training": {
         *("arrays", "backends", "callbacks", "checks", "data.shards", "distributed.agreement", "evaluation"),
         *("distributed.communicators", "distributed.steps", "gradcheck.watch", "network", "optimizers", "randomness"),
-        *("resuming", "samples", "session", "setting", "sources", "step", "version"),
+        *("resuming", "samples", "session", "setting", "sources", "step", "stored", "version"),
     },
     "version": set(),
     "tuning": {"tuning.picture", "tuning.recipe", "tuning.sampler", "tuning.search"},

@@ -201,9 +201,9 @@ def test_validation_is_shared_out(on_ranks, monkeypatch) -> None:
     looked_at = []
 
     class Spied(Evaluator):
-        def __init__(self, net, x, *rest):
-            looked_at.append(x.shape[0])
-            super().__init__(net, x, *rest)
+        def __init__(self, net, parts, *rest):
+            looked_at.extend(part.x.shape[0] for part in parts)
+            super().__init__(net, parts, *rest)
 
     monkeypatch.setattr("xpdl.training.Evaluator", Spied)
     on_ranks(3, lambda ranks: run(communicator=ranks, validation=(X[:11], Y[:11])))

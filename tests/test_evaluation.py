@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from xpdl import Network, evaluate, evaluation
+from xpdl import Network, evaluate, evaluation, stored
+from xpdl.data.shards import Shards
 from xpdl.evaluation import predict
 
 EACH = ["numpy", "numpy-readonly", "strict-device1", "strict-no_float64", "jax", "torch", "cupy"]
@@ -162,3 +163,57 @@ def test_confusions_are_counted_by_label_and_prediction() -> None:
     """Rows are labels; a label that nobody has, and one that nobody got, are there too."""
     y, predicted = np.array([0, 0, 2, 2, 2]), np.array([0, 2, 2, 2, 0])
     assert evaluation.count_confusions(y, predicted, 4).tolist() == [[1, 0, 1, 0], [0] * 4, [1, 0, 2, 0], [0] * 4]
+
+
+# From disk
+
+
+@pytest.fixture
+def on_disk(tmp_path, monkeypatch):
+    """x as an array that is mapped from a file, and as the parts of two; read 3 rows at a time, or 4."""
+    monkeypatch.setattr(stored, "WINDOW", 3 * 5 * 8 + 8)
+
+    def put(x):
+        np.save(tmp_path / "x.npy", x)
+        mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+        return {"mapped": mapped, "shards": Shards([mapped[:4], mapped[4:]])}
+
+    return put
+
+
+@pytest.mark.parametrize("kind", ["mapped", "shards"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("output", HEADS)
+def test_samples_on_disk_are_evaluated_window_by_window(on_disk, monkeypatch, output, weighted, kind) -> None:
+    """As those in memory; windows without a weight are left out."""
+    net, theta, x, y = case(output, 11)
+    weight = np.array([0, 0, 0, 0, 2.5, 1, 0.5, 3, 0, 1, 1]) if weighted else None
+    options = {"sample_weight": weight, "backend": "numpy", "dtype": "float64"}
+    expected = evaluate(net, theta, x, y, **options)
+    read, take = [], Shards.__getitem__
+    monkeypatch.setattr(Shards, "__getitem__", lambda self, rows: read.append(len(rows)) or take(self, rows))
+    found = evaluate(net, theta, on_disk(x)[kind], y, **options)
+    assert found == pytest.approx(expected, rel=1e-14)
+    assert max(read) == 3
+
+
+@pytest.mark.parametrize("kind", ["mapped", "shards"])
+@pytest.mark.parametrize("output", HEADS)
+def test_samples_on_disk_are_predicted_window_by_window(on_disk, monkeypatch, output, kind) -> None:
+    net, theta, x, _ = case(output, 11)
+    expected = predict(net, theta, x, backend="numpy", dtype="float64")
+    read, take = [], Shards.__getitem__
+    monkeypatch.setattr(Shards, "__getitem__", lambda self, rows: read.append(len(rows)) or take(self, rows))
+    found = predict(net, theta, on_disk(x)[kind], backend="numpy", dtype="float64")
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
+    assert read == [3, 3, 3, 2]
+
+
+def test_what_is_wrong_on_disk_is_named_by_its_row(on_disk) -> None:
+    net, theta, x, y = case("softmax", 11)
+    x[7, 2] = np.nan
+    for call in (lambda x: predict(net, theta, x), lambda x: evaluate(net, theta, x, y)):
+        with pytest.raises(ValueError, match=r"x must be finite, got nan at x\[7, 2\]"):
+            call(on_disk(x)["shards"])
+    with pytest.raises(ValueError, match=r"x must have shape \(n, 5\)"):
+        predict(net, theta, on_disk(x[:, 0])["mapped"])

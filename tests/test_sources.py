@@ -12,6 +12,7 @@ from xpdl.data.shards import Shards
 from xpdl.distributed import Serial
 from xpdl.setting import Setting
 from xpdl.sources import OnDisk, ahead, batches_of
+from xpdl.stored import Stored
 
 rng = np.random.default_rng(0)
 N, D = 101, 4
@@ -42,7 +43,7 @@ def source(communicator=None, *, seed=0, weight=None, batch_size=8):
     setting = Setting(NET, xpdl.backend("numpy"), "float64", seed, communicator or Serial())
     kept = None if weight is None else np.flatnonzero(weight)
     batches = batches_of(N if kept is None else len(kept), batch_size)
-    return OnDisk(setting, batches, Shards([X[:30], X[30:]]), Shards([Y]), weight, kept)
+    return OnDisk(setting, batches, Stored(Shards([X[:30], X[30:]]), Shards([Y]), weight))
 
 
 def batches(own, epoch=0, first=0):

@@ -1,6 +1,6 @@
 """Evaluation: loss and accuracy of samples on the device, a slice at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,7 +9,9 @@ import numpy as np
 from xpdl import checks, samples
 from xpdl.arrays import Array, namespace
 from xpdl.backends import Backend, backend as choose_backend
+from xpdl.data.shards import on_disk
 from xpdl.network import Network
+from xpdl.stored import named, shards, stored, windows
 
 ROWS = 4096
 """Samples that go through the network at a time."""
@@ -40,34 +42,51 @@ def make_scorer(net: Network) -> Callable[[Sums, Array, Array, Array, Array | No
     return score
 
 
+class Part(NamedTuple):
+    """Samples that lie on the device together: x (n, d), y (n, k), the weights (n,), and the sum of these, or n."""
+
+    x: Array
+    y: Array
+    weight: Array | None
+    n: float
+
+
+def part(x: Array, y: Array, weight: Array | None, backend: Backend) -> Part:
+    """These samples."""
+    n = x.shape[0] if weight is None else float(np.sum(backend.to_numpy(weight), dtype=np.float64))
+    return Part(x, y, weight, n)
+
+
 class Evaluator:
     """theta -> the mean cost of these samples without the L2 term and, for a classifier, the accuracy."""
 
     def __init__(
         self,
         net: Network,
-        x: Array,
-        y: Array,
-        weight: Array | None,
+        parts: Iterable[Part],
         backend: Backend,
+        dtype: str,
         total: Callable[[np.ndarray], np.ndarray] = lambda sums: sums,
     ) -> None:
         """total(sums): those of all ranks, where each has a part of the samples."""
-        self.net, self.x, self.y, self.weight, self.backend, self.total = net, x, y, weight, backend, total
+        self.net, self.parts, self.backend, self.dtype, self.total = net, parts, backend, dtype, total
         self.score = backend.compile(make_scorer(net))
-        self.count = x.shape[0] if weight is None else float(np.sum(backend.to_numpy(weight), dtype=np.float64))
 
     def __call__(self, theta: Array) -> dict[str, float]:
         """{"loss": ..., "accuracy": ...}."""
-        n, zeros, dtype = self.x.shape[0], self.backend.zeros, checks.dtype_name(self.y.dtype)
-        sums = Sums(zeros((), dtype), zeros((), "int32" if self.weight is None else dtype))
-        for start in range(0, n, ROWS):
-            part = slice(start, min(start + ROWS, n))
-            weight = None if self.weight is None else self.weight[part]
-            sums = self.score(sums, theta, self.x[part, :], self.y[part, :], weight)
-        cost, hits, count = self.total(np.array([*map(self.backend.to_numpy, sums), self.count], dtype=np.float64))
+        summed = [self.sums(theta, part) for part in self.parts]
+        cost, hits, count = self.total(np.sum(summed, axis=0))
         loss, accuracy = float(cost / count), float(hits / count)
         return {"loss": loss} if self.net.head.decide is None else {"loss": loss, "accuracy": accuracy}
+
+    def sums(self, theta: Array, part: Part) -> np.ndarray:
+        """Costs, hits and samples of a part."""
+        zeros = self.backend.zeros
+        sums = Sums(zeros((), self.dtype), zeros((), "int32" if part.weight is None else self.dtype))
+        for rows in slices(part.x.shape[0]):
+            weight = None if part.weight is None else part.weight[rows]
+            sums = self.score(sums, theta, part.x[rows, :], part.y[rows, :], weight)
+        return np.array([*map(self.backend.to_numpy, sums), part.n], dtype=np.float64)
 
 
 def evaluate(
@@ -82,26 +101,55 @@ def evaluate(
 ) -> dict[str, float]:
     """The mean cost of the samples, without the L2 term, and for a classifier the accuracy: {"loss", "accuracy"}.
 
-    theta (P,), x (n, d), y and sample_weight (n,) from any library; what they may hold stands in samples.py.
+    theta (P,), x (n, d), y and sample_weight (n,) from any library; what they may hold stands in samples.py.  x that
+    lies on disk is read window by window.
     """
     chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
     with chosen.activate():
-        entered = samples.weighted(net, x, y, sample_weight, chosen, dtype)
-        return Evaluator(net, *entered, chosen)(samples.parameters(net, theta, chosen, dtype))
+        parts = (part(*entered, chosen) for entered in _entered(net, x, y, sample_weight, chosen, dtype))
+        return Evaluator(net, parts, chosen, dtype)(samples.parameters(net, theta, chosen, dtype))
+
+
+def _entered(
+    net: Network, x: Any, y: Any, weight: Any, backend: Backend, dtype: str
+) -> Iterable[tuple[Array, Array, Array | None]]:
+    """Samples on the device: all of them, or from disk a window at a time."""
+    if not on_disk(x):
+        return [samples.weighted(net, x, y, weight, backend, dtype)]
+    data = stored(net, x, y, weight, dtype)
+    return (data.enter(net, rows, backend, dtype) for rows in data.windows())
+
+
+def slices(n: int) -> Iterator[slice]:
+    """n samples, ROWS at a time."""
+    return (slice(start, min(start + ROWS, n)) for start in range(0, n, ROWS))
 
 
 def in_slices(function: Callable[[Array], Array], x: Array) -> Array:
     """function(x) for x (n, d), whose rows go through it a slice at a time."""
-    parts = [function(x[start : min(start + ROWS, x.shape[0]), :]) for start in range(0, x.shape[0], ROWS)]
-    return namespace(x).concat(parts, axis=0)
+    return namespace(x).concat([function(x[rows, :]) for rows in slices(x.shape[0])], axis=0)
 
 
 def predict(net: Network, theta: Any, x: Any, *, backend: str | Backend = "auto", dtype: str = "float32") -> np.ndarray:
-    """``net.predict`` for any number of samples x (n, d) from any library, as a NumPy array."""
+    """``net.predict`` for any number of samples x (n, d), from any library or on disk, as a NumPy array."""
     chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
     with chosen.activate():
-        theta, x = samples.parameters(net, theta, chosen, dtype), samples.features(net, x, chosen, dtype)
-        return chosen.to_numpy(in_slices(partial(net.predict, theta), x))
+        function = partial(net.predict, samples.parameters(net, theta, chosen, dtype))
+        parts = [chosen.to_numpy(in_slices(function, part)) for part in _features(net, x, chosen, dtype)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _features(net: Network, x: Any, backend: Backend, dtype: str) -> Iterator[Array]:
+    """x on the device: all of it, or from disk a window at a time."""
+    if not on_disk(x):
+        yield samples.features(net, x, backend, dtype)
+        return
+    x = shards("x", x)
+    checks.rows("x", x, net.sizes[0])
+    for rows in windows(x, np.arange(len(x))):
+        with named(rows):
+            part = samples.features(net, x[rows], backend, dtype)
+        yield part
 
 
 def count_confusions(y: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:

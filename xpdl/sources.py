@@ -12,16 +12,13 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from xpdl import checks, samples
+from xpdl import checks
 from xpdl.arrays import Array
-from xpdl.data.shards import Shards
 from xpdl.distributed.communicators import share
 from xpdl.randomness import Stream, generator
 from xpdl.setting import Setting
 from xpdl.step import Data
-
-WINDOW = 32 << 20
-"""Bytes of samples that are read from disk, and shuffled, together."""
+from xpdl.stored import WINDOW, Stored, row_bytes
 
 PAGE = 128 << 10
 """Bytes of samples that lie together on disk and are read one after the other: what a disk does at full speed."""
@@ -111,19 +108,16 @@ class OnDisk:
 
     setting: Setting
     batches: list[int]
-    x: Shards  # (n, d)
-    y: Shards
-    weight: np.ndarray | None  # (n,)
-    kept: np.ndarray | None  # the rows whose weight is not 0; None: all
+    data: Stored
 
     @property
-    def row_bytes(self) -> int:
-        """Of a sample."""
-        return self.x.dtype.itemsize * self.x.shape[1]
+    def weight(self) -> np.ndarray | None:
+        """The weights of the samples; None: all are 1."""
+        return self.data.weight
 
     def windows(self) -> list[range]:
         """The steps of each window."""
-        length = max(1, WINDOW // (self.row_bytes * self.batches[0]))
+        length = max(1, WINDOW // (row_bytes(self.data.x) * self.batches[0]))
         total = len(self.batches)
         return [range(first, min(first + length, total)) for first in range(0, total, length)]
 
@@ -135,14 +129,14 @@ class OnDisk:
 
     def order(self, epoch: int, window: range) -> np.ndarray:
         """The row of each sample of a window, in the order in which they are trained on."""
-        n, page = sum(self.batches), max(1, PAGE // self.row_bytes)
+        n, page = sum(self.batches), max(1, PAGE // row_bytes(self.data.x))
         start, stop = (min(step * self.batches[0], n) for step in (window.start, window.stop))
         pages = np.append(self.setting.order(epoch, n // page), n // page)  # one that is not full: last
         places = np.arange(start, stop)
         rows = pages[places // page].astype(np.int64) * page + places % page
         if self.setting.shuffle:
             generator(self.setting.seed, Stream.SHUFFLE, step=epoch, layer=1 + window.start).shuffle(rows)
-        return rows if self.kept is None else self.kept[rows]
+        return rows if self.data.kept is None else self.data.kept[rows]
 
     def load(self, epoch: int, window: range) -> dict[int, Data]:
         """Read this rank's share of a window, in the order in which it lies on disk."""
@@ -162,13 +156,8 @@ class OnDisk:
             return {n: Data(x, y, entered, places[n], weight) for n in places}
 
     def enter(self, rows: np.ndarray) -> tuple[Array, Array, Array | None]:
-        """Samples, by their rows in ascending order, checked and on the device."""
-        net, backend, dtype, *_ = self.setting
-        weight = None if self.weight is None else self.weight[rows]
-        try:
-            return samples.weighted(net, self.x[rows], self.y[rows], weight, backend, dtype)
-        except checks.BadNumberError as error:
-            raise error.in_row(rows[error.index[0]]) from None
+        """Samples, by their rows in ascending order."""
+        return self.data.enter(self.setting.net, rows, self.setting.backend, self.setting.dtype)
 
     def head(self, epoch: int, count: int) -> list[Array | None]:
         """The first samples of an epoch."""
@@ -180,9 +169,10 @@ class OnDisk:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Samples that lie as far from one another as can be: to look at all would take as long as an epoch."""
-        rows = np.unique(np.linspace(0, len(self.x) - 1, SKETCH).astype(np.int64))
+        x, y = self.data.x, self.data.y
+        rows = np.unique(np.linspace(0, len(x) - 1, SKETCH).astype(np.int64))
         weights = {} if self.weight is None else {"sample_weight": self.weight}
-        return {"x on disk": self.x[rows], "y on disk": self.y[rows]} | weights
+        return {"x on disk": x[rows], "y on disk": y[rows]} | weights
 
 
 def ahead(load: Callable[[Item], Loaded], items: list[Item]) -> Iterator[Loaded]:

@@ -13,10 +13,10 @@ from xpdl import checks, samples
 from xpdl.arrays import Array
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.callbacks import Callback
-from xpdl.data.shards import Shards, on_disk
+from xpdl.data.shards import on_disk
 from xpdl.distributed.communicators import Communicator, Serial, share
 from xpdl.distributed.steps import SharedSteps
-from xpdl.evaluation import Evaluator
+from xpdl.evaluation import Evaluator, part
 from xpdl.network import Network
 from xpdl.optimizers import Optimizer, adam
 from xpdl.randomness import check_seed
@@ -24,6 +24,7 @@ from xpdl.session import DivergenceError, Moment, Result, Session, beginning, ta
 from xpdl.setting import Setting
 from xpdl.sources import OnDevice, OnDisk, Source, batches_of
 from xpdl.step import Steps
+from xpdl.stored import stored
 from xpdl.version import __version__
 
 if TYPE_CHECKING:
@@ -141,35 +142,14 @@ def _source(setting: Setting, x: Any, y: Any, weight: Any, batch_size: int | Non
     """The samples that count, on the device or, if x is mapped from files, on disk."""
     net, backend, dtype, *_ = setting
     if on_disk(x):
-        return _on_disk(setting, x, y, weight, batch_size)
+        data = stored(net, x, y, weight, dtype)
+        return OnDisk(setting, batches_of(data.count, batch_size), data)
     x, y, weight = samples.weighted(net, x, y, weight, backend, dtype)
     kept = _counting(weight, backend)
     if kept is not None:
         rows = backend.asarray(kept)
         x, y, weight = (backend.xp.take(values, rows, axis=0) for values in (x, y, weight))
     return OnDevice(setting, batches_of(x.shape[0], batch_size), x, y, weight)
-
-
-def _on_disk(setting: Setting, x: Any, y: Any, weight: Any, batch_size: int | None) -> OnDisk:
-    checks.instance("net", setting.net, Network)
-    x, y = _rows("x", x), _rows("y", y)
-    checks.rows("x", x, setting.net.sizes[0])
-    if len(y) != len(x):
-        raise ValueError(f"y must hold one row for each of the {len(x)} samples, got shape {y.shape}")
-    host = choose_backend("numpy")
-    weight = samples.weights(weight, len(x), host, setting.dtype)
-    kept = _counting(weight, host)
-    return OnDisk(setting, batches_of(len(x) if kept is None else len(kept), batch_size), x, y, weight, kept)
-
-
-def _rows(argument: str, values: Any) -> Shards:
-    """Rows that lie on disk or in memory."""
-    if isinstance(values, Shards):
-        return values
-    array = samples.numbers(argument, values)
-    if array.ndim == 0:
-        raise ValueError(f"{argument} must hold a row for each sample, got {checks.shorten(values)}")
-    return Shards([array if on_disk(array) else choose_backend("numpy").to_numpy(array)])
 
 
 def _counting(weight: Array | None, backend: Backend) -> np.ndarray | None:
@@ -199,10 +179,10 @@ def _validation(setting: Setting, validation: Sequence[Any]) -> Samples:
 
 def _evaluator(setting: Setting, held: Samples) -> Callable[[Array], dict[str, float]]:
     """theta -> validation_loss and validation_accuracy; each rank looks at its share of the samples."""
-    net, backend, _, _, communicator, _ = setting
+    net, backend, dtype, _, communicator, _ = setting
     own = share(held[0].shape[0], communicator)
     x, y, weight = (values if values is None else values[own, ...] for values in held)
-    evaluate = Evaluator(net, x, y, weight, backend, communicator.allreduce)
+    evaluate = Evaluator(net, [part(x, y, weight, backend)], backend, dtype, communicator.allreduce)
     return lambda theta: {f"validation_{name}": value for name, value in evaluate(theta).items()}
 
 
