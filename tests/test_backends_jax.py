@@ -1,5 +1,8 @@
 """What only JAX has: many steps in one dispatch, kernels on each parameter by itself, memory that is given away."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -114,3 +117,13 @@ def test_products_are_in_float32_unless_tf32_is_asked_for(reduced, asked) -> Non
         products = [line for line in text.splitlines() if "dot_general" in line]
         assert products
         assert all(f"precision = [{asked}, {asked}]" in line for line in products)
+
+
+@pytest.mark.parametrize("library", ["array_api_strict", "torch"])
+def test_the_first_array_of_float64_keeps_its_digits(library) -> None:
+    """JAX makes float32 of what it is handed before its 64-bit types are turned on."""
+    pytest.importorskip(library)
+    given = f"{library}.asarray([0.1], dtype={library}.float64)"
+    text = f"import {library}, xpdl; print(float(xpdl.backend('jax').asarray({given})[0]))"
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout == "0.1\n"

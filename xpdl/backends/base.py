@@ -111,13 +111,13 @@ class Backend:
         a name or any library's dtype object; None keeps the one x has.  copy=True never shares memory with x.
         """
         with self.activate():
+            x = x if hasattr(x, "dtype") else to_numpy(x)
+            name = dtype_name(x.dtype if dtype is None else dtype)
+            self.admit(self, name)  # first: JAX would adopt float64 as float32
             adopted = self._adopt(x)
-            array = to_numpy(x) if adopted is None else adopted
-            name = dtype_name(array.dtype if dtype is None else dtype)
-            self.admit(self, name)
             if adopted is None:
-                return self._place(np.array(array, dtype=name, copy=copy, order="C"))
-            return self.xp.asarray(array, dtype=getattr(self.xp, name), device=self.device, copy=copy)
+                return self._place(np.array(to_numpy(x), dtype=name, copy=copy, order="C"))
+            return self.xp.asarray(adopted, dtype=getattr(self.xp, name), device=self.device, copy=copy)
 
     def zeros(self, shape: tuple[int, ...], dtype: str) -> Array:
         """Zeros on the device."""
