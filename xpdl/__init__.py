@@ -11,7 +11,6 @@ from xpdl.activations import Activation
 from xpdl.backends import Backend, available_backends, backend
 from xpdl.callbacks import EarlyStopping, KeepBest, StopTraining
 from xpdl.dropout import dropout_masks
-from xpdl.evaluation import evaluate
 from xpdl.network import Network
 from xpdl.optimizers import Optimizer, adam, adamw, momentum, rmsprop, sgd
 from xpdl.version import __version__ as __version__
@@ -19,6 +18,7 @@ from xpdl.version import __version__ as __version__
 if TYPE_CHECKING:
     from xpdl import data, distributed, plots, testing, tuning
     from xpdl.checkpoint import Model, ModelFileError, load, save
+    from xpdl.evaluation import evaluate
     from xpdl.gradcheck import GradientError, check_backends, check_gradient, check_network, check_update
     from xpdl.resuming import RunFileError
     from xpdl.training import DivergenceError, Result, train
@@ -67,6 +67,7 @@ __all__ = [
 
 HOMES = {
     "checkpoint": ["Model", "ModelFileError", "load", "save"],
+    "evaluation": ["evaluate"],
     "gradcheck": ["GradientError", "check_backends", "check_gradient", "check_network", "check_update"],
     "resuming": ["RunFileError"],
     "training": ["DivergenceError", "Result", "train"],
