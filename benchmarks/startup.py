@@ -60,6 +60,7 @@ def startup(
     quick
         Two rounds.
     """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what the first round compiles is kept, as of what is installed
     commands = {name: [sys.executable, "-c", CODE.format(module=module)] for name, module in MODULES.items()}
     measured = [
         {name: last_json(command) for name, command in commands.items()} for _ in range(3 if quick else rounds + 1)
