@@ -86,6 +86,14 @@ def weights(weight: Any, n: int, backend: Backend, dtype: str, *, argument: str 
     return backend.asarray(weight, dtype)
 
 
+def counting(weight: np.ndarray | None) -> np.ndarray | None:
+    """The samples (m,) whose weight (n,) is not 0; None if these are all of them."""
+    if weight is None:
+        return None
+    kept = np.flatnonzero(weight)
+    return None if len(kept) == weight.shape[0] else kept
+
+
 def numbers(argument: str, values: Any) -> Array:
     """values as an array; a list becomes a NumPy array."""
     if isinstance(values, np.ma.MaskedArray):

@@ -29,7 +29,7 @@ class Stored:
     @cached_property
     def kept(self) -> np.ndarray | None:
         """The rows whose weight is not 0; None if these are all."""
-        return None if self.weight is None or self.weight.all() else np.flatnonzero(self.weight)
+        return samples.counting(self.weight)
 
     @property
     def count(self) -> int:

@@ -7,8 +7,6 @@ import os
 import signal
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from xpdl import checks, samples
 from xpdl.arrays import Array
 from xpdl.backends import Backend, backend as choose_backend
@@ -145,19 +143,11 @@ def _source(setting: Setting, x: Any, y: Any, weight: Any, batch_size: int | Non
         data = stored(net, x, y, weight, dtype)
         return OnDisk(setting, batches_of(data.count, batch_size), data)
     x, y, weight = samples.weighted(net, x, y, weight, backend, dtype)
-    kept = _counting(weight, backend)
+    kept = samples.counting(None if weight is None else backend.to_numpy(weight))
     if kept is not None:
         rows = backend.asarray(kept)
         x, y, weight = (backend.xp.take(values, rows, axis=0) for values in (x, y, weight))
     return OnDevice(setting, batches_of(x.shape[0], batch_size), x, y, weight)
-
-
-def _counting(weight: Array | None, backend: Backend) -> np.ndarray | None:
-    """The samples whose weight is not 0; None if that is all of them."""
-    if weight is None:
-        return None
-    kept = np.flatnonzero(backend.to_numpy(weight))
-    return None if len(kept) == weight.shape[0] else kept
 
 
 def _callables(callbacks: Sequence[Callback]) -> tuple[Callback, ...]:

@@ -56,8 +56,8 @@ def command(ranks: int, program: Sequence[str]) -> list[str]:
 def launch(ranks: int, arguments: Sequence[str]) -> int:
     """Become the launcher, which hands signals on and gives back the exit code; ``ValueError`` in a rank.
 
-    The ranks share the cores of this machine, so each is given as many threads as there are cores for it.  Open MPI
-    gives each a terminal, which is called dumb where this process has none.  What the environment says already stays.
+    The ranks share the cores of this machine, so each is given as many threads as there are cores for it, unless that
+    is set.  Open MPI gives each a terminal, which is called dumb where this process has none.
     """
     size = started()[1]
     if size > 1:
