@@ -15,7 +15,7 @@ PYTHONS = ["3.11", "3.12", "3.13"]
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 """The products of tests are small, and threads that wait for one another are slow on a machine with other work."""
 PAGES = [
-    *("xpdl", "xpdl.origin", "xpdl.randomness", "xpdl.samples", "xpdl.sources", "xpdl.data.shard_folder"),
+    *("xpdl", "xpdl.origin", "xpdl.randomness", "xpdl.data.inputs", "xpdl.training.batches", "xpdl.data.shard_folder"),
     *("xpdl.gradcheck", "xpdl.gradcheck.report", "xpdl.gradcheck.network.bars", "xpdl.gradcheck.function.probe"),
 ]  # what is public, and what its docstrings refer to
 PDOC = """

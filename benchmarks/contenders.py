@@ -38,10 +38,10 @@ def xpdl(
 
 def branches(own: Any) -> dict[str, Any]:
     """CuPy with graphs of two branches."""
-    from xpdl.backends.cuda_graph import Repeated
+    from xpdl.backends.cuda.graph import Repeated
 
     compiled = partial(own.compile, branches=True)
-    return {"compile": compiled, "repeat": lambda step, cuts: Repeated(compiled(step))}
+    return {"compile": compiled, "repeat": lambda step, offsets: Repeated(compiled(step))}
 
 
 def torch(

@@ -30,7 +30,7 @@ from benchmarks import memory
 from benchmarks.mutations import mutated
 from benchmarks.processes import last_json
 import xpdl
-from xpdl import resuming
+from xpdl.files import checkpoint as resuming
 
 app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 LIMIT = 60

@@ -32,7 +32,7 @@ from benchmarks.output import Output, Row
 import xpdl
 from xpdl.distributed import connect
 from xpdl.distributed.launching import command
-from xpdl.distributed.steps import SharedSteps
+from xpdl.training.distributed_step import SharedSteps
 
 app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 COLUMNS = {"what": "", "tried": "d", "held": "d", "most_s": ".2f", "holds": ""}

@@ -30,7 +30,7 @@ from benchmarks.damage import damaged
 from benchmarks.machine import ROOT
 from benchmarks.output import Output, Row
 import xpdl
-from xpdl import resuming
+from xpdl.files import checkpoint as resuming
 
 app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 COLUMNS = {"what": "", "tried": ",d", "held": ",d", "slowest_ms": ".1f", "more_mib": ".1f", "holds": ""}

@@ -36,9 +36,9 @@ class Stopwatch:
         compiled = self.own.compile(step)
         return lambda *arguments: self.timed(lambda: compiled(*arguments), 1)
 
-    def repeat(self, step: Callable[..., Any], cuts: Sequence[int]) -> Callable[..., Any]:
+    def repeat(self, step: Callable[..., Any], offsets: Sequence[int]) -> Callable[..., Any]:
         """The backend's ``repeat``, likewise."""
-        repeated = self.own.repeat(step, cuts)
+        repeated = self.own.repeat(step, offsets)
         return lambda run, data, count: self.timed(lambda: repeated(run, data, count), count)
 
     def timed(self, dispatch: Callable[[], Any], count: int) -> Any:

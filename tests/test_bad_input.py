@@ -9,7 +9,7 @@ import pytest
 
 import xpdl
 from xpdl import Activation, EarlyStopping, KeepBest, Network, Optimizer, adam, evaluate, schedules, sgd, train
-from xpdl.evaluation import predict
+from xpdl.training.evaluation import predict
 
 NET = Network([3, 4, 3])
 DEEP = Network([3, 4, 5, 3])

@@ -10,18 +10,18 @@ from xpdl import activations, callbacks, losses, optimizers, schedules
 from xpdl.activations import Activation
 from xpdl.backends import Backend, available_backends, backend
 from xpdl.callbacks import EarlyStopping, KeepBest, StopTraining
-from xpdl.dropout import dropout_masks
 from xpdl.network import Network
 from xpdl.optimizers import Optimizer, adam, adamw, momentum, rmsprop, sgd
+from xpdl.training.dropout import dropout_masks
 from xpdl.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from xpdl import data, distributed, plots, testing, tuning
-    from xpdl.checkpoint import Model, ModelFileError, load, save
-    from xpdl.evaluation import evaluate
+    from xpdl.files.checkpoint import RunFileError
+    from xpdl.files.model import Model, ModelFileError, load, save
     from xpdl.gradcheck import GradientError, check_backends, check_gradient, check_network, check_update
-    from xpdl.resuming import RunFileError
-    from xpdl.training import DivergenceError, Result, train
+    from xpdl.training.evaluation import evaluate
+    from xpdl.training.train import DivergenceError, Result, train
 
 __all__ = [
     "Activation",
@@ -66,11 +66,11 @@ __all__ = [
 ]
 
 HOMES = {
-    "checkpoint": ["Model", "ModelFileError", "load", "save"],
-    "evaluation": ["evaluate"],
+    "files.checkpoint": ["RunFileError"],
+    "files.model": ["Model", "ModelFileError", "load", "save"],
     "gradcheck": ["GradientError", "check_backends", "check_gradient", "check_network", "check_update"],
-    "resuming": ["RunFileError"],
-    "training": ["DivergenceError", "Result", "train"],
+    "training.evaluation": ["evaluate"],
+    "training.train": ["DivergenceError", "Result", "train"],
 }
 MODULES = ["data", "distributed", "plots", "testing", "tuning"]
 LAZY = dict(zip(MODULES, MODULES, strict=True)) | {name: home for home, names in HOMES.items() for name in names}

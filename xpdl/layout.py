@@ -39,14 +39,14 @@ class Layout:
         return [slice(start, stop) for start, stop in pairwise(ends)]
 
     @property
-    def cuts(self) -> list[int]:
+    def offsets(self) -> list[int]:
         """Where each parameter begins, and the end: [0, ..., P]."""
         return [0, *(part.stop for part in self.slices)]
 
     @property
     def size(self) -> int:
         """P, the length of theta."""
-        return self.cuts[-1]
+        return self.offsets[-1]
 
     @property
     def n_weights(self) -> int:

@@ -21,7 +21,7 @@ ALL = slice(None)
 TRANSFER_ERRORS = (AttributeError, BufferError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 
-def unchanged(function: F, cuts: Sequence[int] = ()) -> F:
+def unchanged(function: F, offsets: Sequence[int] = ()) -> F:
     """The default of ``fuse`` and ``compile``."""
     return function
 
@@ -54,15 +54,15 @@ class Backend:
     to_numpy     (array) -> NumPy array; waits for the device, and may share memory
     place        (NumPy array) -> an array of this library on ``device``; None: by ``xp.asarray``
     admit        (backend, dtype name) -> None: makes the dtype usable, or raises ``ValueError``
-    fuse         (elementwise kernel, cuts) -> the same function in as few passes over memory, or launches, as the
+    fuse         (elementwise kernel, offsets) -> the same function in as few passes over memory, or launches, as the
                  library can; the kernel changes some of its arguments by augmented assignment and returns those;
-                 cuts are where parameters begin in theta, and its end
+                 offsets are where parameters begin in theta, and its end
     compile      (step) -> the same function as one dispatch; it consumes its first argument, and later calls may
                  repeat the array operations of the first ones instead of running its Python text; if it has a method
-                 doubt(), that is called before each epoch in which the text might have changed, and the next call looks
-                 whether it does the same
-    repeat       (step, cuts) -> (run, data, count) -> run after so many steps without masks, in fewer dispatches, with
-                 a method doubt() or without; None: the host repeats them
+                 invalidate(), that is called before each epoch in which the text might have changed, and
+                 the next call looks whether it does the same
+    repeat       (step, offsets) -> (run, data, count) -> run after so many steps without masks, in fewer dispatches,
+                 with a method invalidate() or without; None: the host repeats them
     mask         (seed, step, layer, shape, drop, dtype) -> randomness.dropout_mask on the device, bit for bit;
                  None: drawn on the host and placed
     synchronize  () -> None: waits until the device has done all it was told to

@@ -9,12 +9,13 @@ import cupy
 
 from xpdl.arrays import Array
 from xpdl.backends.base import Backend
-from xpdl.backends.cublas import TF32, Products, load
-from xpdl.backends.cublas_3xtf32 import PREAMBLE, SPLIT, ThreeProducts
-from xpdl.backends.cuda_dropout import dropout_mask
-from xpdl.backends.cuda_graph import Repeated, compile
-from xpdl.backends.record import recordable
-from xpdl.backends.tracing import fuse
+from xpdl.backends.cuda.cublas import TF32, Products, load
+from xpdl.backends.cuda.cublas_3xtf32 import PREAMBLE, SPLIT, ThreeProducts
+from xpdl.backends.cuda.dropout import dropout_mask
+from xpdl.backends.cuda.graph import Repeated
+from xpdl.backends.cupy_replay import compile
+from xpdl.backends.kernels.tracing import fuse
+from xpdl.backends.replay.recorder import recordable
 
 
 def connect(name: str, device: str) -> Backend:
@@ -28,7 +29,7 @@ def connect(name: str, device: str) -> Backend:
 
     def hooks(kind: Callable[..., Products]) -> dict[str, Any]:
         compiled = partial(compile, cupy, xp, products=partial(_products, kind), context=activate)
-        return {"compile": compiled, "repeat": lambda step, cuts: Repeated(compiled(step))}
+        return {"compile": compiled, "repeat": lambda step, offsets: Repeated(compiled(step))}
 
     return Backend(
         name,

@@ -18,7 +18,7 @@ def admit(backend: Backend, dtype: str) -> None:
     check_dtype(backend, dtype)
 
 
-def fuse(kernel: Callable[..., Any], cuts: Sequence[int] = ()) -> Callable[..., Any]:
+def fuse(kernel: Callable[..., Any], offsets: Sequence[int] = ()) -> Callable[..., Any]:
     """The kernel on each parameter by itself.
 
     XLA takes a part of what has just been joined from where it came, so no gradient is ever joined; but what lies
@@ -26,10 +26,10 @@ def fuse(kernel: Callable[..., Any], cuts: Sequence[int] = ()) -> Callable[..., 
     """
 
     def parted(*arguments: Any) -> tuple[Any, ...]:
-        columns = [_parts(a, cuts) if getattr(a, "ndim", 0) else [a] * (len(cuts) - 1) for a in arguments]
+        columns = [_parts(a, offsets) if getattr(a, "ndim", 0) else [a] * (len(offsets) - 1) for a in arguments]
         return tuple(map(xp.concat, zip(*(kernel(*part) for part in zip(*columns, strict=True)), strict=True)))
 
-    return parted if cuts else kernel
+    return parted if offsets else kernel
 
 
 def compile(step: Callable[..., Any], precision: str = "float32") -> Callable[..., Any]:
@@ -43,15 +43,15 @@ def compile(step: Callable[..., Any], precision: str = "float32") -> Callable[..
     return compiled
 
 
-def repeat(step: Callable[..., Any], cuts: Sequence[int], precision: str = "float32") -> Callable[..., Any]:
+def repeat(step: Callable[..., Any], offsets: Sequence[int], precision: str = "float32") -> Callable[..., Any]:
     """A loop on the device; between two steps theta, and every vector like it, is in parts."""
 
     def steps(run: Any, data: Any, count: int) -> Any:
         leaves, tree = jax.tree.flatten(run)
-        vectors = [leaf.shape == (cuts[-1],) for leaf in leaves]
+        vectors = [leaf.shape == (offsets[-1],) for leaf in leaves]
 
         def parted(leaves: Sequence[Any]) -> list[Any]:
-            return [_parts(leaf, cuts) if vector else leaf for leaf, vector in zip(leaves, vectors, strict=True)]
+            return [_parts(leaf, offsets) if vector else leaf for leaf, vector in zip(leaves, vectors, strict=True)]
 
         def joined(leaves: Sequence[Any]) -> Any:
             whole = [xp.concat(leaf) if vector else leaf for leaf, vector in zip(leaves, vectors, strict=True)]
@@ -65,8 +65,8 @@ def repeat(step: Callable[..., Any], cuts: Sequence[int], precision: str = "floa
     return compile(steps, precision)
 
 
-def _parts(vector: Any, cuts: Sequence[int]) -> list[Any]:
-    return [vector[start:stop] for start, stop in pairwise(cuts)]
+def _parts(vector: Any, offsets: Sequence[int]) -> list[Any]:
+    return [vector[start:stop] for start, stop in pairwise(offsets)]
 
 
 IN_TF32 = {

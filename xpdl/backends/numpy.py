@@ -9,10 +9,10 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from xpdl.backends.base import Backend
-from xpdl.backends.c_kernels import elementwise_kernel
-from xpdl.backends.numpy_calls import MACHINE
-from xpdl.backends.replay import Replayed
-from xpdl.backends.tracing import fuse as traced
+from xpdl.backends.kernels.c_compiler import elementwise_kernel
+from xpdl.backends.kernels.tracing import fuse as traced
+from xpdl.backends.numpy_replay import MACHINE
+from xpdl.backends.replay.replayed import Replayed
 
 BLOCK = 49_152
 """Entries of a vector worked on at a time: a kernel's vectors and temporaries then stay in the second-level cache."""
@@ -21,7 +21,7 @@ LONG = 131_072
 """Vectors of so many entries are worth the tenths of a second that a C compiler takes."""
 
 
-def fuse(kernel: Callable[..., Any], cuts: Sequence[int] = ()) -> Callable[..., Any]:
+def fuse(kernel: Callable[..., Any], offsets: Sequence[int] = ()) -> Callable[..., Any]:
     """The kernel in as few passes over memory as there can be: one if it can be had in C, else block by block."""
     in_c, in_blocks = traced(elementwise_kernel, kernel), blocked(kernel)
     impossible: list[TypeError] = []

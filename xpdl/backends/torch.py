@@ -8,8 +8,8 @@ import array_api_compat.torch as xp
 import torch
 
 from xpdl.backends.base import Backend, nothing
-from xpdl.backends.replay import Replayed
-from xpdl.backends.torch_calls import machine
+from xpdl.backends.replay.replayed import Replayed
+from xpdl.backends.torch_replay import machine
 
 
 @contextmanager

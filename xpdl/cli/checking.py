@@ -7,12 +7,12 @@ from cyclopts import Parameter
 
 from xpdl import checks
 from xpdl.backends import backend as choose_backend
-from xpdl.checkpoint import load
 from xpdl.cli.flags import Whole, network_for
 from xpdl.data import load as load_data
-from xpdl.dropout import dropout_masks
+from xpdl.files.model import load
 from xpdl.gradcheck import check_network
 from xpdl.gradcheck.demo import run_demo
+from xpdl.training.dropout import dropout_masks
 
 
 def check(

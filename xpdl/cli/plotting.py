@@ -9,12 +9,12 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from xpdl import checks, plots
-from xpdl.checkpoint import Model, load, write_whole
 from xpdl.cli.flags import Whole, check_writable
 from xpdl.data import load as load_data
-from xpdl.dropout import dropout_masks
+from xpdl.files.model import Model, load, write_whole
 from xpdl.gradcheck import Report, check_network
 from xpdl.plots.figures import Figure, new_figure, unshown
+from xpdl.training.dropout import dropout_masks
 
 FORMATS: dict[str, dict[str, Any]] = {".png": {}, ".svg": {"metadata": {"Date": None}}}
 """Suffixes, and what to save such a file with: the same picture is the same file, also tomorrow."""

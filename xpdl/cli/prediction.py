@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from xpdl.backends import Backend
-from xpdl.checkpoint import load, save as save_model
 from xpdl.cli.flags import Whole
 from xpdl.data import Dataset, load as load_data
-from xpdl.evaluation import count_confusions, evaluate, predict as predict_labels
+from xpdl.files.model import load, save as save_model
 from xpdl.network import Network
+from xpdl.training.evaluation import count_confusions, evaluate, predict as predict_labels
 
 
 def predict(model: Path, *, data: str = "glyphs", backend: str = "auto", seed: Whole = 0) -> None:

@@ -9,13 +9,13 @@ from cyclopts import Parameter
 
 from xpdl import checks, schedules
 from xpdl.backends import Backend, backend as choose_backend
-from xpdl.callbacks import Callback, EarlyStopping, Metrics
 from xpdl.cli.flags import SIGNALLED, Whole, check_writable, connected, counted, network_for, parts_of
 from xpdl.cli.prediction import conclude
 from xpdl.network import Network
 from xpdl.optimizers import by_name
 from xpdl.schedules import Schedule
-from xpdl.training import train as run_training
+from xpdl.training.callbacks import Callback, EarlyStopping, Metrics
+from xpdl.training.train import train as run_training
 
 
 def train(

@@ -53,8 +53,8 @@ class Shards:
         if rows.ndim != 1 or rows.dtype.kind != "i" or (np.diff(rows, prepend=0, append=n - 1) < 0).any():
             raise IndexError(f"rows must be a slice forwards or ascend in 0..{n - 1}, got {checks.shorten(given)}")
         taken = np.empty((len(rows), *self.shape[1:]), self.dtype)
-        cuts = [0, *np.searchsorted(rows, self.ends)]
-        for part, start, (first, stop) in zip(self.parts, [0, *self.ends], pairwise(cuts), strict=False):
+        offsets = [0, *np.searchsorted(rows, self.ends)]
+        for part, start, (first, stop) in zip(self.parts, [0, *self.ends], pairwise(offsets), strict=False):
             for piece in (slice(at, min(at + self.piece, stop)) for at in range(first, stop, self.piece)):
                 wanted = rows[piece] - start
                 with _in_memory(part, wanted):
@@ -94,7 +94,7 @@ def extents(part: np.memmap, rows: Array) -> Iterator[tuple[int, int]]:
     low, high = (bound - base for bound in np.lib.array_utils.byte_bounds(part[:1]))
     firsts = np.sort(rows * part.strides[0]) + low
     ends = firsts + (high - low)
-    cuts = np.flatnonzero(firsts[1:] > ends[:-1] + GAP) + 1
-    for first, end in pairwise([0, *cuts, len(rows)]):
+    offsets = np.flatnonzero(firsts[1:] > ends[:-1] + GAP) + 1
+    for first, end in pairwise([0, *offsets, len(rows)]):
         start, stop = int(firsts[first]) // mmap.PAGESIZE * mmap.PAGESIZE, int(ends[end - 1])
         yield from ((at, min(at + EXTENT, stop)) for at in range(start, stop, EXTENT))

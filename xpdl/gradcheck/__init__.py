@@ -5,16 +5,14 @@ function   check_gradient: that of any scalar function
 update     check_update: an optimizer, against the rules of the literature
 parity     check_backends: the same computation on several backends
 report     verdicts, and the table
-watch      checks during training
 demo       ``xpdl check --demo``
 """
 
 from xpdl.gradcheck.function import check_gradient
 from xpdl.gradcheck.network import check_network
 from xpdl.gradcheck.parity import BackendsReport, check_backends
-from xpdl.gradcheck.report import Report
+from xpdl.gradcheck.report import GradientError, Report
 from xpdl.gradcheck.update import UpdateReport, check_update
-from xpdl.gradcheck.watch import GradientError
 
 __all__ = [
     "BackendsReport",

@@ -225,3 +225,11 @@ def _paint(text: str, coloured: bool) -> str:
 def finite(number: float) -> float | None:
     """The number as JSON has it: None if it is not finite."""
     return number if math.isfinite(number) else None
+
+
+class GradientError(AssertionError):
+    """The gradient was wrong during training; ``report`` says where."""
+
+    def __init__(self, message: str, report: Report) -> None:
+        super().__init__(message)
+        self.report = report

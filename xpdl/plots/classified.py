@@ -4,10 +4,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpdl import checks, samples
+from xpdl import checks
 from xpdl.backends import Backend, backend
-from xpdl.evaluation import ROWS
+from xpdl.data import inputs
 from xpdl.network import Network
+from xpdl.training.evaluation import ROWS
 
 
 class Classified(NamedTuple):
@@ -30,7 +31,7 @@ def classify(net: Network, theta: Any, x: Any, y: Any) -> Classified:
     """theta (P,), x (n, d) and y of any library, checked as for ``train``; ``ValueError`` if net is no classifier."""
     k, here = classes(net), backend("numpy")
     theta = parameters(net, theta, here)
-    x, targets = samples.pair(net, x, y, here, "float64")
+    x, targets = inputs.pair(net, x, y, here, "float64")
     z = logits(net, theta, x)
     own = z[:, -net.sizes[-1] :]
     labels = np.argmax(targets, axis=1) if targets.shape[1] == k else targets[:, 0].astype(int)
@@ -50,7 +51,7 @@ def classes(net: Network) -> int:
 
 def parameters(net: Network, theta: Any, here: Backend) -> np.ndarray:
     """theta (P,) on the host, in float64."""
-    found: np.ndarray = samples.parameters(net, theta, here, "float64")
+    found: np.ndarray = inputs.parameters(net, theta, here, "float64")
     return found
 
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from xpdl.evaluation import count_confusions
 from xpdl.network import Network
 from xpdl.plots.classified import classes, classify
 from xpdl.plots.figures import Axes, axes
+from xpdl.training.evaluation import count_confusions
 
 READABLE = 20
 """Classes whose counts can be read in the cells."""

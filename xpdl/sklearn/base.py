@@ -23,13 +23,13 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from xpdl import checks
 from xpdl.arrays import Array
 from xpdl.backends import Backend, backend, backend_of
-from xpdl.evaluation import in_slices
 from xpdl.network import Network
-from xpdl.session import Result
 from xpdl.sklearn.attributes import Attributes
 from xpdl.sklearn.learning import Samples, learn
 from xpdl.sklearn.parameters import HIDDEN, Parameters
 from xpdl.sklearn.stopping import Plateau
+from xpdl.training.evaluation import in_slices
+from xpdl.training.loop import Result
 
 
 class NetworkEstimator(Attributes, Parameters):

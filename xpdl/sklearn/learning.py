@@ -14,7 +14,7 @@ from xpdl.network import Network
 from xpdl.sklearn.parameters import Parameters
 from xpdl.sklearn.solvers import optimizers
 from xpdl.sklearn.stopping import Plateau
-from xpdl.training import DivergenceError, Result, train
+from xpdl.training.train import DivergenceError, Result, train
 
 BATCHES = {"auto": 200}
 """Batch sizes that have a name."""

@@ -11,9 +11,9 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from xpdl.activations import ACTIVATIONS, Activation
 from xpdl.backends import Backend
-from xpdl.callbacks import Callback
 from xpdl.optimizers import Optimizer
 from xpdl.sklearn.solvers import SOLVERS
+from xpdl.training.callbacks import Callback
 
 HIDDEN: dict[Any, str] = {name: name for name in ACTIVATIONS} | {"logistic": "sigmoid"}
 """Names of activations, and what ``xpdl.Network`` calls them."""
@@ -35,7 +35,7 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
 
     dropout        the probability of dropping a hidden unit, one number or one for each hidden layer
     init           "xavier" (whose deviation is that of ``MLPClassifier``), "he", "lecun", or a deviation
-    callbacks      functions f(metrics, step), called after each epoch, see ``xpdl.callbacks``
+    callbacks      functions f(metrics, step), called after each epoch, see ``xpdl.training.callbacks``
     backend        where to compute, as for ``xpdl.backend``; None: where X lies
     """
 

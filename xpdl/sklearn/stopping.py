@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from xpdl.callbacks import Metrics, StopTraining
+from xpdl.training.callbacks import Metrics, StopTraining
 
 Score = Callable[[Mapping[str, float]], float]
 

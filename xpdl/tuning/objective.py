@@ -14,10 +14,10 @@ from optuna import Trial, TrialPruned
 
 from xpdl.backends import Backend
 from xpdl.backends.base import to_numpy
-from xpdl.callbacks import Callback, KeepBest, Metrics
+from xpdl.files.checkpoint import fingerprint
 from xpdl.network import Network
-from xpdl.resuming import fingerprint
-from xpdl.training import DivergenceError, Result, train
+from xpdl.training.callbacks import Callback, KeepBest, Metrics
+from xpdl.training.train import DivergenceError, Result, train
 from xpdl.tuning.space import Settings, stages, suggest
 
 MONITOR = "validation_loss"

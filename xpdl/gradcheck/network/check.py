@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpdl import checks, samples
+from xpdl import checks
 from xpdl.arrays import Array, namespace
 from xpdl.backends import Backend, backend, backend_of
 from xpdl.backends.base import to_numpy
+from xpdl.data import inputs
 from xpdl.gradcheck.network.bars import forward_errors, kappa
 from xpdl.gradcheck.network.diagnosis import diagnose
 from xpdl.gradcheck.network.kinks import bends, limits
@@ -144,10 +145,10 @@ def _enter(
     checks.instance("net", net, Network)
     home = backend_of(theta) if hasattr(theta, "dtype") else backend("numpy")
     judged = dtype if _has(home, dtype) else "float32"
-    x, y = samples.pair(net, x, y, home, judged)
-    weight = samples.weights(weight, x.shape[0], home, judged, argument="weight")
+    x, y = inputs.pair(net, x, y, home, judged)
+    weight = inputs.weights(weight, x.shape[0], home, judged, argument="weight")
     entered = None if masks is None else [mask if mask is None else home.asarray(mask, judged) for mask in masks]
-    problem = Problem(net, home, samples.parameters(net, theta, home, judged), x, y, entered, weight)
+    problem = Problem(net, home, inputs.parameters(net, theta, home, judged), x, y, entered, weight)
     if _has(home, "float64") and home.eager:
         return problem, problem.on(home, "float64"), ()
     reasons = () if _has(home, "float64") else (f"{home.name} has no float64: the gradient under test is in float32",)

@@ -30,10 +30,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpdl import checks, samples
+from xpdl import checks
 from xpdl.activations import Activation
 from xpdl.arrays import Array
 from xpdl.backends import Backend, available_backends, backend
+from xpdl.data import inputs
 from xpdl.gradcheck.network.check import Problem
 from xpdl.gradcheck.parity.products import compiled_note, kept_bits
 from xpdl.gradcheck.parity.report import BackendResult, BackendsReport
@@ -77,10 +78,10 @@ def check_backends(
 def _enter(net: Network, theta: Any, x: Any, y: Any, masks: Any, dtype: str) -> Problem:
     """The problem on the host."""
     host = backend("numpy")
-    x, y = samples.pair(net, x, y, host, dtype)
+    x, y = inputs.pair(net, x, y, host, dtype)
     if isinstance(masks, Sequence):
         masks = [mask if mask is None else host.asarray(mask, dtype) for mask in masks]
-    problem = Problem(net, host, samples.parameters(net, theta, host, dtype), x, y, masks)
+    problem = Problem(net, host, inputs.parameters(net, theta, host, dtype), x, y, masks)
     with host.activate():
         if not np.isfinite(net.forward(problem.theta, x, masks)[-1].z).all():
             raise ValueError(f"theta must give finite logits for x in {dtype}, got NaN or infinity")

@@ -1,0 +1,876 @@
+"""Steps as CUDA graphs, on a CuPy whose GPU is NumPy: what a capture writes down, and only that, happens at a launch.
+
+As on a GPU a graph knows addresses and numbers, and keeps nothing alive: memory that nobody holds is overwritten at
+once.  Nothing happens during a capture, what would wait for the device raises, and so do CuPy's own products.
+"""
+
+from contextlib import contextmanager
+import ctypes
+from functools import cache, partial
+import gc
+from itertools import count, product
+import re
+from types import SimpleNamespace
+import weakref
+
+import numpy as np
+import pytest
+
+import xpdl
+from xpdl import Network, schedules
+from xpdl.arrays import namespace
+from xpdl.backends.cuda.cublas import Products
+from xpdl.backends.cuda.cublas_3xtf32 import ThreeProducts
+from xpdl.backends.cuda.graph import STEPS, Captured, Graphs, Repeated
+from xpdl.backends.cuda.streams import SIDE, Use, span, turns
+from xpdl.backends.cupy_replay import compile, machine
+from xpdl.backends.kernels import fusion, tracing
+from xpdl.backends.replay import recorder as record
+from xpdl.backends.replay.plan import Plan
+from xpdl.backends.replay.recorder import recordable
+from xpdl.backends.replay.replayed import Replayed
+from xpdl.optimizers import OPTIMIZERS
+from xpdl.training.dropout import dropout_masks
+from xpdl.training.step import Data, Run, make_step
+
+# A GPU
+
+
+class Memory:
+    """Bytes of a device: overwritten when nobody holds them any more."""
+
+    def __init__(self, size):
+        self.bytes = np.full(size, 0xFF, "uint8")
+        weakref.finalize(self, self.bytes.fill, 0xFF).atexit = False
+        GPU.memory.add(self)
+
+
+class Array:
+    """``cupy.ndarray``."""
+
+    device = "a GPU"
+
+    def __init__(self, view, memory):
+        self.values, self.memory = view, memory
+
+    def __getattr__(self, name):
+        if name not in ("shape", "dtype", "ndim", "size", "nbytes", "itemsize", "strides", "flags"):
+            raise AttributeError(name)
+        return getattr(self.values, name)
+
+    def __array_namespace__(self, *, api_version=None):
+        return XP
+
+    def __getitem__(self, key):
+        key = key if isinstance(key, tuple) else (key,)
+        return Array(self.values[key if ... in key else (*key, ...)], self.memory)
+
+    @property
+    def data(self):
+        return SimpleNamespace(ptr=self.values.ctypes.data)
+
+    @property
+    def T(self):  # noqa: N802
+        return Array(self.values.T, self.memory)
+
+    def reshape(self, *shape):
+        view = self.values.reshape(*shape)
+        return Array(view, self.memory) if np.may_share_memory(view, self.values) else put(view)
+
+    def view(self, dtype):
+        return Array(self.values.view(dtype), self.memory)
+
+    def copy(self):
+        copied = empty(self.shape, self.dtype)
+        copyto(copied, self)
+        return copied
+
+    def astype(self, dtype, copy=True):
+        if self.dtype == dtype and not copy:
+            return self
+        converted = empty(self.shape, dtype)
+        copyto(converted, self, "unsafe")
+        return converted
+
+    def host(self):
+        if GPU.current.capture is not None:
+            raise RuntimeError("the current stream is capturing")
+        return self.values.copy()
+
+    def __float__(self):
+        return float(self.host())
+
+    def __repr__(self):
+        return repr(self.host())
+
+    __array_ufunc__ = None
+    __hash__ = object.__hash__
+
+
+class Capture:
+    """What the streams of a capture write down: for each node what it does, in which memory, and after which others."""
+
+    def __init__(self):
+        self.nodes = []
+
+    def add(self, function, memories, after):
+        self.nodes.append((function, memories, frozenset(after)))
+        return {len(self.nodes) - 1}
+
+
+class Stream:
+    """``cupy.cuda.Stream``; ``tail`` are the nodes of a capture that what comes next must wait for."""
+
+    numbers = count(1)
+
+    def __init__(self, non_blocking=False):
+        self.non_blocking, self.capture, self.tail, self.ptr = non_blocking, None, set(), next(self.numbers)
+        self.previous = []
+        GPU.streams[self.ptr] = self
+
+    def __enter__(self):
+        self.previous.append(GPU.current)
+        GPU.current = self
+        return self
+
+    def __exit__(self, *error):
+        GPU.current = self.previous.pop()
+
+    def begin_capture(self):
+        assert self.non_blocking
+        assert self.capture is None
+        assert GPU.current is self
+        self.capture, self.tail = Capture(), set()
+
+    def end_capture(self):
+        nodes = self.capture.nodes
+        ends = set(range(len(nodes))).difference(*(after for *_, after in nodes))
+        unjoined = ends - self.tail
+        for stream in [stream for stream in GPU.streams.values() if stream.capture is self.capture]:
+            stream.capture, stream.tail = None, set()
+        if unjoined:
+            raise RuntimeError("cudaErrorStreamCaptureUnjoined")
+        GPU.captures.append(len(nodes))
+        return Graph(nodes)
+
+    def record(self):
+        return SimpleNamespace(capture=self.capture, tail=set(self.tail))
+
+    def wait_event(self, event):
+        assert self.capture in (None, event.capture)
+        self.capture, self.tail = event.capture, self.tail | event.tail
+
+    def do(self, function, *operands):
+        """Launch: function(*views of the operands), now or never but in a graph."""
+        views = [x.values if isinstance(x, Array) else x for x in operands]
+        if self.capture is None:
+            GPU.launches.append(self)
+            return function(*views)
+        memories = [weakref.ref(x.memory) for x in operands if type(x) is Array]
+        self.tail = self.capture.add(partial(function, *views), memories, self.tail)
+        return None
+
+
+class Graph:
+    """``cupy.cuda.Graph``: nodes in an order that ``GPU.next`` chooses."""
+
+    def __init__(self, nodes):
+        self.nodes = nodes
+
+    def launch(self):
+        assert GPU.current.capture is None
+        GPU.graphs.append(GPU.current)
+        done, left = set(), set(range(len(self.nodes)))
+        while left:
+            number = GPU.next([k for k in sorted(left) if self.nodes[k][2] <= done])
+            function, memories, _ = self.nodes[number]
+            assert all(memory() is not None for memory in memories), "a graph uses memory that nobody holds"
+            function()
+            done.add(number)
+            left.remove(number)
+
+
+class Pool:
+    """``cupy.cuda.MemoryPool``: what it has given is overwritten by others only when the pool is gone."""
+
+    def __init__(self):
+        self.kept = []
+
+    def malloc(self, size):
+        self.kept.append(Memory(size))
+        return self.kept[-1]
+
+
+class Gpu:
+    """What there is one of."""
+
+    def __init__(self):
+        self.memory, self.streams, self.allocate = weakref.WeakSet(), {}, Memory
+        self.launches, self.graphs, self.captures = [], [], []  # streams, streams, numbers of nodes
+        self.next = min
+
+
+GPU = Gpu()
+
+
+@contextmanager
+def using_allocator(malloc):
+    GPU.allocate, previous = malloc, GPU.allocate
+    yield
+    GPU.allocate = previous
+
+
+@pytest.fixture(autouse=True)
+def another_gpu(raw_kernel):
+    vars(GPU).update(vars(Gpu()))
+    GPU.current = Stream()
+    CuPy.RawKernel = staticmethod(partial(RawKernel, raw_kernel))
+
+
+# CuPy
+
+
+class Ufunc:
+    """``cupy.ufunc``."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, *operands, out=None):
+        assert not any(isinstance(x, np.ndarray) for x in operands)
+        *operands, out = operands if len(operands) > self.function.nin else (*operands, out)
+        with np.errstate(all="ignore"):
+            like = self.function(*(x.values if isinstance(x, Array) else x for x in operands))
+        out = empty(like.shape, like.dtype) if out is None else out
+        do(lambda y, *xs: np.copyto(y, self.function(*xs)), out, *operands)
+        return out
+
+
+class ElementwiseKernel:
+    """``cupy.ElementwiseKernel``; operators and functions of the body mean the same in Python."""
+
+    def __init__(self, inputs, outputs, body, name, preamble="", options=()):
+        self.inputs, self.outputs = (re.findall(r"[axy]\d+", names) for names in (inputs, outputs))
+        self.nout, self.body = len(self.outputs), re.sub(r"const \w+ |;", "", body)
+
+    def __call__(self, *operands):
+        results = operands[len(self.inputs) :]
+        do(self.run, *operands, *results)
+
+    def run(self, *operands):
+        results, dtype = operands[-self.nout :], operands[-1].dtype.type
+        entries = [x[()] if isinstance(x, np.ndarray) else dtype(x) for x in operands]
+        variables = dict(zip([*self.inputs, *self.outputs], entries, strict=False))
+        variables |= {name: x.ravel() for name, x in variables.items() if name[0] == "a"}
+        i = np.arange(results[0].size).reshape(results[0].shape)
+        inside = lambda i, n: i % n  # noqa: E731
+        entry = lambda rows, i, d, n: rows[i // d] % n * d + i % d  # noqa: E731
+        exec(self.body, {**vars(np), "T": dtype, "inside": inside, "entry": entry, "i": i}, variables)
+        for name, result in zip(self.outputs, results, strict=True):
+            np.copyto(result, variables[name])
+
+
+class RawKernel:
+    """``cupy.RawKernel``, by what compiles it for the host."""
+
+    def __init__(self, compiler, *texts, options):
+        self.run = compiler(*texts, options)
+
+    def __call__(self, grid, block, operands):
+        do(lambda *views: self.run(*grid, THREADS, views), *operands)
+
+
+THREADS = 2
+"""Whatever is asked for: results must not depend on it."""
+
+
+def do(*launch):
+    return GPU.current.do(*launch)
+
+
+def empty(shape, dtype="float64"):
+    dtype, shape = np.dtype(dtype), shape if isinstance(shape, tuple) else (shape,)
+    memory = GPU.allocate(int(np.prod(shape)) * dtype.itemsize)
+    return Array(memory.bytes.view(dtype).reshape(shape), memory)
+
+
+def put(x):
+    """To the device."""
+    x = np.asarray(x)
+    if GPU.current.capture is not None:
+        raise RuntimeError("the current stream is capturing")
+    array = empty(x.shape, x.dtype)
+    array.values[...] = x
+    return array
+
+
+def zeros(shape, *, dtype, device=None):
+    array = empty(shape, dtype)
+    do(lambda x: x.fill(0), array)
+    return array
+
+
+def copyto(place, x, casting="same_kind"):
+    do(partial(np.copyto, casting=casting), place, x)
+
+
+def take(x, rows, axis=None, out=None):
+    out = empty(np.take(x.values, np.zeros_like(rows.values), axis).shape, x.dtype) if out is None else out
+    do(lambda y, x, rows: np.copyto(y, np.take(x, rows, axis, mode="wrap")), out, x, rows)
+    return out
+
+
+def reduction(function):
+    def reduce(x, axis=None, out=None, keepdims=False):
+        like = function(x.values, axis=axis, keepdims=keepdims)
+        out = empty(like.shape, like.dtype) if out is None else out
+        do(lambda y, x: np.copyto(y, function(np.array(x, order="C"), axis=axis, keepdims=keepdims)), out, x)
+        return out
+
+    return reduce
+
+
+def concatenate(arrays, axis=0):
+    out = empty(np.concatenate([x.values for x in arrays], axis).shape, arrays[0].dtype)
+    do(lambda y, *xs: np.copyto(y, np.concatenate(xs, axis)), out, *arrays)
+    return out
+
+
+def where(condition, x, y):
+    out = empty(condition.shape, x.dtype)
+    do(lambda out, condition, x, y: np.copyto(out, np.where(condition, x, y)), out, condition, x, y)
+    return out
+
+
+def multiplied(x, y):
+    """The same bits however x and y lie in memory."""
+    return np.sum(np.array(x, order="C")[:, :, None] * np.array(y, order="C"), axis=1)
+
+
+def matmul(x, y, out=None):
+    if GPU.current.capture is not None:
+        raise RuntimeError("calling cuBLAS API during stream capture is currently unsupported")
+    out = empty((x.shape[0], y.shape[1]), x.dtype) if out is None else out
+    do(lambda out, x, y: np.copyto(out, multiplied(x, y)), out, x, y)
+    return out
+
+
+NAMES = {*record.OPERATORS.values(), *record.PLAIN.values(), *fusion.ARITHMETIC, *fusion.TESTS} - {"matmul"}
+UFUNCS = {name: Ufunc(getattr(np, name)) for name in NAMES}
+
+
+class CuPy:
+    """``cupy``."""
+
+    ndarray, ufunc, ElementwiseKernel = Array, Ufunc, ElementwiseKernel
+    cuda = SimpleNamespace(
+        Stream=Stream, MemoryPool=Pool, using_allocator=using_allocator, get_current_stream=lambda: GPU.current
+    )
+    empty, copyto, take, matmul = map(staticmethod, (empty, copyto, take, matmul))
+    copy = staticmethod(lambda x: x.copy())
+    asarray = staticmethod(lambda x: x if isinstance(x, Array) else put(x))
+    may_share_memory = staticmethod(lambda x, y: np.may_share_memory(x.values, y.values))
+    moveaxis = staticmethod(lambda x, *axes: Array(np.moveaxis(x.values, *axes), x.memory))
+
+
+class XP:
+    """``array_api_compat.cupy``."""
+
+    __name__ = "array_api_compat.cupy"
+    take, concat, where, zeros = map(staticmethod, (take, concatenate, where, zeros))
+    sum, max, min = (staticmethod(reduction(function)) for function in (np.sum, np.max, np.min))
+    matmul = staticmethod(lambda x, y: matmul(x, y))
+    astype = staticmethod(lambda x, dtype, copy=True: x.astype(dtype, copy))
+    reshape = staticmethod(lambda x, shape: x.reshape(shape))
+    matrix_transpose = staticmethod(lambda x: Array(x.values.T, x.memory))
+    zeros_like = staticmethod(lambda x: zeros(x.shape, dtype=x.dtype))
+    uint8, int32, float32, float64, complex64, complex128 = map(
+        np.dtype, ("uint8", "int32", "float32", "float64", "complex64", "complex128")
+    )
+
+
+CUPY, XP = CuPy(), XP()
+vars(CUPY).update(UFUNCS)
+vars(XP).update(UFUNCS)
+
+
+def _give_operator(name, function):
+    setattr(Array, f"__{name}__", lambda x, *y: UFUNCS[function](x, *y) if function != "matmul" else matmul(x, *y))
+    setattr(Array, f"__r{name}__", lambda x, y: UFUNCS[function](y, x))
+    if name in record.OPERATORS:
+        setattr(Array, f"__i{name}__", lambda x, y: UFUNCS[function](x, y, x))
+
+
+for _name, _function in (record.OPERATORS | record.PLAIN).items():
+    _give_operator(_name, _function)
+
+
+class Cublas:
+    """libcublas.so; the products stand in test_backends_cublas.py for more than these shapes."""
+
+    def __init__(self):
+        self.stream = self.workspace = None
+
+    def cublasCreate_v2(self, handle):  # noqa: N802
+        return 0
+
+    def cublasDestroy_v2(self, handle):  # noqa: N802
+        return 0
+
+    def cublasSetStream_v2(self, handle, stream):  # noqa: N802
+        self.stream, self.workspace = GPU.streams[stream.value], None
+        return 0
+
+    def cublasSetWorkspace_v2(self, handle, pointer, size):  # noqa: N802
+        self.workspace = at(pointer, "uint8", 1, size.value, size.value)
+        return 0
+
+    def cublasGemmEx(self, _, b, a, m, n, k, one, y, kind, ldy, x, __, ldx, zero, out, ___, ldout, *____):  # noqa: N802
+        assert GPU.current is self.stream
+        dtype = ["float32", "float64"][kind]
+        x = at(x, dtype, *((k, n) if a else (n, k)), ldx)
+        y = at(y, dtype, *((m, k) if b else (k, m)), ldy)
+        x, y = (Array(v.values.T if op else v.values, v.memory) for v, op in ((x, a), (y, b)))
+        multiply = lambda out, x, y, workspace: np.copyto(out, multiplied(x, y))  # noqa: E731
+        self.stream.do(multiply, at(out, dtype, n, m, ldout), x, y, self.workspace)
+        return 0
+
+
+def at(pointer, dtype, rows, columns, leading):
+    """The matrix at an address, which must be memory that somebody holds."""
+    dtype = np.dtype(dtype)
+    size = ((rows - 1) * leading + columns) * dtype.itemsize
+    offsets = {m: pointer.value - m.bytes.ctypes.data for m in GPU.memory}
+    [memory] = [m for m, offset in offsets.items() if 0 <= offset <= m.bytes.size - size]
+    buffer = (ctypes.c_char * size).from_address(pointer.value)
+    return Array(np.ndarray((rows, columns), dtype, buffer, strides=(leading * dtype.itemsize, dtype.itemsize)), memory)
+
+
+# Steps
+
+
+def kernel(*texts):
+    made = ElementwiseKernel(*texts)
+    return recordable(made, made.nout)
+
+
+fuse = partial(tracing.fuse, kernel)
+
+
+def products(kind=Products, **options):
+    return kind(Cublas(), partial(empty, dtype="uint8"), lambda: GPU.current.ptr, **options)
+
+
+def as_graph(step, **options):
+    return compile(CUPY, XP, step, **{"products": products} | options)
+
+
+def as_calls(step, products=products):
+    """The same plan without a graph."""
+    return Replayed(machine(CUPY, XP, cache(products)), step)
+
+
+def unchanged(step):
+    return step
+
+
+def train_by(wrap, net, optimizer, *, sizes=(8, 8, 5), epochs=6, dtype="float32", images=False):
+    """The runs after each step of a training whose masks, order and last batch change, and the compiled step."""
+    rng = np.random.default_rng(0)
+    n, d, k = sum(sizes), net.sizes[0], net.sizes[-1]
+    x = rng.integers(0, 256, (n, d)).astype(np.uint8) if images else rng.normal(size=(n, d)).astype(dtype)
+    y = net.targets(np.zeros(1, dtype), x, np.eye(k, dtype=dtype)[rng.integers(0, k, n)])
+    x, y, theta = put(x), put(y), put(net.initialize(0, dtype))
+    step = wrap(make_step(net, optimizer.fused(fuse)))
+    state, seen, number = optimizer.init(theta), [], 0
+    for _ in range(epochs):
+        order = put(rng.permutation(n).astype(np.int32))
+        lanes = {size: put(np.arange(size, dtype=np.int32)) for size in sizes}
+        run = Run(theta, state, *(zeros((), dtype=t) for t in ("int32", dtype, "int32")))
+        for size in sizes:
+            masks = record.tree_map(put, dropout_masks(net, size, seed=0, step=number, dtype=dtype))
+            run = step(run, Data(x, y, order, lanes[size]), masks)
+            seen.append([leaf.host() for leaf in record.flatten(run)])
+            number += 1
+        theta, state = run.theta, run.state
+    return seen, step
+
+
+def same(expected, actual):
+    assert len(expected) == len(actual)
+    for one, other in zip(expected, actual, strict=True):
+        assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def close(expected, actual, dtype):
+    """To rounding: a sum in a chain has an order of its own."""
+    assert len(expected) == len(actual)
+    for one, other in zip(expected, actual, strict=True):
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_allclose(b, a, rtol=2e3 * np.finfo(dtype).eps, atol=200 * np.finfo(dtype).eps)
+
+
+def kinds(step):
+    return {type(run) for run in step.runs.values()}
+
+
+NETS = {
+    "relu softmax dropout l2": Network([6, 7, 5, 3], l2=0.1, dropout=0.4),
+    "relu softmax l2": Network([6, 7, 5, 3], l2=0.1),
+    "logistic regression": Network([6, 1], output="sigmoid"),
+    "linear": Network([6, 4, 2], hidden="tanh", output="linear"),
+    **{f"{name} softmax": Network([6, 4, 3], hidden=name) for name in xpdl.activations.ACTIVATIONS},
+}
+
+
+@pytest.mark.parametrize(("net", "dtype"), list(product(NETS, ["float32", "float64"])))
+def test_a_graph_is_its_calls_bit_for_bit_and_the_step_to_rounding(net, dtype):
+    """Order, masks and the number of samples change; parameters, state, cost and counters must be the same."""
+    expected, _ = train_by(as_calls, NETS[net], xpdl.adam(1e-2), dtype=dtype)
+    actual, step = train_by(as_graph, NETS[net], xpdl.adam(1e-2), dtype=dtype)
+    close(train_by(unchanged, NETS[net], xpdl.adam(1e-2), dtype=dtype)[0], actual, dtype)
+    assert kinds(step) == {Captured}
+    assert len(GPU.graphs) == 6 * 3 - 2 * 2
+    same(expected, actual)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_learning_rate_changes_in_a_graph(name):
+    """A rate that was a number at the capture would go on for ever."""
+    optimizer = OPTIMIZERS[name](schedules.inverse_time(0.1))
+    expected, _ = train_by(as_calls, NETS["linear"], optimizer)
+    actual, step = train_by(as_graph, NETS["linear"], optimizer)
+    assert kinds(step) == {Captured}
+    same(expected, actual)
+
+
+def test_three_products_are_captured_with_their_parts():
+    """These lie in memory of the graph; here all of a number is in its big part."""
+
+    def split(x, *places):
+        for place, part in zip(places, (1, 0, 1), strict=True):
+            do(lambda place, x, part: np.copyto(place, part * x), place, x, part)
+
+    three = partial(products, ThreeProducts, split=split)
+    expected, _ = train_by(partial(as_calls, products=three), NETS["relu softmax dropout l2"], xpdl.adam())
+    actual, step = train_by(partial(as_graph, products=three), NETS["relu softmax dropout l2"], xpdl.adam())
+    assert kinds(step) == {Captured}
+    same(expected, actual)
+    close(train_by(as_calls, NETS["relu softmax dropout l2"], xpdl.adam())[0], actual, "float32")
+
+
+def test_images_are_scaled_in_a_graph():
+    expected, _ = train_by(as_calls, NETS["linear"], xpdl.sgd(1e-2), images=True)
+    same(expected, train_by(as_graph, NETS["linear"], xpdl.sgd(1e-2), images=True)[0])
+
+
+@pytest.mark.parametrize("order", ["first", "last", "any"])
+@pytest.mark.parametrize("net", ["relu softmax dropout l2", "linear", "wide"])
+def test_branches_change_no_bit_in_whatever_order_they_run(net, order):
+    net = Network([6, 5, 5, 5, 3], l2=0.1) if net == "wide" else NETS[net]
+    expected, _ = train_by(as_calls, net, xpdl.adam(1e-2))
+    GPU.next = {"first": min, "last": max, "any": np.random.default_rng(0).choice}[order]
+    actual, step = train_by(partial(as_graph, branches=True), net, xpdl.adam(1e-2))
+    assert kinds(step) == {Captured}
+    same(expected, actual)
+
+
+def test_the_gradients_of_weights_are_on_the_side():
+    """With what is done to them; but for that of the first layer, which the update waits for."""
+    _, step = train_by(partial(as_graph, branches=True), NETS["relu softmax l2"], xpdl.adam())
+    plan = next(iter(step.runs.values())).plan
+    uses = [Use(*([span(x) for x in arrays] for arrays in plan.used(number))) for number in plan.calls]
+    side = [number for number, turn in zip(plan.calls, turns(uses), strict=True) if turn.branch == SIDE]
+    products = [number for number in side if plan.record[number].function in (matmul, XP.matmul)]
+    assert [plan.used(number)[1][0].shape for number in products] == [(5, 3), (7, 5)]
+    assert len(side) == 4
+
+
+def test_a_step_is_one_launch_on_the_current_stream():
+    net, optimizer = Network([6, 7, 3], dropout=0.5), xpdl.adam()
+    step, theta = as_graph(make_step(net, optimizer.fused(fuse))), put(net.initialize(0))
+    data = Data(
+        put(np.ones((9, 6), "f4")), put(np.ones((9, 3), "f4")), *(put(np.arange(n, dtype="i4")) for n in (9, 4))
+    )
+    run = Run(theta, optimizer.init(theta), *(zeros((), dtype=t) for t in ("int32", "float32", "int32")))
+    for _ in range(5):
+        run = step(run, data, [put(np.ones((4, 7), "f4"))])
+    with Stream() as stream:
+        [other] = stream.previous
+        GPU.launches.clear()
+        GPU.graphs.clear()
+        run = step(run, data, [put(np.ones((4, 7), "f4"))])
+        assert GPU.graphs == [stream]
+        assert GPU.launches == [stream], "the mask is copied"
+    step(run, data, [put(np.ones((4, 7), "f4"))])
+    assert GPU.graphs == [stream, other]
+    assert len(GPU.captures) == 1
+
+
+def train_repeated(optimizer, dispatches, *, epochs=3):
+    """theta after each dispatch of so many steps, in epochs of 31 and one smaller batch, and the repeated step."""
+    rng, net, sizes = np.random.default_rng(0), NETS["relu softmax l2"], (4, 3)
+    x, y, theta = put(rng.normal(size=(127, 6))), put(np.eye(3)[rng.integers(0, 3, 127)]), put(net.initialize(0, "f8"))
+    repeated = Repeated(as_graph(make_step(net, optimizer.fused(fuse))))
+    lanes, state, seen = {n: put(np.arange(n, dtype=np.int32)) for n in sizes}, optimizer.init(theta), []
+    for _ in range(epochs):
+        repeated.invalidate()
+        order = put(rng.permutation(127).astype(np.int32))
+        run = Run(theta, state, *(zeros((), dtype=t) for t in ("int32", "float64", "int32")))
+        for steps in dispatches:
+            run = repeated(run, Data(x, y, order, lanes[4]), steps)
+        run = repeated(run, Data(x, y, order, lanes[3]), 1)
+        seen.append([leaf.host() for leaf in record.flatten(run)])
+        theta, state = run.theta, run.state
+    return seen, repeated
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_many_steps_at_a_time_are_the_steps_bit_for_bit(name):
+    """Rate, order and the number of samples change."""
+    optimizer = OPTIMIZERS[name](schedules.inverse_time(0.1))
+    expected, _ = train_repeated(optimizer, [1] * 31)
+    assert set(GPU.captures) == {min(GPU.captures)}
+    for dispatches in ([31], [2, 29], [16, 8, 7]):
+        actual, repeated = train_repeated(optimizer, dispatches)
+        same(expected, actual)
+        assert kinds(repeated.step) == {Captured}
+    assert set(GPU.captures) == {min(GPU.captures), STEPS * min(GPU.captures)}
+
+
+def test_fifty_steps_are_eight_launches():
+    optimizer = xpdl.adam()
+    _, repeated = train_repeated(optimizer, [31], epochs=2)
+    step, [captured] = repeated.step, {run for run in repeated.step.runs.values() if STEPS in run.graphs_of}
+    run, data = captured.plan.result, step.arrays
+    GPU.graphs.clear(), GPU.launches.clear()
+    x, y, order, _ = data[-4:]
+    repeated(run, Data(x, y, order, put(np.arange(4, dtype=np.int32))), 50)
+    assert len(GPU.graphs) == 1 + 49 // STEPS
+
+
+def test_a_step_whose_results_lie_elsewhere_is_done_one_by_one():
+    def step(state, data, masks):
+        a, b = state
+        a *= 2.0
+        return b, a
+
+    repeated = Repeated(as_graph(step))
+    state = repeated((put(np.ones(2)), put(np.full(2, 3.0))), put(np.ones(1)), 8)
+    assert [x.host().tolist() for x in state] == [[16.0, 16.0], [48.0, 48.0]]
+
+
+def test_several_steps_that_cannot_be_captured_are_done_one_by_one(monkeypatch):
+    """After each capture of one it is tried again, but no oftener."""
+    expected, _ = train_repeated(xpdl.adam(), [31])
+    capture, tried = Graphs.capture, []
+
+    def of_one_step(self, plan, steps, pool):
+        tried.append(steps)
+        if steps > 1:
+            raise OSError("too long a graph")
+        return capture(self, plan, steps, pool)
+
+    monkeypatch.setattr(Graphs, "capture", of_one_step)
+    with pytest.warns(RuntimeWarning, match="too long a graph") as caught:
+        actual, _ = train_repeated(xpdl.adam(), [31])
+    same(expected, actual)
+    assert len(caught) == 1
+    assert 0 < tried.count(STEPS) <= tried.count(1)
+
+
+def doubling():
+    """A step with an argument that is not consumed; its product is CuPy's, as it is of integers."""
+
+    def step(theta, x):
+        theta += namespace(x).sum(x * x)
+        return theta
+
+    return step
+
+
+def test_an_argument_that_often_changes_has_a_buffer():
+    step, theta = as_graph(doubling()), put(np.zeros(3))
+    for k in range(1, 8):
+        theta = step(theta, put(np.full(2, float(k))))
+    assert theta.host().tolist() == [2.0 * sum(k * k for k in range(1, 8))] * 3
+    assert len(GPU.captures) == 1
+    [captured] = step.runs.values()
+    assert len(captured.buffers) == 1
+
+
+def test_a_buffer_is_read_again_though_the_array_is_the_same():
+    """Somebody may have written to it."""
+    step, theta, x = as_graph(doubling()), put(np.zeros(3)), put(np.ones(2))
+    for _ in range(4):
+        theta, x = step(theta, x), x.copy()
+    for k in (2, 3):
+        x.values[...] = k
+        theta = step(theta, x)
+    assert theta.host().tolist() == [2.0 * (4 + 4 + 9)] * 3
+
+
+def test_an_argument_that_seldom_changes_is_read_where_it_lies():
+    step, theta, x = as_graph(doubling()), put(np.zeros(3)), put(np.ones(2))
+    for _ in range(200):
+        theta = step(theta, x)
+    GPU.launches.clear()
+    theta = step(theta, x[:])
+    assert len(GPU.captures) == 1, "another view of the same memory is no change"
+    x = put(np.full(2, 5.0))
+    for _ in range(100):
+        theta = step(theta, x)
+    x.values[...] = 6
+    theta = step(theta, x)
+    assert theta.host().tolist() == [2.0 * (201 + 100 * 25 + 36)] * 3
+    assert (len(GPU.captures), GPU.launches) == (2, [])
+    [captured] = step.runs.values()
+    assert not captured.buffers
+
+
+def test_results_may_change_places():
+    """The state of the next step is the state of this one in another order."""
+
+    def step(state):
+        a, b = state
+        a *= 2.0
+        return b, a
+
+    graph, state = as_graph(step), (put(np.ones(2)), put(np.full(2, 3.0)))
+    for _ in range(8):
+        state = graph(state)
+    assert kinds(graph) == {Captured}
+    assert [x.host().tolist() for x in state] == [[16.0, 16.0], [48.0, 48.0]]
+
+
+def test_a_new_array_in_place_of_a_consumed_one_is_read():
+    graph, theta = as_graph(lambda theta: theta * 2.0), put(np.ones(3))
+    for _ in range(6):
+        theta = graph(theta)
+    assert theta.host().tolist() == [64.0] * 3
+    assert graph(put(np.full(3, 5.0))).host().tolist() == [10.0] * 3
+
+
+def test_what_a_call_allocates_belongs_to_the_graph():
+    """``where`` cannot write into a place.  All that is free has been overwritten when the graph is launched."""
+
+    def step(theta, x):
+        theta += namespace(x).where(theta > x, theta * 0.5, theta + x)
+        return theta
+
+    expected, theta, x, graph = put(np.arange(4.0)), put(np.arange(4.0)), put(np.full(4, 3.0)), as_graph(step)
+    for _ in range(8):
+        expected, theta = step(expected, x), graph(theta, x)
+    assert kinds(graph) == {Captured}
+    assert np.array_equal(expected.host(), theta.host())
+
+
+def test_memory_is_given_back_at_once():
+    """By the count of references alone: a GPU is full long before Python looks for cycles."""
+    gc.collect()
+    gc.disable()
+    try:
+        _, step = train_by(as_graph, NETS["relu softmax dropout l2"], xpdl.adam())
+        assert kinds(step) == {Captured}
+        del step
+        assert list(GPU.memory) == []
+    finally:
+        gc.enable()
+
+
+# Failures
+
+
+def check_fallback(step, expected, actual, caught, reason, kind):
+    assert [str(w.message).count(reason) for w in caught] == [1]
+    if kind is not None:
+        assert kinds(step) == {kind}
+    else:
+        assert kinds(step).isdisjoint({Plan, Captured})
+    same(expected, actual)
+
+
+def failing(message):
+    def fail(*arguments, **options):
+        raise OSError(message)
+
+    return fail
+
+
+@pytest.mark.parametrize("method", ["begin_capture", "end_capture"])
+def test_without_a_capture_the_calls_are_replayed(monkeypatch, method):
+    net = NETS["relu softmax dropout l2"]
+    expected, _ = train_by(as_calls, net, xpdl.adam())
+    monkeypatch.setattr(Stream, method, failing("no capture today"))
+    with pytest.warns(RuntimeWarning) as caught:
+        actual, step = train_by(as_graph, net, xpdl.adam())
+    check_fallback(step, expected, actual, caught, "OSError: no capture today", Plan)
+
+
+def test_a_call_that_cannot_be_captured_is_named():
+    """A product of integers is CuPy's.  The stream does not go on capturing."""
+
+    def step(theta, x):
+        theta += x @ x
+        return theta
+
+    def run(wrap):
+        wrapped, theta, seen, x = wrap(step), put(np.eye(2, dtype=int)), [], put(np.arange(4).reshape(2, 2))
+        for _ in range(6):
+            theta = wrapped(theta, x)
+            seen.append([theta.host()])
+        return seen, wrapped
+
+    expected, _ = run(unchanged)
+    with pytest.warns(RuntimeWarning) as caught:
+        actual, wrapped = run(as_graph)
+    check_fallback(wrapped, expected, actual, caught, "cuBLAS API during stream capture", Plan)
+    assert all(stream.capture is None for stream in GPU.streams.values())
+
+
+def test_without_cublas_the_step_runs_as_it_is():
+    net = NETS["relu softmax dropout l2"]
+    expected, _ = train_by(unchanged, net, xpdl.adam())
+    with pytest.warns(RuntimeWarning) as caught:
+        actual, step = train_by(partial(as_graph, products=failing("no libcublas")), net, xpdl.adam())
+    check_fallback(step, expected, actual, caught, "OSError: no libcublas", None)
+
+
+def test_a_plan_that_fails_has_changed_nothing(monkeypatch):
+    """Halfway through its first run, in the middle of an epoch."""
+    net = NETS["linear"]
+    expected, _ = train_by(unchanged, net, xpdl.adam())
+    monkeypatch.setattr(Cublas, "cublasGemmEx", failing("no product"))
+    with pytest.warns(RuntimeWarning) as caught:
+        actual, step = train_by(as_graph, net, xpdl.adam())
+    check_fallback(step, expected, actual, caught, "OSError: no product", None)
+
+
+def five_times(step, theta):
+    for _ in range(5):
+        theta = step(theta)
+    return theta
+
+
+def test_what_is_no_function_of_arrays_runs_as_it_is():
+    calls = []
+
+    def step(theta):
+        calls.append(1)
+        theta += float(len(calls))
+        return theta
+
+    with pytest.warns(RuntimeWarning, match="something else the second time"):
+        theta = five_times(as_graph(step), put(np.zeros(2)))
+    assert theta.host().tolist() == [15.0] * 2
+
+
+def test_a_host_that_waits_is_named():
+    def step(theta):
+        theta += float(theta[0])
+        return theta
+
+    with pytest.warns(RuntimeWarning, match="the values of an array are not to be read") as caught:
+        theta = five_times(as_graph(step), put(np.ones(2)))
+    assert len(caught) == 1
+    assert theta.host().tolist() == [32.0] * 2

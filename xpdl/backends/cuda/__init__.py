@@ -1,0 +1,1 @@
+"""What only CUDA has: graphs, streams, cuBLAS, kernels of several stages, dropout bits."""

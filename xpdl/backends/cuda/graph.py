@@ -1,0 +1,210 @@
+"""A step as a CUDA graph: all its launches become one.
+
+    record, place, bind    as on NumPy (replay.py): a plan, a list of calls that write into the same memory each time
+    warm up                the plan runs once as it is: what is compiled, loaded or allocated at a first use is
+    capture                its calls are made once more on a stream that only writes down what it is told
+    launch                 does all that was written down
+    repeat                 steps that change nothing but what they consume are launched without looking at arrays again,
+                           STEPS of them as one graph
+
+What is written down are addresses and numbers.  So
+
+* every array of the plan is kept as long as the graph, and what a call allocates for itself comes from a pool that
+  belongs to the graph alone: a CUDA graph keeps nothing alive.
+* numbers are those of the capture.  The plan has none but constants: whatever changes from step to step (step,
+  learning rate, offset) is an array on the device, or it would not have been the same in both recorded runs.
+* an argument that is another array than before is either copied into memory of the graph, or the graph is captured
+  again to read it where it lies: see ``Captured.settled``.  Another shape has a plan and a graph of its own.
+
+Streams: only the capture has some of its own, and does nothing on them.  Copies and launches go to the stream that is
+current when the step is called, as all of CuPy does, so whatever the caller does before and after is in order.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+import gc
+from typing import Any
+import warnings
+
+from xpdl.arrays import Array, Namespace
+from xpdl.backends.cuda.streams import Use, make, span, turns
+from xpdl.backends.replay.plan import Plan
+from xpdl.backends.replay.recorder import Recorded, flatten
+from xpdl.backends.replay.replayed import Replayed, unharmed
+from xpdl.backends.replay.target import Run
+
+STEPS = 7
+"""Steps of a graph, where several are one: a training asks for 50 at a time, of which the first is looked at."""
+
+RECAPTURE = 100
+"""A capture takes as long as about so many copies: half a millisecond for some 30 launches against 5 us."""
+
+
+class Repeated:
+    """(run, data, count) -> the run after so many steps, for a compiled step that has no masks."""
+
+    def __init__(self, step: Replayed) -> None:
+        self.step, self.invalidate = step, step.invalidate
+
+    def __call__(self, run: Any, data: Any, count: int) -> Any:
+        while count:
+            run, count = self.step(run, data, None), count - 1
+            following = self.step.runs.get(self.step.key)
+            if isinstance(following, Captured) and following.continues:
+                with self.step.context():
+                    count -= following.repeat(count)
+        return run
+
+
+class Graphs:
+    """What the graphs of a step have in common: the streams for captures, and one warning for all of them."""
+
+    def __init__(self, cupy: Namespace, branches: bool) -> None:
+        self.cupy, self.branches, self.warned = cupy, branches, False
+
+    @cached_property
+    def streams(self) -> list[Any]:
+        """Non-blocking: what others do on the default stream meanwhile would spoil a capture."""
+        return [self.cupy.cuda.Stream(non_blocking=True) for _ in range(1 + self.branches)]
+
+    def notice(self, reason: str) -> None:
+        """Say once that something is slower than it should be."""
+        if not self.warned:
+            self.warned = True
+            warnings.warn(
+                f"a step is not run as a CUDA graph, and takes longer: {reason}", RuntimeWarning, stacklevel=2
+            )
+
+    def dispatch(self, plan: Plan, plain: Run) -> Run:
+        """What runs the plan: first call by call, then as a graph; the step itself if a call fails."""
+
+        def warm_up(arguments: Any, arrays: list[Array]) -> tuple[Any, Run]:
+            try:
+                with unharmed(plan.machine, flatten(arguments[0])):
+                    result, _ = plan(arguments, arrays)
+            except Exception as error:
+                self.notice(_spelled(error))
+                return plain(arguments, arrays)
+            return result, plan if self.warned else Captured(self, plan)
+
+        return warm_up
+
+    def capture(self, plan: Plan, steps: int, pool: Any) -> Any:
+        """The calls of so many steps as a graph; what they allocate comes from the pool."""
+        with _no_garbage_collection(), self.cupy.cuda.using_allocator(pool.malloc), self.streams[0] as stream:
+            stream.begin_capture()
+            try:
+                for _ in range(steps):
+                    self.call(plan)
+            except Exception:
+                with suppress(Exception):  # the capture that has failed must be ended, and says so again
+                    stream.end_capture()
+                raise
+            return stream.end_capture()
+
+    def call(self, plan: Plan) -> None:
+        """Make the calls, on the streams for captures."""
+        if self.branches:
+            uses = (Use(*([span(x) for x in arrays] for arrays in plan.used(number))) for number in plan.calls)
+            make([*plan.calls.values()], turns([*uses]), *self.streams)
+        else:
+            for call in plan.calls.values():
+                call()
+
+
+class Captured:
+    """A plan as a graph.
+
+    graphs_of  the graphs of so many steps; none when the plan is to be captured at the next run
+    buffers    the arguments that are copied before each launch, into memory that is the graph's
+    continues  whether the results lie where the next step reads them
+    """
+
+    def __init__(self, graphs: Graphs, plan: Plan) -> None:
+        self.graphs, self.plan = graphs, plan
+        self.pool = graphs.cupy.cuda.MemoryPool()
+        self.graphs_of: dict[int, Any] = {}
+        self.buffers: set[Recorded] = set()
+        self.runs = 0
+        self.changes: Counter[Recorded] = Counter()
+        consumed, results = [plan.arrays[x] for x in plan.inputs if x not in plan.users], flatten(plan.result)
+        self.continues = len(consumed) == len(results) and all(map(_same, consumed, results))
+
+    def __call__(self, arguments: Any, arrays: list[Array]) -> tuple[Any, Run]:
+        self.runs += 1
+        entered = zip(self.plan.inputs, arrays, strict=True)
+        changed = [(x, a) for x, a in entered if not _same(self.plan.arrays[x], a)]
+        if changed:
+            self.enter(changed)
+        graph = self.graph(1)
+        if graph is None:
+            return self.plan(arguments, arrays)
+        graph.launch()
+        return self.plan.result, self
+
+    def repeat(self, count: int) -> int:
+        """Do up to so many more steps with the arrays of the last run; how many were done."""
+        steps = STEPS if count >= STEPS else 1
+        graph, times = self.graph(steps), count // steps
+        if graph is None:
+            return 0
+        for _ in range(times):
+            graph.launch()
+        self.runs += steps * times
+        return steps * times
+
+    def graph(self, steps: int) -> Any:
+        """The graph of so many steps; None if they cannot be captured."""
+        if steps not in self.graphs_of:
+            self.graphs_of[steps] = None
+            try:
+                self.graphs_of[steps] = self.graphs.capture(self.plan, steps, self.pool)
+            except Exception as error:
+                self.graphs.notice(_spelled(error))
+        return self.graphs_of[steps]
+
+    def enter(self, changed: list[tuple[Recorded, Array]]) -> None:
+        """Other arrays than in the last run: what has a buffer is copied there; the rest is as in a plan."""
+        for x, a in changed:
+            if x in self.buffers:
+                self.graphs.cupy.copyto(self.plan.arrays[x], a)
+        moved = [(x, self.settled(x, a)) for x, a in changed if x in self.plan.users and x not in self.buffers]
+        if moved:
+            self.graphs_of.clear()
+        self.plan.enter([(x, a) for x, a in changed if x not in self.plan.users] + moved)
+
+    def settled(self, x: Recorded, a: Array) -> Array:
+        """Where the graph reads the argument x from now on.
+
+        One that often changes, such as a mask, gets a buffer.  It is copied before every launch: that it is the same
+        array as in the last step does not say that nobody has written to it.  One that seldom or never changes, such
+        as the samples or their order in an epoch, is read where it lies.
+        """
+        self.changes[x] += 1
+        if self.changes[x] * RECAPTURE <= self.runs:
+            return a
+        self.buffers.add(x)
+        return a.copy()
+
+
+def _same(x: Array, y: Array) -> bool:
+    """Whether two arrays of the same shape and dtype are the same memory."""
+    return x is y or (x.data.ptr == y.data.ptr and x.strides == y.strides)
+
+
+def _spelled(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """A block in which no forgotten array, handle or graph is destroyed: CUDA may refuse that during a capture."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()

@@ -1,0 +1,80 @@
+"""How a replayed step calls CuPy: where its memory is, and how its functions write into it.
+
+A call asks for no memory, but for CuPy's own in a few functions that are no part of a usual step.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache, partial
+from typing import Any
+
+from xpdl.arrays import Array, Namespace
+from xpdl.backends.cuda.cublas import Products
+from xpdl.backends.cuda.graph import Graphs
+from xpdl.backends.cuda.multi_stage import Chained
+from xpdl.backends.replay.recorder import Library
+from xpdl.backends.replay.replayed import Replayed
+from xpdl.backends.replay.target import Call, Machine
+
+
+@cache
+def fusion(cupy: Namespace, xp: Namespace) -> Chained:
+    """The groups and chains of all steps, so that no kernel is compiled twice."""
+    return Chained(library(cupy, xp), cupy.ElementwiseKernel, cache(cupy.RawKernel))
+
+
+def library(cupy: Namespace, xp: Namespace) -> Library:
+    """CuPy for recording."""
+    return Library(xp, cupy, (cupy.ndarray,))
+
+
+def machine(cupy: Namespace, xp: Namespace, products: Callable[[], Products], **hooks: Any) -> Machine:
+    """CuPy with the namespace ``xp`` of the standard, and what is asked for once a matrix product comes."""
+
+    def matmul(place: Array, x: Array, y: Array) -> Call:
+        return products().call(place, x, y) or partial(cupy.matmul, x, y, out=place)
+
+    def take(place: Array, x: Array, rows: Array, *, axis: int | None = None) -> Call:
+        return partial(cupy.take, x, rows, axis, place)
+
+    def astype(place: Array, x: Array, dtype: Any, **options: Any) -> Call:
+        return partial(cupy.copyto, place, x, "unsafe")
+
+    def reduction(function: Callable[..., Any]) -> Callable[..., Call]:
+        return lambda place, x, **options: partial(function, x, out=place, **options)
+
+    return Machine(
+        library=library(cupy, xp),
+        memory=partial(cupy.empty, dtype="uint8"),
+        elementwise=lambda function: isinstance(function, cupy.ufunc),
+        writers={
+            cupy.matmul: matmul,
+            xp.matmul: matmul,
+            xp.take: take,
+            xp.astype: astype,
+            **{function: reduction(function) for function in (xp.sum, xp.max, xp.min)},
+        },
+        fusion=fusion(cupy, xp),
+        exact=False,
+        **hooks,
+    )
+
+
+def compile(
+    cupy: Namespace,
+    xp: Namespace,
+    step: Callable[..., Any],
+    *,
+    products: Callable[..., Products],
+    branches: bool = False,
+    context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+) -> Replayed:
+    """The step, replayed as a CUDA graph from its third call on.  It consumes its first argument.
+
+    ``products(branches=)`` makes what multiplies, ``branches`` is whether calls that need not wait for one another run
+    side by side (branches.py), and ``context`` is where the step runs.  If it cannot be captured its calls are replayed
+    one by one, and if it cannot be recorded it runs as it is: with a ``RuntimeWarning``.
+    """
+    graphs = Graphs(cupy, branches)
+    hooks = {"dispatch": graphs.dispatch, "notice": graphs.notice, "context": context, "reuse": not branches}
+    return Replayed(machine(cupy, xp, cache(partial(products, branches=1 + branches)), **hooks), step)

@@ -1,0 +1,186 @@
+"""Elementwise kernels in C, where the machine has a compiler: one pass over memory, bit for bit what NumPy computes.
+
+NumPy needs a pass for each operation.  The lines of a traced kernel (tracing.py, fusion.py) are C as they stand, so
+two loops around them are all there is to write.  Every operation is rounded by itself (no a * b + c in one rounding),
+and functions that two libraries may round differently, as exp, are refused: whether there is a compiler shows in the
+time a step takes, not in a digit.
+"""
+
+from collections.abc import Callable
+import ctypes
+from functools import cache, partial
+import os
+from pathlib import Path
+import re
+import shutil
+import subprocess
+import tempfile
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from xpdl.backends.replay.recorder import recordable
+
+FLAGS = ["-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"]
+
+TYPES = {"bool": "int32_t", "uint8": "uint8_t", "int32": "int32_t", "int64": "int64_t", "float32": "float"}
+TYPES |= {"float64": "double"}
+"""NumPy's types in C; truth is as wide as numbers in a kernel, as nothing else is vectorised, and a byte in memory."""
+
+EXACT = {*TYPES, "T", "sqrt", "fabs", "floor", "ceil", "isfinite", "isnan", "maximum", "minimum"}
+"""What a kernel may call: the results are the same everywhere."""
+
+HEAD = """
+#include <stdint.h>
+#include <tgmath.h>
+#define maximum(a, b) ((a) >= (b) || (a) != (a) ? (a) : (b))
+#define minimum(a, b) ((a) <= (b) || (a) != (a) ? (a) : (b))
+"""
+HEAD += "\n".join(f"typedef {TYPES[name]} {name};\n#define {name}(x) (({name})(x))" for name in TYPES)
+
+TEXT = """
+void {name}(long rows, long columns, void **p)
+{{
+{once}
+    for (long i = 0; i < rows; i++) {{
+{each_row}
+        for (long j = 0; j < columns; j++) {{
+{each}
+{body}
+{stores}
+        }}
+    }}
+}}
+"""
+
+SPREADS = {
+    "one": ("once", "    const {dtype} {name} = p{name}[0];"),
+    "column": ("each_row", "        const {dtype} {name} = p{name}[i];"),
+    "row": ("each", "            const {dtype} {name} = p{name}[j];"),
+    "all": ("each", "            {const}{dtype} {name} = p{name}[i * columns + j];"),
+}
+"""When an operand is read, by how it is broadcast, and how."""
+
+
+@cache
+def compiler() -> str | None:
+    """The C compiler: $CC, else cc, if there is one; CC="" is none."""
+    name = os.environ.get("CC", "cc")
+    return shutil.which(name) if name else None
+
+
+class Operand(NamedTuple):
+    """What must be known of an operand to write the kernel."""
+
+    dtype: str
+    name: str
+    spread: str  # a key of SPREADS
+
+
+class Kernel:
+    """kernel(*inputs, *outputs), as a ``cupy.ElementwiseKernel``; ``TypeError`` if it cannot be had, or not exactly."""
+
+    def __init__(self, inputs: str, outputs: str, body: str, name: str, **options: Any) -> None:
+        if compiler() is None or not set(re.findall(r"(\w+)\(", body)) <= EXACT:
+            raise TypeError(f"no exact kernel by the compiler {compiler()}: {body}")
+        self.names = re.findall(r"\w+ (\w+)", f"{inputs}, {outputs}")
+        self.outputs = outputs.count(",") + 1
+        self.body = body
+
+    def __call__(self, *arguments: Any) -> None:
+        self.bind(*arguments)()
+
+    def bind(self, *arguments: Any) -> Callable[[], None]:
+        """The call with these arguments, which must be arrays without gaps, or numbers."""
+        shape, own = arguments[-1].shape, arguments[-1].dtype
+        arrays = [a if isinstance(a, np.ndarray) else np.asarray(a, own) for a in arguments]
+        operands = tuple(
+            Operand(a.dtype.name, name, _spread(a, shape)) for a, name in zip(arrays, self.names, strict=True)
+        )
+        rows, columns = _loops({operand.spread for operand in operands}, shape)
+        pointers = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
+        pointers.arrays = arrays  # type: ignore[attr-defined]  # they live as long as the call
+        return partial(_source(self.text(operands, own.name)), rows, columns, pointers)
+
+    def text(self, operands: tuple[Operand, ...], own: str) -> str:
+        """The kernel in C, with a name still to be given; T is the dtype of what it changes."""
+        lines: dict[str, list[str]] = {part: [] for part in ("once", "each_row", "each", "stores")}
+        for k, (dtype, name, spread) in enumerate(operands):
+            changed = k >= len(operands) - self.outputs
+            const, memory = "" if changed else "const ", "uint8" if dtype == "bool" else dtype
+            lines["once"].append(f"    {const}{memory} *restrict p{name} = p[{k}];")
+            part, load = SPREADS[spread]
+            lines[part].append(load.format(const=const, dtype=dtype, name=name))
+            lines["stores"] += [f"            p{name}[i * columns + j] = {name};"] * changed
+        body = re.sub(r"\bT\b", own, self.body)
+        return TEXT.format(name="{name}", body=body, **{part: "\n".join(texts) for part, texts in lines.items()})
+
+
+def elementwise_kernel(inputs: str, outputs: str, body: str, name: str) -> Callable[..., None]:
+    """A kernel that can be recorded as one operation."""
+    kernel = Kernel(inputs, outputs, body, name)
+    return recordable(kernel, kernel.outputs)
+
+
+def _spread(array: np.ndarray, shape: tuple[int, ...]) -> str:
+    """How an operand is broadcast to the shape of the result."""
+    if array.dtype.name not in TYPES or not array.flags.c_contiguous:
+        raise TypeError(f"no kernel for a {array.dtype} array with strides {array.strides}")
+    if array.shape == shape:
+        return "all"
+    if array.size == 1:
+        return "one"
+    if array.size == shape[-1] == array.shape[-1]:
+        return "row"
+    if array.shape == (*shape[:-1], 1):
+        return "column"
+    raise TypeError(f"no kernel for an array of shape {array.shape} where the result has {shape}")
+
+
+def _loops(spreads: set[str], shape: tuple[int, ...]) -> tuple[int, int]:
+    """Rows and columns of the loops; one row if that makes no difference."""
+    size = int(np.prod(shape))
+    return (1, size) if spreads <= {"all", "one"} else (size // shape[-1], shape[-1])
+
+
+class Source:
+    """A kernel in C, which is compiled when it is first called: with all others that wait, as that takes no longer."""
+
+    waiting: ClassVar[list["Source"]] = []
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.function: Any = None
+        self.waiting.append(self)
+
+    def __call__(self, *arguments: Any) -> None:
+        if self.function is None:
+            compile_waiting()
+        self.function(*arguments)
+
+
+_source = cache(Source)
+
+
+def compile_waiting() -> None:
+    """Compile for this machine all sources that wait; ``TypeError`` if that does not work."""
+    sources, Source.waiting[:] = Source.waiting[:], []
+    names = [f"kernel{number}" for number in range(len(sources))]
+    texts = [source.text.replace("{name}", name) for source, name in zip(sources, names, strict=True)]
+    library = _compiled("\n".join([HEAD, *texts])) if sources else None
+    for source, name in zip(sources, names, strict=True):
+        source.function = getattr(library, name)
+        source.function.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.POINTER(ctypes.c_void_p)]
+        source.function.restype = None
+
+
+def _compiled(text: str) -> ctypes.CDLL:
+    with tempfile.TemporaryDirectory() as folder:
+        source, library = Path(folder, "kernels.c"), Path(folder, "kernels.so")
+        source.write_text(text)
+        command = [str(compiler()), *FLAGS, "-o", str(library), str(source), "-lm"]
+        try:
+            subprocess.run(command, check=True, capture_output=True, timeout=60)
+            return ctypes.CDLL(str(library))
+        except (OSError, subprocess.SubprocessError) as error:
+            raise TypeError(f"{command[0]} cannot compile kernels: {error}") from error

@@ -1,0 +1,1 @@
+"""A training step is written down once, planned, and repeated in the same memory."""

@@ -1,0 +1,259 @@
+"""A function of arrays, written down while it runs.
+
+A ``Recorded`` stands for an array and has its values; whatever is done to it is done to the values, and becomes an
+``Operation`` of the record.  Numbers, shapes and arrays from elsewhere are constants of the record: what is recorded
+must be a function of its arguments alone, as for ``jax.jit``.
+"""
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+OPERATORS = {
+    "add": "add",
+    "sub": "subtract",
+    "mul": "multiply",
+    "truediv": "divide",
+    "floordiv": "floor_divide",
+    "mod": "remainder",
+    "pow": "power",
+    "matmul": "matmul",
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+}
+"""Python's operators that numbers may stand to the left of, and that have augmented assignment, by NumPy's names."""
+
+PLAIN = {
+    "lt": "less",
+    "le": "less_equal",
+    "gt": "greater",
+    "ge": "greater_equal",
+    "eq": "equal",
+    "ne": "not_equal",
+    "neg": "negative",
+    "abs": "absolute",
+    "invert": "invert",
+}
+"""Those that have neither."""
+
+
+class RecordingError(TypeError):
+    """What cannot be written down: a branch on a value, a number read from an array."""
+
+
+class Library(NamedTuple):
+    """What recording must know of an array library.
+
+    xp      the namespace of the standard
+    module  what has functions by NumPy's names: those of OPERATORS and PLAIN, asarray, copyto, may_share_memory
+    types   the types of its arrays; the first is that of the arguments of a step
+    """
+
+    xp: Any
+    module: Any
+    types: tuple[type, ...]
+
+
+class Recorded:
+    """An array of a record.  ``source`` is the one it is a view of, None if it has memory of its own."""
+
+    __hash__ = object.__hash__
+    library: Library
+    namespace: "Namespace"
+
+    def __init__(self, value: Any, record: "Record", source: "Recorded | None" = None) -> None:
+        self.value, self.source = value, source
+        self.record: Any = record
+        self.shape, self.dtype, self.ndim, self.device = value.shape, value.dtype, value.ndim, value.device
+
+    @property
+    def root(self) -> "Recorded":
+        """Whose memory this is."""
+        return self if self.source is None else self.source.root
+
+    def __array_namespace__(self, *, api_version: str | None = None) -> "Namespace":
+        return self.namespace
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *operands: Any, **options: Any) -> Any:
+        if method != "__call__" or "out" in options:
+            raise RecordingError(f"{ufunc.__name__}.{method} with {options}")
+        return apply(ufunc, *operands, **options)
+
+    def __array_function__(self, function: Callable[..., Any], types: Any, operands: Any, options: Any) -> Any:
+        return apply(function, *operands, **options)
+
+    def __getitem__(self, key: Any) -> Any:
+        return apply(_getitem, self, key)
+
+    def __getattr__(self, name: str) -> Any:
+        """Not even ``hasattr`` gets an answer that an array would not give."""
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise RecordingError(f"the attribute {name} of an array is not recorded")
+
+    def _refuse(self, *arguments: Any) -> Any:
+        raise RecordingError("the values of an array are not to be read in a step")
+
+    __array__ = __bool__ = __complex__ = __float__ = __index__ = __int__ = __iter__ = __len__ = __setitem__ = _refuse
+
+
+class Operation(NamedTuple):
+    """results = function(*operands, **options).  What an operation in place changes is among its operands."""
+
+    function: Callable[..., Any]
+    operands: tuple[Any, ...]
+    options: dict[str, Any]
+    results: tuple[Recorded, ...]
+
+    @property
+    def inputs(self) -> list[Recorded]:
+        """The recorded arrays among the operands."""
+        return recorded(self.operands)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether it changes operands: an augmented assignment, or a kernel."""
+        return any(x is self.results[0] for x in self.inputs)
+
+    @property
+    def is_view(self) -> bool:
+        """Whether its result lies in the memory of an operand."""
+        return self.results[0].source is not None and not self.in_place
+
+
+class Record(list[Operation]):
+    """The operations of one run, in order."""
+
+    def __init__(self, library: Library) -> None:
+        super().__init__()
+        self.library = library
+
+    def stand_in(self, value: Any, source: Recorded | None = None) -> Recorded:
+        """What stands for the array ``value`` in this record."""
+        return _type(self.library)(value, self, source)
+
+    def spelled(self) -> list[Any]:
+        """What is the same each time the same is done: arrays by number, everything else as it prints."""
+        numbers: dict[int, int] = {}
+
+        def spell(x: Any) -> Any:
+            if isinstance(x, (list, tuple)):
+                return [spell(item) for item in x]
+            if isinstance(x, Recorded):
+                return numbers.setdefault(id(x), len(numbers))
+            return (repr(x.dtype), x.tolist()) if hasattr(x, "tolist") else repr(x)
+
+        return [spell([o.function, o.operands, sorted(o.options.items()), o.results]) for o in self]
+
+    def release(self) -> None:
+        """Let go of the values, at once: arrays and record hold one another, and a GPU's memory should not wait."""
+        for x in (x for operation in self for x in (*operation.inputs, *operation.results)):
+            x.value = x.record = None
+
+
+class Namespace:
+    """The Array API namespace of recorded arrays."""
+
+    __name__ = "xpdl.backends.replay.recorder"
+
+    def __init__(self, xp: Any) -> None:
+        self.xp = xp
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self.xp, name)
+        return attribute if isinstance(attribute, type) or not callable(attribute) else partial(apply, attribute)
+
+
+@cache
+def _type(library: Library) -> type[Recorded]:
+    """A type for each library: an array's namespace is remembered by its type (arrays.py)."""
+    return type("Recorded", (Recorded,), {"library": library, "namespace": Namespace(library.xp)})
+
+
+def apply(function: Callable[..., Any], *operands: Any, **options: Any) -> Any:
+    """Do it, and write it down if there is anything recorded among the operands."""
+    value, inputs = function(*values(operands), **options), recorded(operands)
+    if not inputs:
+        return value
+    record = inputs[0].record
+    _, module, types = record.library
+    if not isinstance(value, types):
+        raise RecordingError(f"{function} of an array gives {type(value).__name__}, which is no array")
+    for x in inputs:
+        if x.value is value:
+            return x
+    sources = [x for x in inputs if isinstance(value, types[0]) and module.may_share_memory(x.value, value)]
+    result = record.stand_in(module.asarray(value), sources[0] if sources else None)
+    record.append(Operation(function, operands, options, (result,)))
+    return result
+
+
+def assign(function: Callable[..., Any], x: Recorded, y: Any) -> Recorded:
+    """Augmented assignment: function(x, y, x), where the last says what to write to."""
+    function(x.value, values(y), x.value)
+    x.record.append(Operation(function, (x, y, x), {}, (x,)))
+    return x
+
+
+def recordable(kernel: Callable[..., Any], outputs: int) -> Callable[..., None]:
+    """A kernel that changes the last ``outputs`` of its operands, as one that can be written down as one operation."""
+
+    def run(*operands: Any) -> None:
+        kernel(*values(operands))
+        inputs, results = recorded(operands), operands[-outputs:]
+        if inputs and len(recorded(results)) < outputs:
+            raise RecordingError(f"{kernel} changes an array from elsewhere")
+        if inputs:
+            inputs[0].record.append(Operation(kernel, operands, {}, results))
+
+    return run
+
+
+def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
+    """The same tuples, lists and dicts with function(leaf) for every leaf; None is no leaf."""
+    if isinstance(tree, dict):
+        return {key: tree_map(function, item) for key, item in tree.items()}
+    if not isinstance(tree, (list, tuple)):
+        return None if tree is None else function(tree)
+    items = [tree_map(function, item) for item in tree]
+    return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
+
+
+def flatten(tree: Any) -> list[Any]:
+    """The leaves of a tree."""
+    leaves: list[Any] = []
+    for item in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, (list, tuple)) else [tree]:
+        if isinstance(item, (dict, list, tuple)):
+            leaves += flatten(item)
+        elif item is not None:
+            leaves.append(item)
+    return leaves
+
+
+def values(tree: Any) -> Any:
+    """The tree with values for recorded arrays."""
+    return tree_map(lambda x: x.value if isinstance(x, Recorded) else x, tree)
+
+
+def recorded(tree: Any) -> list[Recorded]:
+    """The recorded arrays in a tree."""
+    return [x for x in flatten(tree) if isinstance(x, Recorded)]
+
+
+def _getitem(x: Any, key: Any) -> Any:
+    return x[key]
+
+
+def _give_operator(name: str, function: str) -> None:
+    def of(x: Recorded) -> Callable[..., Any]:
+        found: Callable[..., Any] = getattr(x.library.module, function)
+        return found
+
+    setattr(Recorded, f"__{name}__", lambda x, *y: apply(of(x), x, *y))
+    if name in OPERATORS:
+        setattr(Recorded, f"__r{name}__", lambda x, y: apply(of(x), y, x))
+        setattr(Recorded, f"__i{name}__", lambda x, y: assign(of(x), x, y))
+
+
+for _name, _function in (OPERATORS | PLAIN).items():
+    _give_operator(_name, _function)

@@ -1,0 +1,1 @@
+"""Files: models, checkpoints of runs, and the trees of arrays in them."""

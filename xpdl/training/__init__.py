@@ -1,0 +1,1 @@
+"""Training: one loop over epochs, one step, and what may be asked of them."""

@@ -1,0 +1,160 @@
+"""Evaluation: loss and accuracy of samples on the device, a slice at a time."""
+
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xpdl import checks
+from xpdl.arrays import Array, namespace
+from xpdl.backends import Backend, backend as choose_backend
+from xpdl.data import inputs
+from xpdl.data.disk_inputs import named, shards, stored, windows
+from xpdl.data.shards import on_disk
+from xpdl.network import Network
+
+ROWS = 4096
+"""Samples that go through the network at a time."""
+
+
+class Sums(NamedTuple):
+    """What is added up over the slices."""
+
+    cost: Array  # () costs of the samples, without the L2 term
+    hits: Array  # () samples whose labels are all right: int32, or their weights
+
+
+def make_scorer(net: Network) -> Callable[[Sums, Array, Array, Array, Array | None], Sums]:
+    """(sums, theta, x, y, weight) -> the sums with the samples x (n, d), y (n, k) added."""
+
+    def score(sums: Sums, theta: Array, x: Array, y: Array, weight: Array | None) -> Sums:
+        cost, hits = sums
+        xp = namespace(theta)
+        z = net.forward(theta, x)[-1].z
+        value = net.head.value(z, y)
+        cost += xp.sum(value if weight is None else value * weight)
+        if net.head.decide is not None:
+            right = xp.reshape(net.head.decide(net.head.predict(z)) == net.head.decide(y), (x.shape[0], -1))
+            hit = xp.astype(xp.all(right, axis=1), hits.dtype)
+            hits += xp.sum(hit if weight is None else hit * weight, dtype=hits.dtype)
+        return Sums(cost, hits)
+
+    return score
+
+
+class Part(NamedTuple):
+    """Samples that lie on the device together: x (n, d), y (n, k), the weights (n,), and the sum of these, or n."""
+
+    x: Array
+    y: Array
+    weight: Array | None
+    n: float
+
+
+def part(x: Array, y: Array, weight: Array | None, backend: Backend) -> Part:
+    """These samples."""
+    n = x.shape[0] if weight is None else float(np.sum(backend.to_numpy(weight), dtype=np.float64))
+    return Part(x, y, weight, n)
+
+
+class Evaluator:
+    """theta -> the mean cost of these samples without the L2 term and, for a classifier, the accuracy."""
+
+    def __init__(
+        self,
+        net: Network,
+        parts: Iterable[Part],
+        backend: Backend,
+        dtype: str,
+        total: Callable[[np.ndarray], np.ndarray] = lambda sums: sums,
+    ) -> None:
+        """total(sums): those of all ranks, where each has a part of the samples."""
+        self.net, self.parts, self.backend, self.dtype, self.total = net, parts, backend, dtype, total
+        self.score = backend.compile(make_scorer(net))
+
+    def __call__(self, theta: Array) -> dict[str, float]:
+        """{"loss": ..., "accuracy": ...}."""
+        summed = [self.sums(theta, part) for part in self.parts]
+        cost, hits, count = self.total(np.sum(summed, axis=0))
+        loss, accuracy = float(cost / count), float(hits / count)
+        return {"loss": loss} if self.net.head.decide is None else {"loss": loss, "accuracy": accuracy}
+
+    def sums(self, theta: Array, part: Part) -> np.ndarray:
+        """Costs, hits and samples of a part."""
+        zeros = self.backend.zeros
+        sums = Sums(zeros((), self.dtype), zeros((), "int32" if part.weight is None else self.dtype))
+        for rows in slices(part.x.shape[0]):
+            weight = None if part.weight is None else part.weight[rows]
+            sums = self.score(sums, theta, part.x[rows, :], part.y[rows, :], weight)
+        return np.array([*map(self.backend.to_numpy, sums), part.n], dtype=np.float64)
+
+
+def evaluate(
+    net: Network,
+    theta: Any,
+    x: Any,
+    y: Any,
+    *,
+    sample_weight: Any = None,
+    backend: str | Backend = "auto",
+    dtype: str = "float32",
+) -> dict[str, float]:
+    """The mean cost of the samples, without the L2 term, and for a classifier the accuracy: {"loss", "accuracy"}.
+
+    theta (P,), x (n, d), y and sample_weight (n,) from any library; what they may hold stands in inputs.py.  x that
+    lies on disk is read window by window.
+    """
+    chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
+    with chosen.activate():
+        parts = (part(*entered, chosen) for entered in _entered(net, x, y, sample_weight, chosen, dtype))
+        return Evaluator(net, parts, chosen, dtype)(inputs.parameters(net, theta, chosen, dtype))
+
+
+def _entered(
+    net: Network, x: Any, y: Any, weight: Any, backend: Backend, dtype: str
+) -> Iterable[tuple[Array, Array, Array | None]]:
+    """Samples on the device: all of them, or from disk a window at a time."""
+    if not on_disk(x):
+        return [inputs.weighted(net, x, y, weight, backend, dtype)]
+    data = stored(net, x, y, weight, dtype)
+    return (data.enter(net, rows, backend, dtype) for rows in data.windows())
+
+
+def slices(n: int) -> Iterator[slice]:
+    """n samples, ROWS at a time."""
+    return (slice(start, min(start + ROWS, n)) for start in range(0, n, ROWS))
+
+
+def in_slices(function: Callable[[Array], Array], x: Array) -> Array:
+    """function(x) for x (n, d), whose rows go through it a slice at a time."""
+    return namespace(x).concat([function(x[rows, :]) for rows in slices(x.shape[0])], axis=0)
+
+
+def predict(net: Network, theta: Any, x: Any, *, backend: str | Backend = "auto", dtype: str = "float32") -> np.ndarray:
+    """``net.predict`` for any number of samples x (n, d), from any library or on disk, as a NumPy array."""
+    chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
+    with chosen.activate():
+        function = partial(net.predict, inputs.parameters(net, theta, chosen, dtype))
+        parts = [chosen.to_numpy(in_slices(function, part)) for part in _features(net, x, chosen, dtype)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _features(net: Network, x: Any, backend: Backend, dtype: str) -> Iterator[Array]:
+    """x on the device: all of it, or from disk a window at a time."""
+    if not on_disk(x):
+        yield inputs.features(net, x, backend, dtype)
+        return
+    x = shards("x", x)
+    checks.rows("x", x, net.sizes[0])
+    for rows in windows(x, np.arange(len(x))):
+        with named(rows):
+            part = inputs.features(net, x[rows], backend, dtype)
+        yield part
+
+
+def count_confusions(y: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:
+    """How often label i, a row, was predicted as j, a column: (k, k) for labels y (n,) and predicted (n,)."""
+    counts = np.zeros((k, k), dtype=int)
+    np.add.at(counts, (y, predicted), 1)
+    return counts
