@@ -52,7 +52,9 @@ def test_without_cupy_or_a_gpu_the_error_says_what_to_install():
 
 
 def test_cupy_is_imported_only_when_asked_for():
-    asked = "import sys, xpdl, xpdl.backends.cuda.dropout, xpdl.backends.tracing; sys.exit('cupy' in sys.modules)"
+    asked = (
+        "import sys, xpdl, xpdl.backends.cuda.dropout, xpdl.backends.kernels.tracing; sys.exit('cupy' in sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", asked], check=True)
 
 

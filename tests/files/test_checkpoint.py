@@ -40,7 +40,7 @@ from xpdl.training import loop as session
 from xpdl.training.signals import Interrupt
 
 ENVIRONMENT = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(xpdl.__file__).parents[1])}
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 on_each = pytest.mark.parametrize("lib", ["numpy", "strict-device1", "jax", "torch", "cupy"], indirect=True)
 
 rng = np.random.default_rng(0)
@@ -805,10 +805,10 @@ def test_a_disk_without_room_leaves_the_old_file(path) -> None:
     text = f"""
 import resource, signal, sys
 sys.path[:0] = [{str(Path(__file__).parent)!r}]
-import test_resume
+import test_checkpoint
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
-test_resume.run(epochs=2, resume={str(path)!r}, checkpoint={str(path)!r})
+test_checkpoint.run(epochs=2, resume={str(path)!r}, checkpoint={str(path)!r})
 """
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, env=ENVIRONMENT)
     assert "File too large" in done.stderr

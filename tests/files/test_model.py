@@ -22,7 +22,7 @@ from xpdl.initializers import INITIALIZERS
 from xpdl.losses import LOSSES
 
 ENVIRONMENT = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(xpdl.__file__).parents[1])}
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 SEED = 20
 NET = Network([2, 3, 2], hidden="tanh", l2=0.1, dropout=0.2)
 THETA = NET.initialize(0)

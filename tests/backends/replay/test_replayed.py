@@ -9,23 +9,22 @@ import pytest
 
 import xpdl
 from xpdl import Network, schedules
-from xpdl.backends import replay
 from xpdl.backends.denormals import Flushed
 from xpdl.backends.numpy import BLOCK
 from xpdl.backends.numpy_replay import MACHINE
-from xpdl.backends.replay import recorder as record
+from xpdl.backends.replay import recorder as record, replayed
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.training.dropout import dropout_masks
 from xpdl.training.step import Data, Run, make_step
 
 NUMPY = xpdl.backend("numpy")
 xp = NUMPY.xp
-Replayed = partial(replay.Replayed, MACHINE)
+Replayed = partial(replayed.Replayed, MACHINE)
 
 
-def planned(step: replay.Replayed) -> list[bool]:
+def planned(step: replayed.Replayed) -> list[bool]:
     """Whether it is replayed now, for each choice of shapes."""
-    return [isinstance(run, replay.Plan) for run in step.runs.values()]
+    return [isinstance(run, replayed.Plan) for run in step.runs.values()]
 
 
 def as_it_is(step):
@@ -336,7 +335,7 @@ def test_what_a_callback_changes_counts_from_the_next_epoch(name, what) -> None:
 def test_what_nothing_can_change_is_not_recorded_anew_each_epoch(optimizer, monkeypatch) -> None:
     """An activation that has a name, a rate that is a number; an epoch of one step would take ten times as long."""
     doubts = []
-    monkeypatch.setattr(replay.Replayed, "invalidate", lambda self: doubts.append(self))
+    monkeypatch.setattr(replayed.Replayed, "invalidate", lambda self: doubts.append(self))
     x, y = np.ones((4, 2)), np.zeros(4, int)
     for rate, expected in ((0.1, 0), (lambda step: 0.1, 3)):
         xpdl.train(Network([2, 2]), x, y, optimizer=optimizer(rate), epochs=3, backend="numpy", progress=False)
