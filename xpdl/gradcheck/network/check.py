@@ -251,6 +251,8 @@ def _check_row_by_row(problem: Problem, z: Vector, y: Vector) -> None:
         raise ValueError(
             f"output must have a cost (..., n) for logits (..., n, k), got shape {before.shape} for {z.shape}"
         )
+    if not np.isfinite(before).all():
+        raise ValueError("theta must give finite costs for x and y to be checked, got NaN or infinity")
     moved = np.arange(len(z)) % 2 == 0
     for rows in (moved, ~moved):
         change = np.abs(cost(np.where(rows[:, None], np.roll(z, 1, axis=1) + 1, z)) - before)[~rows]
