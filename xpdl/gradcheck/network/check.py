@@ -269,7 +269,7 @@ def not_analytic(f: Callable[[Array], Array], zs: Sequence[Array], what: str = "
             return f"the {what} cannot be computed for complex z: {error}"
         xp = namespace(z)
         backward, forward = difference_slope(f).beside(z, z)
-        slack = 64 * difference_step(z) * (1 + xp.abs(backward) + xp.abs(forward))
+        slack = xp.minimum(64 * difference_step(z), 0.25) * (1 + xp.abs(backward) + xp.abs(forward))
         slack += 8 * eps(z) * xp.abs(f(z)) / difference_step(z)
         within = (fprime >= xp.minimum(backward, forward) - slack) & (fprime <= xp.maximum(backward, forward) + slack)
         if not bool(xp.all(within)):
