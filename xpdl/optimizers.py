@@ -35,16 +35,11 @@ class Optimizer(NamedTuple):
     init: Callable[[Array], State]
     update: Update
     fused: Callable[[Fuse], Update] | None = None
-
-
-class Steady(Optimizer):
-    """An optimizer that nothing outside can change, as one whose learning rate is a number."""
-
-    __slots__ = ()
+    constant: bool = False
 
 
 def elementwise(
-    slots: int, rates: Callable[[Array], tuple[Any, ...]], kernel: Kernel, *, steady: bool = False
+    slots: int, rates: Callable[[Array], tuple[Any, ...]], kernel: Kernel, *, constant: bool = False
 ) -> Optimizer:
     """The optimizer whose state is a step counter and ``slots`` vectors, updated by ``kernel`` with the step's rates.
 
@@ -69,7 +64,7 @@ def elementwise(
 
         return update
 
-    return (Steady if steady else Optimizer)(init, fused(lambda kernel: kernel), fused)
+    return Optimizer(init, fused(lambda kernel: kernel), fused, constant)
 
 
 def sgd(lr: float | Schedule) -> Optimizer:
@@ -80,7 +75,7 @@ def sgd(lr: float | Schedule) -> Optimizer:
         theta -= lr * grad
         return (theta,)
 
-    return elementwise(0, lambda t: (schedule(t - 1),), kernel, steady=not callable(lr))
+    return elementwise(0, lambda t: (schedule(t - 1),), kernel, constant=not callable(lr))
 
 
 def momentum(lr: float | Schedule, *, beta: float = 0.9, nesterov: bool = False, average: bool = False) -> Optimizer:
@@ -104,7 +99,7 @@ def momentum(lr: float | Schedule, *, beta: float = 0.9, nesterov: bool = False,
         theta -= rate * (beta * v + s) if nesterov else rate * v
         return theta, v
 
-    return elementwise(1, rates, kernel, steady=not callable(lr))
+    return elementwise(1, rates, kernel, constant=not callable(lr))
 
 
 def rmsprop(lr: float | Schedule, *, decay: float = 0.9, eps: float = 1e-8, eps_root: float = 0.0) -> Optimizer:
@@ -124,7 +119,7 @@ def rmsprop(lr: float | Schedule, *, decay: float = 0.9, eps: float = 1e-8, eps_
         theta -= lr * grad / (namespace(v).sqrt(v + eps_root) + eps)
         return theta, v
 
-    return elementwise(1, lambda t: (schedule(t - 1),), kernel, steady=not callable(lr))
+    return elementwise(1, lambda t: (schedule(t - 1),), kernel, constant=not callable(lr))
 
 
 def adam(
@@ -188,7 +183,7 @@ def adamw(
         theta -= step
         return theta, m, v
 
-    return elementwise(2, rates, kernel, steady=not callable(lr))
+    return elementwise(2, rates, kernel, constant=not callable(lr))
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
