@@ -54,7 +54,7 @@ class DivergenceError(ArithmeticError):
     ... except xpdl.DivergenceError as error:
     ...     print(error)
     ...     theta = error.result.theta
-    the cost in step 5 of epoch 5: NaN or infinity; try a smaller learning rate
+    the cost in step 1 of epoch 4: NaN or infinity; try a smaller learning rate
     >>> bool(np.all(np.isfinite(theta)))
     True
     """
