@@ -29,6 +29,7 @@ from xpdl.backends import Backend
 from xpdl.files.host_copy import kind, kinds, leaves_by_path, number, put
 from xpdl.files.model import check_format, reason, write_whole
 from xpdl.files.train_state import TrainState
+from xpdl.losses import Loss
 from xpdl.network import Network
 from xpdl.optimizers import State
 from xpdl.pytree import tree_map, tree_map_with_path
@@ -152,12 +153,10 @@ def configuration(
     """Return what identifies a run, as JSON has it; ``state`` is that of the optimizer before the first step.
 
     The learning rate may be a function, which no file can hold, so the optimizer is described by the structure of its
-    state.  Activations of the user's own are the same if their functions have the same names.
+    state.  Activations and losses of the user's own are the same if their functions have the same names.
     """
-    own = isinstance(net.hidden, Activation)
-    hidden = [getattr(f, "__qualname__", repr(f)) for f in net.hidden] if own else net.hidden
     described: dict[str, Any] = {
-        "network": {**asdict(net), "hidden": hidden},
+        "network": {**asdict(net), "hidden": names(net.hidden), "output": names(net.output)},
         "dtype": dtype,
         "seed": seed,
         "batch_size": batch_size,
@@ -166,6 +165,11 @@ def configuration(
         "optimizer": kinds(state, "run/state"),
     }
     return dict(json.loads(json.dumps(described)))
+
+
+def names(chosen: str | Activation | Loss) -> str | list[str]:
+    """Return the name of an activation or a loss; for one of the user's own, the names of its functions."""
+    return chosen if isinstance(chosen, str) else [getattr(f, "__qualname__", repr(f)) for f in chosen]
 
 
 def fingerprint(array: np.ndarray) -> str:

@@ -85,7 +85,7 @@ def save(path: str | os.PathLike[str], net: Network, theta: Any, *, metadata: Ma
     path : path
         The file, in safetensors format.  A file that exists is replaced.
     net : Network
-        The network.  Its activation must be one of xpdl's.
+        The network.  Its activation and its loss must be ones of xpdl's, given by name.
     theta : array_like
         Its parameters (P,), float32 or float64, finite, from any library.
     metadata : mapping, optional
@@ -94,8 +94,8 @@ def save(path: str | os.PathLike[str], net: Network, theta: Any, *, metadata: Ma
     Raises
     ------
     ValueError, TypeError
-        If the activation is your own, which has no name that a file could hold; if theta does not fit or is not finite;
-        if JSON cannot hold the metadata: it has no NaN and no infinity.
+        If the activation or the loss is your own, which has no name that a file could hold; if theta does not fit or is
+        not finite; if JSON cannot hold the metadata: it has no NaN and no infinity.
     OSError
         If the file cannot be written.
 
@@ -113,8 +113,9 @@ def save(path: str | os.PathLike[str], net: Network, theta: Any, *, metadata: Ma
     """
     from safetensors.numpy import save as serialize
 
-    if not isinstance(net.hidden, str):
-        raise ValueError(f"hidden must be the name of an activation to be saved, got {checks.shorten(net.hidden)}")
+    for argument, kind in {"hidden": "an activation", "output": "a loss"}.items():
+        if not isinstance(value := getattr(net, argument), str):
+            raise ValueError(f"{argument} must be the name of {kind} to be saved, got {checks.shorten(value)}")
     theta = to_numpy(theta)
     if theta.shape != (net.size,):
         raise ValueError(f"theta must have shape ({net.size},) for sizes {list(net.sizes)}, got {theta.shape}")
