@@ -84,6 +84,7 @@ def elementwise(
     Returns
     -------
     Optimizer
+        The update rule, for ``train``.
 
     Examples
     --------
@@ -138,6 +139,7 @@ def sgd(lr: float | Schedule) -> Optimizer:
     Returns
     -------
     Optimizer
+        The update rule, for ``train``.
 
     Raises
     ------
@@ -186,6 +188,7 @@ def momentum(lr: float | Schedule, *, beta: float = 0.9, nesterov: bool = False,
     Returns
     -------
     Optimizer
+        The update rule, for ``train``.
 
     Raises
     ------
@@ -240,6 +243,7 @@ def rmsprop(lr: float | Schedule, *, decay: float = 0.9, eps: float = 1e-8, eps_
     Returns
     -------
     Optimizer
+        The update rule, for ``train``.
 
     Raises
     ------
@@ -301,6 +305,7 @@ def adam(
     Returns
     -------
     Optimizer
+        The update rule, for ``train``.
 
     Raises
     ------
@@ -353,6 +358,7 @@ def adamw(
     Returns
     -------
     Optimizer
+        The update rule, for ``train``.
 
     Raises
     ------
@@ -441,6 +447,7 @@ def by_name(name: str, lr: float | Schedule, *, beta1: float | None = None, beta
     Returns
     -------
     Optimizer
+        The update rule, for ``train``.
 
     Raises
     ------

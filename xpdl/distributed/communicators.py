@@ -108,6 +108,7 @@ class Serial:
         Returns
         -------
         array
+            The same object.
         """
         return array
 
@@ -122,6 +123,7 @@ class Serial:
         Returns
         -------
         array
+            The same object.
         """
         return array
 

@@ -63,7 +63,8 @@ class NetworkEstimator(Attributes, Parameters):
 
         Returns
         -------
-        self
+        Self
+            The same estimator.
 
         Raises
         ------

@@ -22,7 +22,7 @@ HIDDEN: dict[Any, str] = {name: name for name in ACTIVATIONS} | {"logistic": "si
 REGRESSION: dict[Any, str] = {name: name for name in LOSSES if LOSSES[name].decide is None} | {
     "squared_error": "linear"
 }
-"""Names of losses of values, likewise."""
+"""The losses of a regressor, and their names in ``xpdl.Network``."""
 
 
 @dataclass(eq=False, repr=False)

@@ -141,9 +141,11 @@ class KeepBest:
     @property
     def resume_state(self) -> dict[str, Any]:
         """What a checkpoint keeps of this callback.
+
         Returns
         -------
         dict
+            The attributes named in ``remembered``.
         """
         return {name: getattr(self, name) for name in self.remembered}
 
