@@ -25,9 +25,10 @@ from xpdl import (
 )
 from xpdl.arrays import namespace
 from xpdl.backends.numpy import BLOCK
+from xpdl.files.train_state import Carry
 from xpdl.optimizers import OPTIMIZERS, elementwise
 from xpdl.randomness import permutation
-from xpdl.training.step import Data, Run, make_step
+from xpdl.training.step import Data, make_step
 
 TRAINS = ["numpy", "strict-device1", "strict-no_float64", "jax", "torch", "cupy"]
 on_each = pytest.mark.parametrize("lib", TRAINS, indirect=True)
@@ -240,7 +241,7 @@ def step_arguments(lib, net, optimizer, x, y, rows, lanes):
     theta = lib.put(net.initialize(0, lib.dtype)) * 1.0
     zeros = lib.backend.zeros
     data = Data(lib.put(x), lib.put(np.eye(3)[y]), lib.put(np.asarray(rows, "int32")), lib.put(lanes))
-    run = Run(theta, optimizer.init(theta), zeros((), "int32"), zeros((), lib.dtype), zeros((), "int32"))
+    run = Carry(theta, optimizer.init(theta), zeros((), "int32"), zeros((), lib.dtype), zeros((), "int32"))
     masks = [None if mask is None else lib.put(mask) for mask in dropout_masks(net, len(lanes), seed=0, step=0)]
     return run, data, masks
 
