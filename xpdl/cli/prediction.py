@@ -29,7 +29,7 @@ def predict(
     x, y = samples.test or (samples.x, samples.y)
     print(f"{samples.name}: {len(x):,} samples")
     print(scores(evaluate(loaded.network, loaded.theta, x, y, backend=backend)))
-    if loaded.network.output != "linear":
+    if loaded.network.head.classes(loaded.network.sizes[-1]):
         print(_confusion(np.asarray(y), predict_labels(loaded.network, loaded.theta, x, backend=backend)))
 
 
