@@ -5,9 +5,9 @@ import zipfile
 
 import numpy as np
 import pytest
-from xpdl.data.files import read_csv, read_npz
 
 from xpdl.data.dataset import DataFormatError
+from xpdl.data.files import read_csv, read_npz
 
 X, Y = np.arange(12.0).reshape(4, 3) / 7, np.arange(4)
 
