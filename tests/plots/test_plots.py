@@ -646,3 +646,21 @@ def test_a_check_that_was_refused_has_no_derivatives() -> None:
 def test_what_is_no_report_is_refused(draw) -> None:
     with pytest.raises(TypeError, match="must be an xpdl"):
         draw("W1")
+
+
+# --- losses of your own
+
+
+def test_a_classifier_of_your_own_is_drawn() -> None:
+    binary = xpdl.losses.binary
+    own = Network([2, 1], output=binary._replace(cost=lambda s, y: 3 * binary.cost(s, y)))
+    x, y = [[0.0, 0], [1.0, 0], [0.4, 1], [2.0, 3]], [0, 0, 1, 1]
+    shown = [plots.confusion_matrix(net, HALF, x, y).get_images()[0].get_array() for net in (LINE, own)]
+    assert np.array_equal(*shown)
+    assert plots.decision_boundary(own, HALF, x, y).get_title() == "accuracy 50.00 % of 4 samples"
+
+
+def test_values_of_your_own_loss_are_no_classes() -> None:
+    net = Network([2, 1], output=xpdl.Loss(lambda s, y: s))
+    with pytest.raises(ValueError, match=r"net must tell classes apart, .*, got output Loss\(cost=.* of 1 unit$"):
+        plots.confusion_matrix(net, HALF, [[0.0, 0]], [0])
