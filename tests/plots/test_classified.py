@@ -84,3 +84,18 @@ def test_bad_samples_are_refused_as_in_training(draw, change, said) -> None:
         pytest.skip("it draws any classifier")
     with pytest.raises((TypeError, ValueError), match=said):
         draw(**given)
+
+
+def test_a_loss_of_your_own_with_another_cost_gives_the_same_picture() -> None:
+    binary = xpdl.losses.binary
+    own = Network([2, 1], output=binary._replace(cost=lambda s, y: 3 * binary.cost(s, y)))
+    x, y = [[0.0, 0], [1.0, 0], [0.4, 1], [2.0, 3]], [0, 0, 1, 1]
+    shown = [plots.confusion_matrix(net, HALF, x, y).get_images()[0].get_array() for net in (LINE, own)]
+    assert np.array_equal(*shown)
+    assert plots.decision_boundary(own, HALF, x, y).get_title() == "accuracy 50.00 % of 4 samples"
+
+
+def test_a_loss_of_your_own_for_values_tells_no_classes_apart() -> None:
+    net = Network([2, 1], output=xpdl.Loss(lambda s, y: s))
+    with pytest.raises(ValueError, match=r"net must tell classes apart, .*, got output Loss\(cost=.* of 1 unit$"):
+        plots.confusion_matrix(net, HALF, [[0.0, 0]], [0])

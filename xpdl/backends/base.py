@@ -30,6 +30,16 @@ def nothing() -> None:
     """The default of ``synchronize``: a library without a queue is never behind."""
 
 
+def never(leaf: Any) -> bool:
+    """The default of ``was_number``: most libraries compute with Python numbers as they are."""
+    return False
+
+
+def track(array: Array, example: Array | None = None) -> Array:
+    """The default of ``track``: the arrays of most libraries record nothing."""
+    return array
+
+
 def to_numpy(array: Array) -> np.ndarray:
     """Any library's array, from any device, as a NumPy array; waits for the device, and may share memory."""
     try:
@@ -54,6 +64,8 @@ class Backend:
     to_numpy     (array) -> NumPy array; waits for the device, and may share memory
     place        (NumPy array) -> an array of this library on ``device``; None: by ``xp.asarray``
     admit        (backend, dtype name) -> None: makes the dtype usable, or raises ``ValueError``
+    track        (array, example) -> the array, recorded for automatic differentiation if the example is; without an
+                 example, the array cut off from such a record
     fuse         (elementwise kernel, offsets) -> the same function in as few passes over memory, or launches, as the
                  library can; the kernel changes some of its arguments by augmented assignment and returns those;
                  offsets are where parameters begin in theta, and its end
@@ -70,6 +82,7 @@ class Backend:
     eager        whether single operations are cheap; a library that compiles each for every shape had better be jitted
     precisions   how else a training can multiply float32, by name: the fields of this class that are different then
     precision    how it does: "float32", or one of these names
+    was_number   (leaf) -> whether it is an array that ``compile`` has made of a Python number in the state of a step
     """
 
     name: str
@@ -78,6 +91,7 @@ class Backend:
     to_numpy: Callable[[Array], np.ndarray] = to_numpy
     place: Callable[[np.ndarray], Array] | None = None
     admit: Callable[["Backend", str], None] = check_dtype
+    track: Callable[..., Array] = track
     fuse: Callable[..., Callable[..., Any]] = unchanged
     compile: Callable[[Callable[..., Any]], Callable[..., Any]] = unchanged
     repeat: Callable[[Callable[..., Any], Sequence[int]], Callable[..., Any]] | None = None
@@ -87,6 +101,7 @@ class Backend:
     eager: bool = True
     precisions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
     precision: str = "float32"
+    was_number: Callable[[Any], bool] = never
 
     def __repr__(self) -> str:
         return f"Backend({self.name!r})" if self.precision == "float32" else f"Backend({self.name!r}, {self.precision})"
