@@ -20,6 +20,7 @@ LAYERS = """
 arrays checks progress randomness version
 activations losses initializers layout network optimizers schedules
 backends.base backends.denormals
+backends.kernels.operations
 backends.replay
 backends.kernels
 backends.cuda

@@ -24,7 +24,7 @@ from xpdl.optimizers import Optimizer, Update
 from xpdl.training.batches import Source
 from xpdl.training.run_config import Setting
 from xpdl.training.signals import Interrupt
-from xpdl.training.step import DISPATCH, Data, Run, advance, batch, compiler, invalidate, steady
+from xpdl.training.step import DISPATCH, Data, Run, advance, batch, compiler, steady
 
 
 class SharedSteps:
@@ -64,7 +64,7 @@ class SharedSteps:
     def invalidate(self) -> None:
         """A new epoch begins."""
         for half in () if self.steady else (*self.parts.values(), *self.ends.values()):
-            invalidate(half)
+            half.invalidate()
 
     def ended(self, interrupt: Interrupt) -> bool:
         """Whether a rank was asked to end before this step; if this one is now, all hear of it with the next."""

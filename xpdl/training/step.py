@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from xpdl import checks
 from xpdl.arrays import Array, namespace
 from xpdl.backends import Backend
+from xpdl.backends.base import Compiled, Simple
 from xpdl.network import Masks, Network
 from xpdl.optimizers import Optimizer, State, Steady, Update
 from xpdl.training.run_config import Setting
@@ -49,7 +50,7 @@ class Batch(NamedTuple):
 
 
 Step = Callable[[Run, Data, Masks | None], Run]
-Repeat = Callable[[Run, Data, int], Run]
+Compile = Callable[[Callable[..., Any]], Compiled]
 
 
 def batch(offset: Array, data: Data, masks: Masks | None) -> Batch:
@@ -91,41 +92,37 @@ class Steps:
         net, backend, *_ = setting
         compile, update = compiler(net, optimizer, backend)
         step = make_step(net, update)
-        self.step: Step = compile(step)
+        self.step = compile(step)
         repeat = None if any(net.drops) or compile is not backend.compile else backend.repeat
-        self.repeat: Repeat | None = repeat and repeat(step, net.layout.offsets)
+        self.repeat = repeat and repeat(step, net.layout.offsets)
         self.most = DISPATCH if self.repeat else 1
         self.steady = steady(setting, optimizer)
 
     def __call__(self, run: Run, data: Data, n: int, steps: int, masks: Masks | None) -> Run:
         """The run after so many steps, at most ``most``, of n samples each."""
-        return self.repeat(run, data, steps) if self.repeat else self.step(run, data, masks)
+        after: Run = self.repeat(run, data, steps) if self.repeat else self.step(run, data, masks)
+        return after
 
     def invalidate(self) -> None:
         """A new epoch begins."""
         if not self.steady:
-            invalidate(self.repeat or self.step)
+            (self.repeat or self.step).invalidate()
 
     def ended(self, interrupt: Interrupt) -> bool:
         """Whether the run is to end after this step."""
         return interrupt.requested
 
 
-def compiler(net: Network, optimizer: Optimizer, backend: Backend) -> tuple[Callable[..., Any], Update]:
+def compiler(net: Network, optimizer: Optimizer, backend: Backend) -> tuple[Compile, Update]:
     """What makes a function of a step fast, and the update to use in it."""
     fused, offsets = optimizer.fused, net.layout.offsets
     if fused is not None:
         return backend.compile, fused(lambda kernel: backend.fuse(kernel, offsets))
     if backend.eager:  # your own update may do more than array operations
-        return lambda function: function, optimizer.update
+        return Simple, optimizer.update
     return backend.compile, optimizer.update
 
 
 def steady(setting: Setting, optimizer: Optimizer) -> bool:
     """Whether nothing outside can change what a step does."""
     return isinstance(optimizer, Steady) and isinstance(setting.net.hidden, str)
-
-
-def invalidate(compiled: Callable[..., Any]) -> None:
-    """Let a compiled function look whether its text still does the same."""
-    getattr(compiled, "invalidate", lambda: None)()

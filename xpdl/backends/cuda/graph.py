@@ -82,7 +82,7 @@ class Graphs:
 
         def warm_up(arguments: Any, arrays: list[Array]) -> tuple[Any, Run]:
             try:
-                with unharmed(plan.machine, flatten(arguments[0])):
+                with unharmed(plan.target, flatten(arguments[0])):
                     result, _ = plan(arguments, arrays)
             except Exception as error:
                 self.notice(_spelled(error))
