@@ -10,10 +10,13 @@ nox.options.sessions = ["lint", "types", "tests"]
 nox.options.error_on_missing_interpreters = False
 
 PROJECT = nox.project.load_toml("pyproject.toml")
-PYTHONS = ["3.11", "3.12", "3.13"]
+PYTHONS = nox.project.python_versions(PROJECT)  # those of the classifiers
 
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 """The products of tests are small, and threads that wait for one another are slow on a machine with other work."""
+PARALLEL = ("-n", "logical", "--maxprocesses", "16", "--dist", "worksteal")
+"""A process for each core, and neighbours in a file in the same process: ``nox -s tests -- -n 0`` for one alone."""
+
 PAGES = [
     *("xpdl", "xpdl.origin", "xpdl.randomness", "xpdl.data.inputs", "xpdl.training.batches", "xpdl.data.shard_folder"),
     *("xpdl.gradcheck", "xpdl.gradcheck.report", "xpdl.gradcheck.network.bars", "xpdl.gradcheck.function.probe"),
@@ -36,25 +39,28 @@ def group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PROJECT, name))
 
 
+def run_tests(session: nox.Session, package: str) -> None:
+    """Install the package and run the tests."""
+    session.install(package, *group("test"))
+    session.run("pytest", *PARALLEL, *session.posargs, env=ONE_THREAD)
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """The tests on NumPy, array-api-strict and JAX, with the Python that runs nox."""
-    session.install(".", *group("test"))
-    session.run("pytest", *session.posargs, env=ONE_THREAD)
+    run_tests(session, ".")
 
 
 @nox.session(python=PYTHONS)
 def tests_pythons(session: nox.Session) -> None:
-    """The tests on each Python that is installed."""
-    session.install(".", *group("test"))
-    session.run("pytest", *session.posargs, env=ONE_THREAD)
+    """The same on each Python that is installed."""
+    run_tests(session, ".")
 
 
 @nox.session
 def tests_torch(session: nox.Session) -> None:
-    """The tests with PyTorch as well (a large download)."""
-    session.install(".[torch]", *group("test"))
-    session.run("pytest", *session.posargs, env=ONE_THREAD)
+    """The same with PyTorch as well (a large download)."""
+    run_tests(session, ".[torch]")
 
 
 @nox.session(venv_backend="none")
@@ -88,7 +94,7 @@ def package(session: nox.Session) -> None:
     session.install(*map(str, dist.glob("*.whl")))
     tests = Path("tests").resolve()
     session.chdir(session.create_tmp())
-    session.run("python", "-P", "-m", "pytest", "-c", str(tests.parent / "pyproject.toml"), str(tests))
+    session.run("python", "-P", "-m", "pytest", *PARALLEL, "-c", str(tests.parent / "pyproject.toml"), str(tests))
 
 
 @nox.session

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import xpdl
-from xpdl import Activation, EarlyStopping, KeepBest, Network, Optimizer, adam, evaluate, schedules, sgd, train
+from xpdl import Activation, EarlyStopping, KeepBest, Loss, Network, Optimizer, adam, evaluate, schedules, sgd, train
 from xpdl.training.evaluation import predict
 
 NET = Network([3, 4, 3])
@@ -77,7 +77,10 @@ TABLE = [
     ("sizes strings", lambda: Network(["3", "2"]), TypeError, r"sizes must hold integers.*got \['3', '2'\]"),
     ("sizes a number", lambda: Network(5), TypeError, r"sizes must hold integers.*got 5"),
     ("sizes nothing", lambda: Network(None), TypeError, r"sizes must hold integers.*got None"),
-    ("hidden no functions", lambda: Network([3, 2], hidden=Activation("relu", 1)), TypeError, r"two functions.*'relu'"),
+    ("hidden no functions", lambda: Network([3, 2], hidden=Activation("relu", 1)), TypeError, r"forward, got .relu"),
+    ("output no functions", lambda: Network([3, 2], output=Loss("mse")), TypeError, r"output must.*cost, got 'mse'"),
+    ("output without a cost", lambda: Network([3, 2], output=Loss(None)), TypeError, r"output must.*cost, got None"),
+    ("output a function", lambda: Network([3, 2], output=max), TypeError, r"output must be one of .*got .*max"),
     ("hidden misspelt", lambda: Network([3, 2], hidden="rleu"), ValueError, r"hidden must be one of .*'rleu'.*'relu'"),
     ("hidden in capitals", lambda: Network([3, 2], hidden="ReLU"), ValueError, r"hidden must .*'ReLU'.*mean 'relu'"),
     ("hidden a function", lambda: Network([3, 2], hidden=max), TypeError, r"hidden must be one of .*got .*max"),

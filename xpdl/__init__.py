@@ -10,6 +10,7 @@ from xpdl import activations, callbacks, losses, optimizers, schedules
 from xpdl.activations import Activation
 from xpdl.backends import Backend, available_backends, backend
 from xpdl.callbacks import EarlyStopping, KeepBest, StopTraining
+from xpdl.losses import Loss
 from xpdl.network import Network
 from xpdl.optimizers import Optimizer, adam, adamw, momentum, rmsprop, sgd
 from xpdl.training.dropout import dropout_masks
@@ -30,6 +31,7 @@ __all__ = [
     "EarlyStopping",
     "GradientError",
     "KeepBest",
+    "Loss",
     "Model",
     "ModelFileError",
     "Network",

@@ -129,6 +129,14 @@ def pair(function: str, returned: Any) -> tuple[Any, Any]:
     return returned
 
 
+def functions(argument: str, given: Any, *, besides: Sequence[str] = ()) -> None:
+    """Every field of the named tuple must hold a function, or None where that is its default; some hold other data."""
+    for name, value in given._asdict().items():
+        absent = value is None and given._field_defaults.get(name, "") is None
+        if not (callable(value) or absent or name in besides):
+            raise TypeError(f"{argument} must hold a function as {name}, got {shorten(value)}")
+
+
 def instance(argument: str, value: Any, kind: type) -> None:
     """value must be a ``kind``."""
     if not isinstance(value, kind):

@@ -1,12 +1,18 @@
-"""Losses: what stands behind the last layer, as functions of its logits z (..., n, k).
+"""Losses: what stands behind the last layer, as data that every part of xpdl asks.
 
-    y     = encode(labels, (n, k), dtype)   targets (n, k)
-    s     = scores(z)                       what response and cost share: log p for softmax, else z itself
-    p     = response(s)                     probabilities, or values                                   (..., n, k)
-    cost(s, y)                              the cost of each sample                                    (..., n)
-    dz    = (p - y) / n                     the derivative of the mean cost, the same for all three    (..., n, k)
+A loss is a set of functions of the logits z (..., n, k), the last layer's pre-activations:
 
-Working on logits keeps everything finite: no logarithm is ever taken of a clipped probability.
+    y  = encode(labels, (n, k), dtype)     targets (n, k)
+    s  = scores(z)                         what response and cost share: log p for softmax, else z itself
+    p  = response(s)                       probabilities, or values                                (..., n, k)
+    cost(s, y)                             the cost of each sample                                 (..., n)
+    derivative(s, p, y)                    d cost / d z of each sample, p - y unless said otherwise (..., n, k)
+
+The backward pass starts from dz = derivative / n.  p - y is right for the canonical link of an exponential family
+(McCullagh & Nelder 1989): softmax, sigmoid and identity with the costs below.  Working on logits keeps everything
+finite: no logarithm is taken of a probability that was rounded to 0.
+
+A new loss is one ``Loss`` with a name in ``LOSSES``; your own goes to ``Network(output=...)`` as it is.
 """
 
 from collections.abc import Callable
@@ -16,43 +22,256 @@ from typing import NamedTuple
 from xpdl.activations import identity, sigmoid, softplus
 from xpdl.arrays import Array, device, namespace, real
 
+ROUNDED = 1e-5
+"""The sum of probabilities may differ from 1 by this much."""
+
+
+def _columns(y: Array, shape: tuple[int, int], dtype: object) -> Array:
+    """Targets (n, k); for a single output (n,) will do."""
+    n, k = shape
+    if y.shape != shape and not (k == 1 and y.shape == (n,)):
+        raise ValueError(f"y must have shape ({n}, {k}){f' or ({n},)' if k == 1 else ''}, got {tuple(y.shape)}")
+    xp = namespace(y)
+    return xp.reshape(xp.astype(y, dtype, copy=False), shape)
+
+
+def _canonical(s: Array, p: Array, y: Array) -> Array:
+    return p - y
+
+
+def _no_classes(k: int) -> int:
+    return 0
+
 
 class Loss(NamedTuple):
-    """An output activation with the cost that belongs to it (the canonical link)."""
+    """The response of the output layer, the cost of each sample, and what else depends on the choice of them.
 
-    encode: Callable[[Array, tuple[int, int], object], Array]
-    scores: Callable[[Array], Array]
-    response: Callable[[Array], Array]
+    Only ``cost`` must be given: without the rest it is a cost of values, p = z, whose derivative is p - y.  All
+    functions take arrays of any library, and arrays with more leading axes: sum over ``axis=-1``.  They depend on
+    their arguments alone and do not change them.  ``check_network`` tells whether ``derivative`` is the derivative of
+    ``cost``; it is sharpest if ``scores`` and ``cost`` accept complex z, as activations do.
+
+    Parameters
+    ----------
+    cost : callable
+        cost(s, y) -> (..., n): the cost of each sample, from s (..., n, k) and the targets y (n, k).
+    derivative : callable, default p - y
+        derivative(s, p, y) -> (..., n, k): d cost / d z, as a new array, from whichever of s, p and y it needs.
+    response : callable, default identity
+        response(s) -> p (..., n, k): what ``Network.predict_proba`` gives back.
+    scores : callable, default identity
+        scores(z) -> s: what ``cost`` and ``response`` are computed from.
+    encode : callable, default ``y`` itself
+        encode(y, (n, k), dtype) -> (n, k): labels as targets.  Targets (n, k) stay what they are.  A wrong shape is a
+        ``ValueError``.
+    accepts : callable or None, default None
+        accepts(y, k) -> (good, expected): which entries, or rows, of finite y may stand for k outputs, and in words
+        what was expected.  It is asked once, on the host.  None: any number may.
+    decide : callable or None, default None
+        decide(p) -> labels, for p and for targets.  None: the outputs are values, and there is no accuracy.
+    classes : callable, default 0
+        classes(k) -> the number of classes that k outputs tell apart, the largest logit deciding; 0 if they tell none.
+        A single output that tells two apart, 1 where z > 0, is given back as (n,).
+    near_one : bool, default True
+        Whether p and the cost are computed from numbers near 1, such as 1 + exp(z).  Then their rounding errors are
+        as large for small results as for 1, and checks allow for them.
+    error_variance : callable or None, default None
+        error_variance(p, v) -> (n, k): the variance of the error of ``derivative``, if that of z is v, in units of the
+        rounding unit squared.  None: ``check_network`` finds it from the cost.
+    activation : str, default "identity"
+        The name of the response for the attribute ``out_activation_`` of the scikit-learn estimators.
+
+    Examples
+    --------
+    The loss of Huber (1964): quadratic for small errors e, linear for large ones.
+
+    >>> import numpy as np
+    >>> import xpdl
+    >>> def clipped(z, y):
+    ...     return np.clip(z - y, -1, 1)
+    >>> def cost(z, y):
+    ...     return np.sum(clipped(z, y) * (z - y - clipped(z, y) / 2), axis=-1)
+    >>> huber = xpdl.Loss(cost, lambda z, p, y: clipped(z, y), near_one=False)
+    >>> net = xpdl.Network([2, 3, 1], output=huber)
+    >>> x, y = np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([0.5, 9.0])
+    >>> xpdl.check_network(net, net.initialize(), x, y).verdict
+    'PASS'
+    """
+
     cost: Callable[[Array, Array], Array]
-    decide: Callable[[Array], Array] | None  # p -> labels; None where outputs are values
+    derivative: Callable[[Array, Array, Array], Array] = _canonical
+    response: Callable[[Array], Array] = identity.forward
+    scores: Callable[[Array], Array] = identity.forward
+    encode: Callable[[Array, tuple[int, int], object], Array] = _columns
+    accepts: Callable[[Array, int], tuple[Array, str]] | None = None
+    decide: Callable[[Array], Array] | None = None
+    classes: Callable[[int], int] = _no_classes
+    near_one: bool = True
+    error_variance: Callable[[Array, Array], Array] | None = None
+    activation: str = "identity"
 
     def predict(self, z: Array) -> Array:
-        """p (..., n, k)."""
+        """Return the response p of logits.
+
+        Parameters
+        ----------
+        z : array (..., n, k)
+            Logits.
+
+        Returns
+        -------
+        array (..., n, k)
+            Probabilities, or values.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> xpdl.losses.binary.predict(np.array([[0.0]]))
+        array([[0.5]])
+        """
         return self.response(self.scores(z))
 
     def value(self, z: Array, y: Array) -> Array:
-        """The cost of each sample (..., n)."""
+        """Return the cost of each sample.
+
+        Parameters
+        ----------
+        z : array (..., n, k)
+            Logits.
+        y : array (n, k)
+            Targets, as ``encode`` gives them.
+
+        Returns
+        -------
+        array (..., n)
+            The costs.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> xpdl.losses.linear.value(np.array([[3.0, 1.0]]), np.array([[1.0, 1.0]]))
+        array([2.])
+        """
         return self.cost(self.scores(z), y)
 
     def delta(self, z: Array, y: Array, weight: Array | None = None) -> Array:
-        """dz = (p - y) / n, or (p - y) weight / sum of weight with weights (n,) of the samples."""
+        """Return dz, the derivative of the mean cost with respect to the logits.
+
+            dz = derivative / n,    with weights derivative * weight / sum of the weights
+
+        Parameters
+        ----------
+        z : array (..., n, k)
+            Logits.
+        y : array (n, k)
+            Targets, as ``encode`` gives them.
+        weight : array (n,), optional
+            How many times each sample counts.
+
+        Returns
+        -------
+        array (..., n, k)
+            dz.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> xpdl.losses.linear.delta(np.array([[3.0], [1.0]]), np.array([[1.0], [1.0]]))
+        array([[1.],
+               [0.]])
+        """
         return self.value_and_delta(z, y, weight)[1]
 
     def value_and_delta(
         self, z: Array, y: Array, weight: Array | None = None, n: int | Array | None = None
     ) -> tuple[Array, Array]:
-        """``value`` and ``delta``, from the same scores; n is the sum of the weights, unless it is given."""
+        """Return ``value`` and ``delta``, computed from the same scores.
+
+        Parameters
+        ----------
+        z : array (..., n, k)
+            Logits.
+        y : array (n, k)
+            Targets, as ``encode`` gives them.
+        weight : array (n,), optional
+            How many times each sample counts.
+        n : int or 0-d array, optional
+            What dz is divided by; default the number of samples, or the sum of their weights.
+
+        Returns
+        -------
+        value : array (..., n)
+            The costs, not weighted.
+        delta : array (..., n, k)
+            dz.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> xpdl.losses.linear.value_and_delta(np.array([[3.0]]), np.array([[1.0]]))
+        (array([2.]), array([[2.]]))
+        """
         s = self.scores(z)
-        dz = self.response(s) - y
+        dz = self.derivative(s, self.response(s), y)
         if weight is not None:
             dz *= weight[:, None]
         dz /= count(z.shape[-2], weight) if n is None else n
         return self.cost(s, y), dz
 
+    def outputs(self, classes: int) -> int:
+        """Return the least number of outputs that tell so many classes apart.
+
+        Parameters
+        ----------
+        classes : int
+            The number of classes.
+
+        Returns
+        -------
+        int
+            The number of outputs; 1 if no number of them does.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> xpdl.losses.softmax.outputs(10), xpdl.losses.binary.outputs(2)
+        (10, 1)
+        """
+        return next((k for k in range(1, classes + 1) if self.classes(k) >= classes), 1)
+
 
 def count(n: int, weight: Array | None) -> int | Array:
-    """The number of n samples, each counted by its weight (n,)."""
+    """Return the number of n samples, each counted by its weight.
+
+    Parameters
+    ----------
+    n : int
+        The number of samples.
+    weight : array (n,) or None
+        Their weights; None: all are 1.
+
+    Returns
+    -------
+    int or 0-d array
+        n, or the sum of the weights.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> xpdl.losses.count(3, None)
+    3
+    >>> float(xpdl.losses.count(3, np.array([1.0, 0.0, 2.0])))
+    3.0
+    """
     return n if weight is None else namespace(weight).sum(weight)
+
+
+# Softmax and cross-entropy
 
 
 def _one_hot(y: Array, shape: tuple[int, int], dtype: object) -> Array:
@@ -73,13 +292,13 @@ def _one_hot(y: Array, shape: tuple[int, int], dtype: object) -> Array:
     return xp.where(xp.any(hit, axis=1, keepdims=True), xp.astype(hit, dtype), math.nan)
 
 
-def _columns(y: Array, shape: tuple[int, int], dtype: object) -> Array:
-    """Targets (n, k); for a single output (n,) will do."""
-    n, k = shape
-    if y.shape != shape and not (k == 1 and y.shape == (n,)):
-        raise ValueError(f"y must have shape ({n}, {k}){f' or ({n},)' if k == 1 else ''}, got {tuple(y.shape)}")
+def _labels(y: Array, k: int) -> tuple[Array, str]:
     xp = namespace(y)
-    return xp.reshape(xp.astype(y, dtype, copy=False), shape)
+    if y.ndim == 2 and y.shape[1] == k > 1:
+        total = xp.sum(y, axis=1)
+        one = (total >= 1 - ROUNDED) & (total <= 1 + ROUNDED)
+        return one & xp.all(y >= 0, axis=1), "labels or one-hot rows that sum to 1"
+    return (y == xp.round(y)) & (y >= 0) & (y < k), f"labels 0..{k - 1} for {k} outputs"
 
 
 def _log_softmax(z: Array) -> Array:
@@ -89,21 +308,51 @@ def _log_softmax(z: Array) -> Array:
     return s
 
 
+def _exp(s: Array) -> Array:
+    return namespace(s).exp(s)
+
+
 def _cross_entropy(s: Array, y: Array) -> Array:
     return -namespace(s).sum(y * s, axis=-1)
 
 
-def _binary_cross_entropy(z: Array, y: Array) -> Array:
-    return namespace(z).sum(softplus.forward(z) - y * z, axis=-1)
-
-
-def _half_squared_error(z: Array, y: Array) -> Array:
-    e = z - y
-    return 0.5 * namespace(z).sum(e * e, axis=-1)
-
-
 def _largest(p: Array) -> Array:
     return namespace(p).argmax(p, axis=-1)
+
+
+def _one_each(k: int) -> int:
+    return k
+
+
+def _softmax_error(p: Array, v: Array) -> Array:
+    """dp_j = p_j (dz_j - sum_k p_k dz_k); p = exp(log p) magnifies the rounding of log p."""
+    total = namespace(p).sum(p * p * v, axis=-1, keepdims=True)
+    return p * p * (total + (1 - 2 * p) * v) + p
+
+
+softmax = Loss(
+    _cross_entropy,
+    response=_exp,
+    scores=_log_softmax,
+    encode=_one_hot,
+    accepts=_labels,
+    decide=_largest,
+    classes=_one_each,
+    error_variance=_softmax_error,
+    activation="softmax",
+)
+"""p_j = exp(z_j) / sum_i exp(z_i), cost = -sum_j y_j log p_j (Bridle 1990), after a shift of z by max Re z."""
+
+
+# Sigmoid and binary cross-entropy
+
+
+def _zero_or_one(y: Array, k: int) -> tuple[Array, str]:
+    return (y == 0) | (y == 1), "0 or 1"
+
+
+def _binary_cross_entropy(z: Array, y: Array) -> Array:
+    return namespace(z).sum(softplus.forward(z) - y * z, axis=-1)
 
 
 def _above_half(p: Array) -> Array:
@@ -111,13 +360,42 @@ def _above_half(p: Array) -> Array:
     return xp.astype(p > 0.5, xp.int32)
 
 
-softmax = Loss(_one_hot, _log_softmax, lambda s: namespace(s).exp(s), _cross_entropy, _largest)
-"""p_j = exp(z_j) / sum_i exp(z_i), cost = -sum_j y_j log p_j (Bridle 1990), after a shift of z by max Re z."""
+def _two_by_one(k: int) -> int:
+    return 2 if k == 1 else 0
 
-binary = Loss(_columns, identity.forward, sigmoid.forward, _binary_cross_entropy, _above_half)
+
+def _sigmoid_error(p: Array, v: Array) -> Array:
+    """dp = p (1 - p) dz; a sigmoid is exact to u, not to u p."""
+    return p * p * (1 - p) * (1 - p) * v + 1
+
+
+binary = Loss(
+    _binary_cross_entropy,
+    response=sigmoid.forward,
+    accepts=_zero_or_one,
+    decide=_above_half,
+    classes=_two_by_one,
+    error_variance=_sigmoid_error,
+    activation="logistic",
+)
 """p = 1 / (1 + exp(-z)), cost = -sum_j (y_j log p_j + (1 - y_j) log(1 - p_j)) = sum_j log(1 + exp(z_j)) - y_j z_j."""
 
-linear = Loss(_columns, identity.forward, identity.forward, _half_squared_error, None)
+
+# Values and half their squared error
+
+
+def _half_squared_error(z: Array, y: Array) -> Array:
+    e = z - y
+    return 0.5 * namespace(z).sum(e * e, axis=-1)
+
+
+def _logit_error(p: Array, v: Array) -> Array:
+    return v
+
+
+linear = Loss(_half_squared_error, near_one=False, error_variance=_logit_error)
 """p = z, cost = 1/2 sum_j (z_j - y_j)^2."""
 
+
 LOSSES: dict[str, Loss] = {"softmax": softmax, "sigmoid": binary, "linear": linear}
+"""The losses that have a name."""

@@ -3,7 +3,7 @@
     forward    z = x w + b,   a = f(z),   and a * mask is the next layer's x; the last z are the logits
     backward   dw = x^T dz,   db = sum of dz over the samples,   da = dz w^T * mask,   dz = f'(z) da one layer down
 
-The backward pass starts from dz = (p - y) / n, see losses.py.  Rows of x are samples.  theta may have leading axes,
+The backward pass starts from the dz of the loss, see losses.py.  Rows of x are samples.  theta may have leading axes,
 (..., P): a whole stack of parameter vectors goes through in one pass.  Source: Rumelhart, Hinton & Williams 1986.
 """
 
@@ -37,7 +37,7 @@ class Network:
 
     sizes    [d, ..., k], at least two
     hidden   relu, tanh, sigmoid, leaky_relu, elu, softplus, gelu, silu, identity, or an ``Activation``
-    output   "softmax" (labels 0..k-1), "sigmoid" (labels 0 or 1), "linear" (targets (n, k))
+    output   "softmax" (labels 0..k-1), "sigmoid" (labels 0 or 1), "linear" (targets (n, k)), or a ``Loss``
     init     "he", "xavier", "lecun", or a number: that standard deviation
     l2       adds l2 / (2 n) * sum of w^2 to the cost of n samples; biases are not decayed
     dropout  probability of dropping a hidden unit, one number or one per hidden layer (Srivastava et al. 2014)
@@ -48,18 +48,21 @@ class Network:
     sizes: Sequence[int]
     _: KW_ONLY
     hidden: str | Activation = "relu"
-    output: str = "softmax"
+    output: str | Loss = "softmax"
     init: str | float = "he"
     l2: float = 0.0
     dropout: float | Sequence[float] = 0.0
 
     def __post_init__(self) -> None:
         """Check every field, and turn numbers of any library into plain ones; a message names field and value."""
-        if not isinstance(self.hidden, Activation):
+        if isinstance(self.hidden, Activation):
+            checks.functions("hidden", self.hidden)
+        else:
             checks.choice("hidden", self.hidden, ACTIVATIONS)
-        elif not (callable(self.hidden.forward) and callable(self.hidden.backward)):
-            raise TypeError(f"hidden must hold two functions, forward and backward, got {checks.shorten(self.hidden)}")
-        checks.choice("output", self.output, LOSSES)
+        if isinstance(self.output, Loss):
+            checks.functions("output", self.output, besides=("near_one", "activation"))
+        else:
+            checks.choice("output", self.output, LOSSES)
         sizes = _sizes(self.sizes)
         named = isinstance(self.init, str)
         plain = {
@@ -103,8 +106,8 @@ class Network:
 
     @property
     def head(self) -> Loss:
-        """The activation and cost of the output layer."""
-        return LOSSES[self.output]
+        """The response and the cost of the output layer."""
+        return self.output if isinstance(self.output, Loss) else LOSSES[self.output]
 
     def initialize(self, seed: int = 0, dtype: str = "float32") -> Array:
         """A fresh theta (P,), a NumPy array: weights normal with the deviation of ``init``, biases 0."""
@@ -195,9 +198,9 @@ class Network:
         return self._mean(value, theta, weight, n), self.backward(layers, dz, masks, n)
 
     def predict_proba(self, theta: Array, x: Array) -> Array:
-        """Probabilities (n, k), for one sigmoid output (n,); the outputs themselves (n, k) for "linear"."""
+        """Probabilities (n, k), for one sigmoid output (n,); values (n, k) for "linear": the response of the loss."""
         p = self.head.predict(self.forward(theta, x)[-1].z)
-        return p[..., 0] if self.output == "sigmoid" and self.sizes[-1] == 1 else p
+        return p[..., 0] if self.sizes[-1] == 1 and self.head.classes(1) == 2 else p
 
     def predict(self, theta: Array, x: Array) -> Array:
         """The most probable label of each sample, (n,); (n, k) of 0 and 1 for k sigmoids; values for "linear"."""

@@ -20,7 +20,7 @@ Every function of the eight parts
     tanhDerivative                              3 5 6 7 8        xpdl.activations.tanh, its backward
     softmax                                     4 5 6 7 8        xpdl.losses.softmax
     stableSoftmax                               5 6 7 8          xpdl.losses.softmax, which is always the stable one
-    softmaxDerivative                           4 5 6 7 8        xpdl.losses.Loss.delta: p - y, the same for all losses
+    softmaxDerivative                           4 5 6 7 8        xpdl.losses.Loss.delta: p - y for these losses
     stableSoftmaxDerivative                     5 6 7 8          xpdl.losses.Loss.delta
 
     getModelShape                               2                xpdl.Network.shapes

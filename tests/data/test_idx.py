@@ -240,6 +240,7 @@ def test_a_plain_file_can_stay_on_disk(file, dtype):
         (header(0), "a-file: no data"),
         (b"", "a-file: truncated"),
     ],
+    ids=["gzip", "too short", "too long", "no dimension", "empty"],
 )
 def test_a_file_that_cannot_stay_on_disk_is_named(file, content, message):
     with pytest.raises(DataFormatError, match=message):

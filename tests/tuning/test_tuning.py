@@ -429,6 +429,24 @@ def test_what_would_mix_two_things_in_one_study_is_refused(tmp_path) -> None:
         tune(NET, *FIT, trials=2, **QUICK, **place | {"study": "foreign"})
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are listed only by Linux")
+def test_no_connection_to_a_database_stays_open(tmp_path) -> None:
+    path = tmp_path / "s.db"
+    tuned = tune(NET, *FIT, trials=1, storage=path, **QUICK)
+    assert len(tuned.study.trials) == 1
+    opened_files = [os.path.realpath(descriptor) for descriptor in Path("/proc/self/fd").iterdir()]
+    assert str(path) not in opened_files
+
+
+def test_a_database_in_memory_keeps_its_connection() -> None:
+    """Its tables are gone with the connection."""
+    with search.storage_errors():
+        storage = search.open_storage("sqlite://")
+        optuna.create_study(storage=storage, study_name="s")
+        assert [study.study_name for study in storage.get_all_studies()] == ["s"]
+        storage.engine.dispose()
+
+
 WRONG = [
     ({"validation": None}, TypeError, r"validation must be a pair \(x, y\), got None"),
     ({"trials": 0}, ValueError, "trials must be at least 1"),

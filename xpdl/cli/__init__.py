@@ -1,7 +1,7 @@
-"""The command line: flags in, one library call, a few lines out; a file for each command.
+"""The command line: flags in, one call of the library, a few lines out.  Each command has its own file.
 
-What is wrong with a flag, a file or an installation is said in one line on stderr, with exit code 2; Ctrl-C is 130,
-SIGTERM 143.
+If a flag, a file or an installation is wrong, one line on stderr says why, and the exit code is 2.  After Ctrl-C it is
+130, after SIGTERM 143.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,16 +26,20 @@ from xpdl.distributed.launching import RanksWanted, fail_stop, launch, started
 
 COMMANDS: list[Callable[..., Any] | App] = [train, tune, predict, check, plot, backends]
 
-app = App(name="xpdl", help=xpdl.__doc__, version=xpdl.__version__, result_action="return_value")
+HELP = """Dense networks from first principles, on any array library that speaks the Python Array API.
+
+xpdl train needs no options and no data of yours; xpdl COMMAND --help lists the options of a command.
+"""
+
+app = App(name="xpdl", help=HELP, version=xpdl.__version__, result_action="return_value")
 for command in COMMANDS:
     app.command(command)
 
-
 EXPECTED = (CycloptsError, ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
-"""What is said in one line."""
+"""Errors that are reported in one line, without a traceback."""
 
 PATIENCE = 0.5
-"""Seconds that other ranks wait for what rank 0 has to say of an error."""
+"""Seconds that other ranks wait for rank 0 to report the same error."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except EXPECTED as error:
         rank, _ = started()
-        if rank and fail_stop():  # what is wrong for all is said once, by rank 0, whose end is that of the others
+        if rank and fail_stop():  # rank 0 reports an error that all ranks have, and its end is the end of all
             time.sleep(PATIENCE)
             error.add_note(f"on rank {rank}")
             raise
@@ -58,9 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    """Run one command here, or as many times as it asks for."""
+    """Run one command: here, or in as many processes as its flag --ranks asks for."""
     if fail_stop():
-        connect()  # a rank that failed before would end alone, and the others wait for it
+        connect()  # first of all: a rank that fails before it is connected ends alone, and the others wait for ever
     try:
         return app(arguments, exit_on_error=False, print_error=False) or 0
     except RanksWanted as wanted:

@@ -1,84 +1,69 @@
 """xpdl check."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
 from xpdl import checks
 from xpdl.backends import backend as choose_backend
-from xpdl.cli.flags import Whole, network_for
+from xpdl.cli import options
+from xpdl.cli.flags import network_for
 from xpdl.data import load as load_data
 from xpdl.files.model import load
 from xpdl.gradcheck import check_network
 from xpdl.gradcheck.demo import run_demo
+from xpdl.gradcheck.network.check import METHODS
 from xpdl.training.dropout import dropout_masks
+
+Method = Annotated[str, Parameter(help=f"How the numeric gradient is computed: {options.listed(['auto', *METHODS])}.")]
 
 
 def check(
     model: Path | None = None,
     *,
-    data: str = "circles",
-    sizes: Annotated[list[Whole], Parameter(consume_multiple=True)] = [],  # noqa: B006
-    activation: str = "relu",
-    output: str | None = None,
-    init: str = "he",
-    l2: float = 0.0,
-    dropout: float = 0.0,
-    samples: Whole = 300,
-    method: str = "auto",
-    dtype: str = "float64",
-    backend: str = "numpy",
-    seed: Whole = 0,
+    data: options.Data = "circles",
+    sizes: Annotated[options.WholeNumbers, Parameter(show_default=False)] = [],  # noqa: B006
+    activation: options.Activation = "relu",
+    output: options.Output = None,
+    init: options.Init = "he",
+    l2: options.L2 = 0.0,
+    dropout: options.Dropout = 0.0,
+    samples: options.Samples = 300,
+    method: Method = "auto",
+    dtype: options.Dtype = "float64",
+    backend: options.Backend = "numpy",
+    seed: options.Whole = 0,
     demo: bool = False,
 ) -> int:
-    """Check the gradient of a network against the numeric one; exit code 1 if it is wrong.
+    """Compare the gradient of a network with the numeric one. The exit code is 1 if it is wrong.
+
+    With dropout, the masks are those of the first training step.
 
     Parameters
     ----------
     model
-        A saved model to check; without one a fresh network is.
-    data
-        As for ``xpdl train``.
+        Model file to check, written by xpdl train --save. Without one, a new network is checked.
     sizes
-        Layer sizes, input first, by default one hidden layer of 4 units.
-    activation
-        As for ``xpdl train``.
-    output
-        As for ``xpdl train``.
-    init
-        As for ``xpdl train``.
-    l2
-        As for ``xpdl train``.
-    dropout
-        As for ``xpdl train``; the masks of the first training step are used.
-    samples
-        How many of the data to use.
-    method
-        auto, complex or central.
-    dtype
-        In which the gradient is computed, float64 or float32.
-    backend
-        As for ``xpdl train``.
+        Layer sizes of the new network, from the input to the output. By default, one hidden layer of 4 units.
     seed
-        Of the weights, the masks and generated data.
+        Seed of the weights, the dropout masks and generated data.
     demo
-        Show how a bug is found: the one of the series that this library grew from.
+        Show how the check finds a bug: the one in the series from which this library grew.
     """
     if demo:
         return run_demo()
     points, n = load_data(data, seed=seed), checks.integer("samples", samples, least=1)
     x, y = points.x[:n], points.y[:n]
     if model is not None:
-        described = {"sizes": sizes, "output": output, "l2": l2, "dropout": dropout}
-        described |= {"activation": activation != "relu", "init": init != "he"}
-        for flag in (flag for flag in described if described[flag]):
-            raise ValueError(f"--{flag} describes a fresh network, and {model} has one")
+        fresh = {"sizes": sizes, "output": output, "l2": l2, "dropout": dropout}
+        _refuse_flags(model, fresh | {"activation": activation != "relu", "init": init != "he"})
         loaded = load(model)
         net, theta = loaded.network, loaded.theta
     else:
-        options = {"hidden": activation, "init": init, "l2": l2, "dropout": dropout}
-        net = network_for(points, lambda d, k: sizes or [d, 4, k], output, options)
+        net = network_for(
+            points, lambda d, k: sizes or [d, 4, k], output, hidden=activation, init=init, l2=l2, dropout=dropout
+        )
         theta = net.initialize(seed, dtype)
     chosen = choose_backend(backend)
     masks = dropout_masks(net, len(x), seed=seed, step=0, backend=chosen, dtype=dtype)
@@ -86,3 +71,9 @@ def check(
     report = check_network(net, entered, x, y, masks=masks, method=method, dtype=dtype, progress=True)
     report.print()
     return 1 if report.verdict == "FAIL" else 0
+
+
+def _refuse_flags(model: Path, flags: dict[str, Any]) -> None:
+    """Refuse flags that describe a new network, because the model file already holds one."""
+    for flag in (flag for flag, given in flags.items() if given):
+        raise ValueError(f"--{flag} describes a new network, but {model} already holds one")

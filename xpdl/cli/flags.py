@@ -1,43 +1,46 @@
-"""What flags that several commands have mean."""
+"""What the flags of several commands stand for: data, networks, ranks and files."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from xpdl import checks
 from xpdl.data import Dataset, load as load_data
 from xpdl.distributed import Communicator, connect
 from xpdl.distributed.launching import RanksWanted
+from xpdl.losses import LOSSES
 from xpdl.network import Network
 
 SIGNALLED = 128
-"""What a shell adds to the number of the signal that has ended a program."""
-
-Whole = Annotated[int, Parameter(converter=lambda _, tokens: int(tokens[0].value))]
-"""An int; on its own cyclopts would round 1.5."""
+"""A shell adds this to the number of the signal that has ended a program."""
 
 
 def connected(ranks: int | None) -> Communicator:
-    """The ranks of this job; ``RanksWanted`` if the flag asks for another number of them."""
+    """Return the ranks of this job.  ``RanksWanted`` if the flag asks for another number of them."""
     communicator = connect()
     if ranks is not None and checks.integer("ranks", ranks, least=1) != communicator.size:
         raise RanksWanted(ranks)
     return communicator
 
 
-def check_writable(flag: str, path: Path | None) -> None:
-    """``OSError`` if a file could not be written: before the training, not after."""
-    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-        raise IsADirectoryError(f"{flag} must be a file in a directory that exists, got {str(path)!r}")
+def check_writable(**files: Path | None) -> None:
+    """Check before the work, not after it, that the file of each flag can be written; ``OSError`` if not."""
+    for flag, path in files.items():
+        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+            raise IsADirectoryError(f"{flag} must be a file in a directory that exists, got {str(path)!r}")
+
+
+def exit_code(signal: int) -> int:
+    """Return the exit code of a run that a signal has ended, or 0 if there was none."""
+    return SIGNALLED + signal if signal else 0
 
 
 def parts_of(data: str, holdout: float, validation: float, seed: int) -> tuple[Dataset, Dataset]:
-    """The data with its test part, and what to train on with the part to watch meanwhile.
+    """Return the data with their test part, and the same data as the training uses them.
 
-    That is the share ``validation`` of the training part, for 0 the test part.
+    The test part of the second is what the training is validated on: the fraction ``validation`` of the training
+    samples, or for 0 the test part of the first.
     """
     samples = load_data(data)
     samples = samples.split(holdout, seed) if holdout else samples
@@ -46,7 +49,7 @@ def parts_of(data: str, holdout: float, validation: float, seed: int) -> tuple[D
 
 
 def counted(samples: Dataset, fitting: Dataset) -> str:
-    """How many samples there are of each kind."""
+    """Return the numbers of samples as text: "mnist: 60,000 training and 10,000 test samples"."""
     watched = len(fitting.x_test) if fitting is not samples and fitting.x_test is not None else 0
     test = len(samples.x_test) if samples.x_test is not None else 0
     numbers = {"training": len(fitting.x), "validation": watched, "test": test}
@@ -55,12 +58,11 @@ def counted(samples: Dataset, fitting: Dataset) -> str:
 
 
 def network_for(
-    samples: Dataset, sizes: Callable[[int, int], list[int]], output: str | None, options: dict[str, Any]
+    samples: Dataset, sizes: Callable[[int, int], list[int]], output: str | None, *, init: str, **options: Any
 ) -> Network:
-    """The network of these flags; sizes (d, k) -> those of all layers."""
+    """Return the network of these flags; ``sizes(d, k)`` gives all layer sizes from those of the input and output."""
     output, k = _fitting_output(samples, output)
-    init = _number_or_name(options["init"])
-    return Network(sizes(samples.x.shape[1], k), output=output, **options | {"init": init})
+    return Network(sizes(samples.x.shape[1], k), output=output, init=_number_or_name(init), **options)
 
 
 def _fitting_output(samples: Dataset, output: str | None) -> tuple[str, int]:
@@ -69,7 +71,7 @@ def _fitting_output(samples: Dataset, output: str | None) -> tuple[str, int]:
         return output or "linear", samples.y.shape[1] if samples.y.ndim == 2 else 1
     highest = max(int(y.max()) for y in (samples.y, samples.y_test) if y is not None)
     output = output or ("sigmoid" if highest <= 1 else "softmax")
-    return output, highest + 1 if output == "softmax" else 1
+    return output, LOSSES[checks.choice("output", output, LOSSES)].outputs(highest + 1)
 
 
 def _number_or_name(text: str) -> str | float:

@@ -4,6 +4,6 @@ from xpdl.backends import available_backends
 
 
 def backends() -> None:
-    """Print which array libraries can be used here, and for the others what to install."""
+    """Print which array libraries can be used here, and what to install for the others."""
     for name, state in available_backends().items():
         print(f"{name:<17} {state}")

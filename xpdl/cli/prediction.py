@@ -6,32 +6,30 @@ from typing import Any
 import numpy as np
 
 from xpdl.backends import Backend
-from xpdl.cli.flags import Whole
+from xpdl.cli import options
 from xpdl.data import Dataset, load as load_data
 from xpdl.files.model import load, save as save_model
 from xpdl.network import Network
 from xpdl.training.evaluation import count_confusions, evaluate, predict as predict_labels
 
 
-def predict(model: Path, *, data: str = "glyphs", backend: str = "auto", seed: Whole = 0) -> None:
-    """Print what a saved model makes of the test part of the data, or of all of it if there is none.
+def predict(
+    model: options.Model,
+    *,
+    data: options.Data = "glyphs",
+    backend: options.Backend = "auto",
+    seed: options.DataSeed = 0,
+) -> None:
+    """Score a saved model on the test part of the data, or on all data if there is no test part.
 
-    Parameters
-    ----------
-    model
-        A file that ``xpdl train --save`` has written.
-    data
-        As for ``xpdl train``.
-    backend
-        As for ``xpdl train``.
-    seed
-        Of data that is generated.
+    For a classifier, also print the accuracy of each class and the confusion matrix: how often each label is predicted
+    for each true label.
     """
     loaded, samples = load(model), load_data(data, seed=seed)
     x, y = samples.test or (samples.x, samples.y)
     print(f"{samples.name}: {len(x):,} samples")
     print(scores(evaluate(loaded.network, loaded.theta, x, y, backend=backend)))
-    if loaded.network.output != "linear":
+    if loaded.network.head.classes(loaded.network.sizes[-1]):
         print(_confusion(np.asarray(y), predict_labels(loaded.network, loaded.theta, x, backend=backend)))
 
 
@@ -42,9 +40,9 @@ def conclude(
     backend: Backend,
     dtype: str,
     save: Path | None,
-    metadata: dict[str, Any],
+    **metadata: Any,
 ) -> None:
-    """Score a new model on the test part, and save it."""
+    """Score a newly trained model on the test part, and save it with the metadata."""
     if samples.test:
         print(scores(evaluate(net, theta, *samples.test, backend=backend, dtype=dtype)))
     if save:
@@ -53,13 +51,13 @@ def conclude(
 
 
 def scores(found: dict[str, float]) -> str:
-    """Accuracy and loss in a line."""
+    """Return accuracy and loss as a line of text."""
     accuracy = f"test accuracy {100 * found['accuracy']:.2f} %, " if "accuracy" in found else ""
     return f"{accuracy}test loss {found['loss']:.4f}"
 
 
 def _confusion(y: np.ndarray, predicted: np.ndarray) -> str:
-    """Accuracy of each class and how often it was taken for which; rows are true labels."""
+    """Return the confusion table as text: a row for each true label, with its accuracy and its predicted labels."""
     y = y.argmax(axis=1) if y.shape[1:] and len(predicted) < y.size else y.reshape(-1).astype(int)
     k = max(y.max(), predicted.max()) + 1
     counts = count_confusions(y, predicted, k)

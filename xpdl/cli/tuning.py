@@ -5,11 +5,14 @@ from pathlib import Path
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from xpdl import checks
-from xpdl.backends import backend as choose_backend
-from xpdl.cli.flags import SIGNALLED, Whole, check_writable, connected, counted, network_for, parts_of
-from xpdl.cli.plotting import DPI, FORMATS
+from xpdl.backends import Backend, backend as choose_backend
+from xpdl.cli import options
+from xpdl.cli.flags import check_writable, connected, counted, exit_code, network_for, parts_of
+from xpdl.cli.options import Whole
+from xpdl.cli.pictures import check_picture, save_picture
 from xpdl.cli.prediction import conclude
+from xpdl.data import Dataset
+from xpdl.network import Network
 from xpdl.plots.figures import new_figure, unshown
 
 if TYPE_CHECKING:
@@ -18,71 +21,54 @@ if TYPE_CHECKING:
 
 def tune(
     *,
-    data: str = "glyphs",
+    data: options.Data = "glyphs",
     trials: Whole = 30,
     epochs: Whole = 10,
-    optimizer: str = "adam",
-    activation: str = "relu",
-    output: str | None = None,
+    optimizer: options.Optimizer = "adam",
+    activation: options.Activation = "relu",
+    output: options.Output = None,
     validation: float = 0.1,
-    holdout: float = 0.0,
+    holdout: options.Holdout = 0.0,
     sampler: str = "recipe",
     pruner: str = "median",
     storage: str = "xpdl-studies.db",
     study: str | None = None,
-    backend: str = "auto",
-    precision: str = "float32",
-    dtype: str = "float32",
-    seed: Whole = 0,
+    backend: options.Backend = "auto",
+    precision: options.Precision = "float32",
+    dtype: options.Dtype = "float32",
+    seed: options.Seed = 0,
     save: Path | None = None,
     plot: Path | None = None,
-    ranks: Whole | None = None,
+    ranks: options.Ranks = None,
 ) -> int:
-    """Search hyper-parameters by the validation loss, and print the command that repeats the best trial.
+    """Search for good hyper-parameters, and print the command that repeats the best trial.
 
-    The same command goes on with a study that was interrupted, and several at the same time share one.
+    A trial is a training run with its own hyper-parameters; the best has the lowest validation loss. Trials are kept in
+    a study. Run the same command again to continue a study that was interrupted, or several times at once to share it.
+    With --ranks, every process has its own trials.
 
     Parameters
     ----------
-    data
-        As for ``xpdl train``.
     trials
-        How many the study shall have, those that are there already and those of other processes included.
+        Number of trials in the study, with those that it holds already and those of other processes.
     epochs
-        Of each trial.
-    optimizer
-        As for ``xpdl train``.
-    activation
-        As for ``xpdl train``.
-    output
-        As for ``xpdl train``.
+        Passes over the training data in each trial.
     validation
-        Share of the training data by which trials are compared. The test part is used once, at the end.
-    holdout
-        As for ``xpdl train``.
+        Fraction of the training data that is kept for validation, to compare trials. The test part is used only once,
+        at the end.
     sampler
-        recipe, one parameter after the other as by hand, tpe or random.
+        How hyper-parameters are chosen: recipe (one after the other, as by hand), tpe or random.
     pruner
-        What ends trials that look bad early: median, halving or none.
+        What stops unpromising trials early: median, halving or none.
     storage
         Where the study is kept: an SQLite file, a .journal file for machines that share a folder, or the URL of a
-        database, in which trials of killed processes are tried again.
+        database. With SQLite or a database, the trials of killed processes are repeated.
     study
-        Its name there, by default that of the data.
-    backend
-        As for ``xpdl train``.
-    precision
-        As for ``xpdl train``.
-    dtype
-        As for ``xpdl train``.
-    seed
-        As for ``xpdl train``, and of the sampler.
+        Name of the study. By default, the name of the data.
     save
         Write the best model to this file.
     plot
         Draw the trials to this .png or .svg file.
-    ranks
-        Processes that share the study, each with trials of its own; started by mpiexec, as for ``xpdl train``.
     """
     from xpdl.tuning import tune as run_tuning
 
@@ -90,9 +76,9 @@ def tune(
     _check_files(save, plot)
     samples, fitting = parts_of(data, holdout, validation, seed)
     if fitting is samples or fitting.test is None:
-        raise ValueError("validation must be a share of the training data, got 0")
+        raise ValueError("validation must be a fraction above 0 of the training data, got 0")
     chosen, name = choose_backend(backend, precision=precision), study or samples.name
-    net = network_for(samples, lambda d, k: [d, k], output, {"hidden": activation, "init": "he"})
+    net = network_for(samples, lambda d, k: [d, k], output, hidden=activation, init="he")
     if communicator.rank == 0:
         print(f"{counted(samples, fitting)}\nstudy {name} in {storage}; backend {chosen.name}", flush=True)
     same: dict[str, Any] = {"optimizer": optimizer, "epochs": epochs, "dtype": dtype, "seed": seed}
@@ -110,44 +96,59 @@ def tune(
         communicator=communicator,
         **same,
     )
-    if communicator.rank:
-        return 0  # rank 0 has the last word
-    print(tuned)
-    if plot:
-        _draw(tuned, plot)
-    if tuned.settings is not None:
-        if tuned.network is None or tuned.theta is None:
-            print("it was trained by another process; the same command trains it once more")
-        else:
-            metadata = {"data": data, "seed": seed, "epochs": epochs}
-            conclude(tuned.network, tuned.theta, samples, chosen, dtype, save, metadata)
+    if communicator.rank == 0:  # only rank 0 prints, writes files and returns the exit code
         parts = {"data": data, "holdout": holdout or None, "validation": validation}
-        shape = {"activation": net.hidden, "output": net.output}
-        last = {"schedule": "exponential", "patience": epochs, "backend": chosen.name, "precision": chosen.precision}
-        print(f"repeat it with\n{_command(parts | shape | asdict(tuned.settings) | same | last)}")
-    return SIGNALLED + tuned.signal if tuned.signal else 0
+        _report(tuned, net, samples, parts, same, chosen, save, plot)
+    return 0 if communicator.rank else exit_code(tuned.signal)
 
 
 def _check_files(save: Path | None, plot: Path | None) -> None:
-    """What could not be written is said before the search, not after."""
-    for name, path in {"save": save, "plot": plot}.items():
-        check_writable(name, path)
+    """Check before the search, not after it, that the files can be written and that matplotlib can be imported."""
+    check_writable(save=save)
     if plot is not None:
-        checks.choice("the suffix of plot", plot.suffix.lower(), FORMATS)
+        check_picture("plot", plot)
         with unshown():
-            new_figure(1, 1)  # there is a matplotlib
+            new_figure(1, 1)
+
+
+def _report(
+    tuned: "Tuned",
+    net: Network,
+    samples: Dataset,
+    parts: dict[str, Any],
+    same: dict[str, Any],
+    backend: Backend,
+    save: Path | None,
+    plot: Path | None,
+) -> None:
+    """Print the trials, draw them, score and save the best model, and print the command that repeats it."""
+    print(tuned)
+    if plot:
+        _draw(tuned, plot)
+    if tuned.settings is None:
+        return
+    if tuned.network is None or tuned.theta is None:
+        print("another process trained it; run the same command again to train it here")
+    else:
+        metadata = {"data": parts["data"], "seed": same["seed"], "epochs": same["epochs"]}
+        conclude(tuned.network, tuned.theta, samples, backend, same["dtype"], save, **metadata)
+    shape = {"activation": net.hidden, "output": net.output}
+    last = {"schedule": "exponential", "patience": same["epochs"]}
+    where = {"backend": backend.name, "precision": backend.precision}
+    print(f"repeat it with\n{_command(parts | shape | asdict(tuned.settings) | same | last | where)}")
 
 
 def _draw(tuned: "Tuned", path: Path) -> None:
     from xpdl.tuning import plot_trials
 
     with unshown():
-        plot_trials(tuned.study).savefig(path, dpi=DPI, **FORMATS[path.suffix.lower()])
+        figure = plot_trials(tuned.study)
+    save_picture(path, figure)
     print(f"drawn {path}")
 
 
 def _command(flags: dict[str, Any]) -> str:
-    """The command line of ``xpdl train`` with these flags."""
+    """Return the command line of ``xpdl train`` with these flags."""
     words = ["xpdl", "train"]
     for name, value in flags.items():
         values = value if isinstance(value, (list, tuple)) else [value]

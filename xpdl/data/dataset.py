@@ -1,10 +1,10 @@
-"""A data set is four NumPy arrays and a name; they are checked once, here, and then trusted everywhere.
+"""A data set is four NumPy arrays and a name.  They are checked here, once; after that all code trusts them.
 
     x       (n, d)   rows are samples; uint8 images stay uint8, the network scales them to [0, 1]
     y       (n,)     int64 class labels, or floating targets (n,) or (n, k)
     x_test, y_test   the same for the test part, or both None
 
-x and y may also be ``Shards`` on disk, whose numbers are checked when they are read.  What makes an array unusable is a
+x and y may also be ``Shards`` on disk; their numbers are checked when they are read.  An array that cannot be used is a
 ``DataFormatError`` with the name of the data set or file.
 """
 
@@ -22,16 +22,59 @@ Array = NDArray[Any]
 
 
 class DataFormatError(ValueError):
-    """Data that cannot be used as it is; the message names the file or data set and the reason, on one line."""
+    """Data that cannot be used as it is.
+
+    The message names the data set or file and the reason, on one line.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xpdl.data import DataFormatError, Dataset
+    >>> try:
+    ...     Dataset(np.ones((3, 2)), np.array([0, 1]), name="mine")
+    ... except DataFormatError as error:
+    ...     print(error)
+    mine: x has 3 rows but y has 2
+    """
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Training and test rows; ``DataFormatError`` if the arrays do not fit together or hold NaN or infinity.
+    """Training samples and, if there are any, test samples.
 
-    x, y            the samples (n, d), rows or uint8 images, and their labels (n,) or values (n, k)
-    x_test, y_test  the same for the test part; None if there is none
-    name            where they come from
+    Parameters
+    ----------
+    x : ndarray or Shards, shape (n, d)
+        The training samples, one per row: floating numbers, or uint8 images.  ``Shards`` stay on disk.
+    y : ndarray or Shards, shape (n,) or (n, k)
+        int64 class labels (n,), or floating targets (n,) or (n, k).
+    x_test : ndarray, shape (n_test, d), optional
+        The samples of the test part.
+    y_test : ndarray, shape (n_test,) or (n_test, k), optional
+        The labels or targets of the test part.
+    name : str, default "data"
+        Where the samples come from, for messages.
+
+    Attributes
+    ----------
+    test : tuple of ndarray or None
+        The test part (x_test, y_test), or None if there is none.
+
+    Raises
+    ------
+    DataFormatError
+        If the arrays do not fit together, or hold NaN or infinity.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xpdl.data import Dataset
+    >>> data = Dataset(np.eye(10), np.arange(10), name="rows of the identity")
+    >>> data.test is None
+    True
+    >>> parts = data.split(0.2)
+    >>> parts.x.shape, parts.x_test.shape
+    ((8, 10), (2, 10))
     """
 
     x: Array | Shards
@@ -46,18 +89,55 @@ class Dataset:
 
     @property
     def test(self) -> tuple[Array, Array] | None:
-        """The test part, or None."""
+        """The test part (x_test, y_test), or None if there is none.
+
+        Returns
+        -------
+        tuple of ndarray or None
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> x, y = xpdl.data.circles(n_test=50).test
+        >>> x.shape, y.shape
+        ((50, 2), (50,))
+        """
         return None if self.x_test is None or self.y_test is None else (self.x_test, self.y_test)
 
     def split(self, fraction: float, seed: int = 0) -> "Dataset":
-        """Move ``round(fraction * n)`` random rows into the test part; for data without one.
+        """Move random rows into the test part, for data that have none.
 
-        Both parts come out shuffled.  ``ValueError`` if there is a test part already or one part would be empty.
+        Both parts come out shuffled.
+
+        Parameters
+        ----------
+        fraction : float
+            Fraction of the n rows that is moved, between 0 and 1: ``round(fraction * n)`` rows.
+        seed : int, default 0
+            Seed of the random choice.
+
+        Returns
+        -------
+        Dataset
+            The same samples in two parts.
+
+        Raises
+        ------
+        ValueError
+            If there is a test part already, if one part would be empty, or if the data lie on disk.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xpdl.data import Dataset
+        >>> parts = Dataset(np.eye(4), np.arange(4)).split(0.25, seed=1)
+        >>> sorted([*parts.y.tolist(), *parts.y_test.tolist()])
+        [0, 1, 2, 3]
         """
         if self.x_test is not None:
             raise ValueError(f"{self.name} has a test part already, it cannot be split")
         if isinstance(self.x, Shards) or isinstance(self.y, Shards):
-            raise ValueError(f"{self.name} lies on disk, and only what is in memory can be split")
+            raise ValueError(f"{self.name} lies on disk, and only data in memory can be split")
         n = len(self.x)
         n_test = round(fraction * n) if 0 < fraction < 1 else 0
         if not 0 < n_test < n:
@@ -66,8 +146,22 @@ class Dataset:
         return replace(self, x=self.x[train], y=self.y[train], x_test=self.x[test], y_test=self.y[test])
 
 
+def labels_or_targets(y: Array) -> Array:
+    """Return what a file holds as y as labels, int64 (n,), if it can be read so, else as it is.
+
+    Whole numbers are labels, (n,) or (n, 1), and so are rows of zeros with a single 1.
+    """
+    if y.dtype.kind not in "biuf" or y.ndim not in (1, 2) or 0 in y.shape:
+        return y
+    if y.ndim == 2 and y.shape[1] > 1:
+        one_hot = np.all((y == 0) | (y == 1)) and np.all(np.sum(y, axis=1) == 1)
+        return np.argmax(y, axis=1).astype(np.int64) if one_hot else y
+    whole = y.dtype.kind in "biu" or np.all((y == np.rint(y)) & (np.abs(y) < 2**53))
+    return y.reshape(-1).astype(np.int64) if whole else y
+
+
 def _problems(data: Dataset) -> Iterator[str]:
-    """What is wrong, first things first; later checks may rely on earlier ones."""
+    """Yield what is wrong, the most basic problems first: later checks may rely on earlier ones."""
     yield from _pair_problems(data, "x", "y")
     if data.x_test is None and data.y_test is None:
         return

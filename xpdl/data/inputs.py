@@ -54,14 +54,15 @@ def features(net: Network, x: Any, backend: Backend, dtype: str, *, argument: st
 def targets(net: Network, y: Any, n: int, backend: Backend, dtype: str, *, argument: str = "y") -> Array:
     """The labels or values y of n samples as targets (n, k) on the device.
 
-    For "softmax" labels 0..k-1, as whole numbers of any dtype or one-hot; for "sigmoid" 0 and 1; for "linear" finite
-    numbers.  ``TypeError`` for anything but real numbers, else ``ValueError`` naming the first sample that is wrong.
+    The loss says what it accepts.  ``TypeError`` for anything but real numbers, else ``ValueError`` naming the first
+    entry that is wrong.
     """
     y = to_numpy(numbers(argument, y))
     if y.shape[:1] != (n,):
         raise ValueError(f"{argument} must hold one row for each of the {n} samples, got shape {y.shape}")
     _check_finite(argument, y)
-    _ACCEPTED[net.output](argument, y, net.sizes[-1])
+    if net.head.accepts is not None:
+        _accept(argument, y, *net.head.accepts(y, net.sizes[-1]))
     with np.errstate(over="ignore"):
         encoded = net.head.encode(y, (n, net.sizes[-1]), np.dtype(dtype))
     _check_finite(argument, encoded)
@@ -124,22 +125,3 @@ def _accept(argument: str, y: np.ndarray, good: np.ndarray, expected: str) -> No
     if not good.all():
         index = tuple(np.argwhere(~good)[0].tolist())
         raise checks.BadNumberError(argument, index, f"{expected}, got {{}} = {y[index]}")
-
-
-def _accept_classes(argument: str, y: np.ndarray, k: int) -> None:
-    if y.ndim == 2 and y.shape[1] == k > 1:
-        one = np.isclose(y.sum(axis=1), 1) & (y >= 0).all(axis=1)
-        _accept(argument, y, one, "labels or one-hot rows that sum to 1")
-    else:
-        _accept(argument, y, (y == np.round(y)) & (y >= 0) & (y < k), f"labels 0..{k - 1} for {k} outputs")
-
-
-def _accept_binary(argument: str, y: np.ndarray, k: int) -> None:
-    _accept(argument, y, (y == 0) | (y == 1), "0 or 1")
-
-
-def _accept_values(argument: str, y: np.ndarray, k: int) -> None:
-    pass
-
-
-_ACCEPTED = {"softmax": _accept_classes, "sigmoid": _accept_binary, "linear": _accept_values}

@@ -1,40 +1,89 @@
-"""One door to all data: ``load`` takes a name from a table, or a path."""
+"""One function for all data: ``load`` takes the name of a data set, or the path of a file or folder.
+
+A new data set is an entry in ``NAMED``; a new file format is an entry in ``FORMATS``.
+"""
 
 from collections.abc import Callable
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from xpdl.data.csv_file import read_csv
 from xpdl.data.dataset import Dataset
 from xpdl.data.digits import digits
-from xpdl.data.files import read_csv, read_npz
 from xpdl.data.glyphs import glyphs
 from xpdl.data.idx import read_idx_folder
 from xpdl.data.mnist import mnist
+from xpdl.data.npz_file import read_npz
 from xpdl.data.points import circles, spiral
 from xpdl.data.shard_folder import has_shards, read_shard_folder
 from xpdl.randomness import check_seed
 
 
 def load(source: str | Path, *, seed: int = 0, **options: Any) -> Dataset:
-    """The data set of that name, made with ``seed`` and the options of its function; or the data at that path.
+    """Load the data set of that name, or the data in that file or folder.
 
-    Names: glyphs, digits, mnist, circles, spiral.  Paths: an .npz with arrays x, y and optionally x_test, y_test; a
-    .csv with the label in the last column; a folder of IDX files named as MNIST's; or a folder of x.npy, y.npy or many
-    such files, which stay on disk (shard_folder.py).  A file called like a name is "./glyphs".
-    ``ValueError`` for anything else, ``DataFormatError`` (a ValueError) for malformed data.
+    Parameters
+    ----------
+    source : str or path
+        One of the names "glyphs", "digits", "mnist", "circles", "spiral"; or the path of
+
+        - an .npz file with arrays x and y, and optionally x_test and y_test,
+        - a .csv file with the label in the last column,
+        - a folder of x.npy and y.npy, or of x-000.npy, y-000.npy and so on, which stay on disk,
+        - a folder of IDX files that are named as those of MNIST.
+
+        A name is looked up first: a file of that name is "./glyphs".
+    seed : int, default 0
+        Seed of a data set that is drawn at random; files do not depend on it.
+    **options
+        Options of the function of the data set, such as ``n_train`` of ``xpdl.data.glyphs``.
+
+    Returns
+    -------
+    Dataset
+        The training part, and the test part if there is one.
+
+    Raises
+    ------
+    DataFormatError
+        If a file is malformed; the message names the file and the reason.
+    FileNotFoundError
+        If MNIST can be neither found nor downloaded.
+    ImportError
+        If "digits" is asked for and scikit-learn is not installed.
+    TypeError
+        If the data set has no such option.
+    ValueError
+        If the source is none of the above.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> data = xpdl.data.load("circles", n_train=200)
+    >>> data.x.shape, data.x_test.shape
+    ((200, 2), (100, 2))
+
+    Data of your own, in a file:
+
+    >>> from pathlib import Path
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "mine.csv")
+    ...     _ = path.write_text("height,width,label\\n1.5,2,0\\n2.5,1,1\\n")
+    ...     data = xpdl.data.load(path)
+    >>> data.x.tolist(), data.y.tolist()
+    ([[1.5, 2.0], [2.5, 1.0]], [0, 1])
     """
     if source in NAMED:
         return NAMED[str(source)](seed=seed, **options)
     path = Path(source).expanduser()
     if not path.exists():
         raise ValueError(_unknown(str(source)))
-    kind = "folder" if path.is_dir() else path.suffix.lower()
-    if kind not in READERS:
-        raise ValueError(
-            f"source {str(source)!r} must be an .npz or .csv file or a folder of IDX or .npy files, got {kind!r}"
-        )
-    return READERS[kind](path, **options)
+    for known in FORMATS:
+        if known.matches(path):
+            return known.read(path, **options)
+    raise ValueError(f"source {str(source)!r} must be {' or '.join(known.description for known in FORMATS)}")
 
 
 def _unknown(source: str) -> str:
@@ -44,13 +93,9 @@ def _unknown(source: str) -> str:
 
 
 def _mnist(*, seed: int) -> Dataset:
-    """MNIST is the same whatever the seed."""
+    """Load MNIST, which is the same for every seed."""
     check_seed(seed)
     return mnist()
-
-
-def _read_folder(folder: Path) -> Dataset:
-    return (read_shard_folder if has_shards(folder) else read_idx_folder)(folder)
 
 
 NAMED: dict[str, Callable[..., Dataset]] = {
@@ -60,4 +105,30 @@ NAMED: dict[str, Callable[..., Dataset]] = {
     "circles": circles,
     "spiral": spiral,
 }
-READERS: dict[str, Callable[..., Dataset]] = {".npz": read_npz, ".csv": read_csv, "folder": _read_folder}
+"""The data sets that have a name, and the functions that make them."""
+
+
+class Format(NamedTuple):
+    """A kind of file or folder: how it is described, how it is recognized, and how it is read."""
+
+    description: str
+    matches: Callable[[Path], bool]
+    read: Callable[..., Dataset]
+
+
+def suffix(*suffixes: str) -> Callable[[Path], bool]:
+    """Return the test whether a path has one of these suffixes and is no folder."""
+    return lambda path: path.suffix.lower() in suffixes and not path.is_dir()
+
+
+FORMATS = [
+    Format("an .npz file of arrays x, y and optionally x_test, y_test", suffix(".npz"), read_npz),
+    Format("a .csv file with the label in the last column", suffix(".csv"), read_csv),
+    Format(
+        "a folder of x.npy and y.npy, or of x-000.npy, y-000.npy and so on, which are read as they are needed",
+        has_shards,
+        read_shard_folder,
+    ),
+    Format("a folder of IDX files that are named as those of MNIST", Path.is_dir, read_idx_folder),
+]
+"""The formats of files and folders; the first that matches a path reads it."""

@@ -1,9 +1,9 @@
 """A folder of samples that may be larger than memory.
 
-    x.npy, y.npy                the training part; or in several files, x-000.npy, x-001.npy, ..., in this order
-    x_test.npy, y_test.npy      the test part, if there is one: it is read as a whole
+    x.npy, y.npy                the training part; or several files in this order: x-000.npy, x-001.npy, ...
+    x_test.npy, y_test.npy      the test part, if there is one; it is read into memory
 
-.idx files likewise, and an x of more than two axes (images) is flattened to (n, d).
+Files that end in .idx work in the same way.  An x of more than two axes (images) is flattened to (n, d).
 """
 
 from collections.abc import Callable
@@ -17,9 +17,9 @@ from xpdl.data.shards import Shards
 
 
 def read_shard_folder(folder: str | Path) -> Dataset:
-    """The data set in a folder of .npy or .idx files; x and y of the training part stay on disk.
+    """Open a folder of .npy or .idx files; x and y of the training part stay on disk.
 
-    In x uint8 and floats stay as they are, and other integers become float64; in y integers become labels, int64.
+    In x, uint8 and floats stay as they are, and other integers become float64.  In y, integers become labels, int64.
     ``DataFormatError`` names the file or array and what is wrong with it.
     """
     folder = Path(folder)
@@ -35,8 +35,8 @@ def _whole(part: Shards | None) -> Array | None:
 
 
 def has_shards(folder: Path) -> bool:
-    """Whether a folder holds such files."""
-    return bool(_files(folder, "x"))
+    """Return whether this is a folder with files of x."""
+    return folder.is_dir() and bool(_files(folder, "x"))
 
 
 def _files(folder: Path, name: str) -> list[Path]:
@@ -45,7 +45,7 @@ def _files(folder: Path, name: str) -> list[Path]:
 
 
 def _shards(folder: Path, name: str) -> Shards | None:
-    """The files of one array; None if there are none."""
+    """Open the files of one array; None if there are none."""
     parts = [_opened(path) for path in _files(folder, name)]
     if name.startswith("x"):
         parts = [part.reshape(len(part), -1) if part.ndim > 2 else part for part in parts]
@@ -64,14 +64,14 @@ def _opened(path: Path) -> Array:
 
 
 def _dtype(name: str, dtype: np.dtype) -> np.dtype:
-    """What the numbers are to be for a ``Dataset``."""
+    """Return the dtype that a ``Dataset`` needs for x or y."""
     if dtype.kind == "f" or (name.startswith("x") and dtype == np.uint8):
         return dtype.newbyteorder("=")
     return np.dtype("float64" if name.startswith("x") else "int64")
 
 
 def _map_npy(path: Path) -> Array:
-    """The array in a file.  The errors of NumPy's header parser are many: all are caught but those of the disk."""
+    """Map the array in a file.  NumPy's header parser raises many errors: all but those of the disk are caught."""
     try:
         with np.errstate(over="ignore"):
             return np.lib.format.open_memmap(path, mode="r")
@@ -82,3 +82,4 @@ def _map_npy(path: Path) -> Array:
 
 
 OPENERS: dict[str, Callable[[Path], Array]] = {".npy": _map_npy, ".idx": map_idx}
+"""Suffixes, and how the array in such a file is mapped."""

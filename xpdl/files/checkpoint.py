@@ -26,6 +26,7 @@ from xpdl.activations import Activation
 from xpdl.backends import Backend
 from xpdl.files.model import check_format, reason, write_whole
 from xpdl.files.pytree import kind, kinds, leaves, map_leaves, number
+from xpdl.losses import Loss
 from xpdl.network import Network
 
 Host = Callable[[Any], np.ndarray]
@@ -131,12 +132,10 @@ def configuration(
     """All that makes a run this one, as JSON has it; state is the optimizer's before the first step.
 
     The optimizer's rates are functions, which no file can hold: of it, this is the structure of its state.  Two
-    activations of your own are the same if their functions have the same names.
+    activations or losses of your own are the same if their functions have the same names.
     """
-    own = isinstance(net.hidden, Activation)
-    hidden = [getattr(f, "__qualname__", repr(f)) for f in net.hidden] if own else net.hidden
     described: dict[str, Any] = {
-        "network": {**asdict(net), "hidden": hidden},
+        "network": {**asdict(net), "hidden": names(net.hidden), "output": names(net.output)},
         "dtype": dtype,
         "seed": seed,
         "batch_size": batch_size,
@@ -145,6 +144,11 @@ def configuration(
         "optimizer": kinds(state, "run/state"),
     }
     return dict(json.loads(json.dumps(described)))
+
+
+def names(chosen: str | Activation | Loss) -> str | list[str]:
+    """The name of an activation or a loss; of your own, the names of the functions it holds."""
+    return chosen if isinstance(chosen, str) else [getattr(f, "__qualname__", repr(f)) for f in chosen]
 
 
 def fingerprint(array: np.ndarray) -> str:

@@ -53,13 +53,14 @@ class Model:
 def save(path: str | os.PathLike[str], net: Network, theta: Any, *, metadata: Mapping[str, Any] | None = None) -> None:
     """Write net, theta (P,) and JSON-serialisable ``metadata`` to ``path``, whole or not at all.
 
-    ``ValueError`` for an activation of your own, which has no name a file could hold, a theta that does not fit or is
-    not finite, and NaN or infinity in the metadata; ``OSError`` if the disk fails.
+    ``ValueError`` for an activation or a loss of your own, which has no name a file could hold, a theta that does not
+    fit or is not finite, and NaN or infinity in the metadata; ``OSError`` if the disk fails.
     """
     from safetensors.numpy import save as serialize
 
-    if not isinstance(net.hidden, str):
-        raise ValueError(f"hidden must be the name of an activation to be saved, got {checks.shorten(net.hidden)}")
+    for argument, kind in {"hidden": "an activation", "output": "a loss"}.items():
+        if not isinstance(value := getattr(net, argument), str):
+            raise ValueError(f"{argument} must be the name of {kind} to be saved, got {checks.shorten(value)}")
     theta = to_numpy(theta)
     if theta.shape != (net.size,):
         raise ValueError(f"theta must have shape ({net.size},) for sizes {list(net.sizes)}, got {theta.shape}")

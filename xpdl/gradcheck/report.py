@@ -1,11 +1,13 @@
-"""Reports: a verdict for every entry, tensor and check, derived from the entry's own error bar.
+"""Reports: a verdict for every entry, every tensor and the whole check.
 
-    FAIL          |analytic - numeric| > bar, and the analytic value is not between one-sided derivatives at a kink
-    INCONCLUSIVE  both are below the bar: the entry is smaller than what this precision can see
-    PASS          else; also where both are exactly 0
+Each entry has its own error bar, and the verdict follows from it:
 
-A tensor fails if an entry does, and is inconclusive if none of its entries can be seen; a report is as bad as its worst
-tensor.  There is no absolute tolerance.
+    FAIL          |analytic - numeric| > bar, and the analytic value does not lie between one-sided derivatives at a kink
+    INCONCLUSIVE  both values are below the bar: this precision cannot see the entry
+    PASS          otherwise; also where both values are exactly 0
+
+A tensor fails if one of its entries fails, and is inconclusive if none of its entries can be seen.  A report is as bad
+as its worst tensor.  There is no absolute tolerance.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,33 +22,82 @@ from numpy.typing import NDArray
 
 PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
 SEVERITY = [PASS, INCONCLUSIVE, FAIL]
-COLOURS = {PASS: "32", INCONCLUSIVE: "33", FAIL: "31"}  # ANSI green, yellow, red
+"""Verdicts, the best first."""
+COLOURS = {PASS: "32", INCONCLUSIVE: "33", FAIL: "31"}
+"""ANSI codes of the verdicts: green, yellow, red."""
+METHOD_TITLES = {"complex": "complex step", "central": "central differences", "taylor": "Taylor remainder"}
+"""What a report calls the ways to a numeric gradient, by the names that ``method=`` takes."""
 
 Vector = NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry of a tensor."""
+    """One entry of a tensor: its analytic and its numeric derivative.
+
+    Attributes
+    ----------
+    index : tuple of int
+        Where in the tensor the entry is; () if it stands for a direction through many entries.
+    analytic : float
+        The derivative under test.
+    numeric : float
+        The derivative found numerically.
+    bar : float
+        The error bar: how far apart the two may be.
+
+    Examples
+    --------
+    >>> from xpdl.gradcheck.report import Entry
+    >>> entry = Entry(index=(0, 2), analytic=1.0, numeric=0.5, bar=1e-9)
+    >>> abs(entry.analytic - entry.numeric) > entry.bar
+    True
+    """
 
     index: tuple[int, ...]
     analytic: float
     numeric: float
-    bar: float  # how far apart they may be
+    bar: float
 
 
 @dataclass(frozen=True)
 class Parameter:
     """What a check found in one tensor.
 
-    difference  ||g - n|| / (||g|| + ||n||)
-    ratio       the factor c that makes c n closest to g, <g, n> / <n, n>; NaN if n is 0
-    worst       the entry that is most bars off
-    failing     the number of entries that fail
-    unseen      the number of entries below their bar
-    diagnosis   the probable cause of a failure, if one fits
-    analytic, numeric, bar, fails
-                these of every entry, in the tensor's shape, or of directions that stand for many entries
+    Attributes
+    ----------
+    name : str
+        The name of the tensor, such as "W1".
+    shape : tuple of int
+        Its shape.
+    verdict : str
+        "PASS", "FAIL" or "INCONCLUSIVE".
+    difference : float
+        ||g - n|| / (||g|| + ||n||), g the gradient under test, n the numeric one.
+    ratio : float
+        The factor c for which c n is closest to g: <g, n> / <n, n>.  NaN if n is 0.
+    worst : Entry
+        The entry whose error is the largest, measured in error bars.
+    failing : int
+        How many entries fail.
+    unseen : int
+        How many entries are below their error bar.
+    diagnosis : str or None
+        The probable cause of a failure, if one fits.
+    analytic, numeric, bar, fails : numpy.ndarray
+        The two derivatives, the error bar and whether it fails, for every entry in the tensor's shape; or for
+        directions, (K,), each of which stands for many entries.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> import numpy as np
+    >>> report = xpdl.check_gradient(lambda t: (t**2).sum(), lambda t: 4 * t, np.array([1.0, 2.0]))
+    >>> found = report.parameters["theta"]
+    >>> found.verdict, found.failing, round(found.ratio, 6)
+    ('FAIL', 2, 2.0)
+    >>> found.diagnosis
+    '2 x the numeric gradient: counted twice'
     """
 
     name: str
@@ -64,7 +115,21 @@ class Parameter:
     fails: Vector = field(default_factory=lambda: np.zeros(0, bool), repr=False, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers without the arrays, for JSON."""
+        """Return the numbers as values that JSON can hold, without the arrays.
+
+        Returns
+        -------
+        dict
+            The fields by name; a number that is not finite is None.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> import numpy as np
+        >>> report = xpdl.check_gradient(lambda t: (t**2).sum(), lambda t: 2 * t, np.array([1.0, 2.0]))
+        >>> report.parameters["theta"].to_dict()["worst"]["index"]
+        [0]
+        """
         return {
             "shape": list(self.shape),
             "verdict": self.verdict,
@@ -84,14 +149,36 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Report:
-    """What a check found; true if and only if it passes, and ``str`` is a table.
+    """What a check of a gradient found.
 
-    difference   ||g - n|| / (||g|| + ||n||) over all parameters
-    parameters   a ``Parameter`` for each tensor, by name
-    method       how the numeric gradient was found
-    precision    the dtype the gradient was judged in
-    evaluations  evaluations of the function, in whole passes
-    notes        what else is worth knowing, one line each
+    A report is true if and only if its verdict is PASS, and ``str(report)`` is a table with a line for each tensor.
+
+    Attributes
+    ----------
+    verdict : str
+        "PASS", "FAIL" or "INCONCLUSIVE": the verdict of the worst tensor.
+    difference : float
+        ||g - n|| / (||g|| + ||n||) over all tensors, g the gradient under test, n the numeric one.
+    parameters : mapping of str to Parameter
+        What was found in each tensor, by its name.
+    method : str
+        How the numeric gradient was computed.
+    precision : str
+        The dtype in which the gradient was judged.
+    evaluations : float
+        How often the function was evaluated, in whole passes.
+    seconds : float
+        How long the check took.
+    notes : tuple of str
+        What else is worth knowing, one line each.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> import numpy as np
+    >>> report = xpdl.check_gradient(lambda t: (t**3).sum(), lambda t: 3 * t**2, np.array([1.0, 2.0]))
+    >>> bool(report), report.verdict, report.method
+    (True, 'PASS', 'complex step')
     """
 
     verdict: str
@@ -107,7 +194,21 @@ class Report:
         return self.verdict == PASS
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON-serialisable values; a number that is not finite is None."""
+        """Return the report as values that JSON can hold.
+
+        Returns
+        -------
+        dict
+            The fields by name; a number that is not finite is None.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> import numpy as np
+        >>> report = xpdl.check_gradient(lambda t: (t**3).sum(), lambda t: 3 * t**2, np.array([1.0, 2.0]))
+        >>> report.to_dict()["parameters"]["theta"]["verdict"]
+        'PASS'
+        """
         return {
             "verdict": self.verdict,
             "difference": finite(self.difference),
@@ -123,19 +224,88 @@ class Report:
         return "\n".join(self.lines(coloured=False))
 
     def lines(self, *, coloured: bool) -> list[str]:
-        """The table, a line at a time."""
+        """Return the table, line by line.
+
+        Parameters
+        ----------
+        coloured : bool
+            Whether verdicts have the colours of a terminal.
+
+        Returns
+        -------
+        list of str
+            The verdict, a row for each tensor, the diagnoses and the notes.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> import numpy as np
+        >>> report = xpdl.check_gradient(lambda t: (t**3).sum(), lambda t: 3 * t**2, np.array([1.0, 2.0]))
+        >>> len(report.lines(coloured=False)) >= 4
+        True
+        """
         width = max(9, *(len(_title(parameter)) for parameter in self.parameters.values()))
         verdict = _paint(self.verdict, coloured)
-        lines = [f"{verdict}  difference {self.difference:.1e}, {self.method} in {self.precision}", ""]
         columns = "verdict       difference  worst entry       analytic       numeric  wrong entries"
-        lines.append(f"{'parameter':<{width}}  {columns}")
-        lines += [_row(parameter, width, coloured) for parameter in self.parameters.values()]
         causes = [f"{name}: {p.diagnosis}" for name, p in self.parameters.items() if p.diagnosis]
-        return [*lines, *([""] if causes or self.notes else []), *causes, *self.notes]
+        return [
+            f"{verdict}  difference {self.difference:.1e}, {self.method} in {self.precision}",
+            "",
+            f"{'parameter':<{width}}  {columns}",
+            *(_row(parameter, width, coloured) for parameter in self.parameters.values()),
+            *([""] if causes or self.notes else []),
+            *causes,
+            *self.notes,
+        ]
 
     def print(self) -> None:
-        """Print the table, in colour on a terminal."""
+        """Print the table, with colours on a terminal unless NO_COLOR is set.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> import numpy as np
+        >>> report = xpdl.check_gradient(lambda t: (t**3).sum(), lambda t: 3 * t**2, np.array([1.0, 2.0]))
+        >>> report.print()  # doctest: +ELLIPSIS
+        PASS  difference ..., complex step in float64
+        ...
+        """
         print("\n".join(self.lines(coloured=sys.stdout.isatty() and "NO_COLOR" not in os.environ)))
+
+
+class GradientError(AssertionError):
+    """Raised when the gradient turns out to be wrong during training.
+
+    Parameters
+    ----------
+    message : str
+        The message of the error.
+    report : Report
+        What the check found.
+
+    Attributes
+    ----------
+    report : Report
+        What the check found: which tensors and entries are wrong.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> import numpy as np
+    >>> report = xpdl.check_gradient(lambda t: (t**2).sum(), lambda t: -2 * t, np.array([1.0, 2.0]))
+    >>> try:
+    ...     raise xpdl.GradientError("the gradient is wrong", report)
+    ... except xpdl.GradientError as error:
+    ...     print(error.report.parameters["theta"].diagnosis)
+    -1 x the numeric gradient: the sign is wrong
+    """
+
+    def __init__(self, message: str, report: Report) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+# Verdicts
 
 
 def judge(
@@ -147,23 +317,15 @@ def judge(
     between: tuple[Vector, Vector] | None = None,
     diagnosis: str | None = None,
 ) -> Parameter:
-    """The verdict on one tensor.
+    """The verdict on one tensor, from arrays of one shape.
 
-    analytic, numeric and bar are of one shape.  ``between`` holds the lower and the upper one-sided derivative, where
-    they differ from the numeric one.
+    ``between`` holds the lower and the upper one-sided derivative, where they differ from the numeric one.
     """
     analytic, numeric = np.asarray(analytic, np.float64), np.asarray(numeric, np.float64)
-    with np.errstate(invalid="ignore"):
-        off = np.abs(analytic - numeric)
-    if between is not None:
-        low, high = np.minimum(between[0], numeric), np.maximum(between[1], numeric)
-        off = np.maximum(np.maximum(low - analytic, analytic - high), 0)
-    finite = np.isfinite(analytic)
-    fails = ~((off <= bar) & finite)
+    error = _error(analytic, numeric, between)
+    fails = ~((error <= bar) & np.isfinite(analytic))
     unseen = ~fails & (np.maximum(np.abs(analytic), np.abs(numeric)) <= bar) & ((analytic != 0) | (numeric != 0))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        bars = np.where(finite, np.where(off > 0, off / bar, 0.0), np.inf)
-    index = tuple(int(i) for i in np.unravel_index(int(np.argmax(bars)), bars.shape))
+    index = _worst_index(error, bar, np.isfinite(analytic))
     return Parameter(
         name=name,
         shape=tuple(analytic.shape),
@@ -181,8 +343,24 @@ def judge(
     )
 
 
+def _error(analytic: Vector, numeric: Vector, between: tuple[Vector, Vector] | None) -> Vector:
+    """How far each analytic value is from the numeric one, or from the range of the one-sided derivatives."""
+    if between is None:
+        with np.errstate(invalid="ignore"):
+            return np.abs(analytic - numeric)
+    low, high = np.minimum(between[0], numeric), np.maximum(between[1], numeric)
+    return np.maximum(np.maximum(low - analytic, analytic - high), 0)
+
+
+def _worst_index(error: Vector, bar: Vector, finite: Vector) -> tuple[int, ...]:
+    """The entry with the most error bars of error; one that is not finite is the worst of all."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bars = np.where(finite, np.where(error > 0, error / bar, 0.0), np.inf)
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(bars)), bars.shape))
+
+
 def worst_verdict(verdicts: Iterable[str]) -> str:
-    """The worst of them; of none, PASS."""
+    """The worst of these verdicts; PASS if there is none."""
     return max(verdicts, key=SEVERITY.index, default=PASS)
 
 
@@ -196,12 +374,20 @@ def difference(analytic: Vector, numeric: Vector) -> float:
 
 
 def ratio(analytic: Vector, numeric: Vector) -> float:
-    """The c for which c n is closest to g; NaN if n is 0."""
+    """The factor c for which c n is closest to g; NaN if n is 0."""
     scale = float(np.max(np.abs(numeric), initial=0))
     if scale == 0 or not math.isfinite(scale):
         return math.nan
     n = numeric / scale
     return float(np.sum(analytic / scale * n) / np.sum(n * n))
+
+
+def finite(number: float) -> float | None:
+    """The number as JSON can hold it: None if it is not finite."""
+    return number if math.isfinite(number) else None
+
+
+# The table
 
 
 def _title(parameter: Parameter) -> str:
@@ -220,16 +406,3 @@ def _row(parameter: Parameter, width: int, coloured: bool) -> str:
 
 def _paint(text: str, coloured: bool) -> str:
     return f"\033[{COLOURS[text.strip()]}m{text}\033[0m" if coloured else text
-
-
-def finite(number: float) -> float | None:
-    """The number as JSON has it: None if it is not finite."""
-    return number if math.isfinite(number) else None
-
-
-class GradientError(AssertionError):
-    """The gradient was wrong during training; ``report`` says where."""
-
-    def __init__(self, message: str, report: Report) -> None:
-        super().__init__(message)
-        self.report = report

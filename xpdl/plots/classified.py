@@ -1,5 +1,6 @@
 """What a classifier makes of labelled samples, on the host: all that its pictures need."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,24 +30,29 @@ class Classified(NamedTuple):
 
 def classify(net: Network, theta: Any, x: Any, y: Any) -> Classified:
     """theta (P,), x (n, d) and y of any library, checked as for ``train``; ``ValueError`` if net is no classifier."""
-    k, here = classes(net), backend("numpy")
+    (_, decide), here = _decision(net), backend("numpy")
     theta = parameters(net, theta, here)
     x, targets = inputs.pair(net, x, y, here, "float64")
     z = logits(net, theta, x)
     own = z[:, -net.sizes[-1] :]
-    labels = np.argmax(targets, axis=1) if targets.shape[1] == k else targets[:, 0].astype(int)
+    labels = decide(targets).reshape(-1)
     return Classified(theta, x, labels, np.argmax(z, axis=1), net.head.value(own, targets))
 
 
 def classes(net: Network) -> int:
     """How many labels net tells apart; ``ValueError`` for values, and for labels that do not exclude each other."""
+    return _decision(net)[0]
+
+
+def _decision(net: Network) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:
+    """The number of classes, and the function that decides which one targets stand for."""
     checks.instance("net", net, Network)
-    outputs = net.sizes[-1]
-    k = {"softmax": outputs, "sigmoid": 2 if outputs == 1 else 0, "linear": 0}[net.output]
-    if k < 2:
-        got = f"output {net.output!r} of {outputs} unit{'s' * (outputs > 1)}"
+    outputs, head = net.sizes[-1], net.head
+    k = head.classes(outputs)
+    if k < 2 or head.decide is None:
+        got = f"output {checks.shorten(net.output)} of {outputs} unit{'s' * (outputs > 1)}"
         raise ValueError(f"net must tell classes apart, with 'softmax' or one 'sigmoid', got {got}")
-    return k
+    return k, head.decide
 
 
 def parameters(net: Network, theta: Any, here: Backend) -> np.ndarray:
@@ -56,7 +62,7 @@ def parameters(net: Network, theta: Any, here: Backend) -> np.ndarray:
 
 
 def logits(net: Network, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Logits (n, k), the largest of which decides: z beside 0 for one sigmoid, as sigmoid(z) = softmax(0, z)[1]."""
+    """Logits (n, k), the largest of which decides: z beside 0 for one output, as sigmoid(z) = softmax(0, z)[1]."""
     parts = [net.forward(theta, x[start : start + ROWS])[-1].z for start in range(0, len(x), ROWS)]
     z = np.concatenate(parts)
     return z if z.shape[1] > 1 else np.concatenate([np.zeros_like(z), z], axis=1)

@@ -3,9 +3,6 @@
 from xpdl.arrays import Array
 from xpdl.network import Network
 
-OUT_ACTIVATIONS = {"softmax": "softmax", "sigmoid": "logistic", "linear": "identity"}
-"""Outputs of an ``xpdl.Network``, and what scikit-learn calls them."""
-
 
 class Attributes:
     """Attributes of a fitted estimator.
@@ -46,8 +43,8 @@ class Attributes:
 
     @property
     def out_activation_(self) -> str:
-        """ "softmax", "logistic" or "identity"."""
-        return OUT_ACTIVATIONS[self.network_.output]
+        """ "softmax", "logistic" or "identity"; for a loss of your own its ``activation``."""
+        return self.network_.head.activation
 
     @property
     def loss_curve_(self) -> list[float]:

@@ -17,9 +17,11 @@ from sklearn.utils.multiclass import (
 )
 
 from xpdl.arrays import Array, namespace
+from xpdl.losses import Loss
 from xpdl.network import Network
 from xpdl.sklearn.base import NetworkEstimator
 from xpdl.sklearn.learning import Samples
+from xpdl.sklearn.parameters import REGRESSION
 from xpdl.sklearn.stopping import Score
 
 
@@ -29,14 +31,17 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
 
     ``Parameters`` says what else can be set, ``Attributes`` what is known after ``fit``.
 
+    loss           "log_loss": cross-entropy, of a softmax or of sigmoids; or an ``xpdl.Loss`` that decides
     class_weight   {label: weight} or "balanced": by what the weights of the samples of a class are multiplied
     classes_       the labels in their order, a NumPy array
     """
 
     _: KW_ONLY
+    loss: str | Loss = "log_loss"
     class_weight: Any = None
 
     _parameter_constraints: ClassVar[dict[str, Any]] = NetworkEstimator._parameter_constraints | {
+        "loss": [StrOptions({"log_loss"}), Loss],
         "class_weight": [dict, list, StrOptions({"balanced"}), None],
     }
 
@@ -89,9 +94,11 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         factors: np.ndarray = compute_sample_weight(self.class_weight, y)
         return factors if weights is None else weights * factors
 
-    def _output(self, y: np.ndarray) -> tuple[str, int]:
-        separate = self._binarizer.y_type_.startswith("multilabel") or len(self.classes_) == 2
-        return "sigmoid" if separate else "softmax", y.shape[1]
+    def _output(self, y: np.ndarray) -> tuple[str | Loss, int]:
+        several = self._binarizer.y_type_.startswith("multilabel")
+        if isinstance(self.loss, Loss):
+            return self.loss, y.shape[1] if several else self.loss.outputs(len(self.classes_))
+        return "sigmoid" if several or len(self.classes_) == 2 else "softmax", y.shape[1]
 
     def _score_of(self, held: Samples) -> Score:
         """The accuracy."""
@@ -105,10 +112,19 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
 
 @dataclass(eq=False, repr=False)
 class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
-    """A network for numbers: y is (n,), or (n, k) for several at a time; the cost is half the squared error.
+    """A network for numbers: y is (n,), or (n, k) for several at a time.
 
-    ``Parameters`` says what can be set, ``Attributes`` what is known after ``fit``.
+    ``Parameters`` says what else can be set, ``Attributes`` what is known after ``fit``.
+
+    loss   "squared_error": half the squared error; the name of another loss of values, or an ``xpdl.Loss``
     """
+
+    _: KW_ONLY
+    loss: str | Loss = "squared_error"
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = NetworkEstimator._parameter_constraints | {
+        "loss": [StrOptions(set(REGRESSION)), Loss],
+    }
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Train for one more epoch."""
@@ -122,11 +138,13 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     def _targets(self, y: np.ndarray, known: bool) -> np.ndarray:
         return y
 
-    def _output(self, y: np.ndarray) -> tuple[str, int]:
-        return "linear", 1 if y.ndim == 1 else y.shape[1]
+    def _output(self, y: np.ndarray) -> tuple[str | Loss, int]:
+        return REGRESSION.get(self.loss, self.loss), 1 if y.ndim == 1 else y.shape[1]
 
     def _score_of(self, held: Samples) -> Score:
-        """R2 of all outputs together: 1 - cost / cost of the mean."""
+        """R2 of all outputs together, 1 - cost / cost of the mean; for a loss of another kind the negative cost."""
+        if REGRESSION.get(self.loss) != "linear":
+            return lambda metrics: -metrics["validation_loss"]
         y = held.y.reshape(len(held.y), -1)
         errors = y - np.average(y, axis=0, weights=held.weight)
         spread = float(np.average(0.5 * np.sum(errors * errors, axis=1), weights=held.weight)) or 1.0

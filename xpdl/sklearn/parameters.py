@@ -11,12 +11,18 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from xpdl.activations import ACTIVATIONS, Activation
 from xpdl.backends import Backend
+from xpdl.losses import LOSSES
 from xpdl.optimizers import Optimizer
 from xpdl.sklearn.solvers import SOLVERS
 from xpdl.training.callbacks import Callback
 
 HIDDEN: dict[Any, str] = {name: name for name in ACTIVATIONS} | {"logistic": "sigmoid"}
 """Names of activations, and what ``xpdl.Network`` calls them."""
+
+REGRESSION: dict[Any, str] = {name: name for name in LOSSES if LOSSES[name].decide is None} | {
+    "squared_error": "linear"
+}
+"""Names of losses of values, likewise."""
 
 
 @dataclass(eq=False, repr=False)

@@ -99,7 +99,7 @@ class Objective:
             **{name: fingerprint(to_numpy(array)) for name, array in arrays.items()},
             "input": self.net.sizes[0],
             "outputs": self.net.sizes[-1],
-            "output": self.net.output,
+            "output": self.net.output if isinstance(self.net.output, str) else self.net.output.cost.__qualname__,
             "hidden": self.net.hidden if isinstance(self.net.hidden, str) else self.net.hidden.forward.__qualname__,
             "optimizer": self.optimizer,
             "epochs": self.epochs,

@@ -24,7 +24,9 @@ from optuna.storages import (
     RetryHeartbeatStaleTrialCallback,
 )
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
 
 Place: TypeAlias = str | os.PathLike[str] | BaseStorage | None
 
@@ -73,7 +75,7 @@ def storage_errors() -> Iterator[None]:
 
 def _database(url: str) -> RDBStorage:
     """A database with signs of life; of several processes that set it up at once all but one have to try again."""
-    options: dict[str, Any] = {"connect_args": {"timeout": PATIENCE}} if url.startswith("sqlite") else {}
+    options = _sqlite_options(url) if url.startswith("sqlite") else {}
     retry = RetryHeartbeatStaleTrialCallback(max_retry=RETRIES)
     for _ in range(BEGINNERS):
         try:
@@ -89,6 +91,12 @@ def _database(url: str) -> RDBStorage:
                 raise
             last = error
     raise last
+
+
+def _sqlite_options(url: str) -> dict[str, Any]:
+    """Close each connection to a file after use: Python 3.13 warns of those left open.  One to memory is kept open."""
+    in_memory = make_url(url).database in (None, "", ":memory:")
+    return {"connect_args": {"timeout": PATIENCE}} | ({} if in_memory else {"poolclass": NullPool})
 
 
 def _exists(error: DatabaseError) -> bool:

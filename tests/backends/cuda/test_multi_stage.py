@@ -7,6 +7,7 @@ from functools import partial
 import re
 
 import numpy as np
+from pretend_cupy import Team, elementwise
 import pytest
 
 import xpdl
@@ -25,33 +26,6 @@ from xpdl.optimizers import OPTIMIZERS
 from xpdl.training.step import Data, Run, make_step
 
 
-def one_by_one(inputs, outputs, body, name, **options):
-    """``cupy.ElementwiseKernel`` in Python, for groups that are no part of a chain."""
-    names, stored = (re.findall(r"[axy]\d+", texts) for texts in (f"{inputs}, {outputs}", outputs))
-    functions = vars(np) | {"inside": lambda i, n: i % n, "entry": lambda rows, i, d, n: rows[i // d] % n * d + i % d}
-
-    def launch(*arrays):
-        values = {n: x.ravel() if n[0] == "a" else x[()] for n, x in zip(names, arrays, strict=True)}
-        i = np.arange(arrays[-1].size).reshape(arrays[-1].shape)
-        exec(re.sub(r"const \w+ |;", "", body), {**functions, "i": i}, values)
-        for place, x in zip(stored, arrays[-len(stored) :], strict=True):
-            np.copyto(x, values[place])
-
-    return launch
-
-
-class Team:
-    """``cupy.RawKernel`` on the host, with so many threads; ``texts`` are what it was given."""
-
-    def __init__(self, raw_kernel, threads=3):
-        self.raw_kernel, self.threads, self.texts = raw_kernel, threads, []
-
-    def __call__(self, text, name, options):
-        self.texts.append(text)
-        kernel = self.raw_kernel(text, name, options)
-        return lambda grid, block, arrays: kernel(*grid, self.threads, arrays)
-
-
 @pytest.fixture
 def team(raw_kernel):
     return Team(raw_kernel)
@@ -59,7 +33,7 @@ def team(raw_kernel):
 
 def chained(step, compiler):
     """The step with chains."""
-    fusion = Chained(MACHINE.library, one_by_one, compiler)
+    fusion = Chained(MACHINE.library, elementwise, compiler)
     return Replayed(MACHINE._replace(fusion=fusion, exact=False, notice=pytest.fail), step)
 
 

@@ -78,7 +78,7 @@ def test_calls_are_after_all_that_they_need_and_the_end_is_after_all(seed) -> No
 
 
 @pytest.mark.parametrize(
-    "view", [np.s_[:], np.s_[2:5, 1:3], np.s_[::-1, ::2], np.s_[3, ::-1], np.s_[4, 2], np.s_[::3, :]]
+    "view", [np.s_[:], np.s_[2:5, 1:3], np.s_[::-1, ::2], np.s_[3, ::-1], np.s_[4, 2, ...], np.s_[::3, :]]
 )
 def test_the_span_of_a_view(view) -> None:
     whole = np.zeros((7, 5), dtype="int16")

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 
 import numpy as np
+from pretend_cupy import elementwise
 import pytest
 
 import xpdl
@@ -44,33 +45,7 @@ static struct { unsigned x; } blockIdx{0}, threadIdx{0}, blockDim{1}, gridDim{1}
 """
 
 
-def inside(i, n):
-    """That of the preamble."""
-    return i % n
-
-
-def entry(rows, i, d, n):
-    """That of the preamble."""
-    return rows[i // d] % n * d + i % d
-
-
-def in_python(inputs, outputs, body, name, **options):
-    """``cupy.ElementwiseKernel`` in Python."""
-    names, stored = (re.findall(r"[axy]\d+", texts) for texts in (f"{inputs}, {outputs}", outputs))
-    text = re.sub(r"const \w+ |;", "", body)
-
-    def launch(*arrays):
-        values = {n: x.ravel() if n[0] == "a" else x[()] for n, x in zip(names, arrays, strict=True)}
-        i = np.arange(arrays[-1].size).reshape(arrays[-1].shape)
-        exec(text, {**vars(np), "entry": entry, "inside": inside, "i": i}, values)
-        for place, x in zip(stored, arrays[-len(stored) :], strict=True):
-            assert values[place].dtype == x.dtype
-            np.copyto(x, values[place])
-
-    return launch
-
-
-def replayed(step, compiler=in_python):
+def replayed(step, compiler=elementwise):
     """The step with groups of operations, by a compiler."""
     return Replayed(MACHINE._replace(fusion=Fusion(MACHINE.library, compiler)), step)
 

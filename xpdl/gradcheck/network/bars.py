@@ -6,8 +6,9 @@ round-off.  Forward, with every operation adding its own rounding:
     F_z = (|x| |w| + |b|)^2 + F_x w^2                        the error of z = x w + b
     F_x = (f'^2 F_z + a^2 + c (1 + z^2)) mask^2              the error of the next layer's x
 
-Backward, from dz = (p - y) / n:
+Backward, from the dz of the loss, whose error is that of d cost / d z:
 
+    E_z = (D + o + p^2 + |y|) / n^2                          D what F_z makes of it, o = 1 where p is made near 1
     E   = (|dz_next| |w|^T)^2 + E_next (w^2)^T               the error of da
     E_z = (E f'^2 + da^2 (f'^2 + c (1 + F_z))) mask^2        the error of dz
 
@@ -19,11 +20,14 @@ where the first term is the sum of the absolute values of what is added up.  Sou
 of Numerical Algorithms, chapters 3 and 4.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from xpdl.arrays import Array, namespace
-from xpdl.gradcheck.network.perturbation import Point
+from xpdl.gradcheck.network.perturbation import Point, cost_slope, directions
+
+PROBE = 1e-4
+"""How far logits are moved, beside 1 + |z|, to see how d cost / d z changes with them."""
 
 
 class Trace(NamedTuple):
@@ -82,21 +86,18 @@ def _masked(at: Point, l: int, variance: Array) -> Array:
 
 
 def _output_error(at: Point, error_z: Array) -> Array:
-    """The error variance of dz = (p - y) / n of the output layer."""
-    xp = namespace(at.y)
-    p = at.net.head.predict(at.layers[-1].z)
-    return (PROPAGATED[at.net.output](p, error_z) + p * p + xp.abs(at.y)) * at.share * at.share
+    """The error variance of dz of the output layer."""
+    xp, head = namespace(at.y), at.net.head
+    p = head.predict(at.layers[-1].z)
+    own = _probed(at, error_z) if head.error_variance is None else head.error_variance(p, error_z)
+    return (own + p * p + xp.abs(at.y)) * at.share * at.share
 
 
-def _softmax_error(p: Array, error_z: Array) -> Array:
-    """dp_j = p_j (dz_j - sum_k p_k dz_k); p = exp(log p) magnifies the rounding of log p."""
-    total = namespace(p).sum(p * p * error_z, axis=-1, keepdims=True)
-    return p * p * (total + (1 - 2 * p) * error_z) + p
-
-
-PROPAGATED: dict[str, Callable[[Array, Array], Array]] = {
-    "softmax": _softmax_error,
-    "sigmoid": lambda p, error_z: p * p * (1 - p) * (1 - p) * error_z + 1,
-    "linear": lambda p, error_z: error_z,
-}
-"""The error variance of p, by that of the logits and by its own rounding; a sigmoid is exact to u, not to u p."""
+def _probed(at: Point, error_z: Array) -> Array:
+    """The error variance of d cost / d z by its change along random signs of the error of z; the largest of several."""
+    xp, z = namespace(at.y), at.layers[-1].z
+    error = xp.sqrt(error_z)
+    t = PROBE * (1 + xp.max(xp.abs(z), axis=1, keepdims=True)) / (xp.max(error, axis=1, keepdims=True) + 1e-300)
+    base = cost_slope(at, z)
+    changes = [(cost_slope(at, z + t * error * signs) - base) / t for signs in directions(z)]
+    return xp.max(xp.stack([change * change for change in changes]), axis=0) + float(at.net.head.near_one)

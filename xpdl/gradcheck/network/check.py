@@ -21,8 +21,10 @@ from xpdl.gradcheck.network.perturbation import (
     Point,
     complex_slope,
     complex_step,
+    cost_slope,
     difference_slope,
     difference_step,
+    directions,
     eps,
     gradient,
     point,
@@ -192,16 +194,19 @@ def _point(problem: Problem, method: str) -> tuple[Point, str, tuple[str, ...]]:
     """The forward pass, the method, and why the complex step cannot be used, if it cannot."""
     checks.choice("method", method, ["auto", *METHODS])
     f = problem.net.activation.forward
-    at = point(problem.net, problem.theta, *problem.samples, complex_slope(f))
+    at = point(problem.net, problem.theta, *problem.samples, complex_slope)
     if not bool(namespace(at.y).all(namespace(at.y).isfinite(at.layers[-1].z))):
         raise ValueError("theta must give finite logits for x to be checked, got NaN or infinity")
     _check_entry_by_entry(problem, [layer.z for layer in at.layers[:-1]])
-    fault = None if method == "central" else not_analytic(f, [layer.z for layer in at.layers[:-1]])
+    _check_row_by_row(problem, to_numpy(at.layers[-1].z), to_numpy(at.y))
+    fault = None
+    if method != "central":
+        fault = not_analytic(f, [layer.z for layer in at.layers[:-1]]) or cost_not_analytic(at)
     if fault is None and method != "central":
         return at, "complex", ()
     if method == "complex":
         raise ValueError(f"method 'complex' cannot be used: {fault}")
-    return at._replace(slope=difference_slope(f)), "central", (fault,) if fault else ()
+    return at._replace(derive=difference_slope), "central", (fault,) if fault else ()
 
 
 def _check_entry_by_entry(problem: Problem, zs: Sequence[Array]) -> None:
@@ -234,19 +239,53 @@ def _mixed(f: Callable[[Vector], Vector], z: Vector) -> list[list[int]]:
     return [[int(i) for i in place] for place in np.argwhere(off)]
 
 
-def not_analytic(f: Callable[[Array], Array], zs: Sequence[Array]) -> str | None:
-    """Why the complex step cannot be trusted with the activation f at pre-activations zs; None if it can."""
+def _check_row_by_row(problem: Problem, z: Vector, y: Vector) -> None:
+    """``ValueError`` unless the loss gives one cost for each sample, which changes with no other sample."""
+    head, home = problem.net.head, problem.home
+
+    def cost(z: Vector) -> Vector:
+        return to_numpy(head.value(home.asarray(z), home.asarray(y)))
+
+    before = cost(z)
+    if before.shape != z.shape[:1] or cost(z[None]).shape != (1, *z.shape[:1]):
+        raise ValueError(
+            f"output must have a cost (..., n) for logits (..., n, k), got shape {before.shape} for {z.shape}"
+        )
+    moved = np.arange(len(z)) % 2 == 0
+    for rows in (moved, ~moved):
+        change = np.abs(cost(np.where(rows[:, None], np.roll(z, 1, axis=1) + 1, z)) - before)[~rows]
+        if np.any(change > MIXING * (np.abs(before[~rows]) + np.max(np.abs(z)))):
+            raise ValueError("output must have a cost of each sample alone, got one that changes with other samples")
+
+
+def not_analytic(f: Callable[[Array], Array], zs: Sequence[Array], what: str = "activation") -> str | None:
+    """Why the complex step cannot be trusted with a function f, entry by entry, at zs; None if it can."""
     for z in zs:
         try:
             fprime = complex_slope(f).at(z)
         except Exception as error:
-            return f"the activation cannot be computed for complex z: {error}"
+            return f"the {what} cannot be computed for complex z: {error}"
         xp = namespace(z)
         backward, forward = difference_slope(f).beside(z, z)
         slack = 64 * difference_step(z) * (1 + xp.abs(backward) + xp.abs(forward))
+        slack += 8 * eps(z) * xp.abs(f(z)) / difference_step(z)
         within = (fprime >= xp.minimum(backward, forward) - slack) & (fprime <= xp.maximum(backward, forward) + slack)
         if not bool(xp.all(within)):
-            return "the activation is not analytic: its complex step differs from its differences"
+            return f"the {what} is not analytic: its complex step differs from its differences"
+    return None
+
+
+def cost_not_analytic(at: Point) -> str | None:
+    """The same of the cost, with the logits moved in several directions."""
+    xp, z = namespace(at.y), at.layers[-1].z
+    largest = xp.max(xp.abs(z), axis=1)
+    for signs in directions(z):
+
+        def cost(t: Array, signs: Array = signs) -> Array:
+            return at.net.head.value(z + xp.expand_dims(t - largest, axis=1) * signs, at.y)
+
+        if fault := not_analytic(cost, [largest], "loss"):
+            return fault
     return None
 
 
@@ -292,7 +331,7 @@ def _cost_error(at: Point) -> Array:
     """How far off rounding may put the cost of each sample (n,): its own, and that of the logits."""
     xp = namespace(at.y)
     z = at.layers[-1].z
-    logits = xp.abs(at.net.head.predict(z) - at.y) * xp.sqrt(forward_errors(at)[-1].z)
+    logits = xp.abs(cost_slope(at, z)) * xp.sqrt(forward_errors(at)[-1].z)
     return 16 * eps(at.y) * (xp.abs(at.net.head.value(z, at.y)) + xp.sum(logits, axis=1))
 
 
@@ -351,7 +390,7 @@ def _judge(net: Network, analytic: Vector, measured: Measured) -> dict[str, Para
 def _on_host(problem: Problem, at: Point, found: Found) -> tuple[Point, list[Vector]]:
     """The forward pass and the numeric dz as NumPy arrays."""
     here = problem.on(backend("numpy"), "float64")
-    host = point(here.net, here.theta, *here.samples, at.slope)
+    host = point(here.net, here.theta, *here.samples, at.derive)
     return host, [np.asarray(to_numpy(d)) for d in found.dz]
 
 

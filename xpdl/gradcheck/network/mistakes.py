@@ -6,12 +6,13 @@ A mistake may be in one layer or in all; the layers below a wrong dz are wrong b
 """
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from xpdl.activations import ACTIVATIONS
-from xpdl.gradcheck.network.perturbation import Point
+from xpdl.gradcheck.network.perturbation import Point, cost_slope
 from xpdl.gradcheck.report import Parameter, Vector
 
 
@@ -111,7 +112,7 @@ def _wrong_masks(case: Case) -> Iterator[Guess]:
     """Another cost: that of other dropout masks."""
     for text, at in case.remasked.items():
         top = len(at.layers) - 1
-        dz = (np.asarray(at.net.head.predict(at.layers[top].z)) - at.y) * at.share
+        dz = np.asarray(cost_slope(at, at.layers[top].z)) * at.share
         yield Guess(text, text, _down(at, dz, top, case.l), at.layers[case.l].x)
 
 
@@ -135,11 +136,12 @@ def _again(at: Point, forward: Sequence[Vector | None], backward: Sequence[Vecto
 
 
 def _wrong_deltas(case: Case) -> Iterator[Guess]:
-    """What may have stood for (p - y) / n."""
+    """What may have stood for the dz of the loss."""
     at, top = case.at, len(case.at.layers) - 1
-    p = np.asarray(at.net.head.predict(at.layers[-1].z))
+    p, slope = (np.asarray(f(at.layers[-1].z)) for f in (at.net.head.predict, partial(cost_slope, at)))
     deltas = {
-        "lacks the weights of the samples": (p - at.y) / len(p),
+        "lacks the weights of the samples": slope / len(p),
+        "has (p - y) / n, which is not the derivative of this cost": (p - at.y) * at.share,
         "lacks the labels: p / n instead of (p - y) / n": p * at.share,
         "has the derivative of the output twice: p (1 - p) (p - y) / n": p * (1 - p) * case.dz[top],
         "has the derivative of the output instead of the cost's: p (1 - p) / n": p * (1 - p) * at.share,

@@ -33,6 +33,9 @@ Function: TypeAlias = Callable[[Array], Array]
 STEP = 1e-60
 """h of the complex step: so small that h^2 vanishes beside 1 after any gain, and far above underflow."""
 
+PROBES = 4
+"""Directions in which logits are moved to see how a loss behaves."""
+
 
 class Slope(NamedTuple):
     """f' of an activation f."""
@@ -50,7 +53,12 @@ class Point(NamedTuple):
     masks: Sequence[Array | None]  # of each hidden layer
     y: Array  # (n, k) targets
     weight: Array | None  # (n,)
-    slope: Slope  # of the hidden activation
+    derive: Callable[[Function], Slope]  # f, entry by entry -> f'
+
+    @property
+    def slope(self) -> Slope:
+        """f' of the hidden activation."""
+        return self.derive(self.net.activation.forward)
 
     @property
     def count(self) -> Any:
@@ -70,12 +78,12 @@ def point(
     y: Array,
     masks: Sequence[Array | None] | None,
     weight: Array | None,
-    slope: Slope,
+    derive: Callable[[Function], Slope],
 ) -> Point:
     """The forward pass at theta (P,), for samples x (n, d) with labels y and weights."""
     layers = net.forward(theta, x, masks)
     biases = [b for _, b in net.unpack(theta)]
-    return Point(net, layers, biases, masks or [None] * (len(layers) - 1), net.targets(theta, x, y), weight, slope)
+    return Point(net, layers, biases, masks or [None] * (len(layers) - 1), net.targets(theta, x, y), weight, derive)
 
 
 def eps(z: Array) -> float:
@@ -100,6 +108,27 @@ def difference_slope(f: Function) -> Slope:
         return (f(z) - f(z - h)) / h, (f(z + h) - f(z)) / h
 
     return Slope(lambda z: sum(beside(z, z)) / 2, beside)
+
+
+def cost_slope(at: Point, z: Array) -> Array:
+    """d cost / d z (n, k) of each sample at logits z (n, k): from the cost, whatever the loss says of it."""
+    xp = namespace(z)
+    unit = xp.eye(z.shape[1], dtype=z.dtype, device=device(z))
+
+    def column(j: int) -> Array:
+        def cost(moved: Array) -> Array:
+            return at.net.head.value(z + xp.expand_dims(moved - z[:, j], axis=1) * unit[j, :], at.y)
+
+        return at.derive(cost).at(z[:, j])
+
+    return xp.stack([column(j) for j in range(z.shape[1])], axis=1)
+
+
+def directions(z: Array) -> list[Array]:
+    """Some vectors of signs (k,), for logits z (n, k)."""
+    xp = namespace(z)
+    units = xp.arange(1, z.shape[1] + 1, dtype=z.dtype, device=device(z))
+    return [xp.sign(xp.sin(b * units)) for b in range(1, PROBES + 1)]
 
 
 def difference_step(z: Array) -> Array:
