@@ -14,8 +14,8 @@ import weakref
 
 import numpy as np
 
-from xpdl.backends.kernels import fusion
-from xpdl.backends.replay import recorder as record
+from xpdl.backends.kernels.operations import OPERATIONS
+from xpdl.backends.replay.recorder import OPERATORS, REFLECTED
 
 # A GPU
 
@@ -375,8 +375,7 @@ def matmul(x, y, out=None):
     return out
 
 
-NAMES = {*record.OPERATORS.values(), *record.PLAIN.values(), *fusion.ARITHMETIC, *fusion.TESTS} - {"matmul"}
-UFUNCS = {name: Ufunc(getattr(np, name)) for name in NAMES}
+UFUNCS = {name: Ufunc(getattr(np, name)) for name in OPERATIONS if name != "where"}
 
 
 class CuPy:
@@ -416,12 +415,12 @@ vars(XP).update(UFUNCS)
 
 def _give_operator(name, function):
     setattr(Array, f"__{name}__", lambda x, *y: UFUNCS[function](x, *y) if function != "matmul" else matmul(x, *y))
-    setattr(Array, f"__r{name}__", lambda x, y: UFUNCS[function](y, x))
-    if name in record.OPERATORS:
+    if name in REFLECTED:
+        setattr(Array, f"__r{name}__", lambda x, y: UFUNCS[function](y, x))
         setattr(Array, f"__i{name}__", lambda x, y: UFUNCS[function](x, y, x))
 
 
-for _name, _function in (record.OPERATORS | record.PLAIN).items():
+for _name, _function in OPERATORS.items():
     _give_operator(_name, _function)
 
 
