@@ -47,7 +47,7 @@ def _reduction(ufunc: np.ufunc) -> Callable[..., Call]:
 
 LIBRARY = Library(xp, np, (np.ndarray, np.generic))
 
-INEXACT = {getattr(np, name) for name, row in OPERATIONS.items() if not row.exact}
+INEXACT = {getattr(source, name, None) for source in (np, xp) for name, row in OPERATIONS.items() if not row.exact}
 """The functions that C and NumPy may round differently."""
 
 LONG = 131_072

@@ -41,7 +41,7 @@ OPERATIONS = {
     "subtract": Elementwise("{} - {}", NUMBERS, operator="sub"),
     "multiply": Elementwise("{} * {}", NUMBERS, operator="mul"),
     "divide": Elementwise("{} / {}", FLOATS, operator="truediv"),
-    "floor_divide": Elementwise("floor({} / {})", FLOATS, exact=False, operator="floordiv"),
+    "floor_divide": Elementwise("", FLOATS, exact=False, operator="floordiv"),
     "remainder": Elementwise("", FLOATS, exact=False, operator="mod"),
     "power": Elementwise("pow({}, {})", FLOATS, exact=False, operator="pow"),
     "negative": Elementwise("-{}", NUMBERS, operator="neg"),
