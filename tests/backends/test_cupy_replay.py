@@ -21,8 +21,9 @@ from xpdl.backends.cuda.graph import Captured
 from xpdl.backends.cupy_replay import compile, fusion, target
 from xpdl.backends.kernels.operations import OPERATIONS
 from xpdl.backends.replay import recorder as record
+from xpdl.files.train_state import Carry
 from xpdl.training.dropout import dropout_masks
-from xpdl.training.step import Data, Run, make_step
+from xpdl.training.step import Data, make_step
 
 # On the pretend CuPy
 
@@ -134,7 +135,7 @@ def train_by(wrap, chosen, net, dtype, optimizer, *, sizes=(64, 64, 40), epochs=
     state, seen, number = optimizer.init(theta), [], 0
     for _ in range(epochs):
         order, lanes = put(rng.permutation(n).astype(np.int32)), {m: put(np.arange(m, dtype="int32")) for m in sizes}
-        run = Run(theta, state, zeros((), "int32"), zeros((), dtype), zeros((), "int32"))
+        run = Carry(theta, state, zeros((), "int32"), zeros((), dtype), zeros((), "int32"))
         for m in sizes:
             masks = dropout_masks(net, m, seed=0, step=number, backend=chosen, dtype=dtype)
             run = step(run, Data(x, y, order, lanes[m]), masks)

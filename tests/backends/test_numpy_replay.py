@@ -13,9 +13,10 @@ from xpdl.backends.kernels.c_compiler import Kernel
 from xpdl.backends.numpy_replay import ALIGNMENT, LARGE, LONG, TARGET, elementwise, memory
 from xpdl.backends.replay.plan import Plan
 from xpdl.backends.replay.replayed import Replayed
+from xpdl.files.train_state import Carry
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.training.dropout import dropout_masks
-from xpdl.training.step import Data, Run, make_step
+from xpdl.training.step import Data, make_step
 
 needs_compiler = pytest.mark.skipif(c_compiler.compiler() is None, reason="there is no C compiler")
 NUMPY = xpdl.backend("numpy")
@@ -76,7 +77,7 @@ def trained(compiled, net, images, sizes=(128, 128, 128, 100)):
     optimizer, theta = xpdl.adamw(1e-2), net.initialize(0)
     step = make_step(net, optimizer.update)
     step = NUMPY.compile(step) if compiled else step
-    run = Run(theta, optimizer.init(theta), *(np.zeros((), t) for t in ("int32", "float32", "int32")))
+    run = Carry(theta, optimizer.init(theta), *(np.zeros((), t) for t in ("int32", "float32", "int32")))
     with Flushed(), NUMPY.activate():
         for number, size in enumerate(sizes):
             masks = dropout_masks(net, size, seed=0, step=number)
@@ -159,7 +160,7 @@ def test_a_replayed_step_asks_for_no_memory() -> None:
     x, y = np.ones((256, 100), "float32"), np.ones((256, 10), "float32")
     data = Data(x, y, np.arange(1024, dtype=np.int32) % 256, np.arange(256, dtype=np.int32))
     masks = [np.ones((256, 100), "float32")] * 2
-    run = Run(net.initialize(0), optimizer.init(net.initialize(0)), *(np.zeros((), t) for t in ("i4", "f4", "i4")))
+    run = Carry(net.initialize(0), optimizer.init(net.initialize(0)), *(np.zeros((), t) for t in ("i4", "f4", "i4")))
     step = Replayed(TARGET, make_step(net, optimizer.update))
     for _ in range(3):
         run = step(run, data, masks)
@@ -178,7 +179,7 @@ def test_vectors_are_moved_to_cache_lines() -> None:
     data = Data(
         np.ones((8, 100), "f4"), np.ones((8, 10), "f4"), np.arange(64, dtype="i4") % 8, np.arange(8, dtype="i4")
     )
-    run = Run(theta, optimizer.init(theta), *(np.zeros((), t) for t in ("i4", "f4", "i4")))
+    run = Carry(theta, optimizer.init(theta), *(np.zeros((), t) for t in ("i4", "f4", "i4")))
     step = Replayed(TARGET, make_step(net, optimizer.update))
     for _ in range(3):
         run = step(run, data, None)

@@ -160,5 +160,5 @@ def test_the_backend_of_an_array_is_that_of_its_library_and_device(name) -> None
 
 
 def test_the_public_names_are_those_of_the_package() -> None:
-    for name in ("INSTALL", "available_backends", "backend", "backend_of"):
+    for name in ("INSTALL", "PRECISIONS", "available_backends", "backend", "backend_of"):
         assert getattr(xpdl.backends, name) is getattr(selection, name)

@@ -27,6 +27,6 @@ compiler, and none of these stages: jax.py gives it the whole step.  For any oth
 """
 
 from xpdl.backends.base import Backend
-from xpdl.backends.selection import INSTALL, available_backends, backend, backend_of
+from xpdl.backends.selection import INSTALL, PRECISIONS, available_backends, backend, backend_of
 
-__all__ = ["INSTALL", "Backend", "available_backends", "backend", "backend_of"]
+__all__ = ["INSTALL", "PRECISIONS", "Backend", "available_backends", "backend", "backend_of"]

@@ -53,6 +53,16 @@ def nothing() -> None:
     """Do nothing: the default of ``synchronize``, for a library that computes at once."""
 
 
+def never(leaf: Any) -> bool:
+    """Return False: the default of ``was_number``, as most libraries compute with Python numbers as they are."""
+    return False
+
+
+def track(array: Array, example: Array | None = None) -> Array:
+    """Return the array: the default of ``track``, for libraries that record nothing."""
+    return array
+
+
 def to_numpy(array: Array) -> np.ndarray:
     """Return the array of any library and device as a NumPy array; it waits for the device, and may share memory."""
     try:
@@ -88,6 +98,9 @@ class Backend:
         (NumPy array) -> an array of this library on ``device``; None: ``xp.asarray`` does it.
     admit : callable
         (backend, dtype name) -> None.  It makes the dtype usable, or raises ``ValueError``.
+    track : callable
+        (array, example) -> the array, recorded for automatic differentiation if the example is; without an example, the
+        array without such a record.
     fuse : callable
         (elementwise kernel, offsets) -> a function that does the same, faster inside a compiled step.  The offsets are
         the places in theta where parameters begin, and its end.  Only JAX needs it.
@@ -112,6 +125,8 @@ class Backend:
         How else a training can multiply float32: for each name, the fields of this class that are different then.
     precision : str
         How a training multiplies float32: "float32", or one of those names.
+    was_number : callable
+        (leaf) -> whether ``compile`` made this array of a step's state from a Python number.
 
     Examples
     --------
@@ -135,6 +150,7 @@ class Backend:
     to_numpy: Callable[[Array], np.ndarray] = to_numpy
     place: Callable[[np.ndarray], Array] | None = None
     admit: Callable[["Backend", str], None] = check_dtype
+    track: Callable[..., Array] = track
     fuse: Callable[..., Callable[..., Any]] = unchanged
     compile: Callable[[Callable[..., Any]], Compiled] = Simple
     repeat: Callable[[Callable[..., Any], Sequence[int]], Compiled] | None = None
@@ -144,6 +160,7 @@ class Backend:
     eager: bool = True
     precisions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
     precision: str = "float32"
+    was_number: Callable[[Any], bool] = never
 
     def __repr__(self) -> str:
         return f"Backend({self.name!r})" if self.precision == "float32" else f"Backend({self.name!r}, {self.precision})"

@@ -74,6 +74,11 @@ IN_TF32 = {
 }
 
 
+def was_number(leaf: Any) -> bool:
+    """Return whether ``jax.jit`` made this array from a Python number: such arrays are weakly typed."""
+    return isinstance(leaf, jax.Array) and leaf.weak_type and leaf.shape == ()
+
+
 def synchronize() -> None:
     """Wait for all arrays of this process."""
     jax.block_until_ready(jax.live_arrays())
@@ -100,4 +105,5 @@ def connect(name: str, device: str) -> Backend:
         synchronize=synchronize,
         eager=False,
         precisions={"tf32": IN_TF32} if chosen.platform == "gpu" else {},
+        was_number=was_number,
     )

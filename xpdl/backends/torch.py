@@ -26,6 +26,11 @@ def multiplying(precision: str) -> Iterator[None]:
         setattr(settings, name, before)
 
 
+def track(array: torch.Tensor, example: torch.Tensor | None = None) -> torch.Tensor:
+    """Return the tensor as a leaf; autograd follows it if it follows the example."""
+    return array.detach().requires_grad_(example is not None and example.requires_grad)
+
+
 def connect(name: str, device: str) -> Backend:
     """Return the backend of a PyTorch device; ``RuntimeError`` if the device cannot be used."""
     try:
@@ -39,6 +44,7 @@ def connect(name: str, device: str) -> Backend:
         found,
         to_numpy=lambda array: array.detach().cpu().numpy(),
         place=lambda array: torch.tensor(array, device=found),
+        track=track,
         compile=partial(Replayed, target(found)),
         activate=partial(multiplying, "ieee"),
         precisions={"tf32": {"activate": partial(multiplying, "tf32")}} if found.type == "cuda" else {},

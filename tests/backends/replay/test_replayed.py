@@ -11,9 +11,10 @@ from xpdl import Network, schedules
 from xpdl.backends.denormals import Flushed
 from xpdl.backends.numpy_replay import LONG, TARGET
 from xpdl.backends.replay import recorder as record, replayed
+from xpdl.files.train_state import Carry
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.training.dropout import dropout_masks
-from xpdl.training.step import Data, Run, make_step
+from xpdl.training.step import Data, make_step
 
 NUMPY = xpdl.backend("numpy")
 xp = NUMPY.xp
@@ -46,7 +47,7 @@ def train_by(wrap, net, optimizer, *, sizes=(8, 8, 5), epochs=3, dtype="float32"
     state, seen, number = optimizer.init(theta), [], 0
     for _ in range(epochs):
         order, zeros = rng.permutation(n).astype(np.int32), NUMPY.zeros
-        run = Run(theta, state, zeros((), "int32"), zeros((), dtype), zeros((), "int32"))
+        run = Carry(theta, state, zeros((), "int32"), zeros((), dtype), zeros((), "int32"))
         for size in sizes:
             data = Data(x, y, order, np.arange(size, dtype=np.int32))
             run = step(run, data, dropout_masks(net, size, seed=0, step=number, dtype=dtype))

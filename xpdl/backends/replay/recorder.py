@@ -10,6 +10,7 @@ from functools import cache, partial
 from typing import Any, NamedTuple
 
 from xpdl.backends.kernels.operations import OPERATIONS
+from xpdl.pytree import flatten, tree_map
 
 OPERATORS = {row.operator: name for name, row in OPERATIONS.items() if row.operator} | {"matmul": "matmul"}
 """Python's operators, and the functions that do the same, by NumPy's names."""
@@ -176,27 +177,6 @@ def assign(function: Callable[..., Any], x: Recorded, y: Any) -> Recorded:
     function(x.value, values(y), x.value)
     x.record.append(Operation(function, (x, y, x), {}, (x,)))
     return x
-
-
-def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
-    """The same tuples, lists and dicts with function(leaf) for every leaf; None is no leaf."""
-    if isinstance(tree, dict):
-        return {key: tree_map(function, item) for key, item in tree.items()}
-    if not isinstance(tree, (list, tuple)):
-        return None if tree is None else function(tree)
-    items = [tree_map(function, item) for item in tree]
-    return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
-
-
-def flatten(tree: Any) -> list[Any]:
-    """The leaves of a tree."""
-    leaves: list[Any] = []
-    for item in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, (list, tuple)) else [tree]:
-        if isinstance(item, (dict, list, tuple)):
-            leaves += flatten(item)
-        elif item is not None:
-            leaves.append(item)
-    return leaves
 
 
 def values(tree: Any) -> Any:
