@@ -45,7 +45,20 @@ class Simple:
 
 
 def unchanged(function: F, offsets: Sequence[int] = ()) -> F:
-    """Return the function: the default of ``fuse``."""
+    """Return the function: the default of ``fuse``.
+
+    Parameters
+    ----------
+    function : callable
+        An elementwise kernel.
+    offsets : sequence of int, optional
+        The places in theta where parameters begin, and its end.
+
+    Returns
+    -------
+    callable
+        The same function.
+    """
     return function
 
 
@@ -54,17 +67,61 @@ def nothing() -> None:
 
 
 def never(leaf: Any) -> bool:
-    """Return False: the default of ``was_number``, as most libraries compute with Python numbers as they are."""
+    """Return False: the default of ``was_number``, as most libraries compute with Python numbers as they are.
+
+    Parameters
+    ----------
+    leaf : object
+        A leaf of the state of a step.
+
+    Returns
+    -------
+    bool
+        False.
+    """
     return False
 
 
 def track(array: Array, example: Array | None = None) -> Array:
-    """Return the array: the default of ``track``, for libraries that record nothing."""
+    """Return the array: the default of ``track``, for libraries that record nothing.
+
+    Parameters
+    ----------
+    array : array
+        Any array.
+    example : array, optional
+        An array that may be recorded for automatic differentiation.
+
+    Returns
+    -------
+    array
+        The same array.
+    """
     return array
 
 
 def to_numpy(array: Array) -> np.ndarray:
-    """Return the array of any library and device as a NumPy array; it waits for the device, and may share memory."""
+    """Return the array of any library and device as a NumPy array.
+
+    It waits for the device, and the result may share memory with the array.
+
+    Parameters
+    ----------
+    array : array
+        An array of any library.
+
+    Returns
+    -------
+    ndarray
+        The same shape and dtype, on the host.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> chosen = xpdl.backend("numpy")
+    >>> chosen.to_numpy(chosen.asarray([1, 2], "float32"))
+    array([1., 2.], dtype=float32)
+    """
     try:
         return np.from_dlpack(array, device="cpu")
     except TRANSFER_ERRORS:
@@ -72,7 +129,20 @@ def to_numpy(array: Array) -> np.ndarray:
 
 
 def check_dtype(backend: "Backend", dtype: str) -> None:
-    """Raise ``ValueError`` unless the device can hold ``dtype``."""
+    """Raise ``ValueError`` unless the device can hold ``dtype``.
+
+    Parameters
+    ----------
+    backend : Backend
+        An array library on a device.
+    dtype : str
+        The name of a dtype.
+
+    Raises
+    ------
+    ValueError
+        If the device cannot hold it.
+    """
     if dtype not in backend.xp.__array_namespace_info__().dtypes(device=backend.device):
         raise ValueError(f"dtype {dtype} is not available on backend {backend.name!r}")
 
