@@ -33,7 +33,7 @@ SIGNATURES = {  # what is promised; more options may be added, keyword-only and 
     "Network.predict_proba": lambda self, theta, x: ...,
     "Network.predict": lambda self, theta, x: ...,
     "Activation": lambda forward, backward: ...,
-    "Optimizer": lambda init, update, fused=None: ...,
+    "Optimizer": lambda init, update, fused=None, constant=False: ...,
     "sgd": lambda lr: ...,
     "momentum": lambda lr, *, beta=0.9, nesterov=False: ...,
     "rmsprop": lambda lr, *, decay=0.9, eps=1e-8: ...,

@@ -1,4 +1,4 @@
-"""The callbacks by their public name: ``xpdl.callbacks.EarlyStopping``; they live in training/callbacks.py."""
+"""The public names of the callbacks, such as ``xpdl.callbacks.EarlyStopping``; training/callbacks.py defines them."""
 
 from xpdl.training.callbacks import Callback, EarlyStopping, KeepBest, Metrics, StopTraining
 

@@ -1,14 +1,14 @@
-"""Optimizers: two functions on one parameter vector.
+"""Optimizers: an optimizer is two functions on one parameter vector.
 
     state = init(theta)
     theta, state = update(theta, grad, state)
 
-``update`` consumes theta and state: where arrays are writable it reuses their memory, so always rebind.  Your own
+``update`` consumes theta and state: where arrays are writable it reuses their memory, so always rebind both.  Your own
 optimizer is ``Optimizer(init, update)``.
 
 The optimizers here treat every parameter alike, so each is two short functions: ``rates(t)``, the scalars of the step
-t = 1, 2, ..., and ``kernel(theta, grad, *slots, *rates)``, elementwise on vectors.  That split lets a backend run the
-kernel in as few passes over memory, or launches, as it can.
+t = 1, 2, ..., and ``kernel(theta, grad, *slots, *rates)``, elementwise on vectors.  With that split a backend can run
+the kernel in as few passes over memory, or launches, as it is able to.
 """
 
 from collections.abc import Callable
@@ -26,30 +26,82 @@ Fuse: TypeAlias = Callable[[Kernel], Kernel]
 
 
 class Optimizer(NamedTuple):
-    """``init(theta) -> state`` and ``update(theta, grad, state) -> theta, state``.
+    """An update rule, as two functions of the parameters.
 
-    ``fused(fuse)`` is the same update with its vector work run by a backend's ``fuse``; an optimizer that has it does
-    nothing but array operations, so that a backend may record its update and repeat it.
+    Parameters
+    ----------
+    init : callable
+        init(theta) -> state, for theta (P,).  The state may be None, an array, or dicts, lists and tuples of arrays and
+        numbers.
+    update : callable
+        update(theta, grad, state) -> (theta, state).  It may overwrite theta and the arrays in the state.
+    fused : callable, optional
+        fused(fuse) -> the same update, whose vector work is run by the ``fuse`` of a backend.  An optimizer that has it
+        promises that its update does nothing but array operations, so that a backend may record and repeat them.
+    constant : bool, default False
+        Whether nothing outside can change what ``fused`` does, as when the learning rate is a number and not a
+        function.  If False, a recorded update is compared with its Python text again at each epoch.
+
+    Examples
+    --------
+    An optimizer that steps by the sign of the gradient:
+
+    >>> import numpy as np
+    >>> import xpdl
+    >>> signs = xpdl.Optimizer(
+    ...     init=lambda theta: None,
+    ...     update=lambda theta, grad, state: (theta - 0.25 * np.sign(grad), state),
+    ... )
+    >>> theta = np.array([1.0, -1.0])
+    >>> theta, state = signs.update(theta, np.array([3.0, -0.1]), signs.init(theta))
+    >>> theta
+    array([ 0.75, -0.75])
     """
 
     init: Callable[[Array], State]
     update: Update
     fused: Callable[[Fuse], Update] | None = None
-
-
-class Steady(Optimizer):
-    """An optimizer that nothing outside can change, as one whose learning rate is a number."""
-
-    __slots__ = ()
+    constant: bool = False
 
 
 def elementwise(
-    slots: int, rates: Callable[[Array], tuple[Any, ...]], kernel: Kernel, *, steady: bool = False
+    slots: int, rates: Callable[[Array], tuple[Any, ...]], kernel: Kernel, *, constant: bool = False
 ) -> Optimizer:
-    """The optimizer whose state is a step counter and ``slots`` vectors, updated by ``kernel`` with the step's rates.
+    """Return the optimizer whose state is a step counter and ``slots`` vectors.
 
-    kernel(theta, grad, *slots, *rates) -> (theta, *slots) changes theta and slots by augmented assignment.
-    steady says that rates and kernel depend on their arguments alone.
+    Parameters
+    ----------
+    slots : int
+        How many vectors (P,) the state has; they begin as zeros.
+    rates : callable
+        rates(t) -> tuple of scalars, for the step t = 1, 2, ..., a floating-point 0-d array.
+    kernel : callable
+        kernel(theta, grad, *slots, *rates) -> (theta, *slots).  It is elementwise, and changes theta and slots by
+        augmented assignment.
+    constant : bool, default False
+        Whether rates and kernel depend on their arguments alone, see ``Optimizer``.
+
+    Returns
+    -------
+    Optimizer
+        The update rule, for ``train``.
+
+    Examples
+    --------
+    Gradient descent with a learning rate of 0.5 / t:
+
+    >>> import numpy as np
+    >>> from xpdl.optimizers import elementwise
+    >>> def kernel(theta, grad, rate):
+    ...     theta -= rate * grad
+    ...     return (theta,)
+    >>> optimizer = elementwise(0, lambda t: (0.5 / t,), kernel, constant=True)
+    >>> theta = np.array([1.0, 2.0])
+    >>> state = optimizer.init(theta)
+    >>> for _ in range(2):
+    ...     theta, state = optimizer.update(theta, np.ones(2), state)
+    >>> theta
+    array([0.25, 1.25])
     """
 
     def init(theta: Array) -> State:
@@ -69,28 +121,89 @@ def elementwise(
 
         return update
 
-    return (Steady if steady else Optimizer)(init, fused(lambda kernel: kernel), fused)
+    return Optimizer(init, fused(lambda kernel: kernel), fused, constant)
 
 
 def sgd(lr: float | Schedule) -> Optimizer:
-    """Gradient descent (Cauchy 1847), on batches stochastic (Robbins & Monro 1951): theta <- theta - lr g."""
+    """Gradient descent, or on batches stochastic gradient descent.
+
+        theta <- theta - lr g
+
+    Sources: Cauchy 1847; Robbins & Monro 1951.
+
+    Parameters
+    ----------
+    lr : float or Schedule
+        The learning rate, or a function of the step, see ``xpdl.schedules``.
+
+    Returns
+    -------
+    Optimizer
+        The update rule, for ``train``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a number is not in its range, or is no number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> optimizer = xpdl.sgd(0.1)
+    >>> theta = np.array([1.0, 2.0])
+    >>> theta, state = optimizer.update(theta, np.array([0.5, -2.0]), optimizer.init(theta))
+    >>> theta.round(6)
+    array([0.95, 2.2 ])
+    """
     schedule = as_schedule(lr)
 
     def kernel(theta: Array, grad: Array, lr: Any) -> tuple[Array, ...]:
         theta -= lr * grad
         return (theta,)
 
-    return elementwise(0, lambda t: (schedule(t - 1),), kernel, steady=not callable(lr))
+    return elementwise(0, lambda t: (schedule(t - 1),), kernel, constant=not callable(lr))
 
 
 def momentum(lr: float | Schedule, *, beta: float = 0.9, nesterov: bool = False, average: bool = False) -> Optimizer:
-    """Gradient descent with momentum (Polyak 1964), or Nesterov's (Sutskever et al. 2013).
+    """Gradient descent with momentum.
 
         v <- beta v + s                      with s = lr g
         theta <- theta - v                   nesterov: theta - (beta v + s)
 
-    average=True is the origin's form, where v is an exponential average of gradients: s = (1 - beta) g, and lr
-    multiplies the step.
+    Sources: Polyak 1964; Nesterov's form: Sutskever et al. 2013.
+
+    Parameters
+    ----------
+    lr : float or Schedule
+        The learning rate, or a function of the step, see ``xpdl.schedules``.
+    beta : float, default 0.9
+        The decay of the velocity v, in [0, 1).
+    nesterov : bool, default False
+        Whether to use Nesterov's form.
+    average : bool, default False
+        Whether to use the form of "Deep Learning from first principles": v is an exponential average of gradients,
+        s = (1 - beta) g, and lr multiplies the step.
+
+    Returns
+    -------
+    Optimizer
+        The update rule, for ``train``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a number is not in its range, or is no number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> optimizer = xpdl.momentum(0.1)
+    >>> theta = np.array([1.0, 2.0])
+    >>> theta, state = optimizer.update(theta, np.array([0.5, -2.0]), optimizer.init(theta))
+    >>> theta.round(6)
+    array([0.95, 2.2 ])
     """
     schedule, beta = as_schedule(lr), _fraction("beta", beta)
 
@@ -104,16 +217,48 @@ def momentum(lr: float | Schedule, *, beta: float = 0.9, nesterov: bool = False,
         theta -= rate * (beta * v + s) if nesterov else rate * v
         return theta, v
 
-    return elementwise(1, rates, kernel, steady=not callable(lr))
+    return elementwise(1, rates, kernel, constant=not callable(lr))
 
 
 def rmsprop(lr: float | Schedule, *, decay: float = 0.9, eps: float = 1e-8, eps_root: float = 0.0) -> Optimizer:
-    """RMSprop (Tieleman & Hinton 2012).
+    """RMSprop: each gradient is divided by the root of an average of its squares.
 
         v <- decay v + (1 - decay) g^2
         theta <- theta - lr g / (sqrt(v + eps_root) + eps)
 
-    The origin has its epsilon inside the root: eps=0, eps_root=1e-8.
+    Source: Tieleman & Hinton 2012.  "Deep Learning from first principles" has its epsilon inside the root: eps=0,
+    eps_root=1e-8.
+
+    Parameters
+    ----------
+    lr : float or Schedule
+        The learning rate, or a function of the step, see ``xpdl.schedules``.
+    decay : float, default 0.9
+        The decay of the average v, in [0, 1).
+    eps : float, default 1e-8
+        Added to the root, against division by 0.
+    eps_root : float, default 0.0
+        Added under the root.
+
+    Returns
+    -------
+    Optimizer
+        The update rule, for ``train``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a number is not in its range, or is no number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> optimizer = xpdl.rmsprop(0.1)
+    >>> theta = np.array([1.0, 2.0])
+    >>> theta, state = optimizer.update(theta, np.array([0.5, -2.0]), optimizer.init(theta))
+    >>> theta.round(6)
+    array([0.683772, 2.316228])
     """
     schedule, decay = as_schedule(lr), _fraction("decay", decay)
     eps, eps_root = checks.real("eps", eps), checks.real("eps_root", eps_root)
@@ -124,7 +269,7 @@ def rmsprop(lr: float | Schedule, *, decay: float = 0.9, eps: float = 1e-8, eps_
         theta -= lr * grad / (namespace(v).sqrt(v + eps_root) + eps)
         return theta, v
 
-    return elementwise(1, lambda t: (schedule(t - 1),), kernel, steady=not callable(lr))
+    return elementwise(1, lambda t: (schedule(t - 1),), kernel, constant=not callable(lr))
 
 
 def adam(
@@ -135,13 +280,47 @@ def adam(
     eps: float = 1e-8,
     eps_root: float = 0.0,
 ) -> Optimizer:
-    """Adam (Kingma & Ba 2015, Algorithm 1).
+    """Adam: averages of gradients and of their squares, both corrected for their start at 0.
 
         m <- beta1 m + (1 - beta1) g          v <- beta2 v + (1 - beta2) g^2
         m' = m / (1 - beta1^t)                v' = v / (1 - beta2^t)
         theta <- theta - lr m' / (sqrt(v' + eps_root) + eps)
 
-    The origin has its epsilon inside the root: eps=0, eps_root=1e-8.
+    Source: Kingma & Ba 2015, Algorithm 1.  "Deep Learning from first principles" has its epsilon inside the root:
+    eps=0, eps_root=1e-8.
+
+    Parameters
+    ----------
+    lr : float or Schedule, default 1e-3
+        The learning rate, or a function of the step, see ``xpdl.schedules``.
+    beta1 : float, default 0.9
+        The decay of the average m of the gradients, in [0, 1).
+    beta2 : float, default 0.999
+        The decay of the average v of their squares, in [0, 1).
+    eps : float, default 1e-8
+        Added to the root, against division by 0.
+    eps_root : float, default 0.0
+        Added under the root.
+
+    Returns
+    -------
+    Optimizer
+        The update rule, for ``train``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a number is not in its range, or is no number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> optimizer = xpdl.adam(0.1)
+    >>> theta = np.array([1.0, 2.0])
+    >>> theta, state = optimizer.update(theta, np.array([0.5, -2.0]), optimizer.init(theta))
+    >>> theta.round(6)
+    array([0.9, 2.1])
     """
     return adamw(lr, beta1=beta1, beta2=beta2, eps=eps, eps_root=eps_root, weight_decay=0.0)
 
@@ -155,12 +334,53 @@ def adamw(
     eps_root: float = 0.0,
     weight_decay: float = 1e-2,
 ) -> Optimizer:
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019): theta <- (1 - lr weight_decay) theta, then Adam.
+    """Adam with decoupled weight decay.
 
-    To touch memory less often the state holds m / (1 - beta1) and v / (1 - beta2), and the factors that are the same
-    for all parameters go into the rates (Kingma & Ba 2015, end of section 2):
+        theta <- (1 - lr weight_decay) theta, then the step of ``adam``
+
+    Source: Loshchilov & Hutter 2019.
+
+    Parameters
+    ----------
+    lr : float or Schedule, default 1e-3
+        The learning rate, or a function of the step, see ``xpdl.schedules``.
+    beta1 : float, default 0.9
+        The decay of the average m of the gradients, in [0, 1).
+    beta2 : float, default 0.999
+        The decay of the average v of their squares, in [0, 1).
+    eps : float, default 1e-8
+        Added to the root, against division by 0.
+    eps_root : float, default 0.0
+        Added under the root.
+    weight_decay : float, default 1e-2
+        How fast all parameters, biases included, decay towards 0.
+
+    Returns
+    -------
+    Optimizer
+        The update rule, for ``train``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a number is not in its range, or is no number.
+
+    Notes
+    -----
+    To touch memory less often, the state holds m / (1 - beta1) and v / (1 - beta2), and factors that are the same for
+    all parameters go into the rates (Kingma & Ba 2015, end of section 2):
 
         theta <- theta - rate m / (sqrt(v + eps_root') + eps')
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> optimizer = xpdl.adamw(0.1, weight_decay=0.5)
+    >>> theta = np.array([1.0, 2.0])
+    >>> theta, state = optimizer.update(theta, np.array([0.5, -2.0]), optimizer.init(theta))
+    >>> theta.round(6)
+    array([0.85, 2.  ])
     """
     schedule, weight_decay = as_schedule(lr), checks.real("weight_decay", weight_decay)
     beta1, beta2 = _fraction("beta1", beta1), _fraction("beta2", beta2)
@@ -188,7 +408,7 @@ def adamw(
         theta -= step
         return theta, m, v
 
-    return elementwise(2, rates, kernel, steady=not callable(lr))
+    return elementwise(2, rates, kernel, constant=not callable(lr))
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
@@ -198,6 +418,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adam": adam,
     "adamw": adamw,
 }
+"""The optimizers by name."""
 
 BETAS: dict[str, dict[str, str]] = {
     "sgd": {},
@@ -206,11 +427,39 @@ BETAS: dict[str, dict[str, str]] = {
     "adam": {"beta1": "beta1", "beta2": "beta2"},
     "adamw": {"beta1": "beta1", "beta2": "beta2"},
 }
-"""What each optimizer calls the weight of its average of gradients, beta1, and of their squares, beta2."""
+"""The arguments of each optimizer for beta1, the decay of its average of gradients, and beta2, of their squares."""
 
 
 def by_name(name: str, lr: float | Schedule, *, beta1: float | None = None, beta2: float | None = None) -> Optimizer:
-    """The optimizer of this name; an average that it does not have is a ``ValueError``."""
+    """Return the optimizer of this name.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``OPTIMIZERS``.
+    lr : float or Schedule
+        The learning rate, or a function of the step.
+    beta1 : float, optional
+        The decay of the average of gradients; default that of the optimizer.
+    beta2 : float, optional
+        The decay of the average of squared gradients; default that of the optimizer.
+
+    Returns
+    -------
+    Optimizer
+        The update rule, for ``train``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such optimizer, or if it has no such average.
+
+    Examples
+    --------
+    >>> from xpdl.optimizers import by_name
+    >>> by_name("momentum", 0.1, beta1=0.8).constant
+    True
+    """
     names = BETAS[checks.choice("optimizer", name, OPTIMIZERS)]
     given = {argument: beta for argument, beta in (("beta1", beta1), ("beta2", beta2)) if beta is not None}
     for argument in given:
@@ -224,5 +473,5 @@ def _fraction(argument: str, value: Any) -> float:
 
 
 def _one_minus_power(beta: float, t: Array) -> Array:
-    """1 - beta^t as -expm1(t log beta): exact in float32 too, where beta^t is close to 1."""
+    """Return 1 - beta^t as -expm1(t log beta), which is exact in float32 too, where beta^t is close to 1."""
     return -namespace(t).expm1(t * (math.log(beta) if beta else -math.inf))

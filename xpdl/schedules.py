@@ -1,11 +1,11 @@
-"""Learning-rate schedules: the rate as a function of the step.
+"""Learning-rate schedules: the learning rate as a function of the step.
 
-    rate = schedule(step)      step: 0-d floating array on the device, counted from 0
+    rate = schedule(step)      step: 0-d floating-point array on the device, counted from 0
 
 They are written in Array API operations, so the device computes the rate and no step waits for the host.  ``every`` is
-the number of steps in one unit of decay: with the steps of an epoch, decay goes by epochs.  Your own schedule is any
-such function.  It should depend on the step alone: what else it looks at is seen anew in every epoch at the earliest,
-and by JAX never.
+the number of steps in one unit of decay: with the steps of an epoch, the rate decays by epochs.  Your own schedule is
+any such function.  It should depend on the step alone.  If it reads anything else, a change of that is seen at the next
+epoch at the earliest, and with JAX never.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,31 @@ Schedule: TypeAlias = Callable[[Array], Array | float]
 
 
 def as_schedule(lr: float | Schedule) -> Schedule:
-    """A schedule as it is; a number becomes the constant schedule."""
+    """Return a schedule as it is, and a number as the constant schedule.
+
+    Parameters
+    ----------
+    lr : float or Schedule
+        The rate, or a function of the step.
+
+    Returns
+    -------
+    Schedule
+        step -> learning rate.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If lr is neither a function nor a number of at least 0.
+
+    Examples
+    --------
+    >>> from xpdl.schedules import as_schedule
+    >>> as_schedule(0.1)(7)
+    0.1
+    >>> as_schedule(lambda step: 1 / (1 + step))(3)
+    0.25
+    """
     if callable(lr):
         return lr
     rate = checks.real("lr", lr)
@@ -27,32 +51,174 @@ def as_schedule(lr: float | Schedule) -> Schedule:
 
 
 def constant(lr: float) -> Schedule:
-    """rate = lr."""
+    """Constant rate.
+
+        rate = lr
+
+    Parameters
+    ----------
+    lr : float
+        The rate.
+
+    Returns
+    -------
+    Schedule
+        step -> learning rate.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a number is not in its range, or is no number.
+
+    Examples
+    --------
+    >>> from xpdl import schedules
+    >>> schedules.constant(0.1)(7)
+    0.1
+    """
     return as_schedule(checks.real("lr", lr))
 
 
 def exponential(lr: float, decay: float, *, every: float = 1) -> Schedule:
-    """rate = lr * decay^(step / every)."""
+    """Exponential decay.
+
+        rate = lr * decay^(step / every)
+
+    Parameters
+    ----------
+    lr : float
+        The rate at step 0.
+    decay : float
+        The factor of the rate in one unit of decay, greater than 0.
+    every : float, default 1
+        Steps in one unit of decay, at least 1.
+
+    Returns
+    -------
+    Schedule
+        step -> learning rate.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a number is not in its range, or is no number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xpdl import schedules
+    >>> rate = schedules.exponential(0.1, 0.5, every=10)
+    >>> [round(float(rate(np.asarray(float(step)))), 4) for step in (0, 5, 10)]
+    [0.1, 0.0707, 0.05]
+    """
     lr, every = checks.real("lr", lr), _steps("every", every)
     log_decay = math.log(_positive("decay", decay))
     return lambda step: lr * namespace(step).exp(step * (log_decay / every))
 
 
 def inverse_time(lr: float, decay: float = 1.0, *, every: float = 1) -> Schedule:
-    """1/t decay: rate = lr / (1 + decay * step / every)."""
+    """1/t decay.
+
+        rate = lr / (1 + decay * step / every)
+
+    Parameters
+    ----------
+    lr : float
+        The rate at step 0.
+    decay : float, default 1.0
+        How fast the rate falls, at least 0.
+    every : float, default 1
+        Steps in one unit of decay, at least 1.
+
+    Returns
+    -------
+    Schedule
+        step -> learning rate.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a number is not in its range, or is no number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xpdl import schedules
+    >>> rate = schedules.inverse_time(0.1, every=10)
+    >>> [round(float(rate(np.asarray(float(step)))), 4) for step in (0, 10, 30)]
+    [0.1, 0.05, 0.025]
+    """
     lr, every = checks.real("lr", lr), _steps("every", every)
     slope = checks.real("decay", decay) / every
     return lambda step: lr / (1 + slope * step)
 
 
 def inverse_sqrt(lr: float, *, every: float = 1) -> Schedule:
-    """k / sqrt(t) decay: rate = lr / sqrt(1 + step / every)."""
+    """1/sqrt(t) decay.
+
+        rate = lr / sqrt(1 + step / every)
+
+    Parameters
+    ----------
+    lr : float
+        The rate at step 0.
+    every : float, default 1
+        Steps in one unit of decay, at least 1.
+
+    Returns
+    -------
+    Schedule
+        step -> learning rate.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a number is not in its range, or is no number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xpdl import schedules
+    >>> rate = schedules.inverse_sqrt(0.1)
+    >>> [round(float(rate(np.asarray(float(step)))), 4) for step in (0, 3, 8)]
+    [0.1, 0.05, 0.0333]
+    """
     lr, every = checks.real("lr", lr), _steps("every", every)
     return lambda step: lr / namespace(step).sqrt(1 + step / every)
 
 
 def step(lr: float, factor: float = 0.1, *, every: float) -> Schedule:
-    """rate = lr * factor^floor(step / every)."""
+    """Decay in steps: the rate is multiplied by a factor now and then.
+
+        rate = lr * factor^floor(step / every)
+
+    Parameters
+    ----------
+    lr : float
+        The rate at step 0.
+    factor : float, default 0.1
+        The factor, greater than 0.
+    every : float
+        Steps from one multiplication to the next, at least 1.
+
+    Returns
+    -------
+    Schedule
+        step -> learning rate.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a number is not in its range, or is no number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xpdl import schedules
+    >>> rate = schedules.step(0.1, 0.5, every=10)
+    >>> [round(float(rate(np.asarray(float(step)))), 4) for step in (0, 9, 10, 20)]
+    [0.1, 0.1, 0.05, 0.025]
+    """
     lr, every = checks.real("lr", lr), _steps("every", every)
     log_factor = math.log(_positive("factor", factor))
 
@@ -64,9 +230,38 @@ def step(lr: float, factor: float = 0.1, *, every: float) -> Schedule:
 
 
 def cosine(lr: float, steps: float, *, final: float = 0.0) -> Schedule:
-    """Half a cosine from lr down to final (Loshchilov & Hutter 2017, without restarts).
+    """Half a cosine from lr down to final, without restarts.
 
-    rate = final + (lr - final) (1 + cos(pi t)) / 2   with t = min(step / steps, 1)
+        rate = final + (lr - final) (1 + cos(pi t)) / 2      with t = min(step / steps, 1)
+
+    Source: Loshchilov & Hutter 2017.
+
+    Parameters
+    ----------
+    lr : float
+        The rate at step 0.
+    steps : float
+        The step from which on the rate is ``final``, at least 1.
+    final : float, default 0.0
+        The rate at the end.
+
+    Returns
+    -------
+    Schedule
+        step -> learning rate.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a number is not in its range, or is no number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xpdl import schedules
+    >>> rate = schedules.cosine(0.1, 100)
+    >>> [round(float(rate(np.asarray(float(step)))), 4) for step in (0, 50, 100, 200)]
+    [0.1, 0.05, 0.0, 0.0]
     """
     lr, final, steps = checks.real("lr", lr), checks.real("final", final), _steps("steps", steps)
 
@@ -79,9 +274,36 @@ def cosine(lr: float, steps: float, *, final: float = 0.0) -> Schedule:
 
 
 def warmup(lr: float | Schedule, steps: float) -> Schedule:
-    """Linear warm-up to the rate, or to the schedule, that follows (Goyal et al. 2017).
+    """Linear warm-up to the rate, or to the schedule, that follows.
 
-    rate = lr(step) * min((step + 1) / steps, 1)
+        rate = lr(step) * min((step + 1) / steps, 1)
+
+    Source: Goyal et al. 2017.
+
+    Parameters
+    ----------
+    lr : float or Schedule
+        The rate after the warm-up.
+    steps : float
+        How many steps the warm-up takes, at least 1.
+
+    Returns
+    -------
+    Schedule
+        step -> learning rate.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a number is not in its range, or is no number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xpdl import schedules
+    >>> rate = schedules.warmup(0.1, 4)
+    >>> [round(float(rate(np.asarray(float(step)))), 4) for step in (0, 1, 3, 9)]
+    [0.025, 0.05, 0.1, 0.1]
     """
     after, steps = as_schedule(lr), _steps("steps", steps)
     return lambda step: after(step) * namespace(step).minimum((step + 1) / steps, 1.0)

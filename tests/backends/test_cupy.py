@@ -16,9 +16,10 @@ import xpdl
 from xpdl import Network, schedules
 from xpdl.backends import available_backends, backend
 from xpdl.backends.replay import recorder as record
+from xpdl.files.train_state import Carry
 from xpdl.randomness import dropout_mask
 from xpdl.training.dropout import dropout_masks
-from xpdl.training.step import Data, Run, make_step
+from xpdl.training.step import Data, make_step
 
 
 @pytest.fixture
@@ -177,7 +178,7 @@ def train_by(wrap, chosen, net, dtype, optimizer, *, sizes=(64, 64, 40), epochs=
     state, seen, number = optimizer.init(theta), [], 0
     for _ in range(epochs):
         order, lanes = put(rng.permutation(n).astype(np.int32)), {m: put(np.arange(m, dtype="int32")) for m in sizes}
-        run = Run(theta, state, zeros((), "int32"), zeros((), dtype), zeros((), "int32"))
+        run = Carry(theta, state, zeros((), "int32"), zeros((), dtype), zeros((), "int32"))
         for m in sizes:
             masks = dropout_masks(net, m, seed=0, step=number, backend=chosen, dtype=dtype)
             run = step(run, Data(x, y, order, lanes[m]), masks)

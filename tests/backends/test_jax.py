@@ -8,9 +8,10 @@ import pytest
 
 import xpdl
 from xpdl import Network
+from xpdl.files.train_state import Carry
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.training.loop import _grouped
-from xpdl.training.step import DISPATCH, Data, Run, make_step
+from xpdl.training.step import DISPATCH, Data, make_step
 
 jax = pytest.importorskip("jax")
 JAX = xpdl.backend("jax")
@@ -24,7 +25,7 @@ def start(net, optimizer, n=24, batch=4):
     y = put(np.eye(k)[rng.integers(0, k, n)] if k > 1 else rng.integers(0, 2, (n, 1)).astype("float64"))
     data = Data(x, y, put(rng.permutation(n).astype("int32")), put(np.arange(batch, dtype="int32")))
     theta = put(net.initialize(0, "float64"), copy=True)
-    return Run(theta, optimizer.init(theta), *(zeros((), t) for t in ("int32", "float64", "int32"))), data
+    return Carry(theta, optimizer.init(theta), *(zeros((), t) for t in ("int32", "float64", "int32"))), data
 
 
 NETS = [Network([3, 5, 4, 2], l2=0.1), Network([3, 1], output="sigmoid"), Network([3, 4, 2], hidden="gelu")]

@@ -6,9 +6,10 @@ import pytest
 import xpdl
 from xpdl import Network
 from xpdl.backends.replay.plan import Plan
+from xpdl.files.train_state import Carry
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.training.dropout import dropout_masks
-from xpdl.training.step import Data, Run, make_step
+from xpdl.training.step import Data, make_step
 
 torch = pytest.importorskip("torch")
 TORCH = xpdl.backend("torch")
@@ -25,7 +26,7 @@ def trained(net, optimizer, compiled, sizes=(8, 8, 5), epochs=3):
     state, number = optimizer.init(theta), 0
     for _ in range(epochs):
         order = put(rng.permutation(n).astype("int32"))
-        run = Run(theta, state, *(zeros((), t) for t in ("int32", "float64", "int32")))
+        run = Carry(theta, state, *(zeros((), t) for t in ("int32", "float64", "int32")))
         for size in sizes:
             masks = dropout_masks(net, size, seed=0, step=number, backend=TORCH, dtype="float64")
             run = step(run, Data(x, y, order, put(np.arange(size, dtype="int32"))), masks)

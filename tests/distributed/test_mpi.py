@@ -44,16 +44,16 @@ def train(backend="numpy", **options):
 
 def happens_in(step, rank, what):
     """what() before that step of that rank."""
-    from xpdl.training.distributed_step import SharedSteps
+    from xpdl.training.distributed_step import DistributedSteps
 
-    call, steps = SharedSteps.__call__, iter(range(10**9))
+    call, steps = DistributedSteps.__call__, iter(range(10**9))
 
     def counted(self, *arguments):
         if next(steps) == step and ranks.rank == rank:
             what()
         return call(self, *arguments)
 
-    SharedSteps.__call__ = counted
+    DistributedSteps.__call__ = counted
 
 
 def say(*what):

@@ -34,9 +34,10 @@ from xpdl import (
     train,
 )
 from xpdl.arrays import namespace
-from xpdl.files import checkpoint as resuming
+from xpdl.files import checkpoint as checkpoint_file
 from xpdl.optimizers import OPTIMIZERS
-from xpdl.training import loop as session
+from xpdl.pytree import tree_map
+from xpdl.training import loop
 from xpdl.training.signals import Interrupt
 
 ENVIRONMENT = os.environ | {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(xpdl.__file__).parents[1])}
@@ -87,13 +88,13 @@ def stop_after(monkeypatch):
         @contextmanager
         def interruptible(*signals):
             interrupt = Limited()
-            monkeypatch.setattr(session.Reporter, "advance", lambda self, n: counted(interrupt, n))
+            monkeypatch.setattr(loop.Reporter, "advance", lambda self, n: counted(interrupt, n))
             yield interrupt
 
         def counted(interrupt, n):
             interrupt.asked += 0 < n <= 8
 
-        monkeypatch.setattr(session, "interruptible", interruptible)
+        monkeypatch.setattr(loop, "interruptible", interruptible)
 
     return set_limit
 
@@ -124,7 +125,7 @@ def test_a_run_resumed_at_any_step_ends_as_if_it_had_never_ended(lib, dtype, pat
     for step in range(1, 2 * STEPS + 1) if lib.backend.eager else [STEPS - 1, STEPS + 2]:
         stop_after(step)
         run(net, checkpoint=path, **options)
-        assert resuming.read_sealed(path)[1]["step"] == (step - 1) % STEPS + 1
+        assert checkpoint_file.read_sealed(path)[1]["step"] == (step - 1) % STEPS + 1
         stop_after(None)
         same(run(net, resume=path, **options), expected)
 
@@ -215,7 +216,7 @@ def test_where_steps_are_dispatched_in_groups_a_run_stops_and_goes_on_between_gr
         patch.setattr("xpdl.training.step.DISPATCH", 7)
         stop_after(3)
         run(PLAIN, x, y, checkpoint=path, **options)
-        assert resuming.read_sealed(path)[1]["step"] == 21
+        assert checkpoint_file.read_sealed(path)[1]["step"] == 21
     stop_after(None)
     same(run(PLAIN, x, y, resume=path, **options), expected)
 
@@ -296,7 +297,7 @@ def test_a_result_keeps_the_state_of_ones_own_optimizer(lib) -> None:
     options = {"optimizer": Optimizer(own, own_update), "backend": lib.backend}
     expected = run(PLAIN, epochs=2, **options)
     result = run(PLAIN, epochs=1, **options)
-    kinds = {name: type(part) for name, part in result.moment.run.state.items()}
+    kinds = {name: type(part) for name, part in result.moment.carry.state.items()}
     assert kinds == {"slots": Slots, "t": int, "rate": float, "flags": tuple, "more": OrderedDict}
     same(run(PLAIN, epochs=2, resume=result, **options), expected)
 
@@ -329,7 +330,7 @@ def test_an_optimizer_of_ones_own_is_resumed_whatever_its_state_is_made_of(lib, 
     options = {"optimizer": Optimizer(own, own_update), "backend": lib.backend, "dtype": dtype}
     expected = run(PLAIN, epochs=3, **options)
     run(PLAIN, epochs=1, checkpoint=path, **options)
-    document = resuming.read_sealed(path)[1]
+    document = checkpoint_file.read_sealed(path)[1]
     assert document["numbers"]["run/state/t"] == STEPS
     assert type(document["numbers"]["run/state/t"]) is int
     same(run(PLAIN, epochs=3, resume=path, **options), expected)
@@ -346,7 +347,7 @@ def test_the_structure_comes_back_as_it_was(path) -> None:
     for files in ({"checkpoint": path}, {"resume": path}):
         run(PLAIN, epochs=len(seen) // STEPS + 1, optimizer=Optimizer(own, update), **files)
     before, after = seen[0], seen[STEPS]
-    assert resuming.map_leaves(lambda *_: 0, before) == resuming.map_leaves(lambda *_: 0, after)
+    assert tree_map(lambda leaf: 0, before) == tree_map(lambda leaf: 0, after)
     assert [type(part) for part in after.values()] == [Slots, int, float, tuple, OrderedDict]
     assert after["flags"] == (True, ())
 
@@ -461,13 +462,13 @@ def test_a_run_resumed_in_an_epoch_diverges_as_it_would_have(path, stop_after) -
 def test_a_file_is_written_at_once_every_so_many_epochs_and_at_the_end(
     path, monkeypatch, epochs, every, written
 ) -> None:
-    seen, real = [], resuming.write_sealed
+    seen, real = [], checkpoint_file.write_sealed
 
     def watched(path, tensors, document):
         seen.append((document["epoch"], document["step"]))
         real(path, tensors, document)
 
-    monkeypatch.setattr(resuming, "write_sealed", watched)
+    monkeypatch.setattr(checkpoint_file, "write_sealed", watched)
     run(epochs=epochs, every=every, checkpoint=path)
     assert seen == [(epoch, 0) for epoch in written]
 
@@ -533,6 +534,10 @@ MISFITS = {
         {"net": Network([6, 7, 5, 3], hidden=xpdl.Activation(abs, abs), l2=0.1, dropout=[0.5, 0.0])},
         r"hidden is 'relu' in the file and \['abs', 'abs'\] here",
     ),
+    "own output": (
+        {"net": Network([6, 7, 5, 3], output=xpdl.losses.softmax._replace(decide=abs), l2=0.1, dropout=[0.5, 0.0])},
+        r"output is 'softmax' in the file and \['_cross_entropy', .*'abs', .* here",
+    ),
     "l2": ({"net": Network([6, 7, 5, 3], l2=0.2, dropout=[0.5, 0.0])}, "network l2 is 0.1 in the file and 0.2 here"),
     "dropout": ({"net": Network([6, 7, 5, 3], l2=0.1)}, r"dropout is \[0.5, 0.0\] in the file and 0.0 here"),
     "output": ({"net": Network([6, 7, 5, 3], output="linear"), "y": np.eye(3)[Y]}, "network output is 'softmax'"),
@@ -585,7 +590,7 @@ def refused(path, reason):
 def unreadable(path):
     """Whether reading the file is refused; any error but the documented one is a failure."""
     try:
-        resuming.read_sealed(path)
+        checkpoint_file.read_sealed(path)
     except RunFileError:
         return True
     return False
@@ -685,17 +690,17 @@ DOCUMENTS = {
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_file_that_is_whole_but_wrong_is_refused(path, name) -> None:
     run(epochs=1, checkpoint=path)
-    tensors, document = resuming.read_sealed(path)
+    tensors, document = checkpoint_file.read_sealed(path)
     changes, reason = DOCUMENTS[name]
-    resuming.write_sealed(path, tensors, document | changes)
+    checkpoint_file.write_sealed(path, tensors, document | changes)
     refused(path, reason)
 
 
 def test_a_file_that_lacks_an_array_is_refused(path) -> None:
     run(epochs=1, checkpoint=path)
-    tensors, document = resuming.read_sealed(path)
+    tensors, document = checkpoint_file.read_sealed(path)
     del tensors["run/theta"]
-    resuming.write_sealed(path, tensors, document)
+    checkpoint_file.write_sealed(path, tensors, document)
     refused(path, "no entry 'run/theta'")
 
 
@@ -713,16 +718,16 @@ def test_a_file_that_lacks_an_array_is_refused(path) -> None:
 def test_a_file_whose_arrays_are_of_another_kind_is_refused(path, stop_after, name, change, reason) -> None:
     stop_after(1)
     run(epochs=1, checkpoint=path)
-    tensors, document = resuming.read_sealed(path)
-    resuming.write_sealed(path, tensors | {name: np.array(change(tensors[name]), order="C")}, document)
+    tensors, document = checkpoint_file.read_sealed(path)
+    checkpoint_file.write_sealed(path, tensors | {name: np.array(change(tensors[name]), order="C")}, document)
     refused(path, reason)
 
 
 def test_a_number_in_the_place_of_an_array_is_refused(path) -> None:
     run(epochs=1, checkpoint=path)
-    tensors, document = resuming.read_sealed(path)
+    tensors, document = checkpoint_file.read_sealed(path)
     del tensors["run/offset"]
-    resuming.write_sealed(path, tensors, document | {"numbers": {"run/offset": 0}})
+    checkpoint_file.write_sealed(path, tensors, document | {"numbers": {"run/offset": 0}})
     refused(path, r"its run/offset is number, expected int32 \(\)")
 
 
@@ -738,17 +743,17 @@ def test_a_header_that_looks_like_utf_16_imports_no_codec(path) -> None:
     run(epochs=1, checkpoint=path)
     content = bytearray(path.read_bytes())
     content[8] = 0
-    place = resuming._place_of_seal(content)
-    content[place] = resuming._seal(content, place)
+    place = checkpoint_file._place_of_seal(content)
+    content[place] = checkpoint_file._seal(content, place)
     path.write_bytes(content)
     text = f"""
 import sys, xpdl
-from xpdl.files import checkpoint as resuming
+from xpdl.files import checkpoint as checkpoint_file
 import safetensors.numpy
 events = []
 sys.addaudithook(lambda event, arguments: events.append(event))
 try:
-    resuming.read_sealed({str(path)!r})
+    checkpoint_file.read_sealed({str(path)!r})
 except xpdl.RunFileError:
     print(*events)
 """
@@ -864,7 +869,7 @@ def signalling(*numbers, at):
 def test_a_signal_ends_the_step_saves_and_the_run_goes_on_from_there(path, handlers, number, step) -> None:
     ended = run(epochs=3, optimizer=signalling(number, at=step), checkpoint=path)
     assert (ended.interrupted, ended.signal) == (True, number)
-    document = resuming.read_sealed(path)[1]
+    document = checkpoint_file.read_sealed(path)[1]
     assert document["epoch"] * STEPS + document["step"] == step
     result = run(epochs=3, optimizer=signalling(at=0), resume=path)
     same(result, run(epochs=3, optimizer=adam(0.01)))
@@ -875,7 +880,7 @@ def test_a_signal_ends_the_step_saves_and_the_run_goes_on_from_there(path, handl
 def test_a_second_signal_ends_the_run_at_once(path, handlers, numbers) -> None:
     with pytest.raises(KeyboardInterrupt):
         run(epochs=3, optimizer=signalling(*numbers, at=STEPS + 2), checkpoint=path)
-    document = resuming.read_sealed(path)[1]
+    document = checkpoint_file.read_sealed(path)[1]
     assert (document["epoch"], document["step"]) == (1, 0)
     assert list(path.parent.iterdir()) == [path]
 

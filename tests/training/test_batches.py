@@ -14,7 +14,7 @@ from xpdl.distributed import Serial
 from xpdl.files import checkpoint as resuming
 from xpdl.training import batches as sources
 from xpdl.training.batches import OnDisk, ahead, batches_of
-from xpdl.training.run_config import Setting
+from xpdl.training.run_config import RunConfig
 
 rng = np.random.default_rng(0)
 N, D = 101, 4
@@ -42,10 +42,10 @@ def run(x, y=Y, **options):
 
 
 def source(communicator=None, *, seed=0, weight=None, batch_size=8):
-    setting = Setting(NET, xpdl.backend("numpy"), "float64", seed, communicator or Serial())
+    config = RunConfig(NET, xpdl.backend("numpy"), "float64", seed, communicator or Serial())
     kept = None if weight is None else np.flatnonzero(weight)
     batches = batches_of(N if kept is None else len(kept), batch_size)
-    return OnDisk(setting, batches, Stored(Shards([X[:30], X[30:]]), Shards([Y]), weight))
+    return OnDisk(config, batches, Stored(Shards([X[:30], X[30:]]), Shards([Y]), weight))
 
 
 def batches(own, epoch=0, first=0):
@@ -54,7 +54,7 @@ def batches(own, epoch=0, first=0):
     for steps, data in own.blocks(epoch, first):
         for step in steps:
             read = data[own.batches[step]]
-            rows = read.order[step * own.batches[0] + read.lanes]
+            rows = read.order[step * own.batches[0] + read.positions]
             weight = None if read.weight is None else read.weight[rows]
             taken.append((read.x[rows, 0], read.y[rows].argmax(axis=1), weight))
     return taken
@@ -125,7 +125,7 @@ def test_training_from_disk_is_training_in_that_order(lib, mapped, monkeypatch) 
     options = {"backend": lib.backend, "sample_weight": WEIGHT, "epochs": 1}
     result = run(mapped, **options)
     order = flat(numbers(batches(source(weight=WEIGHT))))
-    monkeypatch.setattr(Setting, "order", lambda setting, epoch, n: np.arange(n, dtype="int32"))
+    monkeypatch.setattr(RunConfig, "order", lambda config, epoch, n: np.arange(n, dtype="int32"))
     expected = run(X[order], Y[order], **options | {"sample_weight": WEIGHT[order]})
     np.testing.assert_allclose(result.theta, expected.theta, rtol=0, atol=1e-12)
     assert result.history[0]["loss"] == pytest.approx(expected.history[0]["loss"], rel=1e-12)

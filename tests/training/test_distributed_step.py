@@ -153,7 +153,7 @@ def test_rank_0_alone_calls_callbacks_and_all_do_as_it_says(on_ranks) -> None:
         return result, best.theta
 
     results, kept = zip(*on_ranks(3, train_on), strict=True)
-    assert len({result.moment.run.theta.tobytes() for result in results}) == 1  # where all have ended, not the best
+    assert len({result.moment.carry.theta.tobytes() for result in results}) == 1  # where all have ended, not the best
     assert called == [(0, 1), (0, 2)]
     assert [theta is None for theta in kept] == [False, True, True]
     assert [len(result.history) for result in results] == [2, 2, 2]

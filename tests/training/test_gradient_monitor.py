@@ -6,7 +6,7 @@ import pytest
 import xpdl
 from xpdl import GradientError, Network
 from xpdl.gradcheck.report import Report
-from xpdl.training import gradient_monitor as watch
+from xpdl.training import gradient_monitor
 
 
 def points(n=20):
@@ -70,7 +70,7 @@ def test_masks_samples_and_l2_are_those_of_the_first_step(monkeypatch) -> None:
         seen.append((net, theta.copy(), x, y, masks, weight))
         return xpdl.check_network(net, theta, x, y, masks=masks, weight=weight)
 
-    monkeypatch.setattr(watch, "check_network", spy)
+    monkeypatch.setattr(gradient_monitor, "check_network", spy)
     train(NET, epochs=1, check_gradients=5, seed=3, sample_weight=np.arange(1, 21))
     ((net, theta, x, y, masks, weight),) = seen
     rows = xpdl.randomness.permutation(3, 0, 20)[:8]
@@ -90,9 +90,9 @@ def test_checks_end_when_their_time_is_spent(monkeypatch) -> None:
         clock[0] += 1.0
         return xpdl.check_network(NET, theta, *points())
 
-    monkeypatch.setattr(watch.time, "perf_counter", lambda: clock[0])
-    monkeypatch.setattr(watch.Watch, "check", check)
-    asked = watch.Watch(NET, lambda epoch, n: (*points(), None), 0, [20], every=1, seconds=2.5)
+    monkeypatch.setattr(gradient_monitor.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(gradient_monitor.GradientMonitor, "check", check)
+    asked = gradient_monitor.GradientMonitor(NET, lambda epoch, n: (*points(), None), 0, [20], every=1, seconds=2.5)
     assert [bool(asked(epoch, NET.initialize(0))) for epoch in range(6)] == [True] * 3 + [False] * 3
 
 

@@ -30,6 +30,11 @@ def nothing() -> None:
     """The default of ``synchronize``: a library without a queue is never behind."""
 
 
+def never(leaf: Any) -> bool:
+    """The default of ``was_number``: most libraries compute with Python numbers as they are."""
+    return False
+
+
 def track(array: Array, example: Array | None = None) -> Array:
     """The default of ``track``: the arrays of most libraries record nothing."""
     return array
@@ -77,6 +82,7 @@ class Backend:
     eager        whether single operations are cheap; a library that compiles each for every shape had better be jitted
     precisions   how else a training can multiply float32, by name: the fields of this class that are different then
     precision    how it does: "float32", or one of these names
+    was_number   (leaf) -> whether it is an array that ``compile`` has made of a Python number in the state of a step
     """
 
     name: str
@@ -95,6 +101,7 @@ class Backend:
     eager: bool = True
     precisions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
     precision: str = "float32"
+    was_number: Callable[[Any], bool] = never
 
     def __repr__(self) -> str:
         return f"Backend({self.name!r})" if self.precision == "float32" else f"Backend({self.name!r}, {self.precision})"

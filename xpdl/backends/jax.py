@@ -75,6 +75,11 @@ IN_TF32 = {
 }
 
 
+def was_number(leaf: Any) -> bool:
+    """Return whether ``jax.jit`` has made this array of a Python number: such arrays are weakly typed."""
+    return isinstance(leaf, jax.Array) and leaf.weak_type and leaf.shape == ()
+
+
 def synchronize() -> None:
     """Wait for every array there is."""
     jax.block_until_ready(jax.live_arrays())
@@ -101,4 +106,5 @@ def connect(name: str, device: str) -> Backend:
         synchronize=synchronize,
         eager=False,
         precisions={"tf32": IN_TF32} if target.platform == "gpu" else {},
+        was_number=was_number,
     )

@@ -1,6 +1,6 @@
-"""Data-parallel training: several processes, the ranks, that train one network on their shares of each batch.
+"""Transport between the ranks of a job: several processes that train one network, each on its share of each batch.
 
-The modules of this folder are the only ones that import mpi4py and cupyx, and only when they are asked for.
+Only the modules of this folder import mpi4py and cupyx, and only when they are asked for.
 """
 
 from xpdl.backends import Backend
@@ -11,11 +11,31 @@ from xpdl.distributed.nccl import Nccl
 __all__ = ["Communicator", "Serial", "connect", "gather", "share", "transport"]
 
 TRANSPORTS = {"cupy": Nccl}
-"""What is faster than through the host, for the arrays of a library."""
+"""Libraries whose arrays have a faster way than through the host."""
 
 
 def transport(communicator: Communicator, backend: Backend) -> Communicator:
-    """The same ranks, by what is fastest for the arrays of the backend."""
+    """Return a communicator of the same ranks that is the fastest for the arrays of a backend.
+
+    Parameters
+    ----------
+    communicator : Communicator
+        The ranks.
+    backend : Backend
+        Where the arrays are.
+
+    Returns
+    -------
+    Communicator
+        The same ranks, connected by NCCL if the arrays are CuPy's.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> from xpdl.distributed import Serial, transport
+    >>> transport(Serial(), xpdl.backend("numpy"))
+    Serial(rank=0, size=1)
+    """
     if communicator.size == 1:
         return communicator
     faster = TRANSPORTS.get(backend.name.partition(":")[0])

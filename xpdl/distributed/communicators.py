@@ -1,11 +1,11 @@
-"""A communicator: what the ranks of a job, processes that run the same program, tell one another.
+"""A communicator: what connects the ranks of a job, which are processes that run the same program.
 
-    rank, size         which of how many this one is
+    rank, size         the number of this rank, and how many ranks there are
     allreduce(array)   the sum of the arrays of all ranks, the same bits on each
     broadcast(array)   the array of rank 0
 
-All ranks must call the same operations in the same order with arrays of the same shape and dtype.  They take arrays of
-any library, and may write into what they are given.
+All ranks must call the same operations in the same order, with arrays of the same shape and dtype.  The operations take
+arrays of any library, and may overwrite them.
 """
 
 from dataclasses import dataclass
@@ -18,47 +18,167 @@ from xpdl.arrays import Array
 
 
 class Communicator(Protocol):
-    """Three operations."""
+    """What connects the ranks of a job; any object with these two attributes and two methods will do.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xpdl.distributed import connect
+    >>> communicator = connect()  # of one rank, unless a launcher has started more
+    >>> communicator.allreduce(np.ones(2)) / communicator.size
+    array([1., 1.])
+    """
 
     @property
     def rank(self) -> int:
-        """Which rank this is, from 0."""
+        """The number of this rank, from 0.
+
+        Returns
+        -------
+        int
+        """
 
     @property
     def size(self) -> int:
-        """How many ranks there are."""
+        """How many ranks there are.
+
+        Returns
+        -------
+        int
+        """
 
     def allreduce(self, array: Array) -> Array:
-        """The sum over the ranks."""
+        """Add up the arrays of all ranks.
+
+        Parameters
+        ----------
+        array : array
+            Of any library; it may be overwritten.
+
+        Returns
+        -------
+        array
+            The sum, the same bits on each rank.
+        """
 
     def broadcast(self, array: Array) -> Array:
-        """What rank 0 has."""
+        """Send the array of rank 0 to all ranks.
+
+        Parameters
+        ----------
+        array : array
+            Of any library; it may be overwritten.
+
+        Returns
+        -------
+        array
+            That of rank 0.
+        """
 
 
 @dataclass(frozen=True)
 class Serial:
-    """The only rank."""
+    """The communicator of a single rank.
+
+    Parameters
+    ----------
+    rank : int, default 0
+        The number of this rank.
+    size : int, default 1
+        How many ranks there are.
+
+    Examples
+    --------
+    >>> from xpdl.distributed import Serial
+    >>> Serial().allreduce(7)
+    7
+    """
 
     rank: int = 0
     size: int = 1
 
     def allreduce(self, array: Array) -> Array:
-        """The array itself."""
+        """Return the array itself: the sum over one rank.
+
+        Parameters
+        ----------
+        array : array
+            Of any library.
+
+        Returns
+        -------
+        array
+            The same object.
+        """
         return array
 
     def broadcast(self, array: Array) -> Array:
-        """The array itself."""
+        """Return the array itself: this is rank 0.
+
+        Parameters
+        ----------
+        array : array
+            Of any library.
+
+        Returns
+        -------
+        array
+            The same object.
+        """
         return array
 
 
 def share(n: int, communicator: Communicator) -> slice:
-    """Which of n samples are this rank's: as many as the others have, or one more or less."""
+    """Return this rank's share of n samples; the shares of two ranks differ by at most one sample.
+
+    Parameters
+    ----------
+    n : int
+        Samples of all ranks.
+    communicator : Communicator
+        The ranks.
+
+    Returns
+    -------
+    slice
+        The samples of this rank.
+
+    Examples
+    --------
+    >>> from xpdl.distributed import Serial, share
+    >>> share(10, Serial(rank=1, size=3))
+    slice(3, 6, None)
+    """
     rank, size = communicator.rank, communicator.size
     return slice(n * rank // size, n * (rank + 1) // size)
 
 
 def gather(communicator: Communicator, value: Any) -> list[Any]:
-    """The value of every rank, each as JSON has it, on every rank."""
+    """Return the values of all ranks, on every rank.
+
+    Parameters
+    ----------
+    communicator : Communicator
+        The ranks.
+    value : object
+        The value of this rank: anything that JSON can hold.
+
+    Returns
+    -------
+    list
+        The value of each rank, as JSON returns it: a tuple becomes a list.
+
+    Raises
+    ------
+    TypeError
+        If JSON cannot hold the value.
+
+    Examples
+    --------
+    >>> from xpdl.distributed import Serial, gather
+    >>> gather(Serial(), {"epochs": 3})
+    [{'epochs': 3}]
+    """
     text = np.frombuffer(json.dumps(value).encode(), dtype=np.uint8)
     lengths = np.zeros(communicator.size, dtype=np.int64)
     lengths[communicator.rank] = len(text)

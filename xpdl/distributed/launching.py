@@ -1,6 +1,6 @@
-"""Starting ranks, and what a launcher tells each of them.
+"""How ranks are started, and what a launcher tells each of them.
 
-xpdl train --ranks 4 ...    is    mpiexec -n 4 python -m mpi4py -m xpdl train --ranks 4 ...
+xpdl train --ranks 4 ...    runs    mpiexec -n 4 python -m mpi4py -m xpdl train --ranks 4 ...
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import shutil
 import sys
 
 TOLD = [("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")]
-"""Where launchers tell a process which of how many it is: those of MPICH and Intel MPI, and of Open MPI."""
+"""The environment variables in which launchers tell a process its rank: MPICH and Intel MPI, and Open MPI."""
 
 
 OPEN_MPI = {
@@ -20,31 +20,32 @@ OPEN_MPI = {
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
     "OMPI_MCA_hwloc_base_binding_policy": "none",
 }
-"""Settings of Open MPI 5 and 4 without which ranks may not outnumber the cores, and the threads of one share a core."""
+"""Settings of Open MPI 5 and 4: ranks may outnumber the cores, and the threads of a rank use more than one core."""
 
 
 class RanksWanted(Exception):
-    """Raised by a command that is to be run by several ranks."""
+    """A command raises this to be run by several ranks."""
 
     def __init__(self, ranks: int) -> None:
         self.ranks = ranks
 
 
 def started() -> tuple[int, int]:
-    """Which of how many processes this is, as its launcher says; (0, 1) without one."""
+    """Return (rank, size) as the launcher of this process says; (0, 1) without a launcher."""
     told = [(int(os.environ[rank]), int(os.environ[size])) for rank, size in TOLD if {rank, size} <= os.environ.keys()]
     return max(told, key=lambda pair: pair[1], default=(0, 1))
 
 
 def fail_stop() -> bool:
-    """Whether this process was started with ``-m mpi4py``, so that an exception ends all ranks."""
+    """Return whether this process was started with ``-m mpi4py``, so that an exception ends all ranks."""
     return "mpi4py.run" in sys.modules
 
 
 def command(ranks: int, program: Sequence[str]) -> list[str]:
-    """The command line for a program, as Python is told it; ``ImportError`` if there is no mpi4py or no mpiexec.
+    """Return the command line that runs Python with ``program`` on several ranks.
 
-    The mpiexec beside this Python comes first: it was installed with the same MPI.
+    The mpiexec beside this Python comes first, because it was installed with the same MPI.  ``ImportError`` if there is
+    no mpi4py or no mpiexec.
     """
     beside = os.fspath(Path(sys.executable).parent)
     mpiexec = shutil.which("mpiexec", path=os.pathsep.join([beside, os.environ.get("PATH", os.defpath)]))
@@ -54,10 +55,11 @@ def command(ranks: int, program: Sequence[str]) -> list[str]:
 
 
 def launch(ranks: int, arguments: Sequence[str]) -> int:
-    """Become the launcher, which hands signals on and gives back the exit code; ``ValueError`` in a rank.
+    """Replace this process by the launcher, which forwards signals and returns the exit code.
 
-    The ranks share the cores of this machine, so each is given as many threads as there are cores for it, unless that
-    is set.  Open MPI gives each a terminal, which is called dumb where this process has none.
+    The ranks share the cores of this machine, so each gets its share of threads, unless OMP_NUM_THREADS is set.  Open
+    MPI gives each rank a terminal; TERM=dumb says that it is none where this process has none.  ``ValueError`` if this
+    process is a rank itself.
     """
     size = started()[1]
     if size > 1:

@@ -1,7 +1,7 @@
-"""MPI, the engine that clusters have: ``mpiexec -n 4 python -m mpi4py -m xpdl train ...``.
+"""MPI, which clusters have: ``mpiexec -n 4 python -m mpi4py -m xpdl train ...``.
 
-``-m mpi4py`` makes it fail-stop: an exception on one rank ends all of them with its traceback.  Without it the others
-would wait for ever, so it is asked for.  A rank that is killed is noticed by the launcher, which ends the others.
+With ``-m mpi4py`` an exception on one rank ends all ranks, with its traceback.  Without it the other ranks would wait
+for ever, so it is required.  The launcher notices if a rank is killed, and ends the others.
 """
 
 import os
@@ -16,46 +16,57 @@ from xpdl.distributed.launching import fail_stop, started
 
 
 class Mpi:
-    """The ranks of an MPI job.  What lies on a device goes through the host."""
+    """The ranks of an MPI job.  Arrays on a device go through the host."""
 
     def __init__(self, world: Any, in_place: Any) -> None:
         self.world, self.in_place, self.rank, self.size = world, in_place, world.rank, world.size
 
     def allreduce(self, array: Array) -> Array:
-        """The sum over the ranks; a NumPy array is overwritten with it."""
+        """Return the sum over the ranks; a NumPy array is overwritten with it."""
         host = on_host(array)
         self.world.Allreduce(self.in_place, host)
         return like(array, host)
 
     def broadcast(self, array: Array) -> Array:
-        """What rank 0 has; a NumPy array is overwritten with it."""
+        """Return the array of rank 0; a NumPy array is overwritten with it."""
         host = on_host(array)
         self.world.Bcast(host)
         return like(array, host)
 
 
 def on_host(array: Array) -> np.ndarray:
-    """A NumPy array as it is, and a copy of any other."""
+    """Return a NumPy array as it is, and any other array as a NumPy copy."""
     return array if isinstance(array, np.ndarray) else np.array(to_numpy(array))
 
 
 def like(array: Array, host: np.ndarray) -> Array:
-    """The numbers in the library and on the device of the array."""
+    """Return the numbers as an array of the same library, device and dtype as ``array``."""
     return namespace(array).asarray(host, dtype=array.dtype, device=device(array))
 
 
 def connect() -> Communicator:
-    """The communicator of the MPI job that this process is a rank of; ``Serial`` if it is of none.
+    """Return the communicator of the MPI job that this process is a rank of.
 
-    ``RuntimeError`` if the ranks were not started with ``-m mpi4py``, or by the launcher of another MPI.
+    Returns
+    -------
+    Communicator
+        ``Serial`` if this process was not started by a launcher.
+
+    Raises
+    ------
+    RuntimeError
+        If the ranks were not started with ``-m mpi4py``, or by the launcher of another MPI.
+
+    Examples
+    --------
+    >>> from xpdl.distributed import connect
+    >>> communicator = connect()
+    >>> communicator.rank, communicator.size  # of a process that runs alone
+    (0, 1)
     """
     _, size = started()
     if not fail_stop():
-        if size > 1:
-            raise RuntimeError(
-                f"this is one of {size} processes; start them as in 'mpiexec -n {size} python -m mpi4py -m xpdl train "
-                "...', or an exception in one of them would leave the others waiting"
-            )
+        _check_alone(size)
         return Serial()
     from mpi4py import MPI
 
@@ -70,7 +81,16 @@ def connect() -> Communicator:
     return Mpi(world, MPI.IN_PLACE)
 
 
+def _check_alone(size: int) -> None:
+    """Raise ``RuntimeError`` if a launcher has started other ranks, too."""
+    if size > 1:
+        raise RuntimeError(
+            f"this is one of {size} processes; start them as in 'mpiexec -n {size} python -m mpi4py -m xpdl train "
+            "...', or an exception in one of them would leave the others waiting"
+        )
+
+
 def claim_gpu(number: int) -> None:
-    """Of the GPUs that CUDA may show this process leave it one, by its number among the ranks of this machine."""
+    """Let CUDA show this process a single GPU, chosen by its number among the ranks of this machine."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     os.environ["CUDA_VISIBLE_DEVICES"] = str(number) if visible == [""] else visible[number % len(visible)]

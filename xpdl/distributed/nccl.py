@@ -1,4 +1,4 @@
-"""NCCL, for GPUs that speak to one another: ``cupyx.distributed``, with MPI to start it and for what is on the host."""
+"""NCCL, for GPUs that are connected: ``cupyx.distributed``.  MPI starts it, and carries the arrays on the host."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from xpdl.distributed.communicators import Communicator
 
 
 class Nccl:
-    """The same ranks as ``host``, each with a GPU of its own that is CuPy's current device."""
+    """The same ranks as ``host``, each with its own GPU, which is CuPy's current device."""
 
     def __init__(self, host: Communicator) -> None:
         from cupyx.distributed import init_process_group
@@ -16,14 +16,14 @@ class Nccl:
         self.group = init_process_group(host.size, host.rank, use_mpi=True)
 
     def allreduce(self, array: Array) -> Array:
-        """The sum over the ranks, in the place of the array if it is on the GPU."""
+        """Return the sum over the ranks; an array on the GPU is overwritten with it."""
         if isinstance(array, np.ndarray):
             return self.host.allreduce(array)
         self.group.all_reduce(array, array)
         return array
 
     def broadcast(self, array: Array) -> Array:
-        """What rank 0 has, likewise."""
+        """Return the array of rank 0; an array on the GPU is overwritten with it."""
         if isinstance(array, np.ndarray):
             return self.host.broadcast(array)
         self.group.broadcast(array, 0)

@@ -1,1 +1,1 @@
-"""Files: models, checkpoints of runs, and the trees of arrays in them."""
+"""Files: models, and checkpoints of runs."""

@@ -1,11 +1,13 @@
-"""Run files: a training run between two of its steps, in one safetensors file, to go on from there to the last bit.
+"""Checkpoints: the state of a training run between two steps, in one safetensors file.
+
+A run that is resumed from a checkpoint goes on to the same bits.
 
     tensors    every array by its path: "run/theta", "run/state/0", ..., "callbacks/KeepBest/0/theta"
-    metadata   "run": JSON {"sha256", "format", "configuration", "epoch", "step", "history", "numbers", ...}, where the
-               SHA-256 is that of the whole file with zeros in its own place
+    metadata   "run": JSON {"sha256", "format", "configuration", "epoch", "step", "history", "numbers", ...}
 
-Of random numbers nothing is kept: orders and masks are functions of seed, epoch and step (randomness.py).  A file holds
-numbers and names, no code; what they mean stands in the run that is resumed, whose configuration must be the same.
+The SHA-256 is that of the whole file with zeros in the place of the SHA-256.  A checkpoint needs no state of a random
+generator, because orders and masks are functions of seed, epoch and step (randomness.py).  It holds numbers and names,
+no code.  The run that is resumed must have the same configuration.
 """
 
 from collections import defaultdict
@@ -24,19 +26,20 @@ import numpy as np
 from xpdl import checks
 from xpdl.activations import Activation
 from xpdl.backends import Backend
+from xpdl.files.host_copy import kind, kinds, leaves_by_path, number, put
 from xpdl.files.model import check_format, reason, write_whole
-from xpdl.files.pytree import kind, kinds, leaves, map_leaves, number
+from xpdl.files.train_state import TrainState
 from xpdl.losses import Loss
 from xpdl.network import Network
-
-Host = Callable[[Any], np.ndarray]
+from xpdl.optimizers import State
+from xpdl.pytree import tree_map, tree_map_with_path
 
 FORMAT = 1
 DTYPES = {
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float16", "float32", "float64", "complex64"),
 }
-"""What a tensor of a file may hold."""
+"""The dtypes that a tensor of a checkpoint may have."""
 
 ENTRIES: dict[str, Callable[[Any], bool]] = {
     "configuration": lambda entry: type(entry) is dict,
@@ -46,34 +49,51 @@ ENTRIES: dict[str, Callable[[Any], bool]] = {
     "numbers": lambda entry: type(entry) is dict and all(type(n) in (bool, int, float) for n in entry.values()),
     "callbacks": lambda entry: type(entry) is dict and all(type(state) is dict for state in entry.values()),
 }
-"""What the document of a file must hold, and whether an entry is that; True is no number here."""
+"""The entries of the JSON document, and whether an entry is valid; True is no number here."""
 
 UNSEALED = b"0" * 64
 SEAL = re.compile(rb'\{"run":"\{\\"sha256\\": \\"([0-9a-f]{64})\\"')
-"""How the metadata begin."""
+"""The beginning of the metadata."""
 
 
 class RunFileError(ValueError):
-    """A file that is no run of xpdl, or is damaged; the message names it and the reason."""
+    """A file is no checkpoint of a run, or it is damaged; the message names the file and the reason.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import xpdl
+    >>> net = xpdl.Network([1, 1], output="linear")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "run.safetensors")
+    ...     _ = path.write_bytes(b"something else")
+    ...     try:
+    ...         xpdl.train(net, [[0.0]], [[1.0]], resume=path, backend="numpy")
+    ...     except xpdl.RunFileError as error:
+    ...         print(str(error).partition("run.safetensors ")[2].partition(":")[0])
+    is not a run of xpdl
+    """
 
 
 @dataclass(frozen=True)
-class RunFiles:
-    """Files of one run: what they say of it, whose callbacks it has, and where its arrays are.
+class Checkpointer:
+    """Write and read the checkpoints of one run.
 
-    A moment is a ``session.Moment``.
+    configuration  what must be the same when the run is resumed
+    callbacks      those with a ``resume_state`` are a part of the checkpoint
+    backend        where the arrays of the run are
     """
 
     configuration: Mapping[str, Any]
     callbacks: Sequence[Any]
     backend: Backend
 
-    def write(self, path: str | os.PathLike[str], moment: Any) -> None:
-        """Write a moment, whole or not at all; ``OSError`` if the disk fails.
+    def write(self, path: str | os.PathLike[str], train_state: TrainState) -> None:
+        """Write a checkpoint, whole or not at all; ``OSError`` if the disk fails.
 
-        ``ValueError``/``TypeError`` if the optimizer's state could not be brought back.
+        ``ValueError`` or ``TypeError`` if the state of the optimizer could not be read again.
         """
-        kept = leaves({"run": moment.run, "good": moment.good if moment.step else None})
+        kept = leaves_by_path({"run": train_state.carry, "good": train_state.last_good if train_state.step else None})
         _check_state(self.configuration, kept)
         states = {name: dict(callback.resume_state) for name, callback in _with_state(self.callbacks)}
         kept |= {
@@ -81,58 +101,59 @@ class RunFiles:
             for name, state in states.items()
             for key in [key for key, value in state.items() if hasattr(value, "dtype")]
         }
-        host = self.backend.to_numpy
-        numbers = {path: plain for path, leaf in kept.items() if (plain := number(leaf, host)) is not None}
-        tensors = {path: _tensor(path, leaf, host) for path, leaf in kept.items() if path not in numbers}
-        document = {
+        numbers = {path: plain for path, leaf in kept.items() if (plain := number(leaf, self.backend)) is not None}
+        tensors = {path: _tensor(path, leaf, self.backend) for path, leaf in kept.items() if path not in numbers}
+        write_sealed(path, tensors, self.document(train_state, numbers, states))
+
+    def document(
+        self, train_state: TrainState, numbers: Mapping[str, Any], states: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return all that is no array, as JSON has it."""
+        return {
             "format": FORMAT,
             "configuration": self.configuration,
-            "epoch": len(moment.history),
-            "step": moment.step,
-            "seconds": moment.seconds,
-            "history": moment.history,
+            "epoch": len(train_state.history),
+            "step": train_state.step,
+            "seconds": train_state.seconds,
+            "history": train_state.history,
             "numbers": numbers,
             "callbacks": states,
         }
-        write_sealed(path, tensors, document)
 
-    def read(self, path: str | os.PathLike[str], moment: Any) -> Any:
-        """The moment in a file, in the structure of ``moment``; callbacks with a ``resume_state`` are given theirs.
+    def read(self, path: str | os.PathLike[str], like: TrainState) -> TrainState:
+        """Return the state in a checkpoint, in the structure of ``like``; give the callbacks their ``resume_state``.
 
-        ``RunFileError`` if it is no run or damaged, ``ValueError`` if it is another one, ``OSError`` if it cannot be
-        read.
+        ``RunFileError`` if the file is no checkpoint or damaged, ``ValueError`` if it is of another run, ``OSError`` if
+        it cannot be read.
         """
         tensors, document = read_sealed(path)
         if found := differences(document["configuration"], self.configuration, "in the file", "here"):
             raise ValueError(f"{os.fspath(path)} is another run: {found}")
-        kept, step = tensors | document["numbers"], document["step"]
+        kept = tensors | document["numbers"]
         try:
-            kept.setdefault("good", kept["run/theta"])  # at the beginning of an epoch they are the same
-            here = {"run": moment.run, "good": moment.good}
-            found = map_leaves(lambda place, leaf: _of_its_kind(place, kept[place], leaf), here)
+            kept.setdefault("good", kept["run/theta"])  # at the start of an epoch they are the same
+            here = {"run": like.carry, "good": like.last_good}
+            found = tree_map_with_path(lambda place, leaf: _of_its_kind(place, kept[place], leaf), here)
         except (KeyError, ValueError) as error:
             raise RunFileError(f"{os.fspath(path)} is not a run of xpdl: {reason(error)}") from None
-        arrays = map_leaves(lambda _, leaf: self._put(leaf), found)
+        arrays = tree_map(lambda leaf: put(leaf, self.backend), found)
         for name, callback in _with_state(self.callbacks):
             state = document["callbacks"].get(name, {})
             callback.resume_state = state | _under(f"callbacks/{name}/", tensors)
-        return moment._replace(**arrays, step=step, seconds=document["seconds"], history=document["history"])
-
-    def _put(self, leaf: Any) -> Any:
-        """A leaf of its own on the device; a Python number stays one."""
-        return self.backend.asarray(leaf, copy=True) if isinstance(leaf, np.ndarray) else leaf
+        carry, last_good = arrays["run"], arrays["good"]
+        return TrainState(carry, last_good, document["history"], document["step"], document["seconds"])
 
 
 # What must be the same
 
 
 def configuration(
-    net: Network, dtype: str, seed: int, data: Mapping[str, np.ndarray], batch_size: int, shuffle: bool, state: Any
+    net: Network, dtype: str, seed: int, data: Mapping[str, np.ndarray], batch_size: int, shuffle: bool, state: State
 ) -> dict[str, Any]:
-    """All that makes a run this one, as JSON has it; state is the optimizer's before the first step.
+    """Return what identifies a run, as JSON has it; ``state`` is that of the optimizer before the first step.
 
-    The optimizer's rates are functions, which no file can hold: of it, this is the structure of its state.  Two
-    activations or losses of your own are the same if their functions have the same names.
+    The learning rate may be a function, which no file can hold, so the optimizer is described by the structure of its
+    state.  Activations and losses of the user's own are the same if their functions have the same names.
     """
     described: dict[str, Any] = {
         "network": {**asdict(net), "hidden": names(net.hidden), "output": names(net.output)},
@@ -147,26 +168,26 @@ def configuration(
 
 
 def names(chosen: str | Activation | Loss) -> str | list[str]:
-    """The name of an activation or a loss; of your own, the names of the functions it holds."""
+    """Return the name of an activation or a loss; for one of the user's own, the names of its functions."""
     return chosen if isinstance(chosen, str) else [getattr(f, "__qualname__", repr(f)) for f in chosen]
 
 
 def fingerprint(array: np.ndarray) -> str:
-    """Dtype, shape and the first half of the SHA-256 of the numbers."""
+    """Return dtype, shape and the first half of the SHA-256 of the numbers."""
     numbers = np.ascontiguousarray(array)
     numbers = numbers.astype(numbers.dtype.newbyteorder("<"), copy=False)
     return f"{numbers.dtype.name} {numbers.shape} {hashlib.sha256(numbers.reshape(-1).data).hexdigest()[:32]}"
 
 
 def _of_its_kind(place: str, found: Any, here: Any) -> Any:
-    """The leaf of a file, of the same kind as that of this run; an optimizer's state may have changed its kind."""
+    """Return the leaf that was found, if it has the kind it has here; a state of an optimizer may change its kinds."""
     if not place.startswith("run/state") and kind(found) != kind(here):
         raise ValueError(f"its {place} is {kind(found)}, expected {kind(here)}")
     return found
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], there: str, here: str) -> str:
-    """Every difference between two configurations, and where which is; "" if there is none."""
+    """Return every difference between two configurations, as text; "" if there is none."""
     old, new = _flat(one), _flat(other)
     return "; ".join(
         f"{key} is {checks.shorten(old.get(key, 'nothing'), 100)} {there}"
@@ -177,14 +198,14 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], there: str, he
 
 
 def _flat(described: Mapping[str, Any]) -> dict[str, Any]:
-    """The entries of a configuration, with those of its parts beside them."""
+    """Return the entries of a configuration, with the entries of its parts beside them."""
     whole = {key: value for key, value in described.items() if not isinstance(value, Mapping)}
     parts = [(key, value) for key, value in described.items() if isinstance(value, Mapping)]
     return whole | {f"{key} {inner}": entry for key, part in parts for inner, entry in part.items()}
 
 
 def _check_state(described: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
-    """The optimizer's state must have the structure that ``init`` gave it, or it could not be put together again."""
+    """Raise ``ValueError`` unless the optimizer's state has the structure that ``init`` gave it: reading needs that."""
     now, before = {path for path in kept if path.startswith("run/state")}, set(described["optimizer"])
     if now != before:
         raise ValueError(
@@ -193,16 +214,16 @@ def _check_state(described: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
         )
 
 
-def _tensor(path: str, leaf: Any, host: Host) -> np.ndarray:
-    """The leaf as a contiguous NumPy array; ``TypeError`` if it is none that a file can hold."""
+def _tensor(path: str, leaf: Any, backend: Backend) -> np.ndarray:
+    """Return the leaf as a contiguous NumPy array; ``TypeError`` if a file cannot hold it."""
     name = checks.dtype_name(leaf.dtype) if hasattr(leaf, "dtype") else type(leaf).__name__
     if name not in DTYPES:
         raise TypeError(f"a run file holds arrays and numbers, got {name} for {path}")
-    return np.array(leaf if isinstance(leaf, (np.ndarray, np.generic)) else host(leaf), order="C")
+    return np.array(leaf if isinstance(leaf, (np.ndarray, np.generic)) else backend.to_numpy(leaf), order="C")
 
 
 def _with_state(callbacks: Sequence[Any]) -> Iterator[tuple[str, Any]]:
-    """The callbacks that have a ``resume_state``, by kind and number: "EarlyStopping/0"."""
+    """Yield the callbacks that have a ``resume_state``, each with its class and number: "EarlyStopping/0"."""
     numbers: dict[str, Iterator[int]] = defaultdict(count)
     for callback in callbacks:
         if hasattr(callback, "resume_state"):
@@ -214,11 +235,11 @@ def _under(folder: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarr
     return {path.removeprefix(folder): tensor.copy() for path, tensor in tensors.items() if path.startswith(folder)}
 
 
-# Files with a SHA-256 of themselves
+# Files that hold their own SHA-256
 
 
 def write_sealed(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> None:
-    """Write contiguous tensors and a JSON document with their SHA-256, whole or not at all."""
+    """Write contiguous tensors and a JSON document, with their SHA-256, whole or not at all."""
     from safetensors.numpy import save as serialize
 
     text = json.dumps({"sha256": UNSEALED.decode(), **document}, default=_plain)
@@ -228,21 +249,21 @@ def write_sealed(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]
 
 
 def _plain(value: Any) -> Any:
-    """A number of NumPy's as JSON has it."""
+    """Return a NumPy number as JSON has it."""
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"a run file holds arrays and numbers, got {checks.shorten(value)}")
 
 
 def read_sealed(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """The tensors and the document of a file; ``RunFileError`` if a single bit of it is not as it was written."""
+    """Return the tensors and the document of a file; ``RunFileError`` if a single bit has changed."""
     from safetensors import SafetensorError, safe_open
     from safetensors.numpy import load as deserialize
 
-    Path(path).open("rb").close()  # an error of the file system keeps its own type
+    Path(path).open("rb").close()  # so that an error of the file system keeps its own type
     try:
         with safe_open(path, framework="np"):
-            pass  # a file that is not as long as it says may be longer than memory, and its header no JSON
+            pass  # checks the header: a file that lies about its length might not fit into memory
         content = Path(path).read_bytes()
         place = _place_of_seal(content)
         if _seal(content, place) != content[place]:
@@ -258,7 +279,7 @@ def read_sealed(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], di
 
 
 def _seal(content: bytes | memoryview, place: slice) -> bytes:
-    """The SHA-256 of the content with zeros in the place where it is to stand."""
+    """Return the SHA-256 of the content, with zeros in the place of the SHA-256."""
     view = memoryview(content)
     digest = hashlib.sha256(view[: place.start])
     digest.update(UNSEALED)

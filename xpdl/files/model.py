@@ -3,7 +3,7 @@
     tensors    W1, ..., WL, b1, ..., bL, in the shapes of the network
     metadata   "xpdl": JSON {"format", "network": {sizes, hidden, ...}, "metadata": the user's own}
 
-A file holds numbers and names from closed sets, no code, and loading one runs none.
+A file holds numbers, and names from closed sets.  It holds no code, and to load it runs none.
 """
 
 from collections.abc import Mapping
@@ -26,23 +26,50 @@ from xpdl.network import Network
 
 FORMAT = 1
 CANNOT_SYNC = {errno.EACCES, errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOSYS, errno.ENOTSUP, errno.EPERM}
-"""How systems say that they do not sync folders: Windows opens none, some network file systems sync none."""
+"""Errors of systems that do not sync folders: Windows opens none, and some network file systems sync none."""
 
 ABANDONED = 3600.0
-"""Seconds after which a file that is not finished has no writer any more."""
+"""Seconds after which an unfinished file counts as abandoned by its writer."""
 
 
 class ModelFileError(ValueError):
-    """A file that is no xpdl model; the message names it and the reason."""
+    """A file is no model of xpdl, or it is damaged; the message names the file and the reason.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import xpdl
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "model.safetensors")
+    ...     _ = path.write_bytes(b"something else")
+    ...     try:
+    ...         xpdl.load(path)
+    ...     except xpdl.ModelFileError as error:
+    ...         print(str(error).partition("model.safetensors ")[2].partition(":")[0])
+    is not an xpdl model
+    """
 
 
 @dataclass(frozen=True)
 class Model:
-    """What a model file holds.
+    """The content of a model file.
 
-    network   the ``Network``
-    theta     its parameters (P,), a NumPy array of float32 or float64, finite
-    metadata  what was saved beside them
+    Parameters
+    ----------
+    network : Network
+        The network.
+    theta : numpy.ndarray
+        Its parameters (P,), float32 or float64, finite.
+    metadata : dict, default {}
+        What was saved beside them.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> net = xpdl.Network([2, 3, 1], output="sigmoid")
+    >>> model = xpdl.Model(net, net.initialize(seed=0))
+    >>> model.theta.shape, model.metadata
+    ((13,), {})
     """
 
     network: Network
@@ -51,10 +78,38 @@ class Model:
 
 
 def save(path: str | os.PathLike[str], net: Network, theta: Any, *, metadata: Mapping[str, Any] | None = None) -> None:
-    """Write net, theta (P,) and JSON-serialisable ``metadata`` to ``path``, whole or not at all.
+    """Write a network and its parameters to a file, whole or not at all.
 
-    ``ValueError`` for an activation or a loss of your own, which has no name a file could hold, a theta that does not
-    fit or is not finite, and NaN or infinity in the metadata; ``OSError`` if the disk fails.
+    Parameters
+    ----------
+    path : path
+        The file, in safetensors format.  A file that exists is replaced.
+    net : Network
+        The network.  Its activation and its loss must be ones of xpdl's, given by name.
+    theta : array_like
+        Its parameters (P,), float32 or float64, finite, from any library.
+    metadata : mapping, optional
+        What else to save: anything that JSON can hold.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the activation or the loss is your own, which has no name that a file could hold; if theta does not fit or is
+        not finite; if JSON cannot hold the metadata: it has no NaN and no infinity.
+    OSError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import xpdl
+    >>> net = xpdl.Network([2, 3, 1], output="sigmoid")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "model.safetensors")
+    ...     xpdl.save(path, net, net.initialize(seed=0), metadata={"data": "circles"})
+    ...     model = xpdl.load(path)
+    >>> model.network == net, model.metadata
+    (True, {'data': 'circles'})
     """
     from safetensors.numpy import save as serialize
 
@@ -73,13 +128,42 @@ def save(path: str | os.PathLike[str], net: Network, theta: Any, *, metadata: Ma
 
 
 def load(path: str | os.PathLike[str]) -> Model:
-    """The model in a file; ``ModelFileError`` if it is none, ``OSError`` if it cannot be read.
+    """Read a model from a file.
 
-    Whatever the file holds, none of it is run, and no more memory is taken than a few times its size.
+    Whatever the file holds, no code in it is run, and reading takes no more memory than a few times its size.
+
+    Parameters
+    ----------
+    path : path
+        A file that ``save`` has written.
+
+    Returns
+    -------
+    Model
+        The network, its parameters and the metadata.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is no model of xpdl, or if it is damaged.
+    OSError
+        If the file cannot be read.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import xpdl
+    >>> net = xpdl.Network([2, 3, 1], output="sigmoid")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "model.safetensors")
+    ...     xpdl.save(path, net, net.initialize(seed=0))
+    ...     model = xpdl.load(path)
+    >>> model.network.sizes, model.theta.shape
+    ((2, 3, 1), (13,))
     """
     from safetensors import SafetensorError, safe_open
 
-    Path(path).open("rb").close()  # an error of the file system keeps its own type
+    Path(path).open("rb").close()  # so that an error of the file system keeps its own type
     try:
         with safe_open(path, framework="np") as file:
             document = json.loads((file.metadata() or {})["xpdl"], parse_float=_number, parse_constant=_number)
@@ -96,10 +180,10 @@ def load(path: str | os.PathLike[str]) -> Model:
 
 
 def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
-    """Write a file so that at every moment, even after a crash, either the old or the new one is there, whole.
+    """Write a file so that at any time, even after a crash, either the old or the new file is there, whole.
 
-    ``OSError`` if the disk is full, read-only or fails: then the old one is there, and nothing beside it.  Only a
-    process that is killed leaves its unfinished file, which a later one to the same path removes.
+    ``OSError`` if the disk is full, read-only or fails: then the old file is still there, and no other.  Only a process
+    that is killed leaves its unfinished file behind; a later write to the same path removes that.
     """
     target = Path(path)
     _remove_abandoned(target)
@@ -111,32 +195,33 @@ def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> Non
             os.fsync(file.fileno())
         unfinished.replace(target)
     except BaseException:
-        with suppress(OSError):  # what went wrong first is what counts
+        with suppress(OSError):  # the first error is the one to report
             unfinished.unlink()
         raise
     _sync_folder(target.parent)
 
 
 def _remove_abandoned(target: Path) -> None:
-    """Remove unfinished files of the target that are old.
+    """Remove old unfinished files of the target.
 
-    Their age decides, because the number in the name says nothing of a process on another machine or in a container.
+    Their age decides.  The process number in their name does not help, because the process may have run on another
+    machine or in a container.
     """
     unfinished = re.compile(rf"\.{re.escape(target.name)}\.\d+\.[0-9a-f]{{8}}")
-    with suppress(OSError):  # a folder that cannot be listed
+    with suppress(OSError):  # the folder cannot be listed
         for path in target.parent.iterdir():
             if unfinished.fullmatch(path.name):
                 _remove_if_old(path)
 
 
 def _remove_if_old(path: Path) -> None:
-    with suppress(OSError):  # another process was faster, or it is no file
+    with suppress(OSError):  # another process has removed it, or it is no file
         if time.time() - path.stat().st_mtime > ABANDONED:
             path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a crash, where the system can; a disk that fails is an ``OSError``."""
+    """Make a rename in the folder survive a crash, where the system can do that; ``OSError`` if the disk fails."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -149,7 +234,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _text(document: dict[str, Any]) -> str:
-    """The document as JSON, which has no NaN."""
+    """Return the document as JSON, which has no NaN."""
     try:
         return json.dumps(document, allow_nan=False)
     except ValueError as error:
@@ -157,14 +242,14 @@ def _text(document: dict[str, Any]) -> str:
 
 
 def _number(text: str) -> float:
-    """A number of JSON; Python's own reader would also take NaN, Infinity, and numbers beyond all floats."""
+    """Return a number of JSON; Python's own reader would accept NaN, Infinity and numbers that no float can hold."""
     if not math.isfinite(number := float(text)):
         raise ValueError(f"{text[:30]} is not a number of JSON")
     return number
 
 
 def check_format(found: Any, known: int) -> None:
-    """The format that a file names must be the one that is known."""
+    """Raise ``ValueError`` unless the format that a file names is the known one."""
     if type(found) is not int or found != known:
         raise ValueError(f"its format is {checks.shorten(found)}, this version of xpdl reads {known}")
 
@@ -178,7 +263,7 @@ def _network(description: dict[str, Any]) -> Network:
 
 
 def _check_tensors(net: Network, tensors: Mapping[str, Any]) -> None:
-    """The tensors must be the parameters of net, all float32 or all float64."""
+    """Raise ``ValueError`` unless the tensors are the parameters of net, all float32 or all float64."""
     found = {name: tuple(tensor.get_shape()) for name, tensor in tensors.items()}
     expected = dict(zip(net.names, net.shapes, strict=True))
     if found != expected:
@@ -189,5 +274,5 @@ def _check_tensors(net: Network, tensors: Mapping[str, Any]) -> None:
 
 
 def reason(error: Exception) -> str:
-    """Why a file cannot be read, on one line."""
+    """Return on one line why a file cannot be read."""
     return f"no entry {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]

@@ -1,6 +1,6 @@
-"""scikit-learn estimators: networks of xpdl where ``MLPClassifier`` and ``MLPRegressor`` would stand.
+"""Estimators for scikit-learn: networks of xpdl in the place of ``MLPClassifier`` and ``MLPRegressor``.
 
-An estimator turns its parameters into an ``xpdl.Network``, an optimizer and a call of ``xpdl.train``, and nothing else.
+An estimator makes an ``xpdl.Network``, an optimizer and a call of ``xpdl.train`` from its parameters, nothing else.
 """
 
 try:

@@ -1,18 +1,25 @@
-"""What is known after ``fit``, by the names ``MLPClassifier`` has for it: all of it follows from three attributes."""
+"""The attributes of a fitted estimator, by their names in ``MLPClassifier``; most follow from three of them."""
 
 from xpdl.arrays import Array
 from xpdl.network import Network
 
 
 class Attributes:
-    """Attributes of a fitted estimator.
+    """The attributes of a fitted estimator.
 
-    network_   the ``xpdl.Network``
-    theta_     its parameters (P,), in the library and on the device of X
-    history_   a dict for each epoch, as ``xpdl.train`` gives it, with "validation_score" under early stopping: the
-               accuracy, or R2 (of several outputs together)
-    n_iter_    the epochs of the last fit
-    t_         the samples of all epochs
+    Attributes
+    ----------
+    network_ : Network
+        The network.
+    theta_ : array
+        Its parameters (P,), in the library and on the device of X.
+    history_ : list of dict
+        The metrics of each epoch, as in ``xpdl.Result``.  Early stopping adds "validation_score": the accuracy, or R2
+        of all outputs together.
+    n_iter_ : int
+        The epochs of the last fit.
+    t_ : int
+        The samples of all epochs.
     """
 
     network_: Network
@@ -23,50 +30,110 @@ class Attributes:
 
     @property
     def coefs_(self) -> list[Array]:
-        """The weights of each layer (n_in, n_out), views of ``theta_`` where the library has them."""
+        """The weights of each layer, views of ``theta_`` where the library has views.
+
+        Returns
+        -------
+        list of array
+            Arrays (n_in, n_out).
+        """
         return [w for w, _ in self.network_.unpack(self.theta_)]
 
     @property
     def intercepts_(self) -> list[Array]:
-        """The biases of each layer (n_out,), likewise."""
+        """The biases of each layer, views of ``theta_`` where the library has views.
+
+        Returns
+        -------
+        list of array
+            Arrays (n_out,).
+        """
         return [b for _, b in self.network_.unpack(self.theta_)]
 
     @property
     def n_layers_(self) -> int:
-        """The number of layers, input and output included."""
+        """The number of layers, input and output included.
+
+        Returns
+        -------
+        int
+            At least 2.
+        """
         return len(self.network_.sizes)
 
     @property
     def n_outputs_(self) -> int:
-        """The number of outputs."""
+        """The number of outputs.
+
+        Returns
+        -------
+        int
+            At least 1.
+        """
         return self.network_.sizes[-1]
 
     @property
     def out_activation_(self) -> str:
-        """ "softmax", "logistic" or "identity"; for a loss of your own its ``activation``."""
+        """The activation of the last layer.
+
+        Returns
+        -------
+        str
+            "softmax", "logistic" or "identity"; for a loss of your own its ``activation``.
+        """
         return self.network_.head.activation
 
     @property
     def loss_curve_(self) -> list[float]:
-        """The loss of each epoch: the mean of its batches, with the L2 term."""
+        """The loss of each epoch: the mean of its batches, with the L2 term.
+
+        Returns
+        -------
+        list of float
+            A value for each epoch in ``history_``.
+        """
         return [metrics["loss"] for metrics in self.history_]
 
     @property
     def loss_(self) -> float:
-        """The last of them."""
+        """The loss of the last epoch.
+
+        Returns
+        -------
+        float
+            The last value of ``loss_curve_``.
+        """
         return self.loss_curve_[-1]
 
     @property
     def best_loss_(self) -> float | None:
-        """The least of them; None under early stopping."""
+        """The lowest loss of all epochs.
+
+        Returns
+        -------
+        float or None
+            None under early stopping.
+        """
         return min(self.loss_curve_) if self.validation_scores_ is None else None
 
     @property
     def validation_scores_(self) -> list[float] | None:
-        """The score of each epoch under early stopping, else None."""
+        """The score of each epoch under early stopping.
+
+        Returns
+        -------
+        list of float or None
+            None without early stopping.
+        """
         return [metrics["validation_score"] for metrics in self.history_ if "validation_score" in metrics] or None
 
     @property
     def best_validation_score_(self) -> float | None:
-        """The highest of them."""
+        """The highest score under early stopping.
+
+        Returns
+        -------
+        float or None
+            None without early stopping.
+        """
         return None if self.validation_scores_ is None else max(self.validation_scores_)

@@ -1,7 +1,6 @@
-"""What both estimators share: X and y are checked, a network learns from them, and what it has learned is kept.
+"""The base class of both estimators: it checks X and y, trains a network, and keeps what was learned.
 
-X stays in its library and on its device, and so do ``theta_`` and predictions; targets and weights are looked at on the
-host.
+X stays in its library and on its device, and so do ``theta_`` and predictions.  Targets and weights are on the host.
 """
 
 from collections.abc import Callable, Mapping
@@ -33,10 +32,10 @@ from xpdl.training.loop import Result
 
 
 class NetworkEstimator(Attributes, Parameters):
-    """Learns y from X (n, d); what can be set is said by ``Parameters``, what comes out by ``Attributes``."""
+    """A network that learns y from X (n, d); see ``Parameters`` and ``Attributes``."""
 
     _run: Result | None
-    """The last run, for ``partial_fit`` to go on from."""
+    """The last run, from which ``partial_fit`` goes on."""
 
     def fit(
         self,
@@ -48,10 +47,29 @@ class NetworkEstimator(Attributes, Parameters):
         y_val: Any = None,
         sample_weight_val: Any = None,
     ) -> Self:
-        """Train for up to ``max_iter`` epochs, with ``warm_start`` from the parameters of the last fit.
+        """Train for up to ``max_iter`` epochs; with ``warm_start`` from the parameters of the last fit.
 
-        X_val, y_val and sample_weight_val are evaluated after each epoch, see ``history_``; early stopping then looks
-        at them instead of holding out a part of X.
+        Parameters
+        ----------
+        X : array_like
+            The samples (n, d).
+        y : array_like
+            The targets (n,) or (n, k).
+        sample_weight : array_like, optional
+            How many times each sample counts (n,).
+        X_val, y_val, sample_weight_val : array_like, optional
+            Samples to evaluate after each epoch, see ``history_``.  Early stopping uses them instead of holding out a
+            part of X.
+
+        Returns
+        -------
+        Self
+            The same estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or an argument is not as described, or if the cost becomes NaN or infinite.
         """
         self._validate_params()
         warm = self.warm_start and hasattr(self, "theta_")
@@ -64,7 +82,7 @@ class NetworkEstimator(Attributes, Parameters):
         return self
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
-        """Train for one more epoch, with the optimizer as the last one left it."""
+        """Train for one more epoch, with the state of the optimizer after the last one."""
         self._validate_params()
         if self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
@@ -74,11 +92,11 @@ class NetworkEstimator(Attributes, Parameters):
         return self
 
     def _last(self) -> dict[str, Any]:
-        """Where the last run ended; only its parameters, if it did not end well."""
+        """Return where the last run ended, as arguments of ``train``; only the parameters if it did not end well."""
         return {"theta": self.theta_} if self._run is None else {"resume": self._run}
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, known: bool) -> Samples:
-        """X and y, checked; reset: whether they say how many features there are; known: whether the classes are."""
+        """Check X and y; reset: whether they set the number of features; known: whether the classes are known."""
         x, y = validate_data(self, X, y, dtype=_dtypes(X), multi_output=True, y_numeric=is_regressor(self), reset=reset)
         y = move_to(y, xp=np, device="cpu")
         if y.ndim == 2 and y.shape[1] == 1:
@@ -86,11 +104,11 @@ class NetworkEstimator(Attributes, Parameters):
         return Samples(x, self._targets(y, known), self._weights(sample_weight, y))
 
     def _weights(self, sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
-        """The weights of the samples on the host."""
+        """Return the weights of the samples on the host."""
         return None if sample_weight is None else _check_sample_weight(sample_weight, y, ensure_non_negative=True)
 
     def _learn(self, given: Samples, held: Samples | None, epochs: int, start: dict[str, Any]) -> bool:
-        """Train for so many more epochs, and keep what was learned; whether the score was flat at the end."""
+        """Train for ``epochs`` more epochs and keep what was learned; return whether the score was flat at the end."""
         draw = check_random_state(self.random_state)
         seed = int(self.random_state if isinstance(self.random_state, Integral) else draw.randint(2**31 - 1))
         if self.early_stopping and held is None:
@@ -107,19 +125,18 @@ class NetworkEstimator(Attributes, Parameters):
         )
         if result.interrupted:
             warnings.warn("Training interrupted by user.", stacklevel=3)
-        self.network_, self.theta_ = net, backend_of(given.x).asarray(result.theta)
-        self._run = None if result.interrupted or result.moment is None else result
         history = result.history[begun:]
         if self.early_stopping:
             history = [m | {"validation_score": score} for m, score in zip(history, plateau.scores, strict=True)]
         earlier = (self.history_, self.t_) if start else ([], 0)
-        self.history_ = [*earlier[0], *history]
+        self.network_, self.theta_ = net, backend_of(given.x).asarray(result.theta)
+        self._run = None if result.interrupted or result.moment is None else result
+        self.history_, self.n_iter_ = [*earlier[0], *history], len(history)
         self.t_ = earlier[1] + len(given.y) * len(history)
-        self.n_iter_ = len(history)
         return plateau.reached
 
     def _split(self, given: Samples, draw: np.random.RandomState) -> tuple[Samples, Samples]:
-        """The samples to learn from, and those held out; of two classes in the same shares."""
+        """Return the samples to learn from, and those held out; a classifier holds out the same share of each class."""
         parts = train_test_split(
             *(part for part in given if part is not None),
             test_size=self.validation_fraction,
@@ -134,12 +151,12 @@ class NetworkEstimator(Attributes, Parameters):
         return kept, held
 
     def _plateau(self, held: Samples | None) -> Plateau:
-        """The rule when to stop: by the score of what is held out, or by the loss."""
+        """Return the rule when to stop: by the score of the samples held out, or by the loss."""
         score = self._score_of(held) if self.early_stopping and held else _negative_loss
         return Plateau(score, self.tol, self.n_iter_no_change, keep=self.early_stopping, verbose=bool(self.verbose))
 
     def _network(self, given: Samples) -> Network:
-        """The network for these samples."""
+        """Return the network for these samples."""
         output, k = self._output(given.y)
         hidden = self.hidden_layer_sizes if hasattr(self.hidden_layer_sizes, "__iter__") else [self.hidden_layer_sizes]
         units = [checks.integer("hidden_layer_sizes", n, least=1) for n in hidden]
@@ -153,11 +170,11 @@ class NetworkEstimator(Attributes, Parameters):
         )
 
     def _home(self, x: Array) -> Backend:
-        """Where to compute."""
+        """Return where to compute."""
         return backend_of(x) if self.backend is None else backend(self.backend)
 
     def _outputs(self, X: Any, method: str, function: Callable[[Network, Array, Array], Array]) -> Array:
-        """function(network, theta, X) in the library and on the device of X."""
+        """Return function(network, theta, X) in the library and on the device of X."""
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="theta_", method=method)
         x = validate_data(self, X, dtype=_dtypes(X), reset=False)
@@ -168,7 +185,7 @@ class NetworkEstimator(Attributes, Parameters):
         return backend_of(x).asarray(outputs)
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is pickled: ``theta_`` as a NumPy array, and where it was."""
+        """Return what is pickled: ``theta_`` as a NumPy array, and the backend it was on."""
         state = dict(super().__getstate__())
         if "theta_" in state:
             home = backend_of(self.theta_)
@@ -176,7 +193,7 @@ class NetworkEstimator(Attributes, Parameters):
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Put ``theta_`` back where it was, if there is such a device here."""
+        """Put ``theta_`` back on its backend, if there is such a device here."""
         home = state.pop("_home", "numpy")
         super().__setstate__(state)
         if "theta_" in state:
@@ -184,7 +201,7 @@ class NetworkEstimator(Attributes, Parameters):
                 self.theta_ = backend(home).asarray(self.theta_)
 
     def __sklearn_array_api_convert__(self, converter: Callable[[Array], Array]) -> Self:
-        """The same estimator with ``theta_`` elsewhere; labels are always on the host."""
+        """Return the same estimator with ``theta_`` on another device; labels are always on the host."""
         moved = copy(self)
         moved.theta_ = converter(self.theta_)
         return moved
@@ -200,6 +217,6 @@ def _negative_loss(metrics: Mapping[str, float]) -> float:
 
 
 def _dtypes(X: Any) -> list[Any]:
-    """The floating dtypes that xpdl and the device of X have, the first for numbers of any other."""
+    """Return the floating dtypes that xpdl and the device of X have; numbers of other dtypes are cast to the first."""
     xp, _, device = get_namespace_and_device(X)
     return [dtype for dtype in supported_float_dtypes(xp, device) if checks.dtype_name(dtype) != "float16"]

@@ -1,4 +1,4 @@
-"""``NetworkClassifier`` and ``NetworkRegressor``: what y means to the network, and its outputs to the caller."""
+"""``NetworkClassifier`` and ``NetworkRegressor``: from y to the targets of the network, and from its outputs back."""
 
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, Self
@@ -27,13 +27,86 @@ from xpdl.sklearn.stopping import Score
 
 @dataclass(eq=False, repr=False)
 class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
-    """A network that tells classes apart: labels (n,), or 0 and 1 (n, k) where a sample may have several.
+    """A network that classifies.
 
-    ``Parameters`` says what else can be set, ``Attributes`` what is known after ``fit``.
+    y has one label for each sample (n,), or zeros and ones (n, k) where a sample may have several labels.  Parameters
+    and attributes are those of scikit-learn's ``MLPClassifier``, and more.
 
-    loss           "log_loss": cross-entropy, of a softmax or of sigmoids; or an ``xpdl.Loss`` that decides
-    class_weight   {label: weight} or "balanced": by what the weights of the samples of a class are multiplied
-    classes_       the labels in their order, a NumPy array
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default (100,)
+        The number of units in each hidden layer.
+    activation : str or Activation, default "relu"
+        "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "silu", or your own.
+    solver : str or Optimizer, default "adam"
+        "sgd", "adam", "rmsprop", or an ``xpdl.Optimizer`` with its own learning rate.  There is no "lbfgs".
+    alpha : float, default 1e-4
+        The strength of the L2 term.
+    batch_size : int or "auto", default "auto"
+        Samples in a step; "auto" is 200, or all if there are fewer.
+    learning_rate : str, default "constant"
+        "constant", "invscaling" or "adaptive", for every solver that is given by name.
+    learning_rate_init : float, default 1e-3
+        The learning rate of the first step.
+    power_t : float, default 0.5
+        The exponent of "invscaling".
+    max_iter : int, default 200
+        The most epochs of a fit.
+    shuffle : bool, default True
+        Whether each epoch has its own order of samples.
+    random_state : int, RandomState or None, default None
+        The seed of weights, order of samples, dropout, and samples held out.
+    tol : float, default 1e-4
+        By how much an epoch must be better than the best one, see ``n_iter_no_change``.
+    verbose : bool or int, default False
+        Whether to print the loss of each epoch.
+    warm_start : bool, default False
+        Whether ``fit`` begins with the parameters of the last fit.
+    momentum : float, default 0.9
+        The momentum of "sgd".
+    nesterovs_momentum : bool, default True
+        Whether "sgd" uses Nesterov's form.
+    early_stopping : bool, default False
+        Whether to hold out samples, stop by their score, and return the parameters of the best epoch.
+    validation_fraction : float, default 0.1
+        The share of the samples that early stopping holds out.
+    beta_1 : float, default 0.9
+        The decay of Adam's average of gradients.
+    beta_2 : float, default 0.999
+        The decay of Adam's average of squared gradients.
+    epsilon : float, default 1e-8
+        The epsilon of "adam" and "rmsprop".
+    n_iter_no_change : float, default 10
+        Stop after more than so many epochs in a row that were not better.
+    dropout : float or sequence of float, default 0.0
+        The probability of dropping a hidden unit: one number, or one for each hidden layer.
+    init : str or float, default "xavier"
+        "xavier", "he", "lecun", or the standard deviation of the initial weights.
+    callbacks : sequence of callable, default ()
+        Functions f(metrics, step), called after each epoch, see ``xpdl.callbacks``.
+    backend : str, Backend or None, default None
+        Where to compute, as for ``xpdl.backend``; None: where X is.
+    loss : str or Loss, default "log_loss"
+        "log_loss" is cross-entropy, of a softmax or of sigmoids; or an ``xpdl.Loss`` that decides.
+    class_weight : dict, list, "balanced" or None, default None
+        {label: factor} for the weights of the samples of each class; "balanced" makes all classes weigh the same.
+
+    Attributes
+    ----------
+    network_, theta_, history_, n_iter_, t_
+        See ``xpdl.sklearn.attributes.Attributes``.
+    classes_ : numpy.ndarray
+        The labels in order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xpdl.sklearn import NetworkClassifier
+    >>> x = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> y = np.array(["even", "odd", "odd", "even"])
+    >>> model = NetworkClassifier(8, "tanh", learning_rate_init=0.05, max_iter=2000, random_state=0).fit(x, y)
+    >>> model.predict(x).tolist()
+    ['even', 'odd', 'odd', 'even']
     """
 
     _: KW_ONLY
@@ -46,7 +119,29 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
     }
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
-        """Train for one more epoch; the first call has to be told all classes."""
+        """Train for one more epoch.
+
+        Parameters
+        ----------
+        X : array_like
+            The samples (n, d).
+        y : array_like
+            The targets (n,) or (n, k).
+        sample_weight : array_like, optional
+            How many times each sample counts (n,).
+        classes : array_like, optional
+            All labels; the first call needs them.
+
+        Returns
+        -------
+        Self
+            The same estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or an argument is not as described, or if the cost becomes NaN or infinite.
+        """
         if isinstance(self.class_weight, str):
             raise ValueError(f"partial_fit does not see all samples: class_weight must not be {self.class_weight!r}")
         if _check_partial_fit_first_call(self, classes):
@@ -54,7 +149,18 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X: Any) -> Array:
-        """The most probable label of each sample (n,), or 0 and 1 (n, k)."""
+        """Return the most probable label of each sample.
+
+        Parameters
+        ----------
+        X : array_like
+            The samples (n, d).
+
+        Returns
+        -------
+        array
+            Labels (n,), or zeros and ones (n, k).
+        """
         chosen = self._outputs(X, "predict", Network.predict)
         xp, _, device = get_namespace_and_device(chosen)
         if chosen.ndim == 2:
@@ -64,11 +170,33 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         return xp.take(move_to(self.classes_, xp=xp, device=device), chosen, axis=0)
 
     def predict_proba(self, X: Any) -> Array:
-        """The probability of each class (n, k), in the order of ``classes_``."""
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : array_like
+            The samples (n, d).
+
+        Returns
+        -------
+        array
+            Probabilities (n, k), in the order of ``classes_``.
+        """
         return self._probabilities(X, "predict_proba")
 
     def predict_log_proba(self, X: Any) -> Array:
-        """The logarithm of ``predict_proba``."""
+        """Return the logarithm of ``predict_proba``.
+
+        Parameters
+        ----------
+        X : array_like
+            The samples (n, d).
+
+        Returns
+        -------
+        array
+            Logarithms (n, k), in the order of ``classes_``.
+        """
         p = self._probabilities(X, "predict_log_proba")
         return namespace(p).log(p)
 
@@ -77,7 +205,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         return p if p.ndim == 2 else namespace(p).stack([1 - p, p], axis=1)
 
     def _targets(self, y: np.ndarray, known: bool) -> np.ndarray:
-        """Truth values: one column for two classes, else a column for each."""
+        """Return truth values: one column for two classes, else a column for each class."""
         if not known:
             check_classification_targets(y)
             self._binarizer = LabelBinarizer().fit(y)
@@ -101,7 +229,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         return "sigmoid" if several or len(self.classes_) == 2 else "softmax", y.shape[1]
 
     def _score_of(self, held: Samples) -> Score:
-        """The accuracy."""
+        """Return the accuracy of the samples held out."""
         return lambda metrics: metrics["validation_accuracy"]
 
     def __sklearn_tags__(self) -> Tags:
@@ -112,11 +240,81 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
 
 @dataclass(eq=False, repr=False)
 class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
-    """A network for numbers: y is (n,), or (n, k) for several at a time.
+    """A network that predicts numbers.
 
-    ``Parameters`` says what else can be set, ``Attributes`` what is known after ``fit``.
+    y is (n,), or (n, k) for several outputs.  Parameters and attributes are those of scikit-learn's ``MLPRegressor``,
+    and more.
 
-    loss   "squared_error": half the squared error; the name of another loss of values, or an ``xpdl.Loss``
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int, default (100,)
+        The number of units in each hidden layer.
+    activation : str or Activation, default "relu"
+        "identity", "logistic", "tanh", "relu", "leaky_relu", "elu", "softplus", "gelu", "silu", or your own.
+    solver : str or Optimizer, default "adam"
+        "sgd", "adam", "rmsprop", or an ``xpdl.Optimizer`` with its own learning rate.  There is no "lbfgs".
+    alpha : float, default 1e-4
+        The strength of the L2 term.
+    batch_size : int or "auto", default "auto"
+        Samples in a step; "auto" is 200, or all if there are fewer.
+    learning_rate : str, default "constant"
+        "constant", "invscaling" or "adaptive", for every solver that is given by name.
+    learning_rate_init : float, default 1e-3
+        The learning rate of the first step.
+    power_t : float, default 0.5
+        The exponent of "invscaling".
+    max_iter : int, default 200
+        The most epochs of a fit.
+    shuffle : bool, default True
+        Whether each epoch has its own order of samples.
+    random_state : int, RandomState or None, default None
+        The seed of weights, order of samples, dropout, and samples held out.
+    tol : float, default 1e-4
+        By how much an epoch must be better than the best one, see ``n_iter_no_change``.
+    verbose : bool or int, default False
+        Whether to print the loss of each epoch.
+    warm_start : bool, default False
+        Whether ``fit`` begins with the parameters of the last fit.
+    momentum : float, default 0.9
+        The momentum of "sgd".
+    nesterovs_momentum : bool, default True
+        Whether "sgd" uses Nesterov's form.
+    early_stopping : bool, default False
+        Whether to hold out samples, stop by their score, and return the parameters of the best epoch.
+    validation_fraction : float, default 0.1
+        The share of the samples that early stopping holds out.
+    beta_1 : float, default 0.9
+        The decay of Adam's average of gradients.
+    beta_2 : float, default 0.999
+        The decay of Adam's average of squared gradients.
+    epsilon : float, default 1e-8
+        The epsilon of "adam" and "rmsprop".
+    n_iter_no_change : float, default 10
+        Stop after more than so many epochs in a row that were not better.
+    dropout : float or sequence of float, default 0.0
+        The probability of dropping a hidden unit: one number, or one for each hidden layer.
+    init : str or float, default "xavier"
+        "xavier", "he", "lecun", or the standard deviation of the initial weights.
+    callbacks : sequence of callable, default ()
+        Functions f(metrics, step), called after each epoch, see ``xpdl.callbacks``.
+    backend : str, Backend or None, default None
+        Where to compute, as for ``xpdl.backend``; None: where X is.
+    loss : str or Loss, default "squared_error"
+        "squared_error" is half the squared error; the name of another loss of values, or an ``xpdl.Loss``.
+
+    Attributes
+    ----------
+    network_, theta_, history_, n_iter_, t_
+        See ``xpdl.sklearn.attributes.Attributes``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xpdl.sklearn import NetworkRegressor
+    >>> x = np.linspace(0.0, 1.0, 20).reshape(20, 1)
+    >>> model = NetworkRegressor(8, "tanh", learning_rate_init=0.05, max_iter=2000, random_state=0).fit(x, 3 * x[:, 0])
+    >>> model.score(x, 3 * x[:, 0]) > 0.99
+    True
     """
 
     _: KW_ONLY
@@ -127,11 +325,42 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     }
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Train for one more epoch."""
+        """Train for one more epoch.
+
+        Parameters
+        ----------
+        X : array_like
+            The samples (n, d).
+        y : array_like
+            The targets (n,) or (n, k).
+        sample_weight : array_like, optional
+            How many times each sample counts (n,).
+
+        Returns
+        -------
+        Self
+            The same estimator.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If a parameter or an argument is not as described, or if the cost becomes NaN or infinite.
+        """
         return self._partial_fit(X, y, sample_weight)
 
     def predict(self, X: Any) -> Array:
-        """The values (n,), or (n, k)."""
+        """Return the predicted values.
+
+        Parameters
+        ----------
+        X : array_like
+            The samples (n, d).
+
+        Returns
+        -------
+        array
+            Values (n,), or (n, k) for several outputs.
+        """
         values = self._outputs(X, "predict", Network.predict)
         return values if self.n_outputs_ > 1 else values[:, 0]
 
@@ -142,7 +371,7 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         return REGRESSION.get(self.loss, self.loss), 1 if y.ndim == 1 else y.shape[1]
 
     def _score_of(self, held: Samples) -> Score:
-        """R2 of all outputs together, 1 - cost / cost of the mean; for a loss of another kind the negative cost."""
+        """Return R2 of all outputs together, 1 - cost / cost of the mean; for other losses the negative cost."""
         if REGRESSION.get(self.loss) != "linear":
             return lambda metrics: -metrics["validation_loss"]
         y = held.y.reshape(len(held.y), -1)

@@ -1,4 +1,4 @@
-"""A run of ``xpdl.train`` by scikit-learn's rules: one optimizer after the other, and what if the cost diverges."""
+"""Training by scikit-learn's rules: one optimizer after the other, and what happens if the cost diverges."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,13 +17,13 @@ from xpdl.sklearn.stopping import Plateau
 from xpdl.training.train import DivergenceError, Result, train
 
 BATCHES = {"auto": 200}
-"""Batch sizes that have a name."""
+"""Batch sizes by name."""
 
 
 class Samples(NamedTuple):
-    """What a network learns from, or is evaluated on."""
+    """Samples to learn from, or to evaluate."""
 
-    x: Array  # (n, d) floating, where the caller has it
+    x: Array  # (n, d) floating, in the library and on the device of the caller
     y: np.ndarray  # the targets of the network
     weight: np.ndarray | None = None  # (n,)
 
@@ -31,7 +31,7 @@ class Samples(NamedTuple):
 def learn(
     net: Network, given: Samples, parameters: Parameters, plateau: Plateau, start: Mapping[str, Any], **options: Any
 ) -> Result:
-    """Train with each optimizer until it reaches the plateau; start and options are arguments of ``xpdl.train``."""
+    """Train with each optimizer until the score is flat; start and options are arguments of ``xpdl.train``."""
     n = len(given.y)
     size = min(n, BATCHES.get(parameters.batch_size, parameters.batch_size))
     options |= {
@@ -54,7 +54,7 @@ def learn(
 
 
 def _best_before(error: DivergenceError, plateau: Plateau) -> Result:
-    """The best epoch before the cost diverged, if it was kept; else that is an error."""
+    """Return the best epoch before the cost diverged; ``ValueError`` if it was not kept."""
     if plateau.theta is None:
         raise ValueError(
             "Solver produced non-finite parameter weights. The input data may contain large values and need to be"

@@ -1,4 +1,4 @@
-"""The parameters of the estimators: those of ``MLPClassifier`` by their names and defaults, and what it lacks."""
+"""The parameters of the estimators: those of ``MLPClassifier``, with the same names and defaults, and more."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
@@ -17,33 +17,17 @@ from xpdl.sklearn.solvers import SOLVERS
 from xpdl.training.callbacks import Callback
 
 HIDDEN: dict[Any, str] = {name: name for name in ACTIVATIONS} | {"logistic": "sigmoid"}
-"""Names of activations, and what ``xpdl.Network`` calls them."""
+"""The activations of an estimator, and their names in ``xpdl.Network``."""
 
 REGRESSION: dict[Any, str] = {name: name for name in LOSSES if LOSSES[name].decide is None} | {
     "squared_error": "linear"
 }
-"""Names of losses of values, likewise."""
+"""The losses of a regressor, and their names in ``xpdl.Network``."""
 
 
 @dataclass(eq=False, repr=False)
 class Parameters(BaseEstimator):  # type: ignore[misc]
-    """What ``get_params``, ``set_params`` and ``clone`` see.
-
-    These are as in ``MLPClassifier``: hidden_layer_sizes, alpha, batch_size, learning_rate_init, power_t, max_iter,
-    shuffle, random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction,
-    beta_1, beta_2, epsilon, n_iter_no_change.  These take more than there:
-
-    activation     also leaky_relu, elu, softplus, gelu, silu, or an ``xpdl.Activation``
-    solver         "sgd", "adam", "rmsprop", or an ``xpdl.Optimizer`` with its own learning rate; there is no "lbfgs"
-    learning_rate  "constant", "invscaling" and "adaptive" hold for every solver that is named
-
-    and these are new:
-
-    dropout        the probability of dropping a hidden unit, one number or one for each hidden layer
-    init           "xavier" (whose deviation is that of ``MLPClassifier``), "he", "lecun", or a deviation
-    callbacks      functions f(metrics, step), called after each epoch, see ``xpdl.training.callbacks``
-    backend        where to compute, as for ``xpdl.backend``; None: where X lies
-    """
+    """The parameters that both estimators have; ``get_params``, ``set_params`` and ``clone`` use these fields."""
 
     hidden_layer_sizes: int | Sequence[int] = (100,)
     activation: str | Activation = "relu"

@@ -1,4 +1,4 @@
-"""Solvers and learning rates by the names scikit-learn has for them."""
+"""Solvers and learning rates, by their names in scikit-learn."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ from xpdl.optimizers import Optimizer, adam, momentum, rmsprop
 from xpdl.schedules import Schedule
 
 SMALLEST_RATE = 1e-6
-"""An adaptive rate is not lowered any more once it is as small as that."""
+"""An adaptive rate is not lowered below this."""
 
 SOLVERS = {  # name: (parameters, learning rate) -> optimizer
     "sgd": lambda p, lr: momentum(lr, beta=p.momentum, nesterov=p.nesterovs_momentum),
@@ -18,7 +18,10 @@ SOLVERS = {  # name: (parameters, learning rate) -> optimizer
 
 
 def optimizers(parameters: Any, n: int, steps: int) -> Iterator[Optimizer]:
-    """The optimizer for epochs of so many samples and steps; then those to go on with when the loss is flat."""
+    """Yield the optimizer to begin with, then the ones to go on with when the loss is flat.
+
+    n and steps are the numbers of samples and steps in an epoch.
+    """
     if isinstance(parameters.solver, Optimizer):
         yield parameters.solver
         return
@@ -31,7 +34,7 @@ def _constant(parameters: Any, n: int, steps: int) -> Iterator[float]:
 
 
 def _inverse_scaling(parameters: Any, n: int, steps: int) -> Iterator[Schedule]:
-    """rate = learning_rate_init / (1 + t)^power_t, where t counts the samples of all epochs before."""
+    """Yield the schedule learning_rate_init / (1 + t)^power_t, where t counts the samples of all earlier epochs."""
     lr, power = float(parameters.learning_rate_init), float(parameters.power_t)
 
     def rate(step: Array) -> Array:
@@ -41,7 +44,7 @@ def _inverse_scaling(parameters: Any, n: int, steps: int) -> Iterator[Schedule]:
 
 
 def _adaptive(parameters: Any, n: int, steps: int) -> Iterator[float]:
-    """A fifth of the rate each time the loss is flat."""
+    """Yield a fifth of the rate each time the loss is flat."""
     rate = parameters.learning_rate_init
     yield rate
     while rate > SMALLEST_RATE:

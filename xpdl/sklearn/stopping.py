@@ -1,4 +1,4 @@
-"""When to stop: scikit-learn's rule, as a callback of ``xpdl.train``."""
+"""Scikit-learn's rule when to stop, as a callback of ``xpdl.train``."""
 
 from collections.abc import Callable, Mapping
 import math
@@ -11,10 +11,10 @@ Score = Callable[[Mapping[str, float]], float]
 
 
 class Plateau:
-    """Stop after more than ``patience`` epochs in a row in which the best score so far was not beaten by ``tol``.
+    """Stop after more than ``patience`` epochs in a row that did not beat the best score by ``tol``.
 
     score     the metrics of an epoch -> a number, higher is better
-    keep      whether the parameters of the best epoch are those to return
+    keep      whether to return the parameters of the best epoch
     verbose   whether to print each epoch
     """
 
@@ -26,11 +26,11 @@ class Plateau:
 
     @property
     def reached(self) -> bool:
-        """Whether patience is at its end."""
+        """Whether the patience is used up."""
         return self.waited > self.patience
 
     def __call__(self, metrics: Metrics, step: int) -> None:
-        """Look at an epoch; raise ``StopTraining`` when patience is at its end."""
+        """Judge an epoch; raise ``StopTraining`` when the patience is used up."""
         score = self.score(metrics)
         self.scores.append(score)
         self.waited = self.waited + 1 if score < self.best + self.tol else 0

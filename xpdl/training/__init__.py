@@ -1,1 +1,1 @@
-"""Training: one loop over epochs, one step, and what may be asked of them."""
+"""Training: ``train``, the loop over epochs, the training step, and what belongs to them."""

@@ -1,4 +1,4 @@
-"""Ranks that would not compute the same run are refused before it begins."""
+"""All ranks must be about to compute the same run; this is checked before it begins."""
 
 from collections.abc import Mapping
 from types import FunctionType
@@ -8,8 +8,8 @@ from xpdl.distributed.communicators import Communicator, gather
 from xpdl.files.checkpoint import differences
 
 
-def agree(communicator: Communicator, described: Mapping[str, Any]) -> None:
-    """``ValueError`` on every rank, with all that differs, unless all describe their run alike."""
+def check_agreement(communicator: Communicator, described: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` on every rank, naming all differences, unless all ranks describe the same run."""
     first, *others = gather(communicator, described)
     for rank, other in enumerate(others, start=1):
         if found := differences(first, other, "on rank 0", f"on rank {rank}"):
@@ -17,7 +17,11 @@ def agree(communicator: Communicator, described: Mapping[str, Any]) -> None:
 
 
 def constants(value: Any, name: str) -> dict[str, Any]:
-    """A number under its name; of a function likewise what it has been made with, and that under its names there."""
+    """Return the numbers that a function has been made with, such as a learning rate, by name.
+
+    For a number this is the number.  For a function it is the function's own name, and the constants of everything in
+    its closure, each under a name that begins with ``name``.
+    """
     if isinstance(value, int | float):
         return {name: value}
     if not isinstance(value, FunctionType):

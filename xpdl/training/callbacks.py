@@ -1,13 +1,13 @@
-"""Callbacks: what happens after each epoch.
+"""Callbacks: functions that are called after each epoch.
 
-A callback is any f(metrics, step): metrics is a dict of numbers, step the number of steps done, so functions like
-``mlflow.log_metrics`` fit as they are.  The dict has an attribute ``theta``, the parameters at that point as a NumPy
-array.  A callback ends the training by raising ``StopTraining``; one that has an attribute ``theta`` itself, like the
-two here, decides what ``result.theta`` will be.
+A callback is any f(metrics, step).  ``metrics`` is a dict of numbers, ``step`` the number of steps that are done, so
+functions like ``mlflow.log_metrics`` fit as they are.  ``metrics.theta`` has the parameters at that point, as a NumPy
+array.  A callback ends the training by raising ``StopTraining``.  If a callback has an attribute ``theta`` that is not
+None, like the two here, that becomes ``result.theta``.
 
-A callback that has an attribute ``resume_state``, a dict of NumPy arrays and of what JSON can hold, gets it back when a
-run is resumed from a file, {} if the file has none of this kind of callback; if its ``ended`` is true then, the run is
-over.  Others begin anew.
+A callback with an attribute ``resume_state``, a dict of NumPy arrays and JSON values, is saved in checkpoints.  When
+the run is resumed, the attribute is set to what was saved, or to {} if the checkpoint has no such callback.  If the
+callback's ``ended`` is true then, the run is over.  Other callbacks begin anew.
 """
 
 from collections.abc import Callable
@@ -20,11 +20,40 @@ from xpdl import checks
 
 
 class StopTraining(Exception):
-    """Raised by a callback to end the training; what was learned so far is the result."""
+    """A callback raises this to end the training; what was learned so far is the result.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> def stop_when_good(metrics, step):
+    ...     if metrics["loss"] < 0.1:
+    ...         raise xpdl.StopTraining("the loss is below 0.1")
+    >>> net = xpdl.Network([1, 1], output="linear", init=0.0)
+    >>> options = {"optimizer": xpdl.sgd(1.0), "backend": "numpy", "progress": False}
+    >>> result = xpdl.train(net, [[0.0]], [[1.0]], epochs=9, callbacks=[stop_when_good], **options)
+    >>> [metrics["loss"] for metrics in result.history]
+    [0.5, 0.0]
+    """
 
 
 class Metrics(dict[str, float]):
-    """The numbers of an epoch, and ``theta``, copied to the host when it is asked for."""
+    """The metrics of an epoch by name, and the parameters.
+
+    Parameters
+    ----------
+    numbers : dict
+        The metrics: "epoch", "loss", "seconds", "validation_loss" and so on.
+    theta : callable
+        theta() -> the parameters (P,) after this epoch, as a NumPy array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xpdl.callbacks import Metrics
+    >>> metrics = Metrics({"epoch": 1, "loss": 0.5}, lambda: np.zeros(3))
+    >>> metrics["loss"], metrics.theta.shape
+    (0.5, (3,))
+    """
 
     def __init__(self, numbers: dict[str, float], theta: Callable[[], np.ndarray]) -> None:
         super().__init__(numbers)
@@ -32,26 +61,78 @@ class Metrics(dict[str, float]):
 
     @property
     def theta(self) -> np.ndarray:
-        """The parameters (P,) after this epoch."""
+        """The parameters after this epoch, copied to the host when they are asked for.
+
+        Returns
+        -------
+        numpy.ndarray
+            Parameters (P,).
+        """
         return self._theta()
 
 
 class Callback(Protocol):
-    """f(metrics, step), called after each epoch."""
+    """A function f(metrics, step) that is called after each epoch.
+
+    Parameters
+    ----------
+    metrics : Metrics
+        The metrics of the epoch.
+    step : int
+        How many steps are done.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> def show(metrics, step):
+    ...     print(int(metrics["epoch"]), step, metrics["loss"])
+    >>> net = xpdl.Network([1, 1], output="linear", init=0.0)
+    >>> options = {"optimizer": xpdl.sgd(1.0), "backend": "numpy", "progress": False}
+    >>> result = xpdl.train(net, [[0.0], [0.0]], [[1.0], [1.0]], epochs=2, batch_size=1, callbacks=[show], **options)
+    1 2 0.25
+    2 4 0.0
+    """
 
     def __call__(self, metrics: Any, step: int, /) -> Any: ...
 
 
 class KeepBest:
-    """Keep the parameters of the epoch in which ``monitor`` was lowest; for an accuracy, highest.
+    """Keep the parameters of the epoch in which a metric was best: lowest, or highest for an accuracy.
 
-    monitor: a key of the metrics; None: "validation_loss", or "loss" if there is no validation.
-    Afterwards ``theta`` holds the parameters and ``metrics`` the numbers of the best epoch; the first epoch of another
-    run begins anew.
+    The first epoch of another run begins anew.
+
+    Parameters
+    ----------
+    monitor : str, optional
+        The name of the metric; default "validation_loss", or "loss" if there are no validation samples.
+
+    Attributes
+    ----------
+    theta : numpy.ndarray or None
+        The parameters (P,) after the best epoch; they become ``result.theta``.
+    metrics : dict
+        The metrics of the best epoch.
+
+    Raises
+    ------
+    ValueError
+        After the first epoch, if there is no such metric.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> best = xpdl.KeepBest("loss")
+    >>> net = xpdl.Network([1, 1], output="linear", init=0.0)
+    >>> options = {"optimizer": xpdl.sgd(2.5), "backend": "numpy", "progress": False}  # too large: the loss rises
+    >>> result = xpdl.train(net, [[0.0]], [[1.0]], epochs=3, callbacks=[best], **options)
+    >>> [metrics["loss"] for metrics in result.history], best.metrics["epoch"]
+    ([0.5, 1.125, 2.53125], 1)
+    >>> bool((result.theta == best.theta).all())
+    True
     """
 
     remembered: tuple[str, ...] = ("theta", "metrics", "_best")
-    """What must not be forgotten when a run is resumed."""
+    """The attributes that a checkpoint keeps."""
 
     def __init__(self, monitor: str | None = None) -> None:
         self.monitor = monitor
@@ -59,28 +140,58 @@ class KeepBest:
 
     @property
     def resume_state(self) -> dict[str, Any]:
-        """What a run file keeps of it."""
+        """What a checkpoint keeps of this callback.
+
+        Returns
+        -------
+        dict
+            The attributes named in ``remembered``.
+        """
         return {name: getattr(self, name) for name in self.remembered}
 
     @resume_state.setter
     def resume_state(self, state: dict[str, Any]) -> None:
-        """Go on from there; from nothing if it is empty."""
+        """Go on from a state, or begin anew if it is empty."""
         self.begin()
         for name in state.keys() & set(self.remembered):
             setattr(self, name, state[name])
 
     def begin(self) -> None:
-        """Forget what was kept."""
+        """Forget the best epoch, as before a new run."""
         self.theta: np.ndarray | None = None
         self.metrics: dict[str, float] = {}
         self._best = math.inf
 
     def __call__(self, metrics: Metrics, step: int) -> None:
-        """Copy theta if this epoch is the best so far."""
+        """Keep the parameters if this epoch is the best so far.
+
+        Parameters
+        ----------
+        metrics : Metrics
+            The metrics of the epoch.
+        step : int
+            How many steps are done.
+        """
         self.improved(metrics)
 
     def improved(self, metrics: Metrics) -> bool:
-        """Whether this epoch is the best so far; if so it is kept."""
+        """Keep the parameters if this epoch is the best so far, and say so.
+
+        Parameters
+        ----------
+        metrics : Metrics
+            The metrics of the epoch.
+
+        Returns
+        -------
+        bool
+            Whether this epoch is the best so far.
+
+        Raises
+        ------
+        ValueError
+            If there is no such metric.
+        """
         if metrics["epoch"] == 1:
             self.begin()
         key = self.monitor or ("validation_loss" if "validation_loss" in metrics else "loss")
@@ -93,7 +204,37 @@ class KeepBest:
 
 
 class EarlyStopping(KeepBest):
-    """Stop after ``patience`` epochs without a new best, and keep the best (Prechelt 1998); see ``KeepBest``."""
+    """Stop when a metric has not become better for some epochs, and keep the best parameters.
+
+    Source: Prechelt 1998.
+
+    Parameters
+    ----------
+    patience : int, default 5
+        Stop after so many epochs in a row without a new best one.
+    monitor : str, optional
+        The name of the metric, see ``KeepBest``.
+
+    Attributes
+    ----------
+    theta, metrics
+        The parameters and the metrics of the best epoch, see ``KeepBest``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If patience is no whole number of at least 1; after the first epoch, if there is no such metric.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> stopping = xpdl.EarlyStopping(patience=2, monitor="loss")
+    >>> net = xpdl.Network([1, 1], output="linear", init=0.0)
+    >>> options = {"optimizer": xpdl.sgd(2.5), "backend": "numpy", "progress": False}  # too large: the loss rises
+    >>> result = xpdl.train(net, [[0.0]], [[1.0]], epochs=100, callbacks=[stopping], **options)
+    >>> len(result.history), stopping.metrics["epoch"]
+    (3, 1)
+    """
 
     remembered = (*KeepBest.remembered, "_waited")
 
@@ -102,17 +243,35 @@ class EarlyStopping(KeepBest):
         self.patience = checks.integer("patience", patience, least=1)
 
     def begin(self) -> None:
-        """Forget what was kept, and be patient again."""
+        """Forget the best epoch and how long it has been, as before a new run."""
         super().begin()
         self._waited = 0
 
     @property
     def ended(self) -> bool:
-        """Whether patience is at its end."""
+        """Whether the patience is used up.
+
+        Returns
+        -------
+        bool
+        """
         return self._waited >= self.patience
 
     def __call__(self, metrics: Metrics, step: int) -> None:
-        """Raise ``StopTraining`` when patience is at its end."""
+        """Keep the parameters if this epoch is the best so far; stop when the patience is used up.
+
+        Parameters
+        ----------
+        metrics : Metrics
+            The metrics of the epoch.
+        step : int
+            How many steps are done.
+
+        Raises
+        ------
+        StopTraining
+            When the patience is used up.
+        """
         self._waited = 0 if self.improved(metrics) else self._waited + 1
         if self.ended:
             raise StopTraining(f"no better epoch in the last {self.patience}")

@@ -1,13 +1,14 @@
-"""The step on one of several ranks: its share of the gradient, the sum over the ranks, the update.
+"""The training step on one of several ranks: the gradient of its share, the sum over the ranks, the update.
 
-Each rank computes cost and gradient of its share, with its sums divided by the number n of samples on all ranks, and
+Each rank computes cost and gradient of its share of the batch.  It divides its sums by n, the number of samples on all
+ranks.  One all-reduce in each step adds up
 
-    [g_r, cost_r, w_r / n, asked_r]     is added up over the ranks in one all-reduce
+    [g_r, cost_r, w_r / n, asked_r]
 
-which is all if the weights w of the samples are 1; else the first two are then divided by the third, the mean weight.
-All ranks do the same update.  The L2 term is in every share, so it is divided by the number of ranks that have one: in
-the last batch of an epoch there may be fewer samples than ranks.  ``asked`` is 1 where a signal has come: so all ranks
-hear of it after the same step.
+over the ranks r.  If the samples have weights w, the first two sums are then divided by the third, the mean weight.
+After that all ranks do the same update.  Each share contains the L2 term, so l2 is divided by the number of ranks that
+have a share: the last batch of an epoch may have fewer samples than there are ranks.  ``asked`` is 1 on a rank that has
+got a signal: so all ranks know of it after the same step.
 """
 
 from collections.abc import Callable
@@ -18,81 +19,87 @@ import numpy as np
 from xpdl.arrays import Array, namespace
 from xpdl.backends.base import nothing
 from xpdl.distributed import transport
+from xpdl.files.train_state import Carry
 from xpdl.losses import count
 from xpdl.network import Masks, Network
 from xpdl.optimizers import Optimizer, Update
 from xpdl.training.batches import Source
-from xpdl.training.run_config import Setting
+from xpdl.training.run_config import RunConfig
 from xpdl.training.signals import Interrupt
-from xpdl.training.step import DISPATCH, Data, Run, advance, batch, compiler, invalidate, steady
+from xpdl.training.step import DISPATCH, Data, advance, batch, compiler, invalidate, is_constant
 
 
-class SharedSteps:
-    """Steps of one of several ranks, as ``step.Steps``: the all-reduce stands between two compiled halves.
+class DistributedSteps:
+    """The steps of one of several ranks, as ``step.Steps``: the all-reduce stands between two compiled halves.
 
+    shares     for each batch size, the compiled function that computes a rank's share
+    updates    for each batch size, the compiled function that updates by the sum of the shares
     heard      how many ranks had been asked to end before the last step
-    listening  every so many steps that is looked at: to look is to wait for the device
+    listening  after how many steps a rank looks at ``heard``: to look is to wait for the device
     """
 
     most = 1
 
-    def __init__(self, setting: Setting, optimizer: Optimizer, source: Source) -> None:
-        net, backend, dtype, _, communicator, _ = setting
+    def __init__(self, config: RunConfig, optimizer: Optimizer, source: Source) -> None:
+        net, backend, communicator = config.net, config.backend, config.communicator
         sizes, weighted = set(source.batches), source.weight is not None
         compile, update = compiler(net, optimizer, backend)
-        sharing = {n: replace(net, l2=net.l2 / min(n, communicator.size)) for n in sizes}
-        self.parts = {n: compile(make_part(sharing[n], n)) for n in sizes}
-        self.ends = {n: compile(make_end(update, n, weighted)) for n in sizes}
-        self.steady = steady(setting, optimizer)
+        parts = {n: replace(net, l2=net.l2 / min(n, communicator.size)) for n in sizes}
+        self.shares = {n: compile(make_share(parts[n], n)) for n in sizes}
+        self.updates = {n: compile(make_update(update, n, weighted)) for n in sizes}
+        self.constant = is_constant(net, optimizer)
         self.backend, self.communicator = backend, transport(communicator, backend)
-        self.nothing = backend.zeros((net.size + 2,), dtype)  # the part of a rank without samples
-        self.flags = [backend.asarray(np.array([flag], dtype=dtype)) for flag in (0, 1)]
+        self.empty = backend.zeros((net.size + 2,), config.dtype)  # the share of a rank without samples
+        self.flags = [backend.asarray(np.array([flag], dtype=config.dtype)) for flag in (0, 1)]
         self.asked = self.heard = self.flags[0]
         self.done, self.listening = 0, 1 if backend.synchronize is nothing else DISPATCH
 
-    def __call__(self, run: Run, data: Data, n: int, steps: int, masks: Masks | None) -> Run:
-        """The run after one step of n samples on all ranks; data and masks are those of this rank's share."""
-        if data.lanes.shape[0]:
-            part = self.parts[n]((), run.theta, run.offset, data, masks, self.asked)
+    def __call__(self, carry: Carry, data: Data, n: int, steps: int, masks: Masks | None) -> Carry:
+        """Return the carry after one step of n samples on all ranks; data and masks are those of this rank's share."""
+        if data.positions.shape[0]:
+            share = self.shares[n]((), carry.theta, carry.offset, data, masks, self.asked)
         else:
-            part = self.backend.xp.concat([self.nothing, self.asked])
-        total = self.communicator.allreduce(part)
+            share = self.backend.xp.concat([self.empty, self.asked])
+        total = self.communicator.allreduce(share)
         self.heard = total[-1:]
-        after: Run = self.ends[n](run, total)
+        after: Carry = self.updates[n](carry, total)
         return after
 
     def invalidate(self) -> None:
-        """A new epoch begins."""
-        for half in () if self.steady else (*self.parts.values(), *self.ends.values()):
+        """At the start of an epoch, let the compiled halves be compared with their texts again."""
+        for half in () if self.constant else (*self.shares.values(), *self.updates.values()):
             invalidate(half)
 
     def ended(self, interrupt: Interrupt) -> bool:
-        """Whether a rank was asked to end before this step; if this one is now, all hear of it with the next."""
+        """Return whether a rank was asked to end before this step.
+
+        If this rank is asked now, all ranks hear of it with the next step.
+        """
         self.asked = self.flags[interrupt.requested]
         self.done += 1
         return self.done % self.listening == 0 and bool(self.backend.to_numpy(self.heard)[0])
 
 
-def make_part(net: Network, n: int) -> Callable[..., Array]:
-    """(consumed, theta, offset, data, masks, asked) -> [g, cost, w / n, asked] of this rank's share of n samples."""
+def make_share(net: Network, n: int) -> Callable[..., Array]:
+    """Return (consumed, theta, offset, data, masks, asked) -> [g, cost, w / n, asked] of a share of n samples."""
 
-    def part(consumed: tuple[()], theta: Array, offset: Array, data: Data, masks: Masks | None, asked: Array) -> Array:
+    def share(consumed: tuple[()], theta: Array, offset: Array, data: Data, masks: Masks | None, asked: Array) -> Array:
         xp = namespace(theta)
         samples = batch(offset, data, masks)
         cost, grad = net.loss_and_grad(theta, *samples, n=n)
         weight = xp.ones_like(cost) * (count(samples.x.shape[0], samples.weight) / n)
         return xp.concat([grad, xp.stack([cost, weight]), asked])
 
-    return part
+    return share
 
 
-def make_end(update: Update, n: int, weighted: bool) -> Callable[[Run, Array], Run]:
-    """(run, the sum of the parts) -> the run after a step of n samples on all ranks."""
+def make_update(update: Update, n: int, weighted: bool) -> Callable[[Carry, Array], Carry]:
+    """Return (carry, sum of the shares) -> the carry after a step of n samples on all ranks."""
 
-    def end(run: Run, total: Array) -> Run:
+    def end(carry: Carry, total: Array) -> Carry:
         grad, cost, weight = total[:-3], total[-3], total[-2]
         if weighted:
             grad, cost = grad / weight, cost / weight
-        return advance(update, run, cost, grad, n)
+        return advance(update, carry, cost, grad, n)
 
     return end

@@ -1,4 +1,4 @@
-"""Gradient checks during training: on the loss that is trained, with its masks, L2 and samples, while it is trained."""
+"""Gradient checks during training, of the very loss that is trained: with its masks, L2 and samples."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from xpdl.network import Network
 from xpdl.training.dropout import dropout_masks
 
 SAMPLES = 32
-"""Samples of a batch that a check looks at."""
+"""Samples of a batch that a check uses."""
 
 
 @dataclass
-class Watch:
-    """A check before the first epoch and after every ``every``-th, until they have taken ``seconds`` in all."""
+class GradientMonitor:
+    """Check the gradient before the first epoch and after every ``every`` epochs, for at most ``seconds`` in all."""
 
     net: Network
-    draw: Callable[[int, int], Sequence[Any]]  # (epoch, n) -> x, y, weight of the first n samples of an epoch
+    first_samples: Callable[[int, int], Sequence[Any]]  # (epoch, n) -> x, y, weight of the first n samples of an epoch
     seed: int
     batches: list[int]
     every: int
@@ -30,7 +30,7 @@ class Watch:
     spent: float = 0.0
 
     def __call__(self, epoch: int, theta: Array) -> dict[str, float]:
-        """{"gradient_difference": ...} if a check was due after so many epochs; ``GradientError`` if it failed."""
+        """Return {"gradient_difference": ...} if a check is due after this epoch; ``GradientError`` if it fails."""
         if epoch % self.every or self.spent >= self.seconds:
             return {}
         started = time.perf_counter()
@@ -41,9 +41,9 @@ class Watch:
         return {"gradient_difference": report.difference}
 
     def check(self, epoch: int, theta: Array) -> Report:
-        """Check at theta, on the first samples of the epoch's first batch, with the masks they are trained with."""
+        """Check at theta, with the first samples of the epoch's first batch and their dropout masks in training."""
         n = min(SAMPLES, self.batches[0])
-        x, y, weight = self.draw(epoch, n)
+        x, y, weight = self.first_samples(epoch, n)
         step = epoch * len(self.batches)
         drawn = dropout_masks(self.net, self.batches[0], seed=self.seed, step=step, dtype="float64")
         masks: Any = drawn and [mask if mask is None else np.asarray(mask)[:n] for mask in drawn]

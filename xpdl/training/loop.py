@@ -1,35 +1,63 @@
-"""A run: the only loop over epochs, and what stays the same while it goes on.
+"""The training loop: the only loop over epochs.
 
-On several ranks all of them run it; files are written, callbacks called and progress shown by rank 0.
+On several ranks every rank runs it.  Only rank 0 writes files, calls callbacks and shows progress.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 import signal
 import time
-from typing import NamedTuple
 
 import numpy as np
 
 from xpdl.arrays import Array
 from xpdl.backends.base import ALL
 from xpdl.distributed.communicators import gather, share
-from xpdl.files.pytree import on_device, on_host
+from xpdl.files.host_copy import to_device, to_host
+from xpdl.files.train_state import Carry, TrainState
 from xpdl.network import Masks
 from xpdl.optimizers import State
 from xpdl.progress import Reporter, report
 from xpdl.training.batches import Source
 from xpdl.training.callbacks import Callback, Metrics, StopTraining
-from xpdl.training.distributed_step import SharedSteps
+from xpdl.training.distributed_step import DistributedSteps
 from xpdl.training.dropout import dropout_masks
-from xpdl.training.run_config import Setting
+from xpdl.training.run_config import RunConfig
 from xpdl.training.signals import Interrupt, interruptible
-from xpdl.training.step import Data, Run, Steps
+from xpdl.training.step import Data, Steps
 
 
 class DivergenceError(ArithmeticError):
-    """The cost became NaN or infinite.  ``result`` holds the parameters and the history up to the last good epoch."""
+    """The cost or a parameter became NaN or infinite.
+
+    Parameters
+    ----------
+    message : str
+        What is not finite, and since which step.
+    result : Result
+        The parameters and the history up to the last good epoch.  ``train`` cannot resume it.
+
+    Attributes
+    ----------
+    result : Result
+        As given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> x = np.linspace(-1.0, 1.0, 8).reshape(8, 1)
+    >>> net = xpdl.Network([1, 1], output="linear")
+    >>> try:
+    ...     xpdl.train(net, x, x, optimizer=xpdl.sgd(1e9), epochs=50, backend="numpy", progress=False)
+    ... except xpdl.DivergenceError as error:
+    ...     print(error)
+    ...     theta = error.result.theta
+    the cost in step 1 of epoch 4: NaN or infinity; try a smaller learning rate
+    >>> bool(np.all(np.isfinite(theta)))
+    True
+    """
 
     def __init__(self, message: str, result: "Result") -> None:
         super().__init__(message)
@@ -38,63 +66,73 @@ class DivergenceError(ArithmeticError):
 
 @dataclass(frozen=True)
 class Result:
-    """What training gives back.
+    """What training returns.
 
-    theta        the parameters (P,), a NumPy array; those that a callback has kept, if one does
-    history      a dict for each epoch: epoch, loss, validation_loss, validation_accuracy, seconds
-    signal       the number of the signal that ended the run, such as that of Ctrl-C; 0 if there was none
-    moment       where the run stood when it ended, with NumPy arrays, for ``train(..., resume=result)``
+    Parameters
+    ----------
+    theta : numpy.ndarray
+        The parameters (P,): those that a callback such as ``KeepBest`` has kept, else those after the last step.
+    history : list of dict
+        The metrics of each epoch: "epoch" (from 1), "loss", "seconds" and, with validation data, "validation_loss" and,
+        for a classifier, "validation_accuracy".
+    signal : int
+        The number of the signal that ended the run, such as 2 for Ctrl-C; 0 if there was none.
+    moment : TrainState, optional
+        The state of the run when it ended, as NumPy arrays, for ``train(..., resume=result)``.  None if it diverged.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> net = xpdl.Network([1, 1], output="linear", init=0.0)
+    >>> result = xpdl.train(net, [[0.0], [1.0]], [[1.0], [1.0]], epochs=2, backend="numpy", progress=False)
+    >>> result.theta.shape, len(result.history), result.interrupted
+    ((2,), 2, False)
     """
 
     theta: np.ndarray
     history: list[dict[str, float]] = field(default_factory=list)
     signal: int = 0
-    moment: "Moment | None" = field(default=None, repr=False, compare=False)
+    moment: TrainState | None = field(default=None, repr=False, compare=False)
 
     @property
     def interrupted(self) -> bool:
-        """Whether a signal ended the run."""
+        """Whether a signal ended the run.
+
+        Returns
+        -------
+        bool
+        """
         return self.signal != 0
 
 
-class Moment(NamedTuple):
-    """A run between two steps, all that is needed to go on."""
-
-    run: Run
-    good: Array | None  # (P,) the parameters before this epoch; None: those of ``run``
-    step: int = 0  # steps of this epoch that are done
-    seconds: float = 0.0  # that they took
-    history: Sequence[dict[str, float]] = ()  # of the epochs before this one
+def epoch_start(config: RunConfig, theta: Array, state: State, history: list[dict[str, float]]) -> TrainState:
+    """Return the state of a run at the start of an epoch."""
+    zeros = config.backend.zeros
+    carry = Carry(theta, state, zeros((), "int32"), zeros((), config.dtype), zeros((), "int32"))
+    return TrainState(carry, config.backend.asarray(theta, copy=True), history)
 
 
-def beginning(setting: Setting, theta: Array, state: State, history: Sequence[dict[str, float]] = ()) -> Moment:
-    """The beginning of an epoch."""
-    zeros = setting.backend.zeros
-    run = Run(theta, state, zeros((), "int32"), zeros((), setting.dtype), zeros((), "int32"))
-    return Moment(run, good=setting.backend.asarray(theta, copy=True), history=history)
-
-
-def taken_up(setting: Setting, result: Result, start: Moment) -> Moment:
-    """Where a run ended, to go on from there; start is the structure it must have."""
+def resumed(config: RunConfig, result: Result, start: TrainState) -> TrainState:
+    """Return the state in which a run ended, on the device; it must have the structure of ``start``."""
     if result.moment is None:
         raise ValueError("resume must be the result of a run that came to an end, got one of a run that diverged")
-    run = on_device(result.moment.run, start.run, setting.backend)
-    good = run.theta if result.moment.good is None else result.moment.good
-    return result.moment._replace(run=run, good=setting.backend.asarray(good, copy=True))
+    carry = to_device(result.moment.carry, start.carry, config.backend)
+    last_good = carry.theta if result.moment.last_good is None else result.moment.last_good
+    return result.moment._replace(carry=carry, last_good=config.backend.asarray(last_good, copy=True))
 
 
 @dataclass(frozen=True)
-class Session:
-    """What stays the same during a run."""
+class TrainingLoop:
+    """A run: what stays the same while it trains."""
 
-    setting: Setting
+    config: RunConfig
     source: Source
-    steps: Steps | SharedSteps
-    evaluate: Callable[[Array], dict[str, float]]
+    steps: Steps | DistributedSteps
+    evaluate: Callable[[Array], dict[str, float]]  # theta -> the metrics of the validation samples
     callbacks: tuple[Callback, ...]
-    watch: Callable[[int, Array], dict[str, float]] = lambda epoch, theta: {}
-    save: Callable[[Moment], None] = lambda moment: None
-    every: int = 1  # epochs between saves
+    monitor: Callable[[int, Array], dict[str, float]] = lambda epoch, theta: {}  # checks the gradient
+    save: Callable[[TrainState], None] = lambda train_state: None  # writes the checkpoint
+    every: int = 1  # epochs between checkpoints
     signals: tuple[signal.Signals, ...] = (signal.SIGINT,)
 
     @property
@@ -102,86 +140,106 @@ class Session:
         """The number of samples in each step of an epoch."""
         return self.source.batches
 
-    def run(self, moment: Moment, epochs: int, progress: bool) -> Result:
-        """The loop over epochs."""
-        history, first, n = list(moment.history), len(moment.history), sum(self.batches)
-        _check_epochs(epochs, first + (moment.step > 0))
-        self.watch(first, moment.run.theta)
+    def run(self, start: TrainState, epochs: int, progress: bool) -> Result:
+        """Train from ``start`` up to ``epochs`` epochs in all."""
+        finished, n = len(start.history), sum(self.batches)
+        _check_epochs(epochs, finished + (start.step > 0))
+        self.monitor(finished, start.carry.theta)
         with interruptible(*self.signals) as interrupt, report(epochs * n, "training", shown=progress) as reporter:
-            reporter.advance(first * n + sum(self.batches[: moment.step]))
-            for number in range(first, first if self.agreed(self.over(history)) else epochs):
-                if number == first or number % self.every == 0:
-                    self.save(moment)
-                clock = time.perf_counter() - moment.seconds
-                run, step, ended = self.epoch(number, moment, interrupt, reporter)
-                if fault := self.fault(run):
-                    message = f"{fault} of epoch {number + 1}: NaN or infinity; try a smaller learning rate"
-                    raise DivergenceError(message, Result(self.host(moment.good), history))
-                moment = moment._replace(run=run, step=step, seconds=time.perf_counter() - clock)
-                if ended:
-                    break
-                metrics = {"epoch": number + 1, "loss": float(self.host(run.mean)), "seconds": moment.seconds}
-                history.append(metrics | self.evaluate(run.theta) | self.watch(number + 1, run.theta))
-                moment = beginning(self.setting, run.theta, run.state, history)
-                reporter.line(_line(history[-1], epochs))
-                if self.agreed(self.stopped(run.theta, history, reporter)):
-                    break
-            self.save(moment)
-        end = self.ended(moment)
-        theta = self.setting.communicator.broadcast(np.array(self.chosen(end.run.theta, history)))
-        return Result(theta, history, max(gather(self.setting.communicator, interrupt.signal)), end)
+            reporter.advance(finished * n + sum(self.batches[: start.step]))
+            end = self.epochs(start._replace(history=list(start.history)), epochs, interrupt, reporter)
+            self.save(end)
+        moment = self.on_host(end)
+        theta = self.config.communicator.broadcast(np.array(self.chosen(moment.carry.theta, end.history)))
+        return Result(theta, end.history, max(gather(self.config.communicator, interrupt.signal)), moment)
 
-    def epoch(self, number: int, moment: Moment, interrupt: Interrupt, reporter: Reporter) -> tuple[Run, int, bool]:
-        """One pass over the samples in a new order, or the rest of one; how many of its steps are done, and whether
-        the run is to end there."""
+    def epochs(self, train_state: TrainState, epochs: int, interrupt: Interrupt, reporter: Reporter) -> TrainState:
+        """Train until ``epochs`` epochs are finished, a callback stops the training, or a signal comes."""
+        first = len(train_state.history)
+        if self.agreed(self.over(train_state.history)):
+            return train_state
+        for number in range(first, epochs):
+            if number == first or number % self.every == 0:
+                self.save(train_state)
+            train_state, interrupted = self.epoch(train_state, interrupt, reporter)
+            if interrupted:
+                break
+            train_state = self.finished(train_state)
+            reporter.line(_line(train_state.history[-1], epochs))
+            if self.agreed(self.stopped(train_state, reporter)):
+                break
+        return train_state
+
+    def epoch(self, train_state: TrainState, interrupt: Interrupt, reporter: Reporter) -> tuple[TrainState, bool]:
+        """Do the steps of an epoch that are not done yet; return the state, and whether a signal ended the epoch."""
+        clock = time.perf_counter() - train_state.seconds
         self.steps.invalidate()
-        run, done, ended = moment.run, moment.step, False
+        number, carry, done, interrupted = len(train_state.history), train_state.carry, train_state.step, False
         for data, step, n, count in self.dispatches(number, done):
-            run = self.steps(run, data, n, count, self.masks(n, number * len(self.batches) + step))
+            carry = self.steps(carry, data, n, count, self.masks(n, number * len(self.batches) + step))
             done = step + count
             reporter.advance(n * count)
-            ended = self.steps.ended(interrupt)
-            if ended:
+            interrupted = self.steps.ended(interrupt)
+            if interrupted:
                 break
-        return run, done, ended
+        self.check_finite(carry, train_state)
+        seconds = time.perf_counter() - clock
+        return train_state._replace(carry=carry, step=done, seconds=seconds), interrupted
 
-    def dispatches(self, number: int, first: int) -> Iterator[tuple[Data, int, int, int]]:
-        """The steps of an epoch from the first on: what they read, which they are, their size, how many at a time."""
-        for steps, data in self.source.blocks(number, first):
+    def dispatches(self, epoch: int, first: int) -> Iterator[tuple[Data, int, int, int]]:
+        """Yield the steps of an epoch from the first on: data, number of the step, batch size, how many such steps."""
+        for steps, data in self.source.blocks(epoch, first):
             for step, n, count in _grouped(self.batches[: steps.stop], self.steps.most, steps.start):
                 yield data[n], step, n, count
 
     def masks(self, n: int, step: int) -> Masks | None:
-        """The dropout masks of a step, for this rank's share of its n samples."""
-        net, backend, dtype, seed, communicator, _ = self.setting
-        if not any(net.drops):
+        """Return the dropout masks of a step, for this rank's share of its n samples."""
+        config, ranks = self.config, self.config.communicator
+        if not any(config.net.drops):
             return None
-        rows = share(n, communicator) if communicator.size > 1 else ALL
-        return dropout_masks(net, n, seed=seed, step=step, backend=backend, dtype=dtype, rows=rows)
+        rows = share(n, ranks) if ranks.size > 1 else ALL
+        return dropout_masks(
+            config.net, n, seed=config.seed, step=step, backend=config.backend, dtype=config.dtype, rows=rows
+        )
 
-    def fault(self, run: Run) -> str | None:
-        """What is not finite in the run, and since which step."""
-        xp = self.setting.backend.xp
-        steps, finite = -(-int(self.host(run.offset)) // self.batches[0]), int(self.host(run.finite))
+    def check_finite(self, carry: Carry, train_state: TrainState) -> None:
+        """Raise ``DivergenceError`` if the cost or a parameter became NaN or infinite in this epoch."""
+        if fault := self.fault(carry):
+            message = f"{fault} of epoch {len(train_state.history) + 1}: NaN or infinity; try a smaller learning rate"
+            raise DivergenceError(message, Result(self.host(train_state.last_good), train_state.history))
+
+    def fault(self, carry: Carry) -> str | None:
+        """Return what is not finite, and since which step; None if all is."""
+        xp = self.config.backend.xp
+        steps, finite = -(-int(self.host(carry.offset)) // self.batches[0]), int(self.host(carry.finite))
         if finite < steps:
             return f"the cost in step {finite + 1}"
-        return None if bool(xp.all(xp.isfinite(run.theta))) else f"a parameter after step {steps}"
+        return None if bool(xp.all(xp.isfinite(carry.theta))) else f"a parameter after step {steps}"
 
-    def ended(self, moment: Moment) -> Moment:
-        """The same moment on the host, for a run that goes on from its result."""
-        good = self.host(moment.good) if moment.step else None
-        return moment._replace(run=on_host(moment.run, self.setting.backend), good=good)
+    def finished(self, train_state: TrainState) -> TrainState:
+        """Add the metrics of an epoch to the history, and begin the next epoch."""
+        carry, history = train_state.carry, train_state.history
+        number = len(history) + 1
+        metrics = {"epoch": number, "loss": float(self.host(carry.mean)), "seconds": train_state.seconds}
+        history.append(metrics | self.evaluate(carry.theta) | self.monitor(number, carry.theta))
+        return epoch_start(self.config, carry.theta, carry.state, history)
+
+    def on_host(self, train_state: TrainState) -> TrainState:
+        """Return the same state with NumPy arrays, for a run that goes on from the result."""
+        last_good = self.host(train_state.last_good) if train_state.step else None
+        return train_state._replace(carry=to_host(train_state.carry, self.config.backend), last_good=last_good)
 
     def host(self, array: Array) -> np.ndarray:
-        """The array as a NumPy array of its own."""
-        return np.array(self.setting.backend.to_numpy(array))
+        """Return the array as a new NumPy array."""
+        return np.array(self.config.backend.to_numpy(array))
 
     def agreed(self, wanted: bool) -> bool:
-        """What rank 0 wants, for it has the callbacks."""
-        return bool(self.setting.communicator.broadcast(np.array([wanted]))[0])
+        """Return what rank 0 wants, because only rank 0 has the callbacks."""
+        return bool(self.config.communicator.broadcast(np.array([wanted]))[0])
 
-    def stopped(self, theta: Array, history: list[dict[str, float]], reporter: Reporter) -> bool:
-        """Call the callbacks; whether one has ended the training."""
+    def stopped(self, train_state: TrainState, reporter: Reporter) -> bool:
+        """Call the callbacks; return whether one has stopped the training."""
+        history, theta = train_state.history, train_state.carry.theta
         metrics = Metrics(history[-1], lambda: self.host(theta))
         reasons = []
         for callback in self.callbacks:
@@ -194,12 +252,12 @@ class Session:
         return bool(reasons)
 
     def over(self, history: list[dict[str, float]]) -> bool:
-        """Whether a callback had ended the run that is resumed."""
+        """Return whether a callback had already stopped the run that is resumed."""
         remembering = (callback for callback in self.callbacks if hasattr(callback, "resume_state"))
         return bool(history) and any(getattr(callback, "ended", False) for callback in remembering)
 
     def chosen(self, theta: np.ndarray, history: list[dict[str, float]]) -> np.ndarray:
-        """The parameters a callback has kept, else theta."""
+        """Return the parameters that a callback has kept, else theta."""
         kept = [getattr(callback, "theta", None) for callback in self.callbacks if history]
         return next((best for best in kept if best is not None), theta)
 
@@ -210,7 +268,7 @@ def _check_epochs(epochs: int, begun: int) -> None:
 
 
 def _grouped(batches: list[int], most: int, step: int = 0) -> Iterator[tuple[int, int, int]]:
-    """Steps of the same size, at most so many at a time: the first step, its size, and how many they are."""
+    """Yield groups of at most ``most`` steps of the same size: the first step, the size, how many steps."""
     for n, group in groupby(batches[step:]):
         end = step + len(list(group))
         for first in range(step, end, most):
@@ -219,7 +277,7 @@ def _grouped(batches: list[int], most: int, step: int = 0) -> Iterator[tuple[int
 
 
 def _line(metrics: dict[str, float], epochs: int) -> str:
-    """An epoch in one line."""
+    """Return the metrics of an epoch as one line."""
     shown = {name: value for name, value in metrics.items() if name not in ("epoch", "seconds")}
     numbers = (f"{name} {value:.4f}" if value >= 1e-4 else f"{name} {value:.1e}" for name, value in shown.items())
     return "  ".join([f"epoch {metrics['epoch']}/{epochs}", *numbers, f"{metrics['seconds']:.2f} s"])

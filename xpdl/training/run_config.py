@@ -1,6 +1,6 @@
-"""What every part of a run is told: what is trained, with which library and precision, and by how many."""
+"""The configuration of a run: what is trained, with which library and precision, and by how many ranks."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,21 +10,22 @@ from xpdl.network import Network
 from xpdl.randomness import permutation
 
 
-class Setting(NamedTuple):
-    """The same for the whole run."""
+@dataclass(frozen=True)
+class RunConfig:
+    """What stays the same for the whole run."""
 
     net: Network
     backend: Backend
     dtype: str
     seed: int
     communicator: Communicator
-    shuffle: bool = True  # whether each epoch has an order of its own
+    shuffle: bool = True  # whether each epoch has its own order of samples
 
     def order(self, epoch: int, n: int) -> np.ndarray:
-        """The order of n samples, or of parts of them, in an epoch."""
+        """Return the order of n samples, or of n groups of samples, in an epoch."""
         return permutation(self.seed, epoch, n, shuffle=self.shuffle)
 
     @property
     def leads(self) -> bool:
-        """Whether this is the rank that writes files, calls callbacks and shows progress."""
+        """Whether this is rank 0, the one that writes files, calls callbacks and shows progress."""
         return self.communicator.rank == 0

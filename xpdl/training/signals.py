@@ -1,4 +1,4 @@
-"""Signals during a run: the first asks it to end after the step in progress, the second ends it at once."""
+"""Signals during a run: the first one asks the run to end after the step in progress, the second ends it at once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,21 +8,21 @@ from types import FrameType
 
 
 class Interrupt:
-    """Whether somebody has asked to stop, and by which signal."""
+    """The signal that has asked the run to end; 0 as long as none has come."""
 
     signal = 0
 
     @property
     def requested(self) -> bool:
-        """Whether there was a signal."""
+        """Whether a signal has come."""
         return self.signal != 0
 
 
 @contextmanager
 def interruptible(*signals: signal.Signals) -> Iterator[Interrupt]:
-    """Within the block the first of these signals makes ``requested`` true; the second does what it did before.
+    """Within the block, let the first of these signals set ``requested``, and the second do what it did before.
 
-    Where signals cannot be handled (in other than the main thread) or are ignored, nothing changes.
+    Nothing changes outside the main thread, where signals cannot be handled, or for signals that are ignored.
     """
     interrupt, previous = Interrupt(), {number: _handler(number) for number in signals}
     if threading.current_thread() is not threading.main_thread():
@@ -46,7 +46,7 @@ def interruptible(*signals: signal.Signals) -> Iterator[Interrupt]:
 
 
 def _handler(number: signal.Signals) -> "signal._HANDLER":
-    """What the signal does now; what another language has set cannot be asked for, so Python's default."""
+    """Return the present handler of a signal; Python's default where another language has set one."""
     default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
     found = signal.getsignal(number)
     return default if found is None else found

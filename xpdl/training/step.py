@@ -1,7 +1,7 @@
-"""The training step: gather a batch, cost and gradient, update; and how the backend runs many of them.
+"""The training step: take a batch, compute cost and gradient, update; and how the backend runs many of them.
 
-It never waits for the host.  Its two halves are functions of their own: between them the ranks of a job add up their
-gradients (distributed/steps.py).
+A step never waits for the host.  Its two halves, ``batch`` and ``advance``, are separate functions: on several ranks
+the gradients are added up between them (distributed_step.py).
 """
 
 from collections.abc import Callable
@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 from xpdl import checks
 from xpdl.arrays import Array, namespace
 from xpdl.backends import Backend
+from xpdl.files.train_state import Carry
 from xpdl.network import Masks, Network
-from xpdl.optimizers import Optimizer, State, Steady, Update
-from xpdl.training.run_config import Setting
+from xpdl.optimizers import Optimizer, Update
+from xpdl.training.run_config import RunConfig
 from xpdl.training.signals import Interrupt
 
 DISPATCH = 50
-"""Steps that the device is told to do at a time, where it can repeat them by itself."""
+"""Steps in one dispatch, where the device can repeat a step by itself."""
 
 
 class Data(NamedTuple):
@@ -25,18 +26,8 @@ class Data(NamedTuple):
     x: Array  # (n, d) floating, or uint8 images
     y: Array  # (n, k) targets
     order: Array  # (n,) int32, the order of the samples in this epoch
-    lanes: Array  # (batch,) int32, where the batch is in the order, counted from the offset: 0, 1, ..., batch - 1
+    positions: Array  # (batch,) int32, places of the batch in the order, counted from the offset: 0, 1, ..., batch - 1
     weight: Array | None = None  # (n,)
-
-
-class Run(NamedTuple):
-    """What a step consumes and returns."""
-
-    theta: Array  # (P,)
-    state: State  # of the optimizer
-    offset: Array  # () int32, samples of this epoch that have been used
-    mean: Array  # () of their costs
-    finite: Array  # () int32, steps of this epoch after which the mean was finite
 
 
 class Batch(NamedTuple):
@@ -48,82 +39,79 @@ class Batch(NamedTuple):
     weight: Array | None
 
 
-Step = Callable[[Run, Data, Masks | None], Run]
-Repeat = Callable[[Run, Data, int], Run]
+Step = Callable[[Carry, Data, Masks | None], Carry]
+Repeat = Callable[[Carry, Data, int], Carry]
 
 
 def batch(offset: Array, data: Data, masks: Masks | None) -> Batch:
-    """The samples at the offset."""
+    """Return the samples at the offset."""
     xp = namespace(data.x)
-    rows = xp.take(data.order, offset + data.lanes)
+    rows = xp.take(data.order, offset + data.positions)
     x, y = xp.take(data.x, rows, axis=0), xp.take(data.y, rows, axis=0)
     return Batch(x, y, masks, None if data.weight is None else xp.take(data.weight, rows))
 
 
-def advance(update: Update, run: Run, cost: Array, grad: Array, n: int) -> Run:
-    """The run after a step of n samples."""
-    theta, state, offset, mean, finite = run
+def advance(update: Update, carry: Carry, cost: Array, grad: Array, n: int) -> Carry:
+    """Return the carry after a step of n samples with this cost and gradient."""
+    theta, state, offset, mean, finite = carry
     xp = namespace(theta)
     theta, state = checks.pair("optimizer.update", update(theta, grad, state))
     offset += n
     mean += (cost - mean) * (n / xp.astype(offset, mean.dtype))  # a sum would round away its digits
     finite += xp.astype(xp.isfinite(mean), finite.dtype)
-    return Run(theta, state, offset, mean, finite)
+    return Carry(theta, state, offset, mean, finite)
 
 
 def make_step(net: Network, update: Update) -> Step:
-    """(run, data, masks) -> the run after one step."""
+    """Return the training step: (carry, data, masks) -> the carry after one step."""
 
-    def step(run: Run, data: Data, masks: Masks | None) -> Run:
-        cost, grad = net.loss_and_grad(run.theta, *batch(run.offset, data, masks))
-        return advance(update, run, cost, grad, data.lanes.shape[0])
+    def step(carry: Carry, data: Data, masks: Masks | None) -> Carry:
+        cost, grad = net.loss_and_grad(carry.theta, *batch(carry.offset, data, masks))
+        return advance(update, carry, cost, grad, data.positions.shape[0])
 
     return step
 
 
 class Steps:
-    """Steps as fast as the backend makes them.
+    """Training steps, as fast as the backend can run them.  ``most`` is how many it runs in one dispatch."""
 
-    most  how many it does as one dispatch
-    """
-
-    def __init__(self, setting: Setting, optimizer: Optimizer) -> None:
-        net, backend, *_ = setting
+    def __init__(self, config: RunConfig, optimizer: Optimizer) -> None:
+        net, backend = config.net, config.backend
         compile, update = compiler(net, optimizer, backend)
         step = make_step(net, update)
         self.step: Step = compile(step)
         repeat = None if any(net.drops) or compile is not backend.compile else backend.repeat
         self.repeat: Repeat | None = repeat and repeat(step, net.layout.offsets)
         self.most = DISPATCH if self.repeat else 1
-        self.steady = steady(setting, optimizer)
+        self.constant = is_constant(net, optimizer)
 
-    def __call__(self, run: Run, data: Data, n: int, steps: int, masks: Masks | None) -> Run:
-        """The run after so many steps, at most ``most``, of n samples each."""
-        return self.repeat(run, data, steps) if self.repeat else self.step(run, data, masks)
+    def __call__(self, carry: Carry, data: Data, n: int, steps: int, masks: Masks | None) -> Carry:
+        """Return the carry after ``steps`` steps, at most ``most``, of n samples each."""
+        return self.repeat(carry, data, steps) if self.repeat else self.step(carry, data, masks)
 
     def invalidate(self) -> None:
-        """A new epoch begins."""
-        if not self.steady:
+        """At the start of an epoch, let the compiled step be compared with its text again."""
+        if not self.constant:
             invalidate(self.repeat or self.step)
 
     def ended(self, interrupt: Interrupt) -> bool:
-        """Whether the run is to end after this step."""
+        """Return whether the run is to end after this step."""
         return interrupt.requested
 
 
 def compiler(net: Network, optimizer: Optimizer, backend: Backend) -> tuple[Callable[..., Any], Update]:
-    """What makes a function of a step fast, and the update to use in it."""
+    """Return the function that compiles a step, and the update to use in the step."""
     fused, offsets = optimizer.fused, net.layout.offsets
     if fused is not None:
         return backend.compile, fused(lambda kernel: backend.fuse(kernel, offsets))
-    if backend.eager:  # your own update may do more than array operations
+    if backend.eager:  # an update without ``fused`` may do more than array operations
         return lambda function: function, optimizer.update
     return backend.compile, optimizer.update
 
 
-def steady(setting: Setting, optimizer: Optimizer) -> bool:
-    """Whether nothing outside can change what a step does."""
-    return isinstance(optimizer, Steady) and isinstance(setting.net.hidden, str)
+def is_constant(net: Network, optimizer: Optimizer) -> bool:
+    """Return whether nothing outside can change what a step does: no schedule, no activation of the user's own."""
+    return optimizer.constant and isinstance(net.hidden, str)
 
 
 def invalidate(compiled: Callable[..., Any]) -> None:

@@ -1,8 +1,8 @@
-"""Training: what may be asked of it, checked once and put together to a session (session.py)."""
+"""Training: check what is asked for, and put together the loop that does it (loop.py)."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 import os
 import signal
 from typing import TYPE_CHECKING, Any
@@ -14,20 +14,21 @@ from xpdl.data import inputs
 from xpdl.data.disk_inputs import stored
 from xpdl.data.shards import on_disk
 from xpdl.distributed.communicators import Communicator, Serial, share
+from xpdl.files.train_state import TrainState
 from xpdl.network import Network
-from xpdl.optimizers import Optimizer, adam
+from xpdl.optimizers import Optimizer, State, adam
 from xpdl.randomness import check_seed
 from xpdl.training.batches import OnDevice, OnDisk, Source, batches_of
 from xpdl.training.callbacks import Callback
-from xpdl.training.distributed_step import SharedSteps
+from xpdl.training.distributed_step import DistributedSteps
 from xpdl.training.evaluation import Evaluator, part
-from xpdl.training.loop import DivergenceError, Moment, Result, Session, beginning, taken_up
-from xpdl.training.run_config import Setting
+from xpdl.training.loop import DivergenceError, Result, TrainingLoop, epoch_start, resumed
+from xpdl.training.run_config import RunConfig
 from xpdl.training.step import Steps
 from xpdl.version import __version__
 
 if TYPE_CHECKING:
-    from xpdl.files.checkpoint import RunFiles
+    from xpdl.files.checkpoint import Checkpointer
 
 __all__ = ["DivergenceError", "Result", "train"]
 
@@ -58,163 +59,220 @@ def train(
     resume: "str | os.PathLike[str] | Result | None" = None,
     communicator: Communicator | None = None,
 ) -> Result:
-    """Minimise the cost of the samples x (n, d), y over theta by mini-batch gradient descent.
+    """Minimise the mean cost of the samples over theta by mini-batch gradient descent.
 
-    optimizer   default ``adam()``
-    batch_size  samples in a step, None for all; the last step of an epoch takes what is left
-    shuffle     whether each epoch takes the samples in an order of its own
-    sample_weight
-                (n,): how many times each sample counts in the cost of its batch, see ``Network.loss``; a sample of
-                weight 0 is left out
-    validation  (x, y) or (x, y, sample_weight) to evaluate after each epoch
-    backend     a name as for ``xpdl.backend``, or a ``Backend``
-    dtype       "float32" or "float64"
-    seed        of initial weights, order of the samples and dropout: one seed is one run, on every backend
-    callbacks   functions f(metrics, step), see callbacks.py
-    theta       where to start; default ``net.initialize(seed)``
-    check_gradients, check_seconds
-                check the gradient of the loss that is trained, dropout and L2 included, before the first epoch and
-                after every so many, until that took so many seconds; ``GradientError`` if it is wrong
-    progress    a bar on a terminal, a line an epoch elsewhere; False for silence
-    checkpoint  a file to which the whole run is written: at once, after every ``every`` epochs, and when it ends
-    resume      such a file, from which to go on: bit for bit as if the run had never ended, up to ``epochs`` in all.
-                The other arguments are those of that run, but for backend, epochs, validation and callbacks, which may
-                be others, and for theta, which is in the file; schedules and rates are not compared.  Of a ``Result``
-                it goes on likewise, with whatever samples, batches and rates are given
-    communicator
-                ``xpdl.distributed.connect()`` on each rank of an MPI job: together they compute the same run, each its
-                share of every batch, to rounding.  All are given the same arguments; of the files, the callbacks and
-                what is shown rank 0 takes care, and a run can be resumed on any number of ranks
+    Parameters
+    ----------
+    net : Network
+        The network to train.
+    x : array_like
+        The samples (n, d), floating-point or uint8 images, which the network scales to [0, 1].  Arrays of any library
+        are taken.  An array that is mapped from a file (``numpy.memmap``, or a folder that ``xpdl.data.load`` leaves on
+        disk) stays there: windows of it are read and shuffled during training.
+    y : array_like
+        Labels (n,), or targets (n, k); what they may hold depends on the output of the network.
+    optimizer : Optimizer, default adam()
+        The update rule.
+    epochs : int, default 10
+        How often the run goes through the samples, the epochs of a run that is resumed included.
+    batch_size : int or None, default 128
+        Samples in a step; None for all.  The last step of an epoch takes what is left.
+    shuffle : bool, default True
+        Whether each epoch has its own order of samples.
+    sample_weight : array_like, optional
+        Weights (n,): how many times each sample counts in the cost of its batch, see ``Network.loss``.  A sample of
+        weight 0 is left out.
+    validation : sequence of array_like, optional
+        (x, y) or (x, y, sample_weight) to evaluate after each epoch.
+    backend : str or Backend, default "auto"
+        Where to compute, as for ``xpdl.backend``.
+    dtype : str, default "float32"
+        "float32" or "float64".
+    seed : int, default 0
+        The seed of initial weights, order of samples and dropout.  One seed is one run, on every backend.
+    callbacks : sequence of Callback, default ()
+        Functions f(metrics, step), called after each epoch, see ``xpdl.callbacks``.
+    theta : array_like, optional
+        The initial parameters (P,); default ``net.initialize(seed)``.
+    check_gradients : int, optional
+        Check the gradient of the loss that is trained, dropout and L2 included, before the first epoch and after every
+        ``check_gradients`` epochs.
+    check_seconds : float, default 10.0
+        No more checks begin once they have taken so many seconds.
+    progress : bool, default True
+        Show a bar on a terminal, elsewhere a line for each epoch.
+    checkpoint : path, optional
+        A file to which the whole run is written: at the start, after every ``every`` epochs, and at the end.
+    every : int, default 1
+        Epochs between checkpoints.
+    resume : path or Result, optional
+        A checkpoint, from which the run goes on as if it had never stopped, to the last bit.  The other arguments must
+        be those of that run, except theta, which must be None, and backend, epochs, validation and callbacks, which
+        may differ; schedules and learning rates are not compared.  A ``Result`` goes on likewise, with any samples,
+        batches and learning rates.
+    communicator : Communicator, optional
+        ``xpdl.distributed.connect()`` on each rank of an MPI job.  Together the ranks compute the same run, to
+        rounding; each takes its share of every batch.  All ranks must get the same arguments.  Only rank 0 writes
+        files, calls callbacks and shows progress.  A run can be resumed on any number of ranks.
 
-    x and y may be mapped from files (``numpy.memmap``, or a folder that ``xpdl.data.load`` leaves on disk): then they
-    are read while they are trained on, and shuffled as sources.py says.
+    Returns
+    -------
+    Result
+        The parameters, the metrics of each epoch, and what is needed to resume the run.  Ctrl-C ends the run after the
+        step in progress, and so does SIGTERM if there is a checkpoint; the result is what was learned so far.  A second
+        signal ends the run at once.
 
-    x may hold uint8 images, which the network scales to [0, 1]; inputs.py says what labels may look like.  Ctrl-C ends
-    the run after the step in progress, with what was learned so far, and so does SIGTERM if there is a checkpoint; a
-    second one ends it at once.  ``DivergenceError`` if the cost becomes NaN or infinite, with the result up to the last
-    good epoch.  ``RunFileError`` if the file to resume is damaged, ``ValueError`` if it is of another run, ``OSError``
-    if the disk fails.
+    Raises
+    ------
+    DivergenceError
+        If the cost or a parameter becomes NaN or infinite; the error has the result up to the last good epoch.
+    GradientError
+        If a gradient check fails.
+    RunFileError
+        If the checkpoint to resume is damaged.
+    ValueError, TypeError
+        If an argument is not as described, if the checkpoint to resume is of another run, or if the ranks have
+        different arguments.
+    OSError
+        If a file cannot be read or written.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> x = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> y = np.array([0, 1, 1, 0])
+    >>> net = xpdl.Network([2, 8, 1], hidden="tanh", output="sigmoid")
+    >>> result = xpdl.train(net, x, y, optimizer=xpdl.adam(0.05), epochs=100, backend="numpy", progress=False)
+    >>> [int(label) for label in net.predict(result.theta, x)]
+    [0, 1, 1, 0]
+    >>> longer = xpdl.train(
+    ...     net, x, y, optimizer=xpdl.adam(0.05), epochs=120, resume=result, backend="numpy", progress=False
+    ... )
+    >>> len(longer.history)
+    120
     """
-    chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
     epochs, every = checks.integer("epochs", epochs, least=0), checks.integer("every", every, least=1)
     if theta is not None and resume is not None:
         raise ValueError("theta and resume cannot both be given: a run that is resumed has its theta")
     optimizer = adam() if optimizer is None else optimizer
     checks.instance("optimizer", optimizer, Optimizer)
-    setting = Setting(net, chosen, dtype, check_seed(seed), communicator or Serial(), bool(shuffle))
+    chosen, dtype, ranks = choose_backend(backend), checks.float_dtype("dtype", dtype), communicator or Serial()
+    config = RunConfig(net, chosen, dtype, check_seed(seed), ranks, bool(shuffle))
     with chosen.activate():
-        source = _source(setting, x, y, sample_weight, batch_size)
-        held = None if validation is None else _validation(setting, validation)
-        start = _start(setting, optimizer, theta)
-        if isinstance(resume, Result):
-            start, resume = taken_up(setting, resume, start), None
-        called = _callables(callbacks) if setting.leads else ()
-        several = setting.communicator.size > 1
-        if several or checkpoint is not None or resume is not None:
-            files = _files(setting, source, start.run.state, called)
-            start = start if resume is None else files.read(resume, start)
-        if several:
-            _agree(setting, files.configuration, optimizer, start, held, epochs)
-        session = Session(
-            setting,
+        source = _source(config, x, y, sample_weight, batch_size)
+        held = None if validation is None else _validation(config, validation)
+        called = _callables(callbacks) if config.leads else ()
+        start = _start(config, optimizer, theta)
+        checkpointer = cache(partial(_checkpointer, config, source, start.carry.state, called))
+        if resume is not None:
+            start = resumed(config, resume, start) if isinstance(resume, Result) else checkpointer().read(resume, start)
+        if ranks.size > 1:
+            _check_agreement(config, checkpointer().configuration, optimizer, start, held, epochs)
+        loop = TrainingLoop(
+            config,
             source,
-            steps=SharedSteps(setting, optimizer, source) if several else Steps(setting, optimizer),
-            evaluate=(lambda theta: {}) if held is None else _evaluator(setting, held),
+            DistributedSteps(config, optimizer, source) if ranks.size > 1 else Steps(config, optimizer),
+            evaluate=_evaluator(config, held),
             callbacks=called,
+            monitor=_monitor(config, source, check_gradients, check_seconds),
         )
-        if check_gradients is not None and setting.leads:
-            session = _watched(session, checks.integer("check_gradients", check_gradients, least=1), check_seconds)
         if checkpoint is not None:
-            save = partial(files.write, checkpoint) if setting.leads else session.save
-            session = replace(session, save=save, every=every, signals=(signal.SIGINT, signal.SIGTERM))
-        return session.run(start, epochs, progress and setting.leads)
+            save = partial(checkpointer().write, checkpoint) if config.leads else loop.save
+            loop = replace(loop, save=save, every=every, signals=(signal.SIGINT, signal.SIGTERM))
+        return loop.run(start, epochs, progress and config.leads)
 
 
-def _start(setting: Setting, optimizer: Optimizer, theta: Any) -> Moment:
-    """The beginning of a run, at theta or at fresh parameters."""
-    net, backend, dtype, seed, *_ = setting
-    entered = inputs.parameters(net, net.initialize(seed, dtype) if theta is None else theta, backend, dtype)
-    return beginning(setting, entered, optimizer.init(entered))
+def _start(config: RunConfig, optimizer: Optimizer, theta: Any) -> TrainState:
+    """Return the state at the start of a run, at theta or at fresh parameters."""
+    net, dtype = config.net, config.dtype
+    given = net.initialize(config.seed, dtype) if theta is None else theta
+    entered = inputs.parameters(net, given, config.backend, dtype)
+    return epoch_start(config, entered, optimizer.init(entered), [])
 
 
-def _source(setting: Setting, x: Any, y: Any, weight: Any, batch_size: int | None) -> Source:
-    """The samples that count, on the device or, if x is mapped from files, on disk."""
-    net, backend, dtype, *_ = setting
+def _source(config: RunConfig, x: Any, y: Any, weight: Any, batch_size: int | None) -> Source:
+    """Return the samples that count: on disk if x is mapped from files, else on the device."""
+    net, backend, dtype = config.net, config.backend, config.dtype
     if on_disk(x):
         data = stored(net, x, y, weight, dtype)
-        return OnDisk(setting, batches_of(data.count, batch_size), data)
+        return OnDisk(config, batches_of(data.count, batch_size), data)
     x, y, weight = inputs.weighted(net, x, y, weight, backend, dtype)
     kept = inputs.counting(None if weight is None else backend.to_numpy(weight))
     if kept is not None:
         rows = backend.asarray(kept)
         x, y, weight = (backend.xp.take(values, rows, axis=0) for values in (x, y, weight))
-    return OnDevice(setting, batches_of(x.shape[0], batch_size), x, y, weight)
+    return OnDevice(config, batches_of(x.shape[0], batch_size), x, y, weight)
 
 
 def _callables(callbacks: Sequence[Callback]) -> tuple[Callback, ...]:
-    """The callbacks, which must be functions or objects that can be called; a class is neither."""
+    """Return the callbacks; ``TypeError`` unless each is a function or a callable object, but no class."""
     entries = callbacks if isinstance(callbacks, Sequence) else [None]
     if any(isinstance(entry, type) or not callable(entry) for entry in entries):
         raise TypeError(f"callbacks must be a list of functions f(metrics, step), got {checks.shorten(callbacks)}")
     return tuple(callbacks)
 
 
-def _validation(setting: Setting, validation: Sequence[Any]) -> Samples:
-    """The validation samples on the device."""
+def _validation(config: RunConfig, validation: Sequence[Any]) -> Samples:
+    """Return the validation samples on the device."""
     if not isinstance(validation, Sequence) or len(validation) not in (2, 3):
         raise TypeError(f"validation must be (x, y) or (x, y, sample_weight), got {checks.shorten(validation)}")
     x, y, weight = [*validation, None][:3]
-    net, backend, dtype, *_ = setting
-    return inputs.weighted(net, x, y, weight, backend, dtype, prefix="validation ")
+    return inputs.weighted(config.net, x, y, weight, config.backend, config.dtype, prefix="validation ")
 
 
-def _evaluator(setting: Setting, held: Samples) -> Callable[[Array], dict[str, float]]:
-    """theta -> validation_loss and validation_accuracy; each rank looks at its share of the samples."""
-    net, backend, dtype, _, communicator, _ = setting
-    own = share(held[0].shape[0], communicator)
+def _evaluator(config: RunConfig, held: Samples | None) -> Callable[[Array], dict[str, float]]:
+    """Return theta -> validation_loss and validation_accuracy; each rank evaluates its share of the samples."""
+    if held is None:
+        return lambda theta: {}
+    own = share(held[0].shape[0], config.communicator)
     x, y, weight = (values if values is None else values[own, ...] for values in held)
-    evaluate = Evaluator(net, [part(x, y, weight, backend)], backend, dtype, communicator.allreduce)
+    parts = [part(x, y, weight, config.backend)]
+    evaluate = Evaluator(config.net, parts, config.backend, config.dtype, config.communicator.allreduce)
     return lambda theta: {f"validation_{name}": value for name, value in evaluate(theta).items()}
 
 
-def _watched(session: Session, every: int, seconds: float) -> Session:
-    """The same session with gradient checks."""
-    from xpdl.training.gradient_monitor import Watch
+def _monitor(
+    config: RunConfig, source: Source, every: int | None, seconds: float
+) -> Callable[[int, Array], dict[str, float]]:
+    """Return (epoch, theta) -> the result of a gradient check, if one is due on this rank."""
+    if every is None or not config.leads:
+        return lambda epoch, theta: {}
+    from xpdl.training.gradient_monitor import GradientMonitor
 
-    net, _, _, seed, *_ = session.setting
-    watch = Watch(net, session.source.head, seed, session.source.batches, every, checks.real("check_seconds", seconds))
-    return replace(session, watch=watch)
-
-
-def _files(setting: Setting, source: Source, state: Any, callbacks: Sequence[Callback]) -> "RunFiles":
-    """The files of this run."""
-    from xpdl.files.checkpoint import RunFiles, configuration
-
-    net, backend, dtype, seed, *_ = setting
-    same = configuration(net, dtype, seed, source.arrays(), source.batches[0], setting.shuffle, state)
-    return RunFiles(same, callbacks, backend)
+    every, seconds = checks.integer("check_gradients", every, least=1), checks.real("check_seconds", seconds)
+    return GradientMonitor(config.net, source.first_samples, config.seed, source.batches, every, seconds)
 
 
-def _agree(
-    setting: Setting,
+def _checkpointer(config: RunConfig, source: Source, state: State, callbacks: Sequence[Callback]) -> "Checkpointer":
+    """Return what writes and reads the checkpoints of this run; its import and fingerprints take time."""
+    from xpdl.files.checkpoint import Checkpointer, configuration
+
+    batch_size, arrays = source.batches[0], source.arrays()
+    same = configuration(config.net, config.dtype, config.seed, arrays, batch_size, config.shuffle, state)
+    return Checkpointer(same, callbacks, config.backend)
+
+
+def _check_agreement(
+    config: RunConfig,
     same: Mapping[str, Any],
     optimizer: Optimizer,
-    start: Moment,
+    start: TrainState,
     held: Samples | None,
     epochs: int,
 ) -> None:
     """``ValueError`` unless all ranks are about to compute the same run."""
     from xpdl.files.checkpoint import fingerprint
-    from xpdl.training.agreement import agree, constants
+    from xpdl.training.agreement import check_agreement, constants
 
-    host = setting.backend.to_numpy
+    host = config.backend.to_numpy
     also = {
         "version": __version__,
-        "library": setting.backend.name.partition(":")[0],
-        "precision": setting.backend.precision,
-        "theta": fingerprint(host(start.run.theta)),
+        "library": config.backend.name.partition(":")[0],
+        "precision": config.backend.precision,
+        "theta": fingerprint(host(start.carry.theta)),
         "begun": [len(start.history), start.step],
         "epochs": epochs,
         "validation": [fingerprint(host(values)) for values in held or () if values is not None],
     }
-    agree(setting.communicator, {**same, **also, **constants(optimizer.fused, "update")})
+    check_agreement(config.communicator, {**same, **also, **constants(optimizer.fused, "update")})

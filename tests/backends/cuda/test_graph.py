@@ -21,9 +21,10 @@ from xpdl.backends.replay import recorder as record
 from xpdl.backends.replay.plan import Plan
 from xpdl.backends.replay.recorder import recordable
 from xpdl.backends.replay.replayed import Replayed
+from xpdl.files.train_state import Carry
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.training.dropout import dropout_masks
-from xpdl.training.step import Data, Run, make_step
+from xpdl.training.step import Data, make_step
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +72,7 @@ def train_by(wrap, net, optimizer, *, sizes=(8, 8, 5), epochs=6, dtype="float32"
     for _ in range(epochs):
         order = put(rng.permutation(n).astype(np.int32))
         lanes = {size: put(np.arange(size, dtype=np.int32)) for size in sizes}
-        run = Run(theta, state, *(zeros((), dtype=t) for t in ("int32", dtype, "int32")))
+        run = Carry(theta, state, *(zeros((), dtype=t) for t in ("int32", dtype, "int32")))
         for size in sizes:
             masks = record.tree_map(put, dropout_masks(net, size, seed=0, step=number, dtype=dtype))
             run = step(run, Data(x, y, order, lanes[size]), masks)
@@ -177,7 +178,7 @@ def test_a_step_is_one_launch_on_the_current_stream():
     data = Data(
         put(np.ones((9, 6), "f4")), put(np.ones((9, 3), "f4")), *(put(np.arange(n, dtype="i4")) for n in (9, 4))
     )
-    run = Run(theta, optimizer.init(theta), *(zeros((), dtype=t) for t in ("int32", "float32", "int32")))
+    run = Carry(theta, optimizer.init(theta), *(zeros((), dtype=t) for t in ("int32", "float32", "int32")))
     for _ in range(5):
         run = step(run, data, [put(np.ones((4, 7), "f4"))])
     with Stream() as stream:
@@ -201,7 +202,7 @@ def train_repeated(optimizer, dispatches, *, epochs=3):
     for _ in range(epochs):
         repeated.invalidate()
         order = put(rng.permutation(127).astype(np.int32))
-        run = Run(theta, state, *(zeros((), dtype=t) for t in ("int32", "float64", "int32")))
+        run = Carry(theta, state, *(zeros((), dtype=t) for t in ("int32", "float64", "int32")))
         for steps in dispatches:
             run = repeated(run, Data(x, y, order, lanes[4]), steps)
         run = repeated(run, Data(x, y, order, lanes[3]), 1)
@@ -361,6 +362,21 @@ def test_memory_is_given_back_at_once():
         assert list(GPU.memory) == []
     finally:
         gc.enable()
+
+
+def test_a_dtype_is_a_constant_of_the_step():
+    """CuPy's dtypes are the classes of NumPy: they have the methods of its numbers, and are none."""
+
+    def step(total, x):
+        xp = namespace(x)
+        total += xp.sum(xp.astype(x > 1.0, xp.int32))
+        return total
+
+    graph, total = as_graph(step), zeros((), dtype="int64")
+    for _ in range(6):
+        total = graph(total, put(np.arange(4.0)))
+    assert kinds(graph) == {Captured}
+    assert int(total) == 12
 
 
 # Failures

@@ -22,8 +22,9 @@ from xpdl.backends.numpy_replay import MACHINE
 from xpdl.backends.replay import recorder as record
 from xpdl.backends.replay.plan import Plan
 from xpdl.backends.replay.replayed import Replayed
+from xpdl.files.train_state import Carry
 from xpdl.optimizers import OPTIMIZERS
-from xpdl.training.step import Data, Run, make_step
+from xpdl.training.step import Data, make_step
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def train_by(wrap, net, optimizer, dtype="float32", *, steps=5, batch=8, fuse=la
     weight = rng.exponential(size=n).astype(dtype) if weighted else None
     theta = net.initialize(0, dtype)
     step = wrap(make_step(net, optimizer.fused(fuse)))
-    run = Run(theta, optimizer.init(theta), *(np.zeros((), t) for t in ("int32", dtype, "int32")))
+    run = Carry(theta, optimizer.init(theta), *(np.zeros((), t) for t in ("int32", dtype, "int32")))
     data = Data(x, y, rng.permutation(n).astype(np.int32), np.arange(batch, dtype=np.int32), weight)
     for _ in range(steps):
         run = step(run, data, masks)
@@ -115,7 +116,7 @@ def test_recorded_steps_round_as_the_later_ones(team):
     x, y = rng.normal(size=(16, 6)).astype("f4"), np.eye(3, dtype="f4")[rng.integers(0, 3, 16)]
     data = Data(x, y, rng.permutation(16).astype("i4"), np.arange(16, dtype="i4"))
     theta = net.initialize(0)
-    start = Run(theta, optimizer.init(theta), *(np.zeros((), t) for t in ("int32", "float32", "int32")))
+    start = Carry(theta, optimizer.init(theta), *(np.zeros((), t) for t in ("int32", "float32", "int32")))
     seen = []
     for _ in range(6):
         run = record.tree_map(np.copy, start)

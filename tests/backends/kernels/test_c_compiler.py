@@ -11,9 +11,10 @@ from xpdl.backends.kernels import c_compiler as c_kernels
 from xpdl.backends.kernels.c_compiler import Kernel
 from xpdl.backends.numpy import LONG, blocked, fuse
 from xpdl.backends.numpy_replay import LARGE
+from xpdl.files.train_state import Carry
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.training.dropout import dropout_masks
-from xpdl.training.step import Data, Run, make_step
+from xpdl.training.step import Data, make_step
 
 needs_compiler = pytest.mark.skipif(c_kernels.compiler() is None, reason="there is no C compiler")
 NUMPY = xpdl.backend("numpy")
@@ -50,7 +51,7 @@ def trained(compiled, net, images, sizes=(128, 128, 128, 100)):
     optimizer, theta = xpdl.adamw(1e-2), net.initialize(0)
     step = make_step(net, optimizer.fused(fuse if compiled else blocked))
     step = NUMPY.compile(step) if compiled else step
-    run = Run(theta, optimizer.init(theta), *(np.zeros((), t) for t in ("int32", "float32", "int32")))
+    run = Carry(theta, optimizer.init(theta), *(np.zeros((), t) for t in ("int32", "float32", "int32")))
     with Flushed(), NUMPY.activate():
         for number, size in enumerate(sizes):
             masks = dropout_masks(net, size, seed=0, step=number)

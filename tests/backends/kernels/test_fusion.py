@@ -23,8 +23,9 @@ from xpdl.backends.numpy_replay import MACHINE
 from xpdl.backends.replay import recorder as record
 from xpdl.backends.replay.plan import Plan
 from xpdl.backends.replay.replayed import Replayed
+from xpdl.files.train_state import Carry
 from xpdl.optimizers import OPTIMIZERS
-from xpdl.training.step import Data, Run, make_step
+from xpdl.training.step import Data, make_step
 
 C_TYPES = {"bool": "bool", "uint8": "unsigned char", "int32": "int", "int64": "long long"}
 C_TYPES |= {"float32": "float", "float64": "double"}
@@ -68,7 +69,7 @@ def train_by(wrap, net, optimizer, dtype="float32", steps=6):
     masks = [(rng.random((8, units)) > 0.5).astype(dtype) for units in net.sizes[1:-1]]
     theta = net.initialize(0, dtype)
     step = wrap(make_step(net, optimizer.fused(lambda kernel: kernel)))
-    run = Run(theta, optimizer.init(theta), *(np.zeros((), t) for t in ("int32", dtype, "int32")))
+    run = Carry(theta, optimizer.init(theta), *(np.zeros((), t) for t in ("int32", dtype, "int32")))
     data = Data(x, y, rng.permutation(n).astype(np.int32), np.arange(8, dtype=np.int32))
     for _ in range(steps):
         run = step(run, data, masks)
@@ -337,7 +338,7 @@ def test_a_usual_step_takes_half_as_many_launches():
     )
     counted = []
     for wrap in (partial(Replayed, MACHINE), replayed):
-        run = Run(theta.copy(), optimizer.init(theta), *(np.zeros((), t) for t in ("int32", "float32", "int32")))
+        run = Carry(theta.copy(), optimizer.init(theta), *(np.zeros((), t) for t in ("int32", "float32", "int32")))
         step = wrap(make_step(net, optimizer.fused(fuse)))
         for _ in range(3):
             run = step(run, data, None)

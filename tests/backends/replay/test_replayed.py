@@ -13,9 +13,10 @@ from xpdl.backends.denormals import Flushed
 from xpdl.backends.numpy import BLOCK
 from xpdl.backends.numpy_replay import MACHINE
 from xpdl.backends.replay import recorder as record, replayed
+from xpdl.files.train_state import Carry
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.training.dropout import dropout_masks
-from xpdl.training.step import Data, Run, make_step
+from xpdl.training.step import Data, make_step
 
 NUMPY = xpdl.backend("numpy")
 xp = NUMPY.xp
@@ -48,7 +49,7 @@ def train_by(wrap, net, optimizer, *, sizes=(8, 8, 5), epochs=3, dtype="float32"
     state, seen, number = optimizer.init(theta), [], 0
     for _ in range(epochs):
         order, zeros = rng.permutation(n).astype(np.int32), NUMPY.zeros
-        run = Run(theta, state, zeros((), "int32"), zeros((), dtype), zeros((), "int32"))
+        run = Carry(theta, state, zeros((), "int32"), zeros((), dtype), zeros((), "int32"))
         for size in sizes:
             data = Data(x, y, order, np.arange(size, dtype=np.int32))
             run = step(run, data, dropout_masks(net, size, seed=0, step=number, dtype=dtype))
@@ -107,7 +108,7 @@ def test_a_replayed_step_asks_for_no_memory() -> None:
     x, y = np.ones((256, 100), "float32"), np.ones((256, 10), "float32")
     data = Data(x, y, np.arange(1024, dtype=np.int32) % 256, np.arange(256, dtype=np.int32))
     masks = [np.ones((256, 100), "float32")] * 2
-    run = Run(net.initialize(0), optimizer.init(net.initialize(0)), *(np.zeros((), t) for t in ("i4", "f4", "i4")))
+    run = Carry(net.initialize(0), optimizer.init(net.initialize(0)), *(np.zeros((), t) for t in ("i4", "f4", "i4")))
     step = Replayed(make_step(net, optimizer.fused(NUMPY.fuse)))
     for _ in range(3):
         run = step(run, data, masks)
@@ -126,7 +127,7 @@ def test_vectors_are_moved_to_cache_lines() -> None:
     data = Data(
         np.ones((8, 100), "f4"), np.ones((8, 10), "f4"), np.arange(64, dtype="i4") % 8, np.arange(8, dtype="i4")
     )
-    run = Run(theta, optimizer.init(theta), *(np.zeros((), t) for t in ("i4", "f4", "i4")))
+    run = Carry(theta, optimizer.init(theta), *(np.zeros((), t) for t in ("i4", "f4", "i4")))
     step = Replayed(make_step(net, optimizer.fused(NUMPY.fuse)))
     for _ in range(3):
         run = step(run, data, None)

@@ -31,9 +31,10 @@ import warnings
 from xpdl.arrays import Array, Namespace
 from xpdl.backends.cuda.streams import Use, make, span, turns
 from xpdl.backends.replay.plan import Plan
-from xpdl.backends.replay.recorder import Recorded, flatten
+from xpdl.backends.replay.recorder import Recorded
 from xpdl.backends.replay.replayed import Replayed, unharmed
 from xpdl.backends.replay.target import Run
+from xpdl.pytree import flatten
 
 STEPS = 7
 """Steps of a graph, where several are one: a training asks for 50 at a time, of which the first is looked at."""

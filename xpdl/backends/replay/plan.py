@@ -12,8 +12,9 @@ import math
 from typing import Any
 
 from xpdl.arrays import Array
-from xpdl.backends.replay.recorder import Operation, Record, Recorded, recorded, tree_map
+from xpdl.backends.replay.recorder import Operation, Record, Recorded, recorded
 from xpdl.backends.replay.target import Call, Machine
+from xpdl.pytree import tree_map
 
 
 class Plan:

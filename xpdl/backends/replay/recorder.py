@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
 
+from xpdl.pytree import flatten, tree_map
+
 OPERATORS = {
     "add": "add",
     "sub": "subtract",
@@ -141,7 +143,8 @@ class Record(list[Operation]):
                 return [spell(item) for item in x]
             if isinstance(x, Recorded):
                 return numbers.setdefault(id(x), len(numbers))
-            return (repr(x.dtype), x.tolist()) if hasattr(x, "tolist") else repr(x)
+            constant = hasattr(x, "tolist") and not isinstance(x, type)  # CuPy's int32 is the class numpy.int32
+            return (repr(x.dtype), x.tolist()) if constant else repr(x)
 
         return [spell([o.function, o.operands, sorted(o.options.items()), o.results]) for o in self]
 
@@ -207,27 +210,6 @@ def recordable(kernel: Callable[..., Any], outputs: int) -> Callable[..., None]:
             inputs[0].record.append(Operation(kernel, operands, {}, results))
 
     return run
-
-
-def tree_map(function: Callable[[Any], Any], tree: Any) -> Any:
-    """The same tuples, lists and dicts with function(leaf) for every leaf; None is no leaf."""
-    if isinstance(tree, dict):
-        return {key: tree_map(function, item) for key, item in tree.items()}
-    if not isinstance(tree, (list, tuple)):
-        return None if tree is None else function(tree)
-    items = [tree_map(function, item) for item in tree]
-    return type(tree)(*items) if hasattr(tree, "_fields") else type(tree)(items)
-
-
-def flatten(tree: Any) -> list[Any]:
-    """The leaves of a tree."""
-    leaves: list[Any] = []
-    for item in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, (list, tuple)) else [tree]:
-        if isinstance(item, (dict, list, tuple)):
-            leaves += flatten(item)
-        elif item is not None:
-            leaves.append(item)
-    return leaves
 
 
 def values(tree: Any) -> Any:

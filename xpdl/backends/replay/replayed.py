@@ -17,8 +17,9 @@ from typing import Any
 
 from xpdl.arrays import Array
 from xpdl.backends.replay.plan import Plan
-from xpdl.backends.replay.recorder import Record, flatten, tree_map, values
+from xpdl.backends.replay.recorder import Record, values
 from xpdl.backends.replay.target import Machine, Run
+from xpdl.pytree import flatten, tree_map
 
 
 class Replayed:

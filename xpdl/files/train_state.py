@@ -1,0 +1,26 @@
+"""The state of a training run between two of its steps: all that is needed to go on from there."""
+
+from typing import NamedTuple
+
+from xpdl.arrays import Array
+from xpdl.optimizers import State
+
+
+class Carry(NamedTuple):
+    """What a training step consumes and returns.  Checkpoints name its arrays by these fields: "run/theta"."""
+
+    theta: Array  # (P,)
+    state: State  # of the optimizer
+    offset: Array  # () int32, samples of this epoch that have been used
+    mean: Array  # () of their costs
+    finite: Array  # () int32, steps of this epoch after which the mean was finite
+
+
+class TrainState(NamedTuple):
+    """A training run between two steps."""
+
+    carry: Carry
+    last_good: Array | None  # (P,) the parameters at the start of this epoch; None: those of ``carry``
+    history: list[dict[str, float]]  # of the epochs that are finished
+    step: int = 0  # steps of this epoch that are done
+    seconds: float = 0.0  # that they took
