@@ -36,7 +36,20 @@ def never(leaf: Any) -> bool:
 
 
 def track(array: Array, example: Array | None = None) -> Array:
-    """The default of ``track``: the arrays of most libraries record nothing."""
+    """Return an array as it is: the arrays of most libraries record nothing.
+
+    Parameters
+    ----------
+    array : array
+        The array.
+    example : array, optional
+        An array whose record for automatic differentiation the result should have, too.
+
+    Returns
+    -------
+    array
+        The same array.
+    """
     return array
 
 

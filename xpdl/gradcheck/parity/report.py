@@ -29,7 +29,7 @@ FORMATS = {7: " (bfloat16)", 10: " (TF32 or float16)", 23: " (float32)", 52: " (
 class BackendResult:
     """What one backend computed.
 
-    Attributes
+    Parameters
     ----------
     name : str
         The backend.
@@ -162,7 +162,7 @@ class BackendsReport:
 
     A report is true if and only if all backends pass, and ``str(report)`` is a table with a line for each.
 
-    Attributes
+    Parameters
     ----------
     backends : mapping of str to BackendResult
         What each backend computed, by its name.
