@@ -14,6 +14,10 @@ PYTHONS = nox.project.python_versions(PROJECT)  # those of the classifiers
 
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 """The products of tests are small, and threads that wait for one another are slow on a machine with other work."""
+
+COMPILE_ONCE = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
+"""Tests compile the same JAX programs again and again.  Those of one run are kept, in JAX_COMPILATION_CACHE_DIR."""
+
 PARALLEL = ("-n", "logical", "--maxprocesses", "16", "--dist", "worksteal")
 """A process for each core, and neighbours in a file in the same process: ``nox -s tests -- -n 0`` for one alone."""
 
@@ -39,10 +43,17 @@ def group(name: str) -> list[str]:
     return list(nox.project.dependency_groups(PROJECT, name))
 
 
+def environment(session: nox.Session) -> dict[str, str]:
+    """The variables of a run of the tests."""
+    compiled = session.cache_dir / f"jax-{session.name}"
+    shutil.rmtree(compiled, ignore_errors=True)
+    return ONE_THREAD | COMPILE_ONCE | {"JAX_COMPILATION_CACHE_DIR": str(compiled)}
+
+
 def run_tests(session: nox.Session, package: str) -> None:
     """Install the package and run the tests."""
     session.install(package, *group("test"))
-    session.run("pytest", *PARALLEL, *session.posargs, env=ONE_THREAD)
+    session.run("pytest", *PARALLEL, *session.posargs, env=environment(session))
 
 
 @nox.session

@@ -9,6 +9,7 @@ from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 import re
+from statistics import median
 
 import pytest
 
@@ -58,6 +59,16 @@ CREATION = {"arange", "asarray", "empty", "eye", "full", "linspace", "ones", "ze
 KEEPS_ITS_DTYPE = {"backends.base": {"self.xp.asarray(array, device=self.device)"}}
 NOT_TRACED = {"nonzero", "unique_all", "unique_counts", "unique_inverse", "unique_values"}  # shapes depend on values
 NOT_ANALYTIC = {"abs", "conj", "hypot"}  # the complex step would see no derivative
+
+
+TESTS = Path(__file__).parent
+TESTED_ELSEWHERE = {  # module: the test file that is not of its name
+    "__main__": "cli/test_cli.py",
+    "xpdl": "test_public_api.py",
+}
+
+LONGEST, MEDIAN = 30, 10
+"""Lines of code in the body of a function: at most, and in the middle less than."""
 
 
 # Reading the source
@@ -115,6 +126,38 @@ def members(node: ast.AST) -> set[str]:
 def texts(node: ast.AST) -> list[str]:
     """The string constants in a tree."""
     return [n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+
+
+def functions(node: ast.AST) -> list[ast.FunctionDef]:
+    """All functions and methods in a tree, those in functions too."""
+    return [n for n in ast.walk(node) if isinstance(n, ast.FunctionDef)]
+
+
+def has_code(node: ast.AST) -> bool:
+    """Whether a module does more than to import names and to give them values."""
+    return any(isinstance(n, (ast.FunctionDef, ast.ClassDef, ast.Lambda)) for n in ast.walk(node))
+
+
+def docstrings(node: ast.AST) -> list[ast.stmt]:
+    """The docstrings in a tree."""
+    owners = [n for n in ast.walk(node) if isinstance(n, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(n)]
+    return [owner.body[0] for owner in owners]
+
+
+def lines_of_code(function: ast.FunctionDef, text: str) -> int:
+    """The lines of a body, without docstrings, comments and blank lines."""
+    lines = text.splitlines()
+    documenting = {line for n in docstrings(function) for line in range(n.lineno, n.end_lineno + 1)}
+    inside = set(range(function.body[0].lineno, function.end_lineno + 1)) - documenting
+    return sum(not lines[line - 1].strip().startswith("#") and lines[line - 1].strip() != "" for line in inside)
+
+
+def mirrored(module: str) -> str:
+    """Where a module is tested: ``a/test_b.py`` for a.b, ``a/test_a.py`` for the package a itself."""
+    *folders, name = module.split(".")
+    if FILES[module].name == "__init__.py" and module != "xpdl":
+        folders.append(name)
+    return "/".join([*folders, f"test_{name}.py"])
 
 
 def at(node: ast.AST) -> str:
@@ -318,6 +361,38 @@ def test_nothing_is_left_unfinished(module) -> None:
     assert unfinished(tree(module)) + reminders(FILES[module].read_text(encoding="utf-8")) == []
 
 
+UNTIL_MERGED = pytest.mark.xfail(reason="until all parts of issue 11 are merged", strict=False)
+
+
+@UNTIL_MERGED
+def test_every_module_with_code_has_the_test_file_of_its_name() -> None:
+    expected = {m: TESTED_ELSEWHERE.get(m) or mirrored(m) for m in FILES if has_code(tree(m))}
+    assert {module: name for module, name in expected.items() if not (TESTS / name).exists()} == {}
+
+
+def test_no_exception_for_a_test_file_outlives_what_it_is_for() -> None:
+    assert [module for module in TESTED_ELSEWHERE if (TESTS / mirrored(module)).exists()] == []
+
+
+def lengths() -> dict[str, int]:
+    """The lines of code of each function."""
+    texts = {module: path.read_text(encoding="utf-8") for module, path in FILES.items()}
+    return {
+        f"{module}.{function.name} (line {function.lineno})": lines_of_code(function, text)
+        for module, text in texts.items()
+        for function in functions(tree(module))
+    }
+
+
+@UNTIL_MERGED
+def test_no_function_is_long() -> None:
+    assert {name: length for name, length in lengths().items() if length > LONGEST} == {}
+
+
+def test_functions_are_short_on_the_whole() -> None:
+    assert median(lengths().values()) < MEDIAN
+
+
 # The rules see what they are for
 
 
@@ -364,6 +439,40 @@ BROKEN = [  # rule, a text that breaks it
 @pytest.mark.parametrize(("rule", "text"), BROKEN)
 def test_rules_see_what_breaks_them(rule, text) -> None:
     assert len(rule(ast.parse(text))) == 1
+
+
+FUNCTION = """def f(x):
+    '''What it does.
+
+    And how.
+    '''
+    # why
+
+    def inner():
+        '''A part.'''
+        return 1
+
+    return [
+        x,
+        inner(),
+    ]
+"""
+
+
+def test_lines_of_code_are_counted() -> None:
+    outer, inner = functions(ast.parse(FUNCTION))
+    assert [lines_of_code(function, FUNCTION) for function in (outer, inner)] == [6, 1]
+
+
+def test_the_test_file_of_a_module() -> None:
+    assert mirrored("losses") == "test_losses.py"
+    assert mirrored("backends.cuda.graph") == "backends/cuda/test_graph.py"
+    assert mirrored("backends.cuda") == "backends/cuda/test_cuda.py"
+
+
+@pytest.mark.parametrize(("text", "code"), [("from a import b\nc = 1", False), ("f = lambda: 1", True)])
+def test_modules_with_code_are_told_from_others(text, code) -> None:
+    assert has_code(ast.parse(text)) == code
 
 
 @pytest.mark.parametrize("text", ["x = 1  # TODO: more", "FIXME", '"""XXX"""'])

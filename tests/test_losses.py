@@ -1,14 +1,19 @@
 """Losses against their definitions written with ``math``; delta as the derivative of the mean value by complex step.
 
-A new loss needs one line in ``DEFINITIONS``, ``TARGETS`` and ``WRONG_SHAPES`` each.
+A new loss needs one entry in ``DEFINITIONS``.
 """
 
+from collections.abc import Callable
 import math
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from xpdl.losses import LOSSES
+from xpdl import Loss
+from xpdl.activations import positive
+from xpdl.arrays import namespace
+from xpdl.losses import LOSSES, linear
 
 SEED = 20240607
 N, K = 5, 3
@@ -36,76 +41,98 @@ def naive_half_squares(p, y):
     return math.fsum((q - t) ** 2 for q, t in zip(p, y, strict=True)) / 2
 
 
-DEFINITIONS = {
-    # output: (z (k,) -> p (k,), (p, y) -> cost of a sample)
-    "softmax": (naive_softmax, naive_cross_entropy),
-    "sigmoid": (naive_sigmoid, naive_binary_cross_entropy),
-    "linear": (list, naive_half_squares),
-}
-TARGETS = {
-    "softmax": np.eye(K)[[0, 2, 1, 1, 0]],
-    "sigmoid": np.array([[0, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1], [0, 1, 0]], dtype=float),
-    "linear": np.random.default_rng(SEED + 1).normal(size=(N, K)),
-}
-WRONG_SHAPES = {
-    "softmax": [(), (4,), (5, 2), (1, 5), (5, 3, 1)],
-    "sigmoid": [(), (5,), (5, 1), (3, 5), (5, 3, 1)],
-    "linear": [(), (5,), (5, 1), (3, 5), (5, 3, 1)],
-}
+def naive_huber(p, y):
+    return math.fsum(e * e / 2 if e <= 1 else e - 0.5 for e in (abs(q - t) for q, t in zip(p, y, strict=True)))
 
-every_loss = pytest.mark.parametrize("name", LOSSES)
+
+def clipped(s, p, y):
+    """The error between -1 and 1."""
+    e = s - y
+    above, below = positive(e - 1), positive(-1 - e)
+    return e * (1 - above - below) + above - below
+
+
+def huber_cost(s, y):
+    c = clipped(s, s, y)
+    return namespace(s).sum(c * (s - y - 0.5 * c), axis=-1)
+
+
+class Definition(NamedTuple):
+    """What a loss must be."""
+
+    response: Callable  # z (k,) -> p (k,)
+    cost: Callable  # (p, y) -> the cost of a sample
+    targets: np.ndarray  # (N, K)
+    refused: list  # shapes of y that are wrong for (N, K)
+    canonical: bool = True  # whether dz is (p - y) / n
+
+
+COLUMNS = [(), (5,), (5, 1), (3, 5), (5, 3, 1)]
+BITS = np.array([[0, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1], [0, 1, 0]], dtype=float)
+VALUES = np.random.default_rng(SEED + 1).normal(size=(N, K))
+
+DEFINITIONS = {
+    "softmax": Definition(
+        naive_softmax, naive_cross_entropy, np.eye(K)[[0, 2, 1, 1, 0]], [(), (4,), (5, 2), (1, 5), (5, 3, 1)]
+    ),
+    "sigmoid": Definition(naive_sigmoid, naive_binary_cross_entropy, BITS, COLUMNS),
+    "linear": Definition(list, naive_half_squares, VALUES, COLUMNS),
+    "own huber": Definition(list, naive_huber, VALUES, COLUMNS, canonical=False),
+}
+TESTED = LOSSES | {"own huber": Loss(huber_cost, clipped)}
+
+every_loss = pytest.mark.parametrize("name", TESTED)
 
 
 def naive(name, z, y):
     """p and the cost of each sample."""
-    response, cost = DEFINITIONS[name]
-    p = [response(row) for row in z.tolist()]
-    return np.array(p), np.array([cost(q, t) for q, t in zip(p, y.tolist(), strict=True)])
+    definition = DEFINITIONS[name]
+    p = [definition.response(row) for row in z.tolist()]
+    return np.array(p), np.array([definition.cost(q, t) for q, t in zip(p, y.tolist(), strict=True)])
 
 
 def complex_step(lib, name, y, step):
     """d(mean value)/dz (n, k): all entries of z (N, K) perturbed one by one, in one stack."""
     dtype = {"float64": "complex128", "float32": "complex64"}[lib.dtype]
     stack = Z + step * 1j * np.eye(N * K).reshape(N * K, N, K)
-    value = lib.host(lib.call(LOSSES[name].value, lib.put(stack, dtype), lib.put(y)))
+    value = lib.host(lib.call(TESTED[name].value, lib.put(stack, dtype), lib.put(y)))
     return (value.imag.mean(axis=-1) / step).reshape(N, K)
 
 
 def mean_cost(lib, name, z, labels):
     """The mean cost of labels that are encoded first, as a Python number."""
-    loss, z = LOSSES[name], lib.put(z)
+    loss, z = TESTED[name], lib.put(z)
     y = loss.encode(lib.put(np.asarray(labels)), tuple(z.shape), z.dtype)
     return float(lib.host(loss.value(z, y)).mean())
 
 
 def test_every_loss_has_its_definition_here() -> None:
-    assert LOSSES.keys() == DEFINITIONS.keys() == TARGETS.keys() == WRONG_SHAPES.keys()
+    assert TESTED.keys() == DEFINITIONS.keys()
 
 
 @every_loss
 def test_predict_and_value_are_the_definitions(lib, name) -> None:
-    y = TARGETS[name]
+    y = DEFINITIONS[name].targets
     p, cost = naive(name, Z, y)
-    lib.close(lib.call(LOSSES[name].predict, lib.put(Z)), p)
-    lib.close(lib.call(LOSSES[name].value, lib.put(Z), lib.put(y)), cost)
+    lib.close(lib.call(TESTED[name].predict, lib.put(Z)), p)
+    lib.close(lib.call(TESTED[name].value, lib.put(Z), lib.put(y)), cost)
 
 
 @every_loss
 def test_delta_is_the_derivative_of_the_mean_value(lib, name) -> None:
-    delta = lib.call(LOSSES[name].delta, lib.put(Z), lib.put(TARGETS[name]))
-    lib.close(delta, complex_step(lib, name, TARGETS[name], 1e-30))
+    delta = lib.call(TESTED[name].delta, lib.put(Z), lib.put(DEFINITIONS[name].targets))
+    lib.close(delta, complex_step(lib, name, DEFINITIONS[name].targets, 1e-30))
 
 
-@every_loss
-def test_delta_is_p_minus_y_over_n(lib, name) -> None:
-    """The same for all three, from the naive p."""
-    y = TARGETS[name]
-    lib.close(lib.call(LOSSES[name].delta, lib.put(Z), lib.put(y)), (naive(name, Z, y)[0] - y) / N)
+@pytest.mark.parametrize("name", [name for name in DEFINITIONS if DEFINITIONS[name].canonical])
+def test_delta_of_a_canonical_link_is_p_minus_y_over_n(lib, name) -> None:
+    y = DEFINITIONS[name].targets
+    lib.close(lib.call(TESTED[name].delta, lib.put(Z), lib.put(y)), (naive(name, Z, y)[0] - y) / N)
 
 
 @every_loss
 def test_value_and_delta_are_value_and_delta(lib, name) -> None:
-    loss, z, y = LOSSES[name], lib.put(Z), lib.put(TARGETS[name])
+    loss, z, y = TESTED[name], lib.put(Z), lib.put(DEFINITIONS[name].targets)
     value, delta = lib.call(loss.value_and_delta, z, y)
     lib.close(value, lib.host(lib.call(loss.value, z, y)))
     lib.close(delta, lib.host(lib.call(loss.delta, z, y)))
@@ -113,7 +140,7 @@ def test_value_and_delta_are_value_and_delta(lib, name) -> None:
 
 @every_loss
 def test_leading_axes_are_a_stack_of_logits(lib, name) -> None:
-    loss, y = LOSSES[name], lib.put(TARGETS[name])
+    loss, y = TESTED[name], lib.put(DEFINITIONS[name].targets)
     stack = np.stack([Z, -Z, 0.5 * Z])
     value, delta = lib.call(loss.value_and_delta, lib.put(stack), y)
     alone = [lib.call(loss.value_and_delta, lib.put(z), y) for z in stack]
@@ -123,14 +150,14 @@ def test_leading_axes_are_a_stack_of_logits(lib, name) -> None:
 
 @every_loss
 def test_dtypes_are_kept(lib, name) -> None:
-    z, y = lib.put(Z, "float32"), lib.put(TARGETS[name], "float32")
-    for result in (*lib.call(LOSSES[name].value_and_delta, z, y), lib.call(LOSSES[name].predict, z)):
+    z, y = lib.put(Z, "float32"), lib.put(DEFINITIONS[name].targets, "float32")
+    for result in (*lib.call(TESTED[name].value_and_delta, z, y), lib.call(TESTED[name].predict, z)):
         assert str(lib.host(result).dtype) == "float32"
 
 
 @every_loss
 def test_arguments_are_left_alone(lib, name) -> None:
-    loss, z, y = LOSSES[name], lib.put(Z), lib.put(TARGETS[name])
+    loss, z, y = TESTED[name], lib.put(Z), lib.put(DEFINITIONS[name].targets)
     before = [lib.host(a).tobytes() for a in (z, y)]
     loss.predict(z)
     loss.value_and_delta(z, loss.encode(y, (N, K), z.dtype))
@@ -141,7 +168,7 @@ def test_arguments_are_left_alone(lib, name) -> None:
 def test_nan_logits_give_a_nan_cost(lib, name) -> None:
     z = Z.copy()
     z[2, 1] = math.nan
-    value = lib.host(lib.call(LOSSES[name].value, lib.put(z), lib.put(TARGETS[name])))
+    value = lib.host(lib.call(TESTED[name].value, lib.put(z), lib.put(DEFINITIONS[name].targets)))
     assert np.isnan(value).tolist() == [False, False, True, False, False]
 
 
@@ -157,7 +184,7 @@ def test_nan_logits_give_a_nan_cost(lib, name) -> None:
     ],
 )
 def test_saturated_outputs_have_exact_costs(lib, name, z, y, cost, delta) -> None:
-    value, dz = lib.call(LOSSES[name].value_and_delta, lib.put([z]), lib.put([y]))
+    value, dz = lib.call(TESTED[name].value_and_delta, lib.put([z]), lib.put([y]))
     lib.close(value, [cost])
     lib.close(dz, [delta])
 
@@ -186,7 +213,7 @@ def test_labels_of_any_dtype_become_one_hot_rows(lib, dtype, shape) -> None:
 
 @pytest.mark.parametrize(("name", "k", "rows"), [("softmax", 2, [[0, 1], [1, 0]]), ("sigmoid", 1, [[1], [0]])])
 def test_boolean_labels_are_classes_0_and_1(lib, name, k, rows) -> None:
-    y = lib.call(lambda y: LOSSES[name].encode(y, (2, k), lib.put(Z).dtype), lib.put(np.array([True, False])))
+    y = lib.call(lambda y: TESTED[name].encode(y, (2, k), lib.put(Z).dtype), lib.put(np.array([True, False])))
     assert lib.host(y).tolist() == rows
 
 
@@ -225,12 +252,12 @@ def test_a_label_that_is_no_class_gives_a_nan_cost_for_its_sample_alone(lib, lab
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), [(name, shape) for name, shapes in WRONG_SHAPES.items() for shape in shapes]
+    ("name", "shape"), [(name, shape) for name in DEFINITIONS for shape in DEFINITIONS[name].refused]
 )
 def test_targets_of_another_shape_are_refused(name, shape) -> None:
     """The message has the shape that came and one that would do."""
     with pytest.raises(ValueError, match=r"^y must .*\(5, 3\).*got ") as error:
-        LOSSES[name].encode(np.zeros(shape), (N, K), np.dtype("float64"))
+        TESTED[name].encode(np.zeros(shape), (N, K), np.dtype("float64"))
     assert str(error.value).endswith(str(shape))
 
 
@@ -242,3 +269,54 @@ def test_decisions(lib) -> None:
     assert decided.tolist() == [[0], [1], [0]]
     assert decided.dtype.kind == "i"
     assert LOSSES["linear"].decide is None
+
+
+def test_a_cost_alone_is_a_loss_of_values() -> None:
+    """All else is that of ``linear``."""
+    alone, y = Loss(linear.cost), DEFINITIONS["linear"].targets
+    for ours, theirs in zip(alone.value_and_delta(Z, y), linear.value_and_delta(Z, y), strict=True):
+        assert ours.tobytes() == theirs.tobytes()
+    assert alone.predict(Z) is Z
+    assert alone.decide is None
+    assert alone.classes(2) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "outputs"),
+    [("softmax", 1, 1), ("softmax", 10, 10), ("sigmoid", 1, 1), ("sigmoid", 2, 1), ("sigmoid", 3, 1), ("linear", 5, 1)],
+)
+def test_outputs_that_tell_classes_apart(name, classes, outputs) -> None:
+    assert LOSSES[name].outputs(classes) == outputs
+
+
+@pytest.mark.parametrize(
+    ("name", "y", "good"),
+    [
+        ("softmax", [0, 2, 3, -1], [True, True, False, False]),
+        ("softmax", [[0.0], [0.5], [2.0]], [[True], [False], [True]]),
+        ("softmax", [[0.2, 0.3, 0.5], [0.2, 0.3, 0.6], [1.5, -0.5, 0.0]], [True, False, False]),
+        ("sigmoid", [[0, 1, 2], [1, 0.5, -1]], [[True, True, False], [True, False, False]]),
+    ],
+)
+def test_labels_that_are_accepted(name, y, good) -> None:
+    accepted, _ = LOSSES[name].accepts(np.array(y), 3)
+    assert accepted.tolist() == good
+
+
+def test_any_finite_number_is_accepted_as_a_value() -> None:
+    assert LOSSES["linear"].accepts is None
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_targets_that_are_encoded_stay_what_they_are(lib, name) -> None:
+    y = lib.put(DEFINITIONS[name].targets)
+    again = lib.call(lambda y: TESTED[name].encode(y, (N, K), y.dtype), y)
+    assert lib.host(again).tobytes() == lib.host(y).tobytes()
+
+
+def test_weights_of_samples_are_divided_by_their_sum(lib) -> None:
+    weight = np.array([1.0, 0.0, 2.0, 3.0, 0.5])
+    for name, definition in DEFINITIONS.items():
+        slope = TESTED[name].delta(Z, definition.targets) * N
+        delta = lib.call(TESTED[name].delta, lib.put(Z), lib.put(definition.targets), lib.put(weight))
+        lib.close(delta, slope * weight[:, None] / weight.sum())

@@ -6,10 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from xpdl import Activation, Network
+from xpdl import Activation, Loss, Network
 from xpdl.activations import ACTIVATIONS
 from xpdl.initializers import INITIALIZERS
-from xpdl.losses import LOSSES
+from xpdl.losses import LOSSES, binary
 
 SEED = 20240608
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23}
@@ -56,12 +56,10 @@ every_output = pytest.mark.parametrize("output", LOSSES)
 
 def labels(rng, output, n, k):
     """Targets that fit the output."""
-    choices = {
-        "softmax": lambda: rng.integers(0, k, n),
-        "sigmoid": lambda: rng.integers(0, 2, (n, k)),
-        "linear": lambda: rng.normal(size=(n, k)),
-    }
-    return choices[output]()
+    loss = LOSSES[output]
+    if loss.decide is None:
+        return rng.normal(size=(n, k))
+    return rng.integers(0, k, n) if loss.classes(3) == 3 else rng.integers(0, 2, (n, k))
 
 
 def case(net, n=N, seed=SEED):
@@ -586,3 +584,33 @@ def test_arrays_of_two_libraries_are_refused() -> None:
         net.loss(theta, jax.numpy.asarray(x), y)
     with pytest.raises(TypeError, match=r"expected arrays of one library: x is a numpy.ndarray, y is a builtins.list"):
         net.loss(theta, x, [0, 1, 0, 1])
+
+
+# A loss of your own
+
+
+@pytest.mark.parametrize("k", [1, 2])
+def test_a_loss_of_your_own(k) -> None:
+    """log cosh(z - y), whose derivative tanh(z - y) is not p - y."""
+    log_cosh = Loss(lambda s, y: np.sum(np.log(np.cosh(s - y)), axis=-1), lambda s, p, y: np.tanh(s - y))
+    net, named = (Network([3, 4, k], output=output, l2=0.7, dropout=0.4) for output in (log_cosh, "linear"))
+    theta, x, y, masks = case(named)
+    got, grad = net.loss_and_grad(theta, x, y, masks)
+    layers = net.forward(theta, x, masks)
+    penalty = named.loss(theta, x, y, masks) - named.head.value(layers[-1].z, y).mean()
+    assert got == pytest.approx(np.log(np.cosh(layers[-1].z - y)).sum(axis=1).mean() + penalty, rel=1e-14)
+    np.testing.assert_allclose(grad, complex_step(net, theta, x, y, masks), rtol=0, atol=1e-14)
+    assert net.head is log_cosh
+    assert np.array_equal(net.predict(theta, x), named.predict(theta, x))
+
+
+def test_a_single_output_of_your_own_that_tells_two_classes_apart_is_flat() -> None:
+    twice = binary._replace(cost=lambda s, y: 2 * binary.cost(s, y), derivative=lambda s, p, y: 2 * (p - y))
+    net, named = (Network([3, 4, 1], output=output) for output in (twice, "sigmoid"))
+    theta, x, y, _ = case(named)
+    assert net.predict_proba(theta, x).tolist() == named.predict_proba(theta, x).tolist()
+    assert net.predict(theta, x).tolist() == named.predict(theta, x).tolist()
+    cost, grad = named.loss_and_grad(theta, x, y)
+    doubled = net.loss_and_grad(theta, x, y)
+    assert doubled[0] == pytest.approx(2 * cost, rel=1e-14)
+    np.testing.assert_allclose(doubled[1], 2 * grad, rtol=1e-14, atol=1e-16)

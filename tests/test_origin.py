@@ -54,7 +54,7 @@ def test_every_name_is_there(name) -> None:
 
 
 def test_the_origin_s_momentum_is_found() -> None:
-    """Where it is wrong and what is done there; that Adam is found stands in test_gradcheck_update.py."""
+    """Where it is wrong and what is done there; that Adam is found stands in gradcheck/update/test_check.py."""
     net, right = Network([3, 4, 5, 3]), momentum(0.1, average=True)
     last = [net.layout.slices[2], net.layout.slices[5]]
 

@@ -54,6 +54,17 @@ def test_the_gradient_of_the_users_activation_is_right():
     )
 
 
+def test_the_gradient_of_the_users_loss_is_right():
+    names: dict = {"xpdl": xpdl}
+    exec(next(block for block in BLOCKS if "fourth" in block), names)
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    net = names["regressor"]
+    assert xpdl.check_network(net, net.initialize(0, "float64"), x, x[:, 0]).verdict == "PASS"
+    wrong = names["fourth"]._replace(derivative=lambda z, p, y: 3 * (z - y) ** 3)
+    net = xpdl.Network([2, 8, 1], hidden="tanh", output=wrong)
+    assert xpdl.check_network(net, net.initialize(0, "float64"), x, x[:, 0]).verdict == "FAIL"
+
+
 def test_the_users_optimizer_is_what_the_readme_says():
     names: dict = {}
     names |= {"xpdl": xpdl}

@@ -534,6 +534,10 @@ MISFITS = {
         {"net": Network([6, 7, 5, 3], hidden=xpdl.Activation(abs, abs), l2=0.1, dropout=[0.5, 0.0])},
         r"hidden is 'relu' in the file and \['abs', 'abs'\] here",
     ),
+    "own output": (
+        {"net": Network([6, 7, 5, 3], output=xpdl.losses.softmax._replace(decide=abs), l2=0.1, dropout=[0.5, 0.0])},
+        r"output is 'softmax' in the file and \['_cross_entropy', .*'abs', .* here",
+    ),
     "l2": ({"net": Network([6, 7, 5, 3], l2=0.2, dropout=[0.5, 0.0])}, "network l2 is 0.1 in the file and 0.2 here"),
     "dropout": ({"net": Network([6, 7, 5, 3], l2=0.1)}, r"dropout is \[0.5, 0.0\] in the file and 0.0 here"),
     "output": ({"net": Network([6, 7, 5, 3], output="linear"), "y": np.eye(3)[Y]}, "network output is 'softmax'"),

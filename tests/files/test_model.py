@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import load_file, save as serialize
 
 import xpdl
-from xpdl import Activation, ModelFileError, Network, load, save
+from xpdl import Activation, Loss, ModelFileError, Network, load, save
 from xpdl.activations import ACTIVATIONS
 from xpdl.initializers import INITIALIZERS
 from xpdl.losses import LOSSES
@@ -129,6 +129,7 @@ def test_a_path_may_be_a_string(path) -> None:
     ("net", "theta", "metadata", "message"),
     [
         (Network([2, 3, 2], hidden=Activation(abs, abs)), THETA, None, "hidden must be the name of an activation"),
+        (Network([2, 3, 2], output=Loss(abs)), THETA, None, "output must be the name of a loss to be saved, got Loss"),
         (NET, THETA[:-1], None, r"theta must have shape \(17,\) for sizes \[2, 3, 2\], got \(16,\)"),
         (NET, THETA[None], None, r"theta must have shape \(17,\).*got \(1, 17\)"),
         (NET, THETA.astype("float16"), None, "float32 or float64.*float16"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import xpdl
-from xpdl import Activation, Network
+from xpdl import Activation, Loss, Network
 from xpdl.activations import ACTIVATIONS
 from xpdl.backends import Backend
 from xpdl.gradcheck.parity import check_backends
@@ -403,3 +403,23 @@ def test_bad_input_is_named(change, error, message) -> None:
     given = {"net": net, "theta": net.initialize(), "x": rng.random((30, 3)), "y": rng.integers(0, 2, 30)}
     with pytest.raises(error, match=message):
         check_backends(**(given | change))
+
+
+# --- losses of your own
+
+
+def test_a_loss_of_your_own_is_compared() -> None:
+    """A right one passes; one whose derivative loses digits diverges in the dz of the last layer first."""
+
+    def error(s, p, y):
+        return np.tanh(s - y)
+
+    def coarse(s, p, y):
+        return error(s, p, y) if s.dtype == np.float64 else error(s, p, y).astype("float16").astype(s.dtype)
+
+    right = Loss(lambda s, y: np.sum(np.log(np.cosh(s - y)), axis=-1), error)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 4)), rng.normal(size=(20, 2))
+    nets = [Network([4, 5, 2], output=loss) for loss in (right, right._replace(derivative=coarse))]
+    found = [check_backends(net, net.initialize(), x, y, backends=["numpy"]).backends["numpy"] for net in nets]
+    assert [(result.verdict, result.first) for result in found] == [("PASS", None), ("FAIL", "dz2")]

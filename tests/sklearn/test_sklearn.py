@@ -11,6 +11,7 @@ import pytest
 
 import xpdl
 from xpdl import KeepBest, StopTraining, train
+from xpdl.arrays import namespace
 
 sklearn = pytest.importorskip("sklearn", minversion="1.9", reason="the estimators need scikit-learn 1.9")
 
@@ -134,6 +135,50 @@ def test_parameters_of_the_network(options, expected) -> None:
 def test_an_activation_of_your_own() -> None:
     square = xpdl.Activation(lambda z: z * z, lambda da, z, a: 2 * z * da)
     assert clone(small(activation=square)).fit(X, Y).network_.activation.forward(3.0) == 9.0
+
+
+def log_cosh(s, y):
+    xp = namespace(s)
+    return xp.sum(xp.log(xp.cosh(s - y)), axis=-1)
+
+
+def log_cosh_slope(s, p, y):
+    return namespace(s).tanh(s - y)
+
+
+def test_a_loss_of_your_own_for_values() -> None:
+    """It can be cloned, pickled and searched as any parameter; early stopping looks at its cost."""
+    loss = xpdl.Loss(log_cosh, log_cosh_slope)
+    estimator = small(NetworkRegressor, loss=loss, max_iter=30, early_stopping=True)
+    fitted = clone(estimator).fit(X, X[:, 0])
+    assert fitted.network_.output == loss
+    assert fitted.out_activation_ == "identity"
+    assert fitted.validation_scores_ == [-metrics["validation_loss"] for metrics in fitted.history_]
+    again = pickle.loads(pickle.dumps(fitted))
+    assert np.array_equal(again.predict(X), fitted.predict(X))
+    net = xpdl.Network([4, 5, 1], output=loss, l2=1e-4, init="xavier")
+    other = train(net, X, X[:, 0], epochs=4, batch_size=32, seed=3, dtype="float64", backend="numpy", progress=False)
+    np.testing.assert_array_equal(small(NetworkRegressor, loss=loss).fit(X, X[:, 0]).theta_, other.theta)
+
+
+def test_losses_of_values_have_their_names() -> None:
+    fits = [small(NetworkRegressor, loss=loss).fit(X, Y).theta_ for loss in ("squared_error", "linear")]
+    np.testing.assert_array_equal(*fits)
+    for loss in ("softmax", "absolut", None):
+        with pytest.raises(ValueError, match="The 'loss' parameter of NetworkRegressor must be"):
+            small(NetworkRegressor, loss=loss).fit(X, Y)
+
+
+@pytest.mark.parametrize(("name", "y", "outputs"), [("softmax", Y, 3), ("softmax", BINARY, 2), ("binary", BINARY, 1)])
+def test_a_loss_of_your_own_for_classes(name, y, outputs) -> None:
+    """As many outputs as it needs to tell the classes apart."""
+    named = getattr(xpdl.losses, name)
+    twice = named._replace(cost=lambda s, y: 2 * named.cost(s, y), derivative=lambda s, p, y: 2 * (p - y))
+    fitted = clone(small(loss=twice, max_iter=60)).fit(X, np.array(["a", "b", "c"])[y])
+    assert fitted.network_.sizes == (4, 5, outputs)
+    assert fitted.out_activation_ == {"softmax": "softmax", "binary": "logistic"}[name]
+    assert fitted.score(X, np.array(["a", "b", "c"])[y]) > 0.6
+    np.testing.assert_allclose(fitted.predict_proba(X).sum(axis=1), 1.0)
 
 
 def test_batches_epochs_and_order() -> None:

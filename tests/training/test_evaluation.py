@@ -1,11 +1,15 @@
 """Evaluation and prediction, against the formulas written in plain NumPy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from xpdl import Network, evaluate
+from xpdl import Loss, Network, evaluate
+from xpdl.arrays import namespace
 from xpdl.data import disk_inputs as stored
 from xpdl.data.shards import Shards
+from xpdl.losses import binary
 from xpdl.training import evaluation
 from xpdl.training.evaluation import predict
 
@@ -219,3 +223,28 @@ def test_what_is_wrong_on_disk_is_named_by_its_row(on_disk) -> None:
             call(on_disk(x)["shards"])
     with pytest.raises(ValueError, match=r"x must have shape \(n, 5\)"):
         predict(net, theta, on_disk(x[:, 0])["mapped"])
+
+
+# Losses of your own
+
+
+@on_each
+def test_a_loss_of_your_own_has_its_cost_and_no_accuracy_without_a_decision(lib) -> None:
+    def cost(s, y):
+        xp = namespace(s)
+        return xp.sum(xp.log(xp.cosh(s - y)), axis=-1)
+
+    (net, theta, x, y), options = case("linear", 40), {"backend": lib.backend, "dtype": lib.dtype}
+    own = replace(net, output=Loss(cost))
+    z = logits(net, theta, x)
+    assert_scores(lib, evaluate(own, theta, x, y, **options), {"loss": np.log(np.cosh(z - y)).sum(axis=1).mean()})
+    assert predict(own, theta, x, **options).tolist() == predict(net, theta, x, **options).tolist()
+
+
+def test_a_classifier_of_your_own_has_an_accuracy_and_checks_its_labels() -> None:
+    net, theta, x, y = case("sigmoid", 40)
+    twice = binary._replace(cost=lambda s, y: 2 * binary.cost(s, y))
+    named, own = (evaluate(n, theta, x, y, backend="numpy") for n in (net, replace(net, output=twice)))
+    assert own == {"loss": pytest.approx(2 * named["loss"]), "accuracy": named["accuracy"]}
+    with pytest.raises(ValueError, match=r"y must be 0 or 1, got y\[3\] = 2"):
+        evaluate(replace(net, output=twice), theta, x, np.where(np.arange(40) == 3, 2, y), backend="numpy")

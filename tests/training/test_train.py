@@ -747,3 +747,32 @@ def test_options_given_as_numpy_scalars_are_plain_numbers(lib) -> None:
     actual = quiet_train(scalar, x, y, optimizer=adam(np.float64(0.01)), **options)
     assert actual.theta.dtype == "float32"
     assert np.array_equal(actual.theta, expected.theta)
+
+
+# --- a loss of your own
+
+
+def clipped_error(s, p, y):
+    xp, e = namespace(s), s - y
+    return xp.clip(e, -1.0, 1.0)
+
+
+def huber_cost(s, y):
+    c = clipped_error(s, s, y)
+    return namespace(s).sum(c * (s - y - 0.5 * c), axis=-1)
+
+
+@on_each
+def test_a_loss_of_your_own_is_one_run_on_every_backend(lib) -> None:
+    """As long as all errors are small it is the run with half their squares."""
+    huber = xpdl.Loss(huber_cost, clipped_error)
+    x, y = samples(50)
+    targets = np.stack([np.sin(x[:, 0]), 100.0 * (y == 1)], axis=1)
+    options = {"epochs": 3, "batch_size": 8, "dtype": lib.dtype, "seed": 5, "optimizer": adam(0.01)}
+    nets = [Network([6, 16, 2], output=output, l2=0.1, dropout=0.5) for output in (huber, "linear")]
+    actual = quiet_train(nets[0], x, targets, backend=lib.backend, validation=(x, targets), **options)
+    expected = quiet_train(nets[0], x, targets, validation=(x, targets), **options)
+    agree(actual.theta, expected.theta, 1e-9 if lib.dtype == "float64" else 1e-5)
+    assert expected.history[-1]["validation_loss"] < expected.history[0]["validation_loss"]
+    small = [quiet_train(net, x, 1e-3 * targets, theta=np.zeros(net.size), **options).theta for net in nets]
+    agree(small[0], small[1], 1e-5)

@@ -35,6 +35,11 @@ def never(leaf: Any) -> bool:
     return False
 
 
+def track(array: Array, example: Array | None = None) -> Array:
+    """The default of ``track``: the arrays of most libraries record nothing."""
+    return array
+
+
 def to_numpy(array: Array) -> np.ndarray:
     """Any library's array, from any device, as a NumPy array; waits for the device, and may share memory."""
     try:
@@ -59,6 +64,8 @@ class Backend:
     to_numpy     (array) -> NumPy array; waits for the device, and may share memory
     place        (NumPy array) -> an array of this library on ``device``; None: by ``xp.asarray``
     admit        (backend, dtype name) -> None: makes the dtype usable, or raises ``ValueError``
+    track        (array, example) -> the array, recorded for automatic differentiation if the example is; without an
+                 example, the array cut off from such a record
     fuse         (elementwise kernel, offsets) -> the same function in as few passes over memory, or launches, as the
                  library can; the kernel changes some of its arguments by augmented assignment and returns those;
                  offsets are where parameters begin in theta, and its end
@@ -84,6 +91,7 @@ class Backend:
     to_numpy: Callable[[Array], np.ndarray] = to_numpy
     place: Callable[[np.ndarray], Array] | None = None
     admit: Callable[["Backend", str], None] = check_dtype
+    track: Callable[..., Array] = track
     fuse: Callable[..., Callable[..., Any]] = unchanged
     compile: Callable[[Callable[..., Any]], Callable[..., Any]] = unchanged
     repeat: Callable[[Callable[..., Any], Sequence[int]], Callable[..., Any]] | None = None

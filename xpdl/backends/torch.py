@@ -26,6 +26,11 @@ def multiplying(precision: str) -> Iterator[None]:
         setattr(settings, name, before)
 
 
+def track(array: torch.Tensor, example: torch.Tensor | None = None) -> torch.Tensor:
+    """The tensor as a leaf that autograd follows if it follows the example."""
+    return array.detach().requires_grad_(example is not None and example.requires_grad)
+
+
 def connect(name: str, device: str) -> Backend:
     """A PyTorch device; ``RuntimeError`` if it cannot be used."""
     try:
@@ -39,6 +44,7 @@ def connect(name: str, device: str) -> Backend:
         target,
         to_numpy=lambda array: array.detach().cpu().numpy(),
         place=lambda array: torch.tensor(array, device=target),
+        track=track,
         compile=partial(Replayed, machine(target)),
         activate=partial(multiplying, "ieee"),
         precisions={"tf32": {"activate": partial(multiplying, "tf32")}} if target.type == "cuda" else {},

@@ -2,7 +2,7 @@
 
 Each entry has its own error bar, and the verdict follows from it:
 
-    FAIL          |analytic - numeric| > bar, and the analytic value does not lie between one-sided derivatives at a kink
+    FAIL          |analytic - numeric| > bar, and the analytic value is not between the one-sided derivatives of a kink
     INCONCLUSIVE  both values are below the bar: this precision cannot see the entry
     PASS          otherwise; also where both values are exactly 0
 
@@ -347,9 +347,9 @@ def _error(analytic: Vector, numeric: Vector, between: tuple[Vector, Vector] | N
     """How far each analytic value is from the numeric one, or from the range of the one-sided derivatives."""
     if between is None:
         with np.errstate(invalid="ignore"):
-            return np.abs(analytic - numeric)
+            return np.asarray(np.abs(analytic - numeric))
     low, high = np.minimum(between[0], numeric), np.maximum(between[1], numeric)
-    return np.maximum(np.maximum(low - analytic, analytic - high), 0)
+    return np.asarray(np.maximum(np.maximum(low - analytic, analytic - high), 0))
 
 
 def _worst_index(error: Vector, bar: Vector, finite: Vector) -> tuple[int, ...]:

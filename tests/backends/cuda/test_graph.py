@@ -364,6 +364,21 @@ def test_memory_is_given_back_at_once():
         gc.enable()
 
 
+def test_a_dtype_is_a_constant_of_the_step():
+    """CuPy's dtypes are the classes of NumPy: they have the methods of its numbers, and are none."""
+
+    def step(total, x):
+        xp = namespace(x)
+        total += xp.sum(xp.astype(x > 1.0, xp.int32))
+        return total
+
+    graph, total = as_graph(step), zeros((), dtype="int64")
+    for _ in range(6):
+        total = graph(total, put(np.arange(4.0)))
+    assert kinds(graph) == {Captured}
+    assert int(total) == 12
+
+
 # Failures
 
 

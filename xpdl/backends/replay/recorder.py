@@ -143,7 +143,8 @@ class Record(list[Operation]):
                 return [spell(item) for item in x]
             if isinstance(x, Recorded):
                 return numbers.setdefault(id(x), len(numbers))
-            return (repr(x.dtype), x.tolist()) if hasattr(x, "tolist") else repr(x)
+            constant = hasattr(x, "tolist") and not isinstance(x, type)  # CuPy's int32 is the class numpy.int32
+            return (repr(x.dtype), x.tolist()) if constant else repr(x)
 
         return [spell([o.function, o.operands, sorted(o.options.items()), o.results]) for o in self]
 

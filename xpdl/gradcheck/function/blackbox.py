@@ -1,9 +1,13 @@
-"""The functions under test as black boxes on the host: tensors in float64 go in, arrays of the user's library are made
-of them, and what comes out is a number, or tensors again.  That they are functions at all is observed, not assumed.
+"""The functions under test as black boxes on the host.
+
+Tensors in float64 go in, and arrays of the user's library are made of them.  What comes out is a number, or tensors
+again.  Whether these are functions at all, is observed: they must not change their argument, and must answer the same
+each time.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 import math
 from typing import Any, TypeVar
 
@@ -12,49 +16,54 @@ import numpy as np
 
 from xpdl import checks
 from xpdl.arrays import Array, device, is_complex, namespace
-from xpdl.backends.base import to_numpy
+from xpdl.backends import Backend, backend_of
 from xpdl.gradcheck.function.probe import Tensors
 from xpdl.gradcheck.report import Vector
 
 T = TypeVar("T")
 
 ROUNDINGS = 64.0
-"""How far off an answer may be the next time: libraries add up in another order in other memory."""
+"""How many roundings a later answer may differ by: libraries add up in another order in other memory."""
 COMPLEX = {"float64": "complex128", "float32": "complex64"}
 
 
 @dataclass
-class Box:
+class BlackBox:
     """fun and grad as functions of tensors on the host; ``like`` holds the user's arrays, by name."""
 
     fun: Callable[[Any], Any]
     grad: Callable[[Any], Any]
     like: Mapping[str, Array]
-    single: bool  # an array, not a dict
+    single: bool  # whether theta is an array, not a dict
     dtype: str
     theta: Tensors = field(default_factory=dict)
     evaluations: int = 0
 
+    @cached_property
+    def homes(self) -> dict[str, Backend]:
+        """The backends of the user's arrays."""
+        return {name: backend_of(array) for name, array in self.like.items()}
+
     def place(self, tensors: Tensors) -> Any:
         """New arrays of the user's library, on the user's device."""
-        arrays = {name: _place(tensors[name], like, self.dtype) for name, like in self.like.items()}
+        arrays = {name: _place(self.homes[name], tensors[name], self.like[name], self.dtype) for name in self.like}
         return arrays["theta"] if self.single else arrays
 
     def value(self, tensors: Tensors) -> float | complex:
-        """fun there, complex if its dtype is."""
+        """The value of fun, complex if its dtype is complex."""
         return self.value_of(self.place(tensors))
 
     def value_of(self, placed: Any) -> float | complex:
-        """fun of the user's arrays."""
+        """The value of fun for the user's arrays."""
         self.evaluations += 1
         return _number(self.fun(placed))
 
     def gradient(self, tensors: Tensors) -> dict[str, Vector]:
-        """grad there, in float64."""
+        """The value of grad, in float64."""
         return self.gradient_of(self.place(tensors))
 
     def gradient_of(self, placed: Any) -> dict[str, Vector]:
-        """grad of the user's arrays."""
+        """The value of grad for the user's arrays."""
         result = self.grad(placed)
         if self.single:
             return {"theta": _gradient("grad(theta)", result, self.like["theta"])}
@@ -79,20 +88,13 @@ class Box:
         return "theta" if self.single else f"theta[{name!r}]"
 
 
-def opened(fun: Any, grad: Any, theta: Any, dtype: str | None) -> tuple[Box, float, list[str]]:
-    """fun and grad around theta in the dtype they are judged in, J there, and what is to be said about the dtype."""
-    for title, function in (("fun", fun), ("grad", grad)):
-        if not callable(function):
-            raise TypeError(f"{title} must be a function of theta, got {checks.shorten(function)}")
-    single = not isinstance(theta, Mapping)
-    like = {"theta": theta} if single else dict(theta)
-    if not like:
-        raise ValueError("theta must hold at least one array, got an empty dict")
-    box = Box(fun, grad, like, single, "float64")
-    for name, array in like.items():
-        _check_tensor(box.title(name), array)
-    checks.one_namespace(**{box.title(name): array for name, array in like.items()})
-    candidates, notes = _dtypes(like, dtype)
+# Entering
+
+
+def enter(fun: Any, grad: Any, theta: Any, dtype: str | None) -> tuple[BlackBox, float, list[str]]:
+    """fun and grad around theta, in the dtype they are judged in; J there; and notes on the dtype."""
+    box = _checked(fun, grad, theta)
+    candidates, notes = _dtypes(box.like, dtype)
     for box.dtype in candidates[:-1]:
         try:
             return box, _tried(box), notes
@@ -102,20 +104,24 @@ def opened(fun: Any, grad: Any, theta: Any, dtype: str | None) -> tuple[Box, flo
     return box, _tried(box), notes
 
 
-def _tried(box: Box) -> float:
-    """J at theta in the dtype of the box, after fun and grad have been called."""
-    box.theta = {name: _fetch(array).astype(box.dtype).astype(np.float64) for name, array in box.like.items()}
-    start = box.value(box.theta)
-    if isinstance(start, complex):
-        raise TypeError(f"fun must return a real scalar, got {start}")
-    if not math.isfinite(start):
-        raise ValueError(f"fun must be finite at theta, got {start}")
-    box.gradient(box.theta)
-    return start
+def _checked(fun: Any, grad: Any, theta: Any) -> BlackBox:
+    """fun and grad as a black box, if they are functions and theta holds arrays of one library."""
+    for title, function in (("fun", fun), ("grad", grad)):
+        if not callable(function):
+            raise TypeError(f"{title} must be a function of theta, got {checks.shorten(function)}")
+    single = not isinstance(theta, Mapping)
+    like = {"theta": theta} if single else dict(theta)
+    if not like:
+        raise ValueError("theta must hold at least one array, got an empty dict")
+    box = BlackBox(fun, grad, like, single, "float64")
+    for name, array in like.items():
+        _check_tensor(box.title(name), array)
+    checks.one_namespace(**{box.title(name): array for name, array in like.items()})
+    return box
 
 
 def _check_tensor(title: str, array: Any) -> None:
-    """A floating array with finite entries, at least one."""
+    """Check that this is a floating array with at least one entry, and that all entries are finite."""
     if not is_array_api_obj(array):
         raise TypeError(f"{title} must be an array, got {checks.shorten(array)}")
     if not namespace(array).isdtype(array.dtype, "real floating"):
@@ -129,7 +135,7 @@ def _check_tensor(title: str, array: Any) -> None:
 
 
 def _dtypes(like: Mapping[str, Array], dtype: str | None) -> tuple[list[str], list[str]]:
-    """What to judge in, best first, and what is to be said about it."""
+    """The dtypes to judge in, the best first, and notes on them."""
     known = set.intersection(*(_available(array) for array in like.values()))
     if dtype is not None:
         name = checks.float_dtype("dtype", dtype)
@@ -146,8 +152,23 @@ def _available(array: Array) -> set[str]:
     return set(info.dtypes(device=device(array), kind="real floating"))
 
 
-def observed(box: Box, start: float) -> tuple[dict[str, Vector], list[str]]:
-    """The gradient at theta, and why nothing can be judged, if so: who changes its argument or answers differently."""
+def _tried(box: BlackBox) -> float:
+    """J at theta in the dtype of the box, after fun and grad have been called."""
+    box.theta = {name: _fetch(array).astype(box.dtype).astype(np.float64) for name, array in box.like.items()}
+    start = box.value(box.theta)
+    if isinstance(start, complex):
+        raise TypeError(f"fun must return a real scalar, got {start}")
+    if not math.isfinite(start):
+        raise ValueError(f"fun must be finite at theta, got {start}")
+    box.gradient(box.theta)
+    return start
+
+
+# Watching
+
+
+def call_twice(box: BlackBox, start: float) -> tuple[dict[str, Vector], list[str]]:
+    """The gradient at theta, and why nothing can be judged: who changes its argument or answers differently."""
     values = [box.watched(box.value_of) for _ in range(2)]
     gradients = [box.watched(box.gradient_of) for _ in range(2)]
     changed = {"fun": values[-1][1], "grad": gradients[-1][1]}
@@ -162,8 +183,8 @@ def observed(box: Box, start: float) -> tuple[dict[str, Vector], list[str]]:
     return first, [f"{complaint}: nothing can be judged" for complaint in complaints]
 
 
-def drifted(box: Box, start: float, gradient: Tensors, u: float, noise: float) -> list[str]:
-    """Why nothing can be judged, if fun or grad answers differently after all those calls, by more than rounding."""
+def call_again(box: BlackBox, start: float, gradient: Tensors, u: float, noise: float) -> list[str]:
+    """Why nothing can be judged: fun or grad answers differently at the end, by more than rounding."""
     later, second = box.value(box.theta), box.gradient(box.theta)
     complaints = []
     if not abs(later - start) <= ROUNDINGS * u * abs(start) + noise:
@@ -179,28 +200,31 @@ def _same(first: Vector, second: Vector, u: float) -> bool:
     return np.allclose(first, second, rtol=0.0, atol=ROUNDINGS * u * largest, equal_nan=True)
 
 
-def _fetch(array: Array) -> Vector:
-    """The array on the host, cut off from what records it for automatic differentiation."""
-    return to_numpy(array.detach() if hasattr(array, "detach") else array)
+# To and from the user's library
 
 
-def _place(tensor: Vector, like: Array, dtype: str) -> Array:
-    xp = namespace(like)
+def _place(home: Backend, tensor: Vector, like: Array, dtype: str) -> Array:
+    """A tensor as an array of the user's library, which autograd follows as it follows the user's array."""
     name = COMPLEX[dtype] if np.iscomplexobj(tensor) else dtype
-    array = xp.asarray(np.array(tensor, dtype=name, copy=True), dtype=getattr(xp, name), device=device(like))
-    return array.requires_grad_() if getattr(like, "requires_grad", False) else array
+    values = np.array(tensor, dtype=name, copy=True)
+    return home.track(home.xp.asarray(values, dtype=getattr(home.xp, name), device=home.device), like)
+
+
+def _fetch(array: Array) -> Vector:
+    """The array on the host, without its record for automatic differentiation."""
+    return np.asarray(backend_of(array).to_numpy(array))
 
 
 def _number(value: Any) -> float | complex:
-    """A scalar of any library as Python's float, or complex if that is its dtype."""
-    if is_array_api_obj(value):
-        if tuple(value.shape) != ():
-            raise ValueError(f"fun must return a scalar, got an array of shape {tuple(value.shape)}")
-        value = value.detach() if hasattr(value, "detach") else value
-        return complex(value) if is_complex(value) else float(value)
+    """A scalar of any library as a Python float, or a complex number if that is its dtype."""
     if isinstance(value, (int, float, complex)) and not isinstance(value, bool):
-        return value if isinstance(value, complex) else float(value)
-    raise TypeError(f"fun must return a scalar, got {checks.shorten(value)}")
+        return complex(value) if isinstance(value, complex) else float(value)
+    if not is_array_api_obj(value):
+        raise TypeError(f"fun must return a scalar, got {checks.shorten(value)}")
+    if tuple(value.shape) != ():
+        raise ValueError(f"fun must return a scalar, got an array of shape {tuple(value.shape)}")
+    value = backend_of(value).track(value)
+    return complex(value) if is_complex(value) else float(value)
 
 
 def _gradient(title: str, array: Any, like: Array) -> Vector:

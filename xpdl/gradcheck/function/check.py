@@ -1,7 +1,7 @@
 """``check_gradient``: the gradient of any scalar function of any Array API library's arrays, as a black box.
 
-A tensor of up to 256 entries is checked entry by entry (case.py), a larger one along random directions, and in those
-that fail bisection looks for the wrong entries (search.py).
+A tensor of up to 256 entries is checked entry by entry (tensor.py).  A larger one is checked along random directions,
+and bisection of those that fail finds the wrong entries (search.py).
 """
 
 from collections.abc import Callable, Mapping
@@ -13,25 +13,35 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpdl import checks
-from xpdl.gradcheck.function.blackbox import Box, drifted, observed, opened
-from xpdl.gradcheck.function.case import SMALL, Case, Directions
-from xpdl.gradcheck.function.methods import best_central, taylor
+from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter
+from xpdl.gradcheck.function.directional import best_central, taylor_order
 from xpdl.gradcheck.function.probe import Probe, Tensors
 from xpdl.gradcheck.function.search import Search
-from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, PASS, Entry, Parameter, Report, Vector, difference, worst_verdict
+from xpdl.gradcheck.function.tensor import SMALL, Directions, TensorCheck
+from xpdl.gradcheck.report import (
+    FAIL,
+    INCONCLUSIVE,
+    METHOD_TITLES,
+    PASS,
+    Entry,
+    Parameter,
+    Report,
+    Vector,
+    difference,
+    worst_verdict,
+)
 from xpdl.progress import Reporter, report as reported
 from xpdl.randomness import Stream, generator
 
-METHODS = {"auto": "", "complex": "complex step", "central": "central differences", "taylor": "Taylor remainder"}
 REMAINDER = "2 for a right gradient, 1 for a wrong one"
 FLAT, STEEP = 1.25, 1.75
-"""A Taylor remainder shows a wrong gradient below the first and a right one above the second."""
+"""A Taylor remainder of an order below the first shows a wrong gradient, above the second a right one."""
 RANDOM = 10
 """Random directions in large tensors; one more has the signs of the gradient."""
 
 
 class Judged(NamedTuple):
-    """What was found: verdicts, the difference over all tensors, the method and what else is to be said."""
+    """What was found: the tensors, the difference over all of them, the method, and notes."""
 
     parameters: Mapping[str, Parameter]
     difference: float
@@ -51,28 +61,68 @@ def check_gradient(
     budget: int = 100_000,
     progress: bool = False,
 ) -> Report:
-    """Whether ``grad`` is the gradient of ``fun`` at theta.
+    """Check whether ``grad`` is the gradient of ``fun`` at theta.
 
-    fun       (theta) -> a scalar
-    grad      (theta) -> the gradient under test: an array of the shape of theta, or a dict with its keys
-    theta     an array of any library that speaks the Array API standard, or a dict {name: array}
-    method    "complex" or "central"; "auto": the complex step for the tensors in which it is seen to be a derivative;
-              "taylor": whether the remainder of each tensor falls like h^2, with no look at entries
-    dtype     what fun is evaluated in: "float64" or "float32"; None: float64 where fun and the device have it
-    full      every entry of every tensor, also of those with more than 256
-    seed      of the directions
-    budget    how many evaluations of fun may be planned
-    progress  a bar on a terminal
+    Both functions are called with new arrays of theta's library, on its device.  The numeric derivatives come with
+    error bars that are measured, so there is no tolerance to choose.  A tensor of more than 256 entries is checked
+    along 11 directions, in natural units (probe.py); if one fails, bisection finds the wrong entries.
 
-    fun and grad get new arrays of the library and on the device of theta.  The parameter of a larger tensor that passes
-    stands for directions, in natural units (see probe.py): its worst entry has the index (), its arrays hold a number
-    for each direction.  Of one that fails, the worst entry is the worst that was found.
+    Parameters
+    ----------
+    fun : callable
+        (theta) -> a scalar.
+    grad : callable
+        (theta) -> the gradient under test: an array of the shape of theta, or a dict with its keys.
+    theta : array or dict of str to array
+        The point: floating arrays of any library that speaks the Array API standard.
+    method : {"auto", "complex", "central", "taylor"}, default "auto"
+        How the numeric gradient is computed.  "complex": the complex step.  "central": central differences.  "auto":
+        the complex step for each tensor in which it proves to be a derivative, else central differences.  "taylor":
+        only whether J(theta + h d) - J(theta) - h <g, d> falls like h^2, without a look at entries.
+    dtype : {"float64", "float32"}, optional
+        The dtype of the arrays that fun gets; by default float64 where fun and the device have it.
+    full : bool, default False
+        Whether every entry of large tensors is checked, too.
+    seed : int, default 0
+        The seed of the random directions.
+    budget : int, default 100_000
+        How many evaluations of fun may be planned.
+    progress : bool, default False
+        Whether a terminal shows a progress bar.
+
+    Returns
+    -------
+    Report
+        The verdict and a ``Parameter`` for each tensor; a single array is called "theta".  For a large tensor that
+        passes, the arrays of its ``Parameter`` hold one number for each direction, and its worst entry has the index
+        ().  For one that fails, the worst entry is the worst that was found.
+
+    Raises
+    ------
+    TypeError
+        If an argument, or what a function returns, is of a wrong kind.
+    ValueError
+        If theta is empty or not finite, fun is not finite there, an option is unknown or not possible, or the budget
+        is too small.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> def fun(theta):
+    ...     return np.sum(np.sin(theta))
+    >>> theta = np.array([0.1, 0.2, 0.3])
+    >>> xpdl.check_gradient(fun, np.cos, theta).verdict
+    'PASS'
+    >>> report = xpdl.check_gradient(fun, lambda theta: -np.cos(theta), theta)
+    >>> report.verdict, report.parameters["theta"].diagnosis
+    ('FAIL', '-1 x the numeric gradient: the sign is wrong')
     """
     began = time.perf_counter()
-    checks.choice("method", method, METHODS)
+    checks.choice("method", method, ["auto", *METHOD_TITLES])
     generated = generator(seed, Stream.DATA)
-    box, start, notes = opened(fun, grad, theta, dtype)
-    gradient, complaints = observed(box, start)
+    box, start, notes = enter(fun, grad, theta, dtype)
+    gradient, complaints = call_twice(box, start)
     if complaints:
         return _refused(box, gradient, [*complaints, *notes], began)
     probe = _probe(box, start, generated)
@@ -82,8 +132,8 @@ def check_gradient(
     if method == "taylor":
         judged = _by_taylor(probe, gradient)
     else:
-        judged = _by_slopes(probe, gradient, method, _plan(probe, gradient, full, budget), progress)
-    complaints = drifted(box, start, gradient, probe.u, probe.noise)
+        judged = _by_derivatives(probe, gradient, method, _plan(probe, gradient, full, budget), progress)
+    complaints = call_again(box, start, gradient, probe.u, probe.noise)
     if complaints:
         return _refused(box, gradient, [*complaints, *notes], began)
     if probe.quantum:
@@ -91,7 +141,7 @@ def check_gradient(
     return _report(box, judged, precision, notes, began)
 
 
-def _probe(box: Box, start: float, generated: np.random.Generator) -> Probe:
+def _probe(box: BlackBox, start: float, generated: np.random.Generator) -> Probe:
     """fun and grad around theta, with the precision that fun really has."""
 
     def probe(dtype: str) -> Probe:
@@ -113,7 +163,7 @@ def _plan(probe: Probe, gradient: Tensors, full: bool, budget: int) -> dict[str,
 
 
 def _directions(probe: Probe, name: str, gradient: Vector, small: int) -> Directions:
-    """Unit vectors, or random signs and, in the first row, those of the gradient, where a factor shows best."""
+    """Unit vectors, or random signs; the first row has the signs of the gradient, where a factor shows best."""
     if gradient.size <= small:
         return Directions(gradient.size)
     signs = np.stack([probe.signs(name) for _ in range(RANDOM + 1)])
@@ -121,63 +171,68 @@ def _directions(probe: Probe, name: str, gradient: Vector, small: int) -> Direct
     return Directions(gradient.size, signs)
 
 
-def _by_slopes(probe: Probe, gradient: Tensors, method: str, plan: Mapping[str, Directions], progress: bool) -> Judged:
+# Two ways to judge
+
+
+def _by_derivatives(
+    probe: Probe, gradient: Tensors, method: str, plan: Mapping[str, Directions], progress: bool
+) -> Judged:
     """The verdicts on entries or directions."""
-    cases = [Case(probe, name, gradient[name], directions) for name, directions in plan.items()]
-    total = sum(len(case.directions) for case in cases)
+    tensors = [TensorCheck(probe, name, gradient[name], directions) for name, directions in plan.items()]
+    total = sum(len(tensor.directions) for tensor in tensors)
     with reported(total, "checking gradients", shown=progress) as reporter:
-        parameters = {case.name: _examine(case, method, reporter) for case in cases}
-    notes = [note for case in cases for note in [*_notes(case), *case.excuse(parameters[case.name])]]
-    return Judged(parameters, _difference(cases), _methods(cases), [*notes, *_taylor_note(probe, gradient)])
+        parameters = {tensor.name: _examine(tensor, method, reporter) for tensor in tensors}
+    notes = [note for tensor in tensors for note in [*_notes(tensor), *tensor.excuse(parameters[tensor.name])]]
+    return Judged(parameters, _difference(tensors), _methods(tensors), [*notes, *_taylor_note(probe, gradient)])
 
 
-def _examine(case: Case, method: str, reporter: Reporter) -> Parameter:
-    case.measure(method, reporter)
-    return case.judged_entries() if case.entrywise else Search(case).run()
+def _examine(tensor: TensorCheck, method: str, reporter: Reporter) -> Parameter:
+    tensor.measure(method, reporter)
+    return tensor.judged_entries() if tensor.entrywise else Search(tensor).run()
 
 
 def _by_taylor(probe: Probe, gradient: Tensors) -> Judged:
-    """The verdicts on whole tensors, by the remainder along a random direction in each."""
+    """The verdicts on whole tensors, by the Taylor remainder along one random direction in each."""
     parameters, notes = {}, []
     for name, g in gradient.items():
         signs = probe.signs(name)
-        slope = taylor(probe, gradient, {name: signs}) if np.all(np.isfinite(g)) else 0.0
+        order = taylor_order(probe, gradient, {name: signs}) if np.all(np.isfinite(g)) else 0.0
         difference, kink = best_central(probe, name, signs)
-        verdict = INCONCLUSIVE if kink or difference.jumps else _by_fall(slope)
+        verdict = INCONCLUSIVE if kink or difference.jumps else _by_order(order)
         parameters[name] = replace(_unjudged(name, g), verdict=verdict, failing=0, unseen=0)
         why = "at a kink" if kink else "at a jump" if difference.jumps else REMAINDER
-        notes.append(f"{name}: Taylor remainder {_falls(slope)} ({why})")
-    return Judged(parameters, math.nan, METHODS["taylor"], notes)
+        notes.append(f"{name}: Taylor remainder {_falls(order)} ({why})")
+    return Judged(parameters, math.nan, METHOD_TITLES["taylor"], notes)
 
 
-def _by_fall(slope: float | None) -> str:
-    if slope is None or FLAT < slope < STEEP:
+def _by_order(order: float | None) -> str:
+    if order is None or FLAT < order < STEEP:
         return INCONCLUSIVE
-    return PASS if slope >= STEEP else FAIL
+    return PASS if order >= STEEP else FAIL
 
 
 # The report
 
 
-def _notes(case: Case) -> list[str]:
-    if case.entrywise:
-        return case.notes()
+def _notes(tensor: TensorCheck) -> list[str]:
+    if tensor.entrywise:
+        return tensor.notes()
     risk = f"an entry that is wrong by more than a bar escapes with probability 2^-{RANDOM} at most"
-    notes = [f"{case.name}: {len(case.slopes)} directions; {risk}", *case.notes()]
-    if any(slope.kink for slope in case.slopes):
-        notes.append(f"{case.name}: there are kinks, where wrong entries may hide; full=True looks at every entry")
+    notes = [f"{tensor.name}: {len(tensor.derivatives)} directions; {risk}", *tensor.notes()]
+    if any(found.kink for found in tensor.derivatives):
+        notes.append(f"{tensor.name}: there are kinks, where wrong entries may hide; full=True looks at every entry")
     return notes
 
 
 def _taylor_note(probe: Probe, gradient: Tensors) -> list[str]:
     if not all(np.all(np.isfinite(g)) for g in gradient.values()):
         return []
-    slope = taylor(probe, gradient, {name: probe.signs(name) for name in probe.theta})
-    return [f"Taylor remainder: {_falls(slope)}" + (f" ({REMAINDER} or at a kink)" if slope is not None else "")]
+    order = taylor_order(probe, gradient, {name: probe.signs(name) for name in probe.theta})
+    return [f"Taylor remainder: {_falls(order)}" + (f" ({REMAINDER} or at a kink)" if order is not None else "")]
 
 
-def _falls(slope: float | None) -> str:
-    return "too small to be seen" if slope is None else f"falls like h^{slope:.2f}"
+def _falls(order: float | None) -> str:
+    return "too small to be seen" if order is None else f"falls like h^{order:.2f}"
 
 
 def _unjudged(name: str, gradient: Vector) -> Parameter:
@@ -186,28 +241,29 @@ def _unjudged(name: str, gradient: Vector) -> Parameter:
     return Parameter(name, gradient.shape, INCONCLUSIVE, math.nan, math.nan, entry, 0, gradient.size, analytic=gradient)
 
 
-def _difference(cases: list[Case]) -> float:
-    """Over all tensors; where there are directions, in natural units, and slopes along K of them count for 1/K."""
-    natural = not all(case.entrywise for case in cases)
-    pairs = [case.pair(natural=natural) for case in cases]
+def _difference(tensors: list[TensorCheck]) -> float:
+    """Over all tensors; if any has directions, in natural units, with each of K directions counting for 1/K."""
+    natural = not all(tensor.entrywise for tensor in tensors)
+    pairs = [tensor.for_norms(natural=natural) for tensor in tensors]
     return difference(*(np.concatenate(column) for column in zip(*pairs, strict=True)))
 
 
-def _methods(cases: list[Case]) -> str:
-    names = {method: [case.name for case in cases if case.method == method] for method in METHODS}
-    used = {METHODS[method]: tensors for method, tensors in names.items() if tensors}
+def _methods(tensors: list[TensorCheck]) -> str:
+    """The method, or each method with its tensors."""
+    names = {method: [tensor.name for tensor in tensors if tensor.method == method] for method in METHOD_TITLES}
+    used = {METHOD_TITLES[method]: found for method, found in names.items() if found}
     if len(used) == 1:
         return next(iter(used))
-    return ", ".join(f"{method} ({', '.join(tensors)})" for method, tensors in used.items())
+    return ", ".join(f"{title} ({', '.join(found)})" for title, found in used.items())
 
 
-def _refused(box: Box, gradient: Tensors, notes: list[str], began: float) -> Report:
-    """Nothing can be judged."""
+def _refused(box: BlackBox, gradient: Tensors, notes: list[str], began: float) -> Report:
+    """A report that judges nothing."""
     parameters = {name: _unjudged(name, g) for name, g in gradient.items()}
     return _report(box, Judged(parameters, math.nan, "none", []), box.dtype, notes, began)
 
 
-def _report(box: Box, judged: Judged, precision: str, notes: list[str], began: float) -> Report:
+def _report(box: BlackBox, judged: Judged, precision: str, notes: list[str], began: float) -> Report:
     return Report(
         verdict=worst_verdict(parameter.verdict for parameter in judged.parameters.values()),
         difference=judged.difference,

@@ -1,7 +1,8 @@
 """``Probe``: a function and the gradient under test around theta, on the host, and how noisy both are there.
 
-Directions are in natural units: d = 1 moves an entry by its scale, max(|theta|, scale of the tensor), to a power of
-two, so that theta + h d is exact.  Noise is what a smooth function cannot do within a short distance.
+Directions are in natural units: d = 1 moves an entry by its scale.  The scale is max(|theta|, scale of the tensor),
+rounded to a power of two, so that theta + h d is exact.  Noise is what a smooth function cannot do within a short
+distance.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,31 +19,32 @@ from xpdl.gradcheck.report import Vector
 
 Tensors = Mapping[str, Vector]
 
-TINY = 2.0**-66
-"""The complex step, 1e-20."""
+COMPLEX_STEP = 2.0**-66
+"""h of the complex step, 1e-20: small in natural units, and far above underflow in complex64, too."""
 RIPPLES = (20, 24, 28, 32, 36)
-"""Noise is looked for at distances of 2^-20 to 2^-36 (in float64): kinks and waves may spoil some of them."""
+"""Noise is measured at distances of 2^-20 to 2^-36 (in float64), as kinks and waves may spoil some of them."""
 FAR = (0.5, 0.125, 0.0)
-"""Multiples of theta where a gradient may be larger."""
-COARSE = 8.0
-"""J that moves in steps of so many roundings is not merely rounded."""
-STANDING = range(48, -9, -2)
+"""Multiples of theta at which the gradient may be larger."""
+QUANTUM_ROUNDINGS = 8.0
+"""If J moves in steps of more roundings than this, rounding is not the reason."""
+QUANTUM_BITS = range(48, -9, -2)
 """Such steps are looked for at distances of 2^-48 to 2^8 (in float64)."""
 JITTERS = 3
-"""Points a few roundings away from theta."""
+"""How many points a few roundings away from theta are looked at."""
 
 
 class NotAnalyticError(Exception):
-    """Why the complex step cannot be used."""
+    """Raised where the complex step cannot be used; the message says why."""
 
 
 class Probe:
     """J and the gradient under test as functions of tensors.
 
-    value     (tensors) -> J, complex for complex tensors
-    gradient  (tensors) -> the gradient under test, by name
-    theta     the point, by name; ``start`` is J there
-    u         the machine epsilon of J
+    value      (tensors) -> J, complex for complex tensors
+    gradient   (tensors) -> the gradient under test, by name
+    theta      the point, by name; ``start`` is J there
+    u          the machine epsilon of J
+    generator  draws the directions
     """
 
     def __init__(
@@ -57,15 +59,15 @@ class Probe:
         self._value, self._gradient, self._generator = value, gradient, generator
         self.theta, self.start, self.u = theta, start, u
         self.scale = {name: natural_scale(tensor) for name, tensor in theta.items()}
-        self.moving: dict[str, Sequence[str]] = {name: [name] for name in theta}  # what becomes complex along with it
+        self.moving: dict[str, Sequence[str]] = {name: [name] for name in theta}  # which tensors become complex with it
         self.verified: set[str] = set()  # tensors whose complex step is known to be a derivative
 
     def distance(self, bits: int) -> float:
-        """2^-bits in float64, and a distance that is as far from u in another precision."""
+        """2^-bits in float64; in another precision, the distance that is the same power of its u."""
         return 2.0 ** round(bits * math.log2(self.u) / 52)
 
     def signs(self, name: str) -> Vector:
-        """A random direction in which every entry counts the same, (size,)."""
+        """A random direction of signs, in which every entry counts the same, (size,)."""
         return self._generator.choice(np.array([-1.0, 1.0]), self.theta[name].size)
 
     def moved(self, shift: Tensors) -> dict[str, Vector]:
@@ -76,26 +78,27 @@ class Probe:
         }
 
     def jittered(self) -> dict[str, Vector]:
-        """theta with every entry 1 or 2 units of rounding off."""
-        off = np.array([-2, -1, 1, 2]) * self.u
-        return {name: tensor * (1 + self._generator.choice(off, tensor.shape)) for name, tensor in self.theta.items()}
+        """theta with every entry changed by 1 or 2 roundings."""
+        change = np.array([-2, -1, 1, 2]) * self.u
+        draw = self._generator.choice
+        return {name: tensor * (1 + draw(change, tensor.shape)) for name, tensor in self.theta.items()}
 
     def real(self, shift: Tensors) -> float:
         """J(theta + shift), NaN where it is not defined."""
         with _quiet():
             try:
                 value = self._value(self.moved(shift))
-            except Exception:  # theta is where it must be defined, and that has been tried
+            except Exception:  # it must be defined at theta only, and there it was called before
                 return math.nan
         return value if isinstance(value, float) else math.nan
 
-    def imaginary(self, name: str, d: Vector, h: float = TINY, at: Tensors | None = None) -> float:
-        """Im J(at + i h d) / h, at theta if not told otherwise; ``NotAnalyticError`` if there is no such number."""
+    def imaginary(self, name: str, d: Vector, h: float = COMPLEX_STEP, at: Tensors | None = None) -> float:
+        """Im J(at + i h d) / h, by default at theta; ``NotAnalyticError`` if there is no such number."""
         tensors = dict(self.theta if at is None else at)
         tensors |= {other: np.array(tensors[other], dtype=np.complex128) for other in self.moving[name]}
         tensors[name].imag = h * d.reshape(tensors[name].shape) * self.scale[name]
         with _quiet():
-            warnings.filterwarnings("error", message=".*[Cc]omplex")  # says that the imaginary part is dropped
+            warnings.filterwarnings("error", message=".*[Cc]omplex")  # they say that the imaginary part is dropped
             try:
                 value = self._value(tensors)
             except Exception as error:
@@ -108,7 +111,7 @@ class Probe:
 
     @cached_property
     def coarse(self) -> bool:
-        """Whether J has only the values of float32, whatever its dtype."""
+        """Whether all values of J are float32 numbers, whatever its dtype is."""
         shifts = ({n: 1e-3 * self._generator.random(t.size) for n, t in self.theta.items()} for _ in range(4))
         answers = np.array([answer for answer in map(self.real, shifts) if math.isfinite(answer)])
         with _quiet():
@@ -116,19 +119,19 @@ class Probe:
 
     @cached_property
     def noise(self) -> float:
-        """The noise of J; rounding to a multiple of a quantum is uniform noise, which ripples see only by chance."""
+        """The noise of J.  Rounding to multiples of a quantum is uniform noise, which ripples see only by chance."""
         ripples = _quantile((ripple[""] for ripple in self._ripples(lambda shift: {"": self.real(shift)})), 0.5)
         return max(ripples, self.quantum / math.sqrt(12))
 
     @cached_property
     def quantum(self) -> float:
-        """The step in which J moves, if it stands still before and after; 0 if it does not, or if that is rounding."""
+        """The step in which J moves, if it is constant in between; 0 if it is not, or if that is mere rounding."""
         signs = {name: self.signs(name) for name in self.theta}
 
         def at(t: float) -> float:
             return self.real({name: t * s for name, s in signs.items()})
 
-        finest, *wider = (self.distance(bits) for bits in STANDING)
+        finest, *wider = (self.distance(bits) for bits in QUANTUM_BITS)
         ahead = next((sign for sign in (1, -1) if at(sign * finest) == self.start), 0)  # theta may be at an edge
         first = ahead * next((t for t in wider if at(ahead * t) != self.start), 0.0)
         if first == 0:
@@ -136,7 +139,7 @@ class Probe:
         beyond = {at(first * (1 + k / 1024)) for k in range(4)}
         step = min((b - a for a, b in pairwise(sorted(beyond | {self.start, at(first / 2)}))), default=0.0)
         stands = len(beyond) < 4 and all(map(math.isfinite, beyond))
-        return step if stands and step > COARSE * self.u * abs(self.start) else 0.0
+        return step if stands and step > QUANTUM_ROUNDINGS * self.u * abs(self.start) else 0.0
 
     def noise_of_step(self, name: str, d: Vector) -> float:
         """The noise of the complex step along d."""
@@ -144,7 +147,7 @@ class Probe:
         return _quantile((ripple[""] for ripple in ripples), 0.5)
 
     def noise_of_gradient(self, name: str, d: Vector) -> float:
-        """The noise of <g, d>, for the gradient g under test: ripples, and what a few roundings of theta do to it."""
+        """The noise of <g, d>, g the gradient under test: its ripples, and what a few roundings of theta change."""
         places = np.flatnonzero(d)
         weights = d[places] * self.scale[name].ravel()[places]
 
@@ -162,14 +165,14 @@ class Probe:
 
     @cached_property
     def _beside(self) -> list[Tensors]:
-        """The gradient at theta and a few roundings off: code cannot be more exact than its input."""
+        """The gradient at theta and a few roundings away: no code is more exact than its input."""
         return [self._gradient_at(tensors) for tensors in (self.theta, *(self.jittered() for _ in range(JITTERS)))]
 
     @cached_property
     def _far(self) -> Tensors:
-        """The size of the gradient where theta, or one tensor of it, is smaller.
+        """The size of the gradient where theta, or one of its tensors, is smaller.
 
-        Where a unit is saturated, p - y is as wrong as p is rounded, and only elsewhere is it as large as p.
+        Where a unit is saturated, p - y is small but has the rounding error of p; elsewhere it is as large as p.
         """
         points = [{n: c * t for n, t in self.theta.items()} for c in FAR]
         points += [{**self.theta, n: c * t} for n, t in self.theta.items() for c in FAR]
@@ -177,7 +180,7 @@ class Probe:
         return {n: np.max([np.where(np.isfinite(g[n]), np.abs(g[n]), 0.0) for g in far], axis=0) for n in self.theta}
 
     def _gradient_at(self, tensors: Tensors) -> Tensors:
-        """The gradient under test, NaN where it raises: it need not be defined away from theta."""
+        """The gradient under test; NaN where it raises, as it must be defined at theta only."""
         with _quiet():
             try:
                 return self._gradient(tensors)
@@ -185,7 +188,7 @@ class Probe:
                 return {name: np.full(tensor.shape, math.nan) for name, tensor in self.theta.items()}
 
     def _ripples(self, function: Callable[[Tensors], Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Third differences over t, 2 t, 3 t, 4 t along a random direction for several t: noise of variance 1 if so."""
+        """Third differences over t, 2 t, 3 t, 4 t along a random direction, for several t; they vary as noise does."""
         signs = {name: self.signs(name) for name in self.theta}
         ripples = []
         for t in (self.distance(bits) * (-1) ** k for k, bits in enumerate(RIPPLES)):
@@ -195,7 +198,7 @@ class Probe:
 
 
 def natural_scale(tensor: Vector) -> Vector:
-    """max(|theta|, its lowest decile above 0) to a power of two; 1 where the tensor is 0."""
+    """max(|theta|, the lowest decile of its entries above 0), rounded to a power of two; 1 if the tensor is 0."""
     size = np.abs(tensor)
     typical = float(np.quantile(size[size > 0], 0.1, method="lower")) if np.any(size) else 1.0
     rounded: Vector = 2.0 ** np.round(np.log2(np.maximum(size, typical)))
@@ -204,14 +207,14 @@ def natural_scale(tensor: Vector) -> Vector:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Points nobody asked for warn of nothing."""
+    """Suppress warnings: the checker chose these points, not the user."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         yield
 
 
 def _quantile(ripples: Iterable[float], q: float) -> float:
-    """The q-th quantile of the sizes, of those that are finite."""
+    """The q-th quantile of the absolute values that are finite."""
     finite = [abs(ripple) for ripple in ripples if math.isfinite(ripple)]
     return float(np.quantile(finite, q)) if finite else math.inf
 

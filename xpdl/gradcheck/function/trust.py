@@ -1,14 +1,14 @@
-"""Trust: whether the complex step is a derivative of this function, and what is looked at before a claim is accused."""
+"""Trust: whether the complex step is a derivative of this function, and a second look before a claim fails."""
 
 from collections.abc import Iterable
 import math
 
 import numpy as np
 
-from xpdl.gradcheck.function.methods import (
+from xpdl.gradcheck.function.directional import (
     SPREAD,
-    Difference,
-    Slope,
+    CentralDifference,
+    DirectionalDerivative,
     analytic_sides,
     best_central,
     central,
@@ -19,18 +19,18 @@ from xpdl.gradcheck.function.probe import NotAnalyticError, Probe
 from xpdl.gradcheck.report import Vector
 
 VISIBLE = 4.0
-"""A slope of so many bars shows whether another method is right."""
+"""A derivative of so many bars shows whether another method is right."""
 SEGMENTS = (2.0**-3, 2.0**-6)
-"""The complex step is integrated so far to both sides."""
+"""The complex step is integrated over these distances to both sides."""
 FINE = 1e-12
-"""What is this small beside J is no part of it that somebody wrote."""
+"""A part of J that is this small beside J is no part that somebody wrote."""
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
 def verify(probe: Probe, name: str, directions: Iterable[Vector]) -> str | None:
     """Why the complex step of a tensor cannot be trusted; None if it can.
 
-    Libraries that do not mix real and complex arrays get all tensors complex.
+    Libraries that do not mix real and complex arrays get all tensors as complex arrays.
     """
     reasons = []
     for moving in ([name], list(probe.theta)):
@@ -49,7 +49,7 @@ def verify(probe: Probe, name: str, directions: Iterable[Vector]) -> str | None:
 
 
 def _objection(probe: Probe, name: str, d: Vector) -> str | None:
-    """What speaks against the complex step along d: at a kink it is the mean of both sides that must be right."""
+    """What speaks against the complex step along d; at a kink, the mean of both sides must be right."""
     step, difference = complex_step(probe, name, d), central(probe, name, d)
     if step.bar > max(difference.bar, math.sqrt(probe.u) * abs(step.value)):
         return "changes with the step"
@@ -65,44 +65,46 @@ def _objection(probe: Probe, name: str, d: Vector) -> str | None:
     return None
 
 
-def second_look(probe: Probe, name: str, d: Vector, claim: float, slope: Slope, method: str) -> Slope:
-    """The slope again, with all that speaks for the claim: its own noise, kinks, other methods and steps."""
+def second_look(
+    probe: Probe, name: str, d: Vector, claim: float, found: DirectionalDerivative, method: str
+) -> DirectionalDerivative:
+    """The derivative again, with all that speaks for the claim: its own noise, kinks, other methods and steps."""
     noise = probe.noise_of_gradient(name, d)
     other = central(probe, name, d, level=0 if method == "complex" else -1)
-    certain = other.jump <= 2 * other.side_bar and near(other, slope.value, slope.bar)
+    certain = other.jump <= 2 * other.side_bar and near(other, found.value, found.bar)
     if certain and abs(claim - other.value) > 10 * (other.bar + SPREAD * noise):
-        return slope.widened(noise)
+        return found.widened(noise)
     difference, kink = best_central(probe, name, d)
-    fallback = difference.slope(kink=kink).widened(noise)
+    fallback = difference.derivative(kink=kink).widened(noise)
     if difference.jumps or method != "complex" or name not in probe.verified:
         return fallback
     try:
-        return _second_step(probe, name, d, claim, slope.widened(noise), difference) or fallback
+        return _second_step(probe, name, d, claim, found.widened(noise), difference) or fallback
     except NotAnalyticError:
         return fallback
 
 
 def _second_step(
-    probe: Probe, name: str, d: Vector, claim: float, slope: Slope, difference: Difference
-) -> Slope | None:
+    probe: Probe, name: str, d: Vector, claim: float, found: DirectionalDerivative, difference: CentralDifference
+) -> DirectionalDerivative | None:
     """The complex step with its sides at a kink, its noise and its gap; None if differences contradict it."""
     left, right, kink = analytic_sides(probe, name, d)
-    off = max(abs(left - difference.backward), abs(right - difference.forward))
-    if off > difference.side_bar + slope.bar or not (kink or near(difference, slope.value, slope.bar)):
+    apart = max(abs(left - difference.backward), abs(right - difference.forward))
+    if apart > difference.side_bar + found.bar or not (kink or near(difference, found.value, found.bar)):
         return None
     if kink:
-        slope = slope._replace(low=min(slope.value, left, right), high=max(slope.value, left, right))
-    if slope.misses(claim):
-        slope = slope.widened(probe.noise_of_step(name, d))
-    gap = max(_gap(probe, name, d, t) for t in SEGMENTS) if slope.misses(claim) else 0.0
-    return slope._replace(bar=slope.bar + gap) if gap <= difference.bar else None
+        found = found._replace(low=min(found.value, left, right), high=max(found.value, left, right))
+    if found.misses(claim):
+        found = found.widened(probe.noise_of_step(name, d))
+    gap = max(_gap(probe, name, d, t) for t in SEGMENTS) if found.misses(claim) else 0.0
+    return found._replace(bar=found.bar + gap) if gap <= difference.bar else None
 
 
 def _gap(probe: Probe, name: str, d: Vector, t: float) -> float:
-    """|J(t) - J(-t) - integral of the complex steps between| / t; in float64 0 if that may be rounding.
+    """|J(t) - J(-t) - integral of the complex steps between| / t; in float64, 0 if that may be rounding.
 
-    A complex step that misses a tiny part of J, such as 1e-12 |theta|, is seen by what its integral misses: differences
-    over so short a way as theirs drown in the rounding of J.  Source: Gauss-Legendre quadrature, 8 points.
+    A complex step may miss a tiny part of J, such as 1e-12 |theta|.  Short differences cannot see it, as it drowns in
+    the rounding of J; a long one can, beside the integral.  Source: Gauss-Legendre quadrature, 8 points.
     """
     steps = [probe.imaginary(name, d, at=probe.moved({name: t * x * d})) for x in NODES.tolist()]
     ahead, behind = probe.real({name: t * d}), probe.real({name: -t * d})

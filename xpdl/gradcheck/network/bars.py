@@ -94,9 +94,9 @@ def _output_error(at: Point, error_z: Array) -> Array:
 
 
 def _probed(at: Point, error_z: Array) -> Array:
-    """The error variance of d cost / d z by its change along random signs of the error of z; the largest of several."""
+    """The error variance of d cost / d z by how it changes along errors of z and of z - y, whatever their signs are."""
     xp, z = namespace(at.y), at.layers[-1].z
-    error = xp.sqrt(error_z)
+    error = xp.sqrt(error_z + at.y * at.y)
     t = PROBE * (1 + xp.max(xp.abs(z), axis=1, keepdims=True)) / (xp.max(error, axis=1, keepdims=True) + 1e-300)
     base = cost_slope(at, z)
     changes = [(cost_slope(at, z + t * error * signs) - base) / t for signs in directions(z)]

@@ -10,7 +10,7 @@ large sums of some of them get.
     x  = a * mask                |x|
     z  = x w + b                 |x| |w| + |b|                      |z| + size / 8
     a  = f(z)                    |a| + |f'(z) z| + c (1 + |z|)
-    cost of a sample             o + |cost| + sum |y s|             size
+    cost of a sample             o + |cost| + sum |y s| + e         size
     dz of the loss  (output)     the larger of (o + |p| + |y|) / n and |dz|
     dw = x^T dz + l2/n w         |x|^T |dz| + l2/n |w|              size
     db = sum dz                  sum |dz|                           size
@@ -18,6 +18,7 @@ large sums of some of them get.
     dz = f'(z) da                |da| (|f'(z)| + c (1 + |z|))
 
 c is 0 where f is linear around z, else 1; o is 1 if p is computed from numbers near 1 (``Loss.near_one``), else 0.
+e is sum |n dz| (|z| + |y|) for a loss that does not say how errors spread in it (``Loss.error_variance``), else 0.
 Samples may be sorted by label, so that partial sums get as large as all terms together; over units they are more of a
 random walk to the end.  Source: Higham 2002, Accuracy and Stability of Numerical Algorithms, chapters 3 and 4.
 """
@@ -182,6 +183,8 @@ def _forward(exact: Problem, x: Vector, ran: Pass) -> Iterator[Step]:
     head, z = exact.net.head, ran.layers[-1].z
     cost = head.value(z, exact.y)
     size = head.near_one + np.abs(cost) + np.sum(np.abs(exact.y * head.scores(z)), axis=1)
+    if head.error_variance is None:
+        size = size + np.sum(np.abs(len(z) * head.delta(z, exact.y)) * (np.abs(z) + np.abs(exact.y)), axis=1)
     yield Step("cost", ran.cost, cost, (SAFETY + z.shape[1] / 2) * size)
 
 

@@ -1,9 +1,9 @@
-"""Update rules for one number: the textbook's, what weight decay does to them, and what goes wrong around them.
+"""Update rules for one number: those of the textbook, what weight decay does to them, and common mistakes.
 
-    step(p, g, s, t, lr, h) -> p      parameter, gradient, memory that starts at 0, step from 1, learning rate,
-                                      hyper-parameters by name
+    recurrence(p, g, s, t, lr, h) -> p    parameter, gradient, memory that starts at 0, step from 1, learning rate,
+                                          hyper-parameters by name
 
-``check_update`` looks for the one that makes the steps of an optimizer.  A new rule is a function and a line of RULES.
+``check_update`` looks for the rule that makes the steps of an optimizer.  A new rule is a function and a line of RULES.
 """
 
 from collections import defaultdict
@@ -14,7 +14,7 @@ import numpy as np
 
 Memory: TypeAlias = defaultdict[str, Any]
 Values: TypeAlias = dict[str, float]
-Step: TypeAlias = Callable[[Any, Any, Memory, Any, Any, Values], Any]
+Recurrence: TypeAlias = Callable[[Any, Any, Memory, Any, Any, Values], Any]
 Gain: TypeAlias = Callable[[Any, Values], Any]
 
 # The textbook
@@ -24,10 +24,10 @@ def _sgd(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
     return p - lr * g
 
 
-def _velocity(inside: bool = False, nesterov: bool = False, gain: Gain = lambda t, h: 1.0) -> Step:
+def _velocity(inside: bool = False, nesterov: bool = False, gain: Gain = lambda t, h: 1.0) -> Recurrence:
     """v <- beta v + gain g, theta <- theta - lr v (Polyak 1964), or - lr (beta v + gain g) (Sutskever et al. 2013).
 
-    With the learning rate inside of v instead, a new one counts for new gradients only.
+    If the learning rate is inside of v instead, a new rate counts for new gradients only.
     """
 
     def step(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
@@ -39,12 +39,12 @@ def _velocity(inside: bool = False, nesterov: bool = False, gain: Gain = lambda 
 
 
 def _average(t: Any, h: Values) -> Any:
-    """Of an exponential average: the origin's momentum."""
+    """The gain of an exponential average, which is the origin's momentum."""
     return 1 - h["beta"]
 
 
 def _dampened(t: Any, h: Values) -> Any:
-    """PyTorch's dampening, which spares the first gradient."""
+    """PyTorch's dampening, which leaves the first gradient as it is."""
     return 1 - h["dampening"] * (t > 1)
 
 
@@ -69,8 +69,11 @@ def _rmsprop(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
     return p - lr * g / (np.sqrt(s["v"] + h["eps_root"]) + h["eps"])
 
 
-def _adam(first: bool = True, second: bool = True, late: bool = True) -> Step:
-    """Kingma & Ba 2015: Algorithm 1, or with one of its parts left out; else epsilon comes before the correction."""
+def _adam(first: bool = True, second: bool = True, late: bool = True) -> Recurrence:
+    """Kingma & Ba 2015, Algorithm 1, or without the bias correction of the first or the second moment.
+
+    If ``late`` is false, epsilon is added before the bias correction.
+    """
 
     def step(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
         s["m"] = h["beta1"] * s["m"] + (1 - h["beta1"]) * g
@@ -84,25 +87,30 @@ def _adam(first: bool = True, second: bool = True, late: bool = True) -> Step:
 
 
 FORM, DOUBT, VARIANT, FAULT = range(4)
-"""What a finding means: worth knowing; not known to be right unless it is expected; not what the textbook says, so
-wrong if that is expected; wrong."""
+"""The kinds of findings.
+
+FORM     worth knowing
+DOUBT    may be wrong, unless it is expected
+VARIANT  not what the textbook says, and wrong if the textbook's rule is expected
+FAULT    wrong
+"""
 
 
 class Rule(NamedTuple):
-    """A row of the table."""
+    """A row of the table: a rule, its hyper-parameters, and the finding if it is recognised."""
 
     name: str
-    step: Step
+    recurrence: Recurrence
     parameters: tuple[str, ...]
     finding: str = ""
-    meaning: int = FORM
+    kind: int = FORM
 
 
 EPS = ("eps", "eps_root")
 ADAM = ("beta1", "beta2", *EPS)
 BEFORE = "epsilon is added before the bias correction (the 'epsilon hat' of Kingma & Ba 2015, section 2)"
 SOFT = "g / (|g| + eps): Adam and RMSprop do the same if their state is lost between steps; say what is expected"
-RULES: dict[float, tuple[Rule, ...]] = {  # by the power of a large gradient that the first step goes with
+RULES: dict[float, tuple[Rule, ...]] = {  # by the power of a large gradient to which the first step is proportional
     1: (
         Rule("sgd", _sgd, ()),
         Rule("momentum", _velocity(inside=True), ("beta",), "heavy ball: v <- beta v + lr g, theta <- theta - v"),
@@ -150,20 +158,23 @@ OTHER_POWERS = {
 
 
 class Change(NamedTuple):
-    """Weight decay, or a mistake: step -> step.  ``sign`` is the measurement that gives a first idea of its size."""
+    """Weight decay or a mistake: what it makes of a recurrence.
+
+    ``measured_by`` names the measurement from which the search for its parameters starts.
+    """
 
     finding: str
-    meaning: int
+    kind: int
     parameters: tuple[str, ...]
-    of: Callable[[Step], Step]
-    sign: str = ""
-    needs: str = ""  # a parameter of the rule; without it the change would change nothing
+    of: Callable[[Recurrence], Recurrence]
+    measured_by: str = ""
+    needs: str = ""  # a parameter of the rule, without which the change would do nothing
 
 
-def _decay(amount: Callable[[Any, Values], Any]) -> Callable[[Step], Step]:
-    """Decoupled decay: theta loses a fraction of itself; after the step instead is the same with another lr."""
+def _decay(amount: Callable[[Any, Values], Any]) -> Callable[[Recurrence], Recurrence]:
+    """Decoupled decay: theta loses a fraction of itself.  After the step, it is the same with another lr."""
 
-    def of(step: Step) -> Step:
+    def of(step: Recurrence) -> Recurrence:
         def decayed(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
             return step(p, g, s, t, lr, h) - amount(lr, h) * p
 
@@ -172,7 +183,7 @@ def _decay(amount: Callable[[Any, Values], Any]) -> Callable[[Step], Step]:
     return of
 
 
-def _coupled(step: Step) -> Step:
+def _coupled(step: Recurrence) -> Recurrence:
     return lambda p, g, s, t, lr, h: step(p, g + h["weight_decay"] * p, s, t, lr, h)
 
 
@@ -201,10 +212,10 @@ DECAYS = (
 )
 
 
-def _repeated(times: int, counting: bool) -> Callable[[Step], Step]:
-    """Applied several times with one gradient, with the step counter going on or not."""
+def _repeated(times: int, counting: bool) -> Callable[[Recurrence], Recurrence]:
+    """The rule is applied several times with one gradient, and the step counter advances or does not."""
 
-    def of(step: Step) -> Step:
+    def of(step: Recurrence) -> Recurrence:
         def steps(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
             for i in range(times):
                 p = step(p, g, s, times * (t - 1) + i + 1 if counting else t, lr, h)
@@ -215,11 +226,11 @@ def _repeated(times: int, counting: bool) -> Callable[[Step], Step]:
     return of
 
 
-def _counted(start: int, stride: int) -> Callable[[Step], Step]:
+def _counted(start: int, stride: int) -> Callable[[Recurrence], Recurrence]:
     return lambda step: lambda p, g, s, t, lr, h: step(p, g, s, start + stride * (t - 1), lr, h)
 
 
-def _clipped(step: Step) -> Step:
+def _clipped(step: Recurrence) -> Recurrence:
     return lambda p, g, s, t, lr, h: step(p, np.clip(g, -h["clip"], h["clip"]), s, t, lr, h)
 
 
@@ -228,10 +239,10 @@ def _counting(start: int, stride: int) -> Change:
     return Change(f"the step counter {' and '.join(words)}", FAULT, (), _counted(start, stride), needs="beta1")
 
 
-def _forgetting(slot: str) -> Callable[[Step], Step]:
-    """Its share of beta comes to nothing, and what corrects its bias turns on the learning rate."""
+def _forgetting(slot: str) -> Callable[[Recurrence], Recurrence]:
+    """A moment is 0 before each step, so that its bias correction only changes the learning rate."""
 
-    def of(step: Step) -> Step:
+    def of(step: Recurrence) -> Recurrence:
         def forgetful(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
             s[slot] = 0.0
             return step(p, g, s, t, lr, h)
@@ -248,10 +259,10 @@ REPEATED = tuple(
 )
 COUNTED = tuple(_counting(i, by) for by in range(1, 9) for i in range(1, by + 2) if (i, by) != (1, 1))
 CLIPPED = Change("gradients are clipped", VARIANT, ("clip",), _clipped, "epsilon")
-LOST_MOMENTS = {
+LOST_MOMENTS = {  # by the power of g in the moment
     1: "the first moment is lost between steps",
     2: "the second moment is lost between steps",
-}  # by power of g
+}
 LOST = (
     Change(LOST_MOMENTS[1], FAULT, ("beta1",), _forgetting("m"), "fall", "beta1"),
     Change(LOST_MOMENTS[2], FAULT, ("beta2",), _forgetting("v"), "rise", "beta2"),

@@ -1,4 +1,4 @@
-"""The optimizer under test: what it makes of histories of gradients, in every entry of theta."""
+"""``Subject``: the optimizer under test, and the paths that theta takes with made-up histories of gradients."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,7 +16,7 @@ from xpdl.gradcheck.report import Vector
 
 
 class Subject(NamedTuple):
-    """The optimizer under test, and what it is given."""
+    """The optimizer under test, and the kind of arrays it gets."""
 
     init: Callable[..., Any]
     update: Callable[..., Any]
@@ -30,11 +30,11 @@ class Subject(NamedTuple):
         return float(np.finfo(self.dtype).eps)
 
     def put(self, values: Any) -> Array:
-        """A vector of its own, from a number for all entries or from one for each."""
+        """A new vector (P,), from one number for all entries or one for each."""
         return self.home.asarray(np.broadcast_to(values, (self.size,)).astype(self.dtype), copy=True)
 
     def step(self, theta: Array, grad: Array, state: Any) -> tuple[Array, Any]:
-        """``update``, and that what it returns is what it should be."""
+        """``update``, with a check of what it returns."""
         result = self.update(theta, grad, state)
         if not isinstance(result, tuple) or len(result) != 2:
             raise TypeError(f"optimizer.update must return (theta, state), got {checks.shorten(result)}")
@@ -44,7 +44,7 @@ class Subject(NamedTuple):
         return result
 
     def walk(self, start: Any, grads: Sequence[Any] | Vector) -> Iterator[tuple[Array, Array, Any]]:
-        """theta, the gradient it was given, and the state: at the start, and after each step until arithmetic fails."""
+        """Yield theta, its gradient and the state: at the start, then after each step, until arithmetic fails."""
         theta = self.put(start)
         state = self.init(theta)
         yield theta, self.put(0.0), state
@@ -55,41 +55,41 @@ class Subject(NamedTuple):
                 yield theta, grad, state
 
     def run(self, start: Any, grads: Sequence[Any] | Vector) -> Vector:
-        """theta before and after each step (T + 1, P); NaN from where arithmetic fails."""
+        """theta before and after each step (T + 1, P); NaN once arithmetic has failed."""
         path = np.full((len(grads) + 1, self.size), math.nan)
         for t, (theta, _, _) in enumerate(self.walk(start, grads)):
             path[t] = to_numpy(theta)
         return path
 
     def slots(self, start: Any, grads: Sequence[Any] | Vector) -> list[Vector]:
-        """Vectors of the size of theta in the state after these gradients."""
+        """The vectors of theta's size in the state after these gradients."""
         *_, (_, _, state) = self.walk(start, grads)
         arrays = [np.asarray(to_numpy(slot), np.float64) for slot in arrays_in(state)]
         return [array for array in arrays if array.shape == (self.size,)]
 
 
-class Trace(NamedTuple):
-    """Histories of gradients, and what became of one entry of theta in each."""
+class EntryPaths(NamedTuple):
+    """Histories of gradients, and the path of one entry of theta in each."""
 
     grads: Vector  # (T, C)
     theta: Vector  # (T + 1, C)
-    slots: tuple[float, ...]  # of the state after the first history
+    slots: tuple[float, ...]  # its numbers in the state after the first history
     u: float
 
     @property
     def tolerance(self) -> float:
-        """Of a step, relative to the largest of a history."""
+        """The error that a step may have, relative to the largest step of its history."""
         return float(8 * self.u**0.5)
 
     @property
     def scale(self) -> Vector:
-        """The largest step of each history (C,), or what rounding of theta amounts to if that is more."""
+        """The largest step of each history (C,), or the rounding of theta if that is larger."""
         rounding = 16 * self.u * np.max(np.abs(self.theta), axis=0) / self.tolerance
         return np.asarray(np.maximum(np.max(np.abs(np.diff(self.theta, axis=0)), axis=0) + rounding, 1e-300))
 
 
 def arrays_in(state: Any) -> list[Array]:
-    """The arrays in a state: of tuples, lists, dicts and dataclasses, however nested."""
+    """The arrays in a state made of tuples, lists, dicts and dataclasses, to any depth."""
     if hasattr(state, "shape") and hasattr(state, "dtype"):
         return [state]
     if is_dataclass(state):
@@ -98,32 +98,34 @@ def arrays_in(state: Any) -> list[Array]:
     return [slot for part in parts for slot in arrays_in(part)]
 
 
-class Views(NamedTuple):
-    """Histories of gradients (T, C), and what becomes of all entries."""
+class Paths(NamedTuple):
+    """Histories of gradients, and the paths of all entries of theta."""
 
-    grads: Vector
+    grads: Vector  # (T, C)
     theta: Vector  # (T + 1, C, P)
     slots: list[Vector]  # of the state after the first history, each (P,)
     u: float
 
-    def of(self, entry: int) -> Trace:
-        """What becomes of one."""
-        return Trace(self.grads, self.theta[:, :, entry], tuple(float(slot[entry]) for slot in self.slots), self.u)
+    def of(self, entry: int) -> EntryPaths:
+        """The paths of one entry."""
+        slots = tuple(float(slot[entry]) for slot in self.slots)
+        return EntryPaths(self.grads, self.theta[:, :, entry], slots, self.u)
 
 
-def observe(subject: Subject, probes: Sequence[tuple[float, Vector]]) -> Views:
-    """What becomes of theta in these histories: (theta at the start, gradients)."""
-    theta = np.stack([subject.run(start, grads) for start, grads in probes], axis=1)
-    return Views(np.stack([grads for _, grads in probes], axis=1), theta, subject.slots(*probes[0]), subject.u)
+def observe(subject: Subject, histories: Sequence[tuple[float, Vector]]) -> Paths:
+    """The paths of theta in these histories: (theta at the start, gradients)."""
+    theta = np.stack([subject.run(start, grads) for start, grads in histories], axis=1)
+    grads = np.stack([grads for _, grads in histories], axis=1)
+    return Paths(grads, theta, subject.slots(*histories[0]), subject.u)
 
 
-def groups_of(views: Views) -> list[list[int]]:
-    """Entries that are moved alike, the largest group first."""
-    groups, left = [], np.arange(views.theta.shape[2])
+def groups_of(paths: Paths) -> list[list[int]]:
+    """Entries that take the same path, the largest group first."""
+    groups, left = [], np.arange(paths.theta.shape[2])
     while len(left):
-        one = views.of(left[0])
-        off = np.abs(views.theta[:, :, left] - one.theta[:, :, None])
-        apart = np.any(off > one.tolerance * one.scale[:, None], axis=(0, 1))
+        one = paths.of(left[0])
+        distance = np.abs(paths.theta[:, :, left] - one.theta[:, :, None])
+        apart = np.any(distance > one.tolerance * one.scale[:, None], axis=(0, 1))
         groups.append(left[~apart].tolist())
         left = left[apart]
     return sorted(groups, key=len, reverse=True)

@@ -1,0 +1,204 @@
+"""Directional derivatives: their error bars hold, and kinks and jumps are told from smooth functions."""
+
+import math
+
+import numpy as np
+import pytest
+
+from xpdl.gradcheck.function import check_gradient
+from xpdl.gradcheck.function.directional import (
+    CentralDifference,
+    DirectionalDerivative,
+    analytic_sides,
+    best_central,
+    central,
+    complex_step,
+    near,
+    taylor_order,
+)
+
+
+def step(theta):
+    return (theta > 0) * 1.0
+
+
+def fourth_power(theta):
+    return (theta**4).sum()
+
+
+def its_gradient(theta):
+    return 4 * theta**3
+
+
+def leaping(theta):
+    return np.where(theta > 0, theta + 1, theta).sum()
+
+
+LEAPS = {  # name: (function that jumps where theta is 0, gradient elsewhere)
+    "up on one side": (leaping, np.ones_like),
+    "on both sides": (lambda t: (np.sign(t) + t * t).sum(), lambda t: 2 * t),
+    "down": (lambda t: (np.cos(t) - (t >= 0)).sum(), lambda t: -np.sin(t)),
+}
+
+
+@pytest.mark.parametrize("n", [3, 400])
+@pytest.mark.parametrize("method", ["auto", "central"])
+@pytest.mark.parametrize("name", LEAPS)
+def test_nothing_passes_where_the_function_jumps(name, method, n, points) -> None:
+    fun, grad = LEAPS[name]
+    theta = np.r_[points(70, n - 3), 1.0, 0.0, -1.0]
+    for value in (None, 1e6, 7.0, -3.0):
+
+        def given(t, value=value):
+            return grad(t) if value is None else np.where(t == 0, value, grad(t))
+
+        report = check_gradient(fun, given, theta, method=method, full=n < 400)
+        assert report.verdict == "INCONCLUSIVE", f"{value}\n{report}"
+        assert any("fun jumps at theta" in note and f"[{n - 2}]" in note for note in report.notes), str(report)
+
+
+@pytest.mark.parametrize("method", ["auto", "central"])
+@pytest.mark.parametrize("value", [1e6, 7.0, -3.0])
+def test_a_step_and_a_small_jump_excuse_nothing(value, method) -> None:
+    theta = np.array([0.0, 1.0, -1.0])
+    steps = check_gradient(lambda t: 1.0 * (t > 0).sum(), lambda t: np.array([value, 0, 0]), theta, method=method)
+    assert steps.verdict == "INCONCLUSIVE", str(steps)
+    for size in 10.0 ** np.arange(-15, -2):
+        report = check_gradient(
+            lambda t, size=size: np.where(t > 0, t + size, t).sum(),
+            lambda t: np.array([value, 1, 1]),
+            theta,
+            method=method,
+        )
+        assert report.verdict != "PASS", f"{size}\n{report}"
+
+
+def test_a_jump_excuses_no_other_entry(points, with_entry) -> None:
+    for theta, full in ((np.array([1.0, 0.0, -1.0]), False), (np.r_[points(70, 397), 1.0, 0.0, -1.0], True)):
+        place = theta.size - 1
+        parameter = check_gradient(leaping, with_entry(np.ones_like, place, 1.1), theta, full=full).parameters["theta"]
+        assert (parameter.verdict, parameter.worst.index, parameter.failing) == ("FAIL", (place,), 1)
+
+
+@pytest.mark.parametrize("method", ["auto", "central"])
+@pytest.mark.parametrize("distance", [0.0, 1e-16, 1e-13, 1e-11, 1e-9, 1e-8, 1e-7, 1e-5])
+def test_a_kink_nearby_is_no_jump(distance, method) -> None:
+    for sign in (-1, 1):
+        theta = np.array([sign * distance, 1.0, -1.0])
+        report = check_gradient(
+            lambda t: (np.where(t > 0, t, 0) + 0.1 * t * t).sum(), lambda t: step(t) + 0.2 * t, theta, method=method
+        )
+        assert report.verdict == "PASS", str(report)
+        assert not any("jump" in note for note in report.notes), str(report)
+
+
+def test_the_taylor_remainder_is_a_second_opinion(points, scaled) -> None:
+    fun, grad = fourth_power, its_gradient
+    orders = [
+        float(check_gradient(fun, g, points()).notes[-1].partition("h^")[2].split()[0])
+        for g in (grad, scaled(grad, 1.1))
+    ]
+    assert orders == pytest.approx([2, 1], abs=0.05)
+
+
+@pytest.mark.parametrize("n", [8, 3000])
+def test_the_taylor_remainder_judges_whole_tensors(n, points, scaled) -> None:
+    fun, grad = fourth_power, its_gradient
+    for factor, verdict in ((1.0, "PASS"), (1.1, "FAIL"), (-1.0, "FAIL"), (np.nan, "FAIL")):
+        report = check_gradient(fun, scaled(grad, factor), points(71, n), method="taylor")
+        assert (report.verdict, report.method) == (verdict, "Taylor remainder"), str(report)
+        assert report.evaluations < 150
+    mixed = check_gradient(
+        lambda p: (p["a"] ** 2).sum() + (p["b"] ** 3).sum(),
+        lambda p: {"a": 2 * p["a"], "b": 2 * p["b"] ** 2},
+        {"a": points(), "b": points(1)},
+        method="taylor",
+    )
+    assert [p.verdict for p in mixed.parameters.values()] == ["PASS", "FAIL"], str(mixed)
+
+
+def test_the_taylor_remainder_is_not_always_visible(points) -> None:
+    cases = {
+        "at a kink": (lambda t: np.abs(t).sum(), np.sign, np.zeros(3)),
+        "at a jump": (leaping, lambda t: np.array([1e6, 1.0, 1.0]), np.array([0.0, 1.0, -1.0])),
+        "too small to be seen": (np.sum, np.ones_like, points()),
+    }
+    for why, case in cases.items():
+        report = check_gradient(*case, method="taylor")
+        assert report.verdict == "INCONCLUSIVE", str(report)
+        assert why in report.notes[0], str(report)
+
+
+# Derivatives by themselves
+
+
+def python_number(fun):
+    return lambda t: complex(fun(t)) if np.iscomplexobj(t) else float(fun(t))
+
+
+def test_bars_hold_in_random_directions(probe, points) -> None:
+    fun = python_number(lambda t: np.exp(t).sum())
+    around = probe(fun, np.exp, points())
+    for _ in range(20):
+        d = around.signs("theta")
+        exact = float(np.sum(np.exp(points()) * around.scale["theta"] * d))
+        for found, least in (
+            (complex_step(around, "theta", d), 1e-9),
+            (central(around, "theta", d).derivative(kink=False), 1e-5),
+            (best_central(around, "theta", d)[0].derivative(kink=False), 1e-5),
+        ):
+            assert abs(found.value - exact) <= found.bar < least * max(1, abs(exact))
+
+
+def test_a_kink_has_its_one_sided_derivatives(probe) -> None:
+    around = probe(python_number(lambda t: np.maximum(t.real, 0).sum() + 3 * t.sum()), step, np.array([0.0, 1.0]))
+    d = np.array([1.0, 0.0])
+    difference, kink = best_central(around, "theta", d)
+    found = difference.derivative(kink=kink)
+    assert kink
+    assert (found.low, found.high) == pytest.approx((3, 4), abs=1e-6)
+    assert found.kink
+    assert not found.misses(3.5)
+    assert found.misses(4.1)
+
+
+def test_the_complex_step_has_sides_at_a_kink(probe) -> None:
+    around = probe(python_number(lambda t: (t * (t.real > 0)).sum()), step, np.zeros(1))
+    assert analytic_sides(around, "theta", np.ones(1)) == (0, 1, True)
+    smooth = probe(python_number(lambda t: (t * t).sum()), step, np.zeros(1))
+    assert analytic_sides(smooth, "theta", np.ones(1))[2] is False
+
+
+def test_a_jump_has_no_derivative(probe) -> None:
+    around = probe(python_number(lambda t: t.sum() + (t.real > 0).sum()), step, np.zeros(1))
+    difference, kink = best_central(around, "theta", np.ones(1))
+    assert difference.jumps
+    assert not kink
+    assert difference.derivative(kink=False).bars(1e9) == 0
+
+
+def test_distances_are_measured_in_bars() -> None:
+    found = DirectionalDerivative(2.0, 0.5, 2.0, 2.0)
+    assert [found.bars(claim) for claim in (2.0, 3.0, math.nan)] == [0, 2, math.inf]
+    assert found._replace(bar=0.0).bars(3.0) == math.inf
+    assert [found.misses(claim) for claim in (2.5, 2.6, math.nan, math.inf)] == [False, True, True, True]
+    assert found.widened(1.0).bar == 8.5
+
+
+def test_a_finer_difference_contradicts_a_wider_one() -> None:
+    wide = CentralDifference(1.0, 0.1, 1.0, 1.0, 0.1, 0.0, 0.0)
+    fine = CentralDifference(1.5, 0.1, 1.5, 1.5, 0.1, 0.0, 0.2)
+    assert wide.contradicted(fine) == 0.7
+    assert wide.contradicted(fine._replace(value=1.1)) == 0
+    assert wide.at_least(0.3).bar == wide.at_least(0.3).side_bar == 0.3
+    assert near(wide, 1.15, 0.05)
+    assert not near(wide, 1.25, 0.05)
+
+
+def test_the_order_of_the_remainder(probe, points) -> None:
+    around = probe(python_number(fourth_power), its_gradient, points())
+    for factor, order in ((1.0, 2.0), (1.1, 1.0)):
+        gradient = {"theta": factor * its_gradient(points())}
+        assert taylor_order(around, gradient, {"theta": around.signs("theta")}) == pytest.approx(order, abs=0.05)
+    linear = probe(python_number(np.sum), np.ones_like, points())
+    assert taylor_order(linear, {"theta": np.ones(8)}, {"theta": np.ones(8)}) is None

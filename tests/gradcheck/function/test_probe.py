@@ -1,0 +1,144 @@
+"""Probes: the function around theta, in natural units, and its noise."""
+
+import math
+import warnings
+
+import numpy as np
+import pytest
+
+from xpdl.gradcheck.function import check_gradient
+from xpdl.gradcheck.function.probe import NotAnalyticError, natural_scale
+
+
+def test_float32_that_is_not_admitted_is_found_out(points) -> None:
+    def fun(theta):
+        return np.sum(theta.astype(np.float32) ** 3)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        report = check_gradient(fun, lambda t: 3 * t * t, points())
+    assert (report.verdict, report.precision) == ("PASS", "float32"), str(report)
+    assert "fun answers in float32" in report.notes[0]
+
+
+@pytest.mark.parametrize("method", ["auto", "central"])
+@pytest.mark.parametrize("decimals", [1, 3, 4, 6, 8, 9, 10, 11, 12, 13])
+def test_a_rounded_function_is_judged_by_what_it_shows(decimals, method, points) -> None:
+    functions = {
+        "np.round": lambda t: np.round((t**2).sum(), decimals),
+        "round": lambda t: round(sum((t**2).tolist()), decimals),
+        "of theta": lambda t: (np.round(t, decimals) ** 2).sum(),
+    }
+    for seed in range(3):
+        for name, fun in functions.items():
+            right = check_gradient(fun, lambda t: 2 * t, points(seed), method=method)
+            assert right.verdict != "FAIL", f"{name}\n{right}"
+            assert decimals > 3 or right.verdict == "INCONCLUSIVE", f"{name}\n{right}"
+            wrong = check_gradient(fun, lambda t: 3 * t, points(seed), method=method)
+            assert wrong.verdict != "PASS", f"{name}\n{wrong}"
+            assert decimals < 6 or wrong.verdict == "FAIL", f"{name}\n{wrong}"
+            assert decimals > 12 or any("fun moves in steps of" in note for note in right.notes), f"{name}\n{right}"
+
+
+def test_a_function_that_stands_still_only_at_theta_does_not_move_in_steps() -> None:
+    def dead(theta):
+        return 3 + np.maximum(theta - 1e-3, 0).sum()
+
+    report = check_gradient(dead, np.zeros_like, np.zeros(5))
+    assert report.verdict == "PASS"
+    assert not any("steps" in note for note in report.notes), str(report)
+    assert check_gradient(dead, lambda t: t + 0.1, np.zeros(5)).verdict == "FAIL"
+
+
+# The probe itself
+
+
+def squares(theta):
+    return (theta * theta).sum().item()
+
+
+def double(theta):
+    return 2 * theta
+
+
+def test_the_scale_of_an_entry_is_a_power_of_two_and_never_tiny() -> None:
+    scale = natural_scale(np.array([0.0, 1e-9, 0.9, 1.1, -5.0]))
+    assert np.array_equal(np.log2(scale), np.round(np.log2(scale)))
+    assert scale.tolist() == [2.0**-30, 2.0**-30, 1.0, 1.0, 4.0]
+    assert natural_scale(np.zeros(3)).tolist() == [1, 1, 1]
+
+
+def test_moves_are_exact_and_leave_theta_alone(probe) -> None:
+    theta = np.array([0.75, -5.0, 0.0])
+    around = probe(squares, double, theta)
+    moved = around.moved({"theta": 2.0**-20 * np.array([1.0, -1.0, 1.0])})["theta"]
+    assert ((moved - theta) / around.scale["theta"]).tolist() == [2.0**-20, -(2.0**-20), 2.0**-20]
+    assert theta.tolist() == [0.75, -5.0, 0.0]
+
+
+def test_distances_are_as_far_from_rounding_in_either_precision(probe) -> None:
+    assert probe(squares, double, np.ones(2)).distance(20) == 2.0**-20
+    assert probe(squares, double, np.ones(2), "float32").distance(52) == 2.0**-23
+
+
+@pytest.mark.parametrize("size", [1e-10, 1e-6])
+def test_noise_is_measured_to_a_factor(probe, points, size) -> None:
+    rng = np.random.default_rng(1)
+    around = probe(lambda t: squares(t) + size * float(rng.standard_normal()), double, points())
+    assert size / 5 < around.noise < 5 * size
+
+
+def test_a_smooth_function_has_no_more_noise_than_rounding(probe, points) -> None:
+    around = probe(squares, double, points())
+    assert around.noise < 10 * around.u * around.start
+    assert around.quantum == 0
+    assert not around.coarse
+
+
+def test_a_function_that_is_rounded_moves_by_its_quantum(probe, points) -> None:
+    around = probe(lambda t: round(squares(t), 3), double, points())
+    assert around.quantum == pytest.approx(1e-3, rel=1e-6)
+    assert around.noise >= 1e-3 / math.sqrt(12) * 0.99
+
+
+def test_float32_in_float64_is_coarse(probe, points) -> None:
+    assert probe(lambda t: float(np.float32(squares(t))), double, points()).coarse
+
+
+def test_the_imaginary_part_is_the_derivative(probe, points) -> None:
+    around = probe(lambda t: complex((t * t).sum()) if np.iscomplexobj(t) else squares(t), double, points())
+    d = np.ones(8)
+    expected = float(np.sum(2 * points() * around.scale["theta"]))
+    assert around.imaginary("theta", d) == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("fun", "why"),
+    [
+        (lambda t: 1.0, "has no imaginary part"),
+        (lambda t: 1 / 0 if np.iscomplexobj(t) else 1.0, "raises ZeroDivisionError: division by zero"),
+        (lambda t: complex(1, math.nan) if np.iscomplexobj(t) else 1.0, "is not finite"),
+        (lambda t: float(np.float64(1j)) if np.iscomplexobj(t) else 1.0, "raises"),
+    ],
+)
+def test_why_there_is_no_complex_step_is_said(probe, fun, why) -> None:
+    with pytest.raises(NotAnalyticError, match=why):
+        probe(fun, double, np.ones(2)).imaginary("theta", np.ones(2))
+
+
+def test_where_the_function_raises_it_is_not_a_number(probe) -> None:
+    def picky(theta):
+        if theta[0] != 1:
+            raise ValueError("only at 1")
+        return 1.0
+
+    assert math.isnan(probe(picky, double, np.ones(2)).real({"theta": np.array([0.5, 0.0])}))
+
+
+def test_the_noise_of_a_gradient_is_seen_along_a_direction(probe, points) -> None:
+    rng = np.random.default_rng(2)
+    quiet = probe(squares, double, points())
+    noisy = probe(squares, lambda t: 2 * t + 1e-6 * rng.standard_normal(t.shape), points())
+    d = np.ones(8)
+    assert quiet.noise_of_gradient("theta", d) < 1e-12
+    assert 1e-7 < noisy.noise_of_gradient("theta", d) < 1e-3

@@ -1,0 +1,129 @@
+"""Tensors entry by entry: each entry has its own bar, kinks excuse only what they can, and the report says why."""
+
+import numpy as np
+import pytest
+
+from xpdl.gradcheck.function import check_gradient
+from xpdl.gradcheck.function.tensor import Directions, TensorCheck
+from xpdl.progress import report as reported
+
+SLIGHTLY = 1 + 1e-6
+
+
+def step(theta):
+    return (theta > 0) * 1.0
+
+
+def relu(theta):
+    return np.maximum(theta, 0).sum()
+
+
+def test_tiny_entries_among_large_ones(points, with_entry) -> None:
+    """Each of eight entries, with slopes of 1e-8 to 1e6: the complex step has no rounding of J to hide them."""
+    weights, theta = 10.0 ** np.arange(-8, 8, 2), points(33)
+    for place in range(8):
+        grad = with_entry(lambda t: 2 * weights * t, place, SLIGHTLY)
+        report = check_gradient(lambda t: (weights * t * t).sum(), grad, theta)
+        assert report.parameters["theta"].worst.index == (place,), str(report)
+        assert report.verdict == "FAIL"
+
+
+@pytest.mark.parametrize("value", [1.2, -0.01])
+def test_a_kink_excuses_nothing_outside_its_one_sided_derivatives(value) -> None:
+    assert check_gradient(relu, lambda t: np.full(8, value), np.zeros(8)).verdict == "FAIL"
+    assert check_gradient(relu, lambda t: np.full(8, 0.3), np.zeros(8)).verdict == "PASS"
+
+
+def test_kinks_are_noted_and_do_not_hide_a_wrong_entry(with_entry) -> None:
+    theta = np.concatenate([np.ones(890), np.zeros(10)])
+
+    def fun(t):
+        return np.maximum(t, 0).sum() + (t[:5] ** 2).sum()
+
+    def grad(t):
+        answer = step(t)
+        answer[:5] += 2 * t[:5]
+        return answer
+
+    report = check_gradient(fun, grad, theta)
+    assert report.verdict == "PASS", str(report)
+    assert any("at a kink, accepted between one-sided derivatives" in note for note in report.notes)
+    wrong = check_gradient(fun, with_entry(grad, 3, 1.01), theta)
+    assert (wrong.verdict, wrong.parameters["theta"].worst.index) == ("FAIL", (3,)), str(wrong)
+
+
+def test_what_rounding_hides_is_inconclusive(points, scaled) -> None:
+    """J = 1e8 + something of 1e-9: neither right nor wrong can be seen by differences."""
+
+    def fun(t):
+        return 1e8 + 1e-3 * (np.abs(t) ** 2).sum()
+
+    for factor in (1.0, 1.25):
+        report = check_gradient(fun, scaled(lambda t: 2e-3 * t, factor), 1e-3 * points())
+        assert report.verdict == "INCONCLUSIVE", str(report)
+
+
+def test_every_entry_has_an_error_bar_that_holds(points) -> None:
+    theta = points(41)
+    for method, least in (("complex", 1e-9), ("central", 1e-6)):
+        parameter = check_gradient(lambda t: np.exp(t).sum(), np.exp, theta, method=method).parameters["theta"]
+        assert parameter.bar.shape == theta.shape
+        assert np.all(np.abs(parameter.numeric - np.exp(theta)) <= parameter.bar)
+        assert np.all(parameter.bar < least * np.exp(theta))
+
+
+def test_a_large_difference_that_passes_is_explained() -> None:
+    """An entry that float32 does not show, and one at a kink."""
+    unseen = check_gradient(
+        lambda t: 1 + t.sum(), lambda t: np.array([1.0, 9.0]), np.array([1, 1e-9]), dtype="float32", method="central"
+    )
+    kink = check_gradient(lambda t: np.abs(t).sum(), lambda t: np.array([0.9, 1.0]), np.array([0.0, 1.0]))
+    for report, reason in ((unseen, "1 of 2 are below their error bars"), (kink, "1 at a kink")):
+        assert report.verdict == "PASS", str(report)
+        assert report.difference > 1e-2
+        assert any("passes with a difference of" in note and reason in note for note in report.notes), str(report)
+
+
+# The check of one tensor
+
+
+def test_directions_are_unit_vectors_or_rows_of_signs() -> None:
+    units = Directions(3)
+    assert (len(units), np.stack(list(units)).tolist()) == (3, np.eye(3).tolist())
+    assert units.project(np.arange(3.0)).tolist() == [0, 1, 2]
+    signs = np.array([[1.0, 1.0, -1.0], [1.0, -1.0, 1.0]])
+    rows = Directions(3, signs)
+    assert (len(rows), rows.row(1).tolist()) == (2, [1, -1, 1])
+    assert rows.project(np.arange(3.0)).tolist() == [-1, 1]
+
+
+def test_a_tensor_is_measured_and_judged_in_its_own_units(probe) -> None:
+    theta = np.array([[8.0, 0.5]])
+    around = probe(lambda t: float((t * t).sum()), lambda t: 2 * t, theta)
+    tensor = TensorCheck(around, "theta", 2 * theta, Directions(2))
+    with reported(2, "", shown=False) as reporter:
+        tensor.measure("central", reporter)
+    assert tensor.claims().tolist() == [16 * 8, 1 * 0.5]
+    assert tensor.columns()[0] == pytest.approx(tensor.claims(), rel=1e-9)
+    found = tensor.judged_entries()
+    assert (found.verdict, found.shape) == ("PASS", (1, 2))
+    assert found.numeric == pytest.approx(2 * theta, rel=1e-9)
+
+
+def test_few_wrong_entries_are_listed_and_many_are_not(probe) -> None:
+    around = probe(lambda t: float((t * t).sum()), lambda t: 2 * t, np.ones((4, 6)))
+    tensor = TensorCheck(around, "theta", np.ones((4, 6)), Directions(24))
+    assert tensor.some([0, 7]) == "only 2 of 24 entries wrong: [0, 0], [1, 1]"
+    assert tensor.some(list(range(10)), "at least").endswith("[1, 1], ...")
+    assert tensor.some(list(range(13))) is None
+
+
+def test_the_complex_step_is_refused_if_it_must_be_used(probe) -> None:
+    around = probe(lambda t: float((t * t).real.sum()), lambda t: 2 * t, np.ones(3))
+    tensor = TensorCheck(around, "theta", 2 * np.ones(3), Directions(3))
+    with reported(3, "", shown=False) as reporter:
+        with pytest.raises(ValueError, match="method 'complex' is not possible for theta: fun of complex numbers"):
+            tensor.measure("complex", reporter)
+        tensor.measure("auto", reporter)
+    assert tensor.method == "central"
+    assert tensor.notes() == ["theta: central differences, as fun of complex numbers has no imaginary part"]

@@ -1,0 +1,232 @@
+"""Directional derivatives of a black box, each with its error bar.
+
+    complex step   Im J(theta + i h d) / h, h = 1e-20: no cancellation, and no kink is crossed
+    central        (J(theta + h d) - J(theta - h d)) / (2 h), h = u^(1/3), u the machine epsilon
+    Taylor test    |J(theta + h d) - J(theta) - h <g, d>| falls like h^2 where g is right, like h where it is wrong
+
+Sources: Squire & Trapp 1998 and Martins et al. 2003 (complex step); Dennis & Schnabel 1983 (steps).
+"""
+
+from collections.abc import Sequence
+from itertools import pairwise
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from xpdl.gradcheck.function.probe import COMPLEX_STEP, Probe, Tensors
+from xpdl.gradcheck.report import Vector
+
+LEVELS = (-3, -2, -1, 0, 1, 2)
+"""The sizes of central steps to choose from where one is not enough, in powers of 16."""
+OTHER_STEP = 0.7 * COMPLEX_STEP
+"""A second complex step, which rounds differently."""
+SPREAD = 8.0
+"""A bar is this many times the noise that was seen."""
+WIDE = 2.0**-12
+"""A central step longer than this may cross several kinks."""
+GROWTH = 3.0
+"""A derivative that grows by more than this from a step to a sixteenth of it has no limit."""
+SIDES = (35, 39)
+"""One-sided derivatives are taken at distances of 2^-35 and 2^-39 (in float64)."""
+
+
+class DirectionalDerivative(NamedTuple):
+    """The derivative of J along a direction; its error is at most ``bar``.
+
+    At a kink every number between ``low`` and ``high`` is a derivative.  Where J jumps there is none, and ``bar`` is
+    infinite.
+    """
+
+    value: float
+    bar: float
+    low: float
+    high: float
+    jumps: bool = False
+
+    @property
+    def kink(self) -> bool:
+        """Whether theta is at a kink."""
+        return self.low < self.high
+
+    def bars(self, claim: float) -> float:
+        """The distance of the claim from the value, in error bars."""
+        error = abs(claim - self.value) if math.isfinite(claim) else math.inf
+        if error == 0 or self.bar == 0:
+            return math.inf if error else 0.0
+        return error / self.bar if self.bar < math.inf else 0.0
+
+    def misses(self, claim: float) -> bool:
+        """Whether the claim is more than a bar away from everything that is a derivative."""
+        return not max(self.low - claim, claim - self.high, 0.0) <= self.bar or not math.isfinite(claim)
+
+    def widened(self, noise: float) -> "DirectionalDerivative":
+        """The same derivative, with noise added to its bar."""
+        return self._replace(bar=self.bar + SPREAD * noise)
+
+
+class CentralDifference(NamedTuple):
+    """A central difference and the two one-sided differences, which differ at a kink."""
+
+    value: float
+    bar: float
+    backward: float
+    forward: float
+    side_bar: float  # the error bar of the one-sided differences
+    noise: float  # the most that noise can add to ``jump``
+    rounding: float  # the likely rounding error of the value
+    jumps: bool = False  # whether J jumps, so that there is no derivative
+
+    @property
+    def steepness(self) -> float:
+        """The larger of the one-sided derivatives, in absolute value."""
+        return max(abs(self.forward), abs(self.backward))
+
+    @property
+    def jump(self) -> float:
+        """The difference between the one-sided derivatives."""
+        return abs(self.forward - self.backward)
+
+    def contradicted(self, finer: "CentralDifference") -> float:
+        """How wrong a finer step shows this difference to be; 0 if rounding may be the reason."""
+        error = abs(self.value - finer.value)
+        return error + finer.rounding if error > finer.rounding else 0.0
+
+    def at_least(self, bar: float) -> "CentralDifference":
+        """The same difference with bars of at least ``bar``."""
+        return self._replace(bar=max(self.bar, bar), side_bar=max(self.side_bar, bar))
+
+    def derivative(self, *, kink: bool) -> DirectionalDerivative:
+        """As a directional derivative; at a kink it reaches from one one-sided difference to the other."""
+        ends = (self.value, self.forward, self.backward) if kink else (self.value,)
+        bar = self.side_bar if kink else self.bar
+        return DirectionalDerivative(self.value, bar, min(ends), max(ends), self.jumps)
+
+
+# The complex step
+
+
+def complex_step(probe: Probe, name: str, d: Vector) -> DirectionalDerivative:
+    """The complex step along d.
+
+    The bar comes from a second step of another size, with theta a few roundings away.  It is at least u^(2/3) of the
+    value: a smaller relative error counts as rounding.
+    """
+    value, spread = _value_and_spread(probe, name, d)
+    return DirectionalDerivative(value, SPREAD * spread + relative_bar(probe) * abs(value), value, value)
+
+
+def relative_bar(probe: Probe) -> float:
+    """u^(2/3), 4e-11 in float64."""
+    return math.pow(probe.u, 2 / 3)
+
+
+def _value_and_spread(probe: Probe, name: str, d: Vector) -> tuple[float, float]:
+    """The complex step, and its distance from a second one."""
+    value = probe.imaginary(name, d)
+    spread = abs(probe.imaginary(name, d, OTHER_STEP, probe.jittered()) - value)
+    least = math.sqrt(probe.u) * abs(value)
+    if spread <= least:
+        return value, spread
+    there = probe.imaginary(name, d, OTHER_STEP)
+    if abs(there - (OTHER_STEP / COMPLEX_STEP) ** 2 * value) <= 0.1 * abs(value):
+        return 0.0, abs(value)  # it falls like h^2: nothing but truncation error
+    at_kink = spread > max(least, math.sqrt(probe.u) * abs(probe.start))
+    return value, abs(there - value) if at_kink else spread
+
+
+def analytic_sides(probe: Probe, name: str, d: Vector) -> tuple[float, float, bool]:
+    """The complex step slightly to the left and to the right, and whether theta is at a kink."""
+    wide, close = ([_beside(probe, name, d, sign * probe.distance(bits)) for sign in (-1, 1)] for bits in SIDES)
+    return close[0], close[1], abs(close[1] - close[0]) > abs(wide[1] - wide[0]) / 4 > 0
+
+
+def _beside(probe: Probe, name: str, d: Vector, distance: float) -> float:
+    return probe.imaginary(name, d, at=probe.moved({name: distance * d}))
+
+
+# Central differences
+
+
+def central(probe: Probe, name: str, d: Vector, level: int = 0) -> CentralDifference:
+    """Central and one-sided differences over h and h / 2.
+
+    The bar is the rounding floor, 2 max(u |J|, noise) / h, and twice the change from h to h / 2, which is 3/4 of the
+    truncation error.  A wide step, as float32 needs, may cross kinks, so the differences over its quarters count, too.
+    No bar is below 2^-28 of the value: code that iterates to a tolerance is smooth nearby, and yet wrong by more than
+    u.  One-sided: (4 J(h/2) - J(h) - 3 J(0)) / h, which is also right to second order.
+    """
+    h = probe.distance(17) * 16.0**level
+    far, near, back, behind = values = [probe.real({name: t * d}) for t in (h, h / 2, -h / 2, -h)]
+    if not all(map(math.isfinite, values)):
+        return CentralDifference(0.0, math.inf, 0.0, 0.0, math.inf, math.inf, math.inf)
+    value = (far - behind) / (2 * h)
+    truncation = max(2 * abs(value - (near - back) / h), probe.distance(28) * abs(value))
+    if h > WIDE:
+        pieces = [b - a for a, b in pairwise((behind, back, probe.start, near, far))]
+        truncation = max(truncation, 1.25 * (max(pieces) - min(pieces)) / h)
+    rounding, noise = probe.u * max(map(abs, values)) / h, probe.noise / h
+    floor = max(rounding, SPREAD * noise)
+    backward, forward = (behind - 4 * back + 3 * probe.start) / h, (4 * near - far - 3 * probe.start) / h
+    bar, side_bar = 2 * floor + truncation, 8 * floor + truncation
+    return CentralDifference(value, bar, backward, forward, side_bar, 16 * floor, max(rounding, noise))
+
+
+def best_central(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference, bool]:
+    """The central difference with the smallest bar, from fine steps to wide ones; and whether theta is at a kink.
+
+    The bar holds what finer steps contradict: waves that are shorter than a step may look smooth from that step alone.
+    """
+    ladder = [central(probe, name, d, level) for level in LEVELS]
+    if _jumps(ladder):
+        return ladder[0]._replace(bar=math.inf, side_bar=math.inf, jumps=True), False
+    kink = _kink(ladder)
+    if kink is not None:
+        return kink, True
+    best = ladder[0]
+    for k, wider in enumerate(ladder[1:], 1):
+        wider = wider.at_least(max(wider.contradicted(finer) for finer in ladder[:k]))
+        if best.bar < wider.bar < math.inf:
+            break
+        best = wider
+    return best, False
+
+
+def _jumps(ladder: Sequence[CentralDifference]) -> bool:
+    """Whether differences grow without end as steps get finer: like 1 / h at a jump, like h^(-1/2) in a root at 0."""
+    finest, finer, fine = (rung.steepness for rung in ladder[:3])
+    return finest > ladder[0].noise and finest > GROWTH * finer > GROWTH**2 * fine
+
+
+def _kink(ladder: Sequence[CentralDifference]) -> CentralDifference | None:
+    """The finest difference whose sides differ, if they differ as much with a sixteenth of the step and 16 times it."""
+    for finer, middle, wider in zip(ladder, ladder[1:], ladder[2:], strict=False):
+        if middle.jump > middle.noise:
+            grows = finer.jump > GROWTH * middle.jump + 4 * finer.rounding  # a small jump of the function itself
+            falls = middle.jump >= 8 * (finer.jump + 4 * finer.rounding) or wider.jump >= 8 * middle.jump
+            return None if grows or falls else middle
+    return None
+
+
+def near(difference: CentralDifference, value: float, bar: float) -> bool:
+    """Whether a value with an error of at most ``bar`` agrees with a central difference."""
+    return abs(difference.value - value) <= difference.bar + bar
+
+
+# The Taylor test
+
+
+def taylor_order(probe: Probe, gradient: Tensors, signs: Tensors) -> float | None:
+    """The power of h with which |J(theta + h d) - J(theta) - h <g, d>| falls; None if rounding hides the remainder.
+
+    The direction d has the signs of some tensors and 0 in the others.
+    """
+    expected = sum(float(np.sum(s * (gradient[n] * probe.scale[n]).ravel())) for n, s in signs.items())
+    steps = [probe.distance(2 * k) for k in range(1, 9)]
+    remainders = [abs(probe.real({n: h * s for n, s in signs.items()}) - probe.start - h * expected) for h in steps]
+    least = 100 * max(probe.noise, probe.u * abs(probe.start))
+    seen = [(math.log(h), math.log(r)) for h, r in zip(steps, remainders, strict=True) if least < r < math.inf][-4:]
+    if len(seen) < 3:
+        return None
+    x, y = np.array(seen).T
+    return float(np.polyfit(x, y, 1)[0])

@@ -1,0 +1,214 @@
+"""``TensorCheck``: one tensor under test, its directional derivatives, and the verdict on each of its entries."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+import math
+
+import numpy as np
+
+from xpdl.gradcheck.function.causes import diagnose
+from xpdl.gradcheck.function.directional import (
+    DirectionalDerivative,
+    best_central,
+    central,
+    complex_step,
+    relative_bar,
+)
+from xpdl.gradcheck.function.probe import NotAnalyticError, Probe
+from xpdl.gradcheck.function.trust import second_look, verify
+from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, PASS, Parameter, Vector, judge
+from xpdl.progress import Reporter
+
+SMALL = 256
+"""Tensors of up to so many entries are checked entry by entry."""
+NAMED = 8
+"""How many entries a message names."""
+LARGE = 1e-3
+"""A larger difference of a tensor that passes is explained."""
+HIDES = 1e-7
+"""Where the bar is a larger part of the value, other steps are tried."""
+
+
+@dataclass(frozen=True)
+class Directions:
+    """The rows of ``signs`` (K, size), or every unit vector if that is None."""
+
+    size: int
+    signs: Vector | None = None
+
+    def __len__(self) -> int:
+        return self.size if self.signs is None else len(self.signs)
+
+    def __iter__(self) -> Iterator[Vector]:
+        return map(self.row, range(len(self)))
+
+    def row(self, k: int) -> Vector:
+        """Direction k, (size,)."""
+        return unit(self.size, k) if self.signs is None else self.signs[k]
+
+    def project(self, natural: Vector) -> Vector:
+        """The products of a gradient in natural units with every direction, (K,)."""
+        with np.errstate(invalid="ignore"):
+            return natural if self.signs is None else self.signs @ natural
+
+
+def unit(size: int, k: int) -> Vector:
+    """The unit vector of entry k."""
+    vector = np.zeros(size)
+    vector[k] = 1.0
+    return vector
+
+
+class TensorCheck:
+    """One tensor under test; ``natural`` is its gradient in natural units, (size,).
+
+    A position is the place of an entry in the flat tensor.
+    """
+
+    def __init__(self, probe: Probe, name: str, gradient: Vector, directions: Directions) -> None:
+        self.probe, self.name, self.gradient, self.directions = probe, name, gradient, directions
+        self.scale = probe.scale[name].ravel()
+        self.natural = gradient.ravel() * self.scale
+        self.method = "central"
+        self.reason: str | None = None  # why it is not the complex step
+        self.derivatives: list[DirectionalDerivative] = []  # along each direction
+        self.kinks: dict[int, str] = {}  # position -> what was accepted there
+        self.jumps: list[int] = []  # positions where the function jumps
+
+    @property
+    def entrywise(self) -> bool:
+        """Whether each direction is an entry."""
+        return self.directions.signs is None
+
+    def index(self, position: int) -> tuple[int, ...]:
+        """The index of a position."""
+        return tuple(int(i) for i in np.unravel_index(position, self.gradient.shape))
+
+    def claims(self) -> Vector:
+        """What the gradient under test says the directional derivatives are."""
+        return self.directions.project(self.natural)
+
+    def columns(self) -> list[Vector]:
+        """The values, bars, lower and upper ends of the directional derivatives, each (K,)."""
+        rows = (derivative[:4] for derivative in self.derivatives)
+        return [np.array(column) for column in zip(*rows, strict=True)]
+
+    def for_norms(self, *, natural: bool) -> tuple[Vector, Vector]:
+        """The gradient under test and the numeric one, whose norms are compared: by entries or along directions."""
+        weight = 1.0 if self.entrywise else 1 / math.sqrt(len(self.derivatives))
+        scale = 1.0 if natural else self.scale
+        return self.claims() * weight / scale, self.columns()[0] * weight / scale
+
+    # Measuring
+
+    def measure(self, method: str, reporter: Reporter) -> None:
+        """Find the derivatives along all directions.
+
+        The complex step is used if it proves to be a derivative along three random directions.
+        """
+        if method != "central":
+            trials = [self.probe.signs(self.name) for _ in range(3)]
+            self._decide(verify(self.probe, self.name, trials), required=method == "complex")
+        try:
+            self._measure_all(reporter)
+        except NotAnalyticError as error:
+            self._decide(str(error), required=method == "complex")
+            self._measure_all(reporter)
+
+    def _decide(self, reason: str | None, *, required: bool) -> None:
+        if reason is not None and required:
+            raise ValueError(f"method 'complex' is not possible for {self.name}: fun of complex numbers {reason}")
+        self.method, self.reason = "complex" if reason is None else "central", reason
+
+    def _measure_all(self, reporter: Reporter) -> None:
+        self.derivatives = []
+        for d in self.directions:
+            self.derivatives.append(self.along(d))
+            reporter.advance(1)
+        if not self.entrywise:  # one of them may be small by chance
+            least = relative_bar(self.probe) * float(np.median(np.abs(self.columns()[0])))
+            self.derivatives = [found._replace(bar=max(found.bar, least)) for found in self.derivatives]
+
+    def along(self, d: Vector) -> DirectionalDerivative:
+        """The derivative along d by the method of this tensor."""
+        if self.method == "complex":
+            return complex_step(self.probe, self.name, d)
+        if self.entrywise:
+            return central(self.probe, self.name, d).derivative(kink=False)
+        return best_central(self.probe, self.name, d)[0].derivative(kink=False)
+
+    def again(self, d: Vector, claim: float, found: DirectionalDerivative) -> DirectionalDerivative:
+        """The derivative along d by all methods, before anything is called wrong."""
+        return second_look(self.probe, self.name, d, claim, found, self.method)
+
+    def entry_again(self, position: int, claim: float, found: DirectionalDerivative) -> DirectionalDerivative:
+        """The derivative of an entry by all methods; a kink that excuses the claim, and a jump, are noted."""
+        found = self.again(unit(self.natural.size, position), claim, found)
+        if found.kink and found.bars(claim) > 1 and not found.misses(claim):
+            low, value, high = (float(x / self.scale[position]) for x in (found.low, claim, found.high))
+            self.kinks[position] = f"{list(self.index(position))} {value:.6g} in [{low:.6g}, {high:.6g}]"
+        if found.jumps:
+            self.jumps.append(position)
+        return found
+
+    # Judging
+
+    def judged_entries(self) -> Parameter:
+        """The verdict, after a second look at the entries that need one."""
+        self._look_again()
+        value, bar, low, high = ((column / self.scale).reshape(self.gradient.shape) for column in self.columns())
+        parameter = judge(self.name, self.gradient, value, bar, between=(low, high))
+        if parameter.verdict != FAIL:
+            return self.certain(parameter)
+        wrong = [k for k, claim in enumerate(self.claims().tolist()) if self.derivatives[k].misses(claim)]
+        return replace(parameter, diagnosis=self.cause() or self.some(wrong))
+
+    def _look_again(self) -> None:
+        """Look twice at entries that miss their derivative, and at those whose bar would hide a large error."""
+        hides = HIDES if self.directions.size <= SMALL else 1.0
+        for k, claim in enumerate(self.claims().tolist()):
+            found = self.derivatives[k]
+            wide = self.method == "central" and found.bar > hides * max(abs(claim), abs(found.value)) > 0
+            if math.isfinite(claim) and (wide or found.misses(claim)):
+                self.derivatives[k] = self.entry_again(k, claim, found)
+
+    def cause(self) -> str | None:
+        """The probable cause of what is wrong, if one fits."""
+        return diagnose(self.gradient, self.scale, self.directions.project, self.derivatives)
+
+    def certain(self, parameter: Parameter) -> Parameter:
+        """The same verdict, but inconclusive if the function jumps, at theta or in steps that hide entries."""
+        jumps = any(found.jumps for found in self.derivatives) or (self.probe.quantum and parameter.unseen)
+        return replace(parameter, verdict=INCONCLUSIVE) if jumps and parameter.verdict == PASS else parameter
+
+    def some(self, positions: list[int], quantity: str = "only") -> str | None:
+        """Which entries are wrong, if they are few."""
+        if 2 * len(positions) > self.natural.size:
+            return None
+        return f"{quantity} {len(positions)} of {self.natural.size} entries wrong: {self._named(positions)}"
+
+    def _named(self, positions: Sequence[int]) -> str:
+        """The indices of the first positions."""
+        named = ", ".join(str(list(self.index(position))) for position in positions[:NAMED])
+        return named + (", ..." if len(positions) > NAMED else "")
+
+    def notes(self) -> list[str]:
+        """What else the report says about this tensor."""
+        notes = []
+        if self.reason:
+            notes.append(f"central differences, as fun of complex numbers {self.reason}")
+        if self.kinks:
+            shown = list(self.kinks.values())[:3]
+            text = f"{len(self.kinks)} at a kink, accepted between one-sided derivatives: {', '.join(shown)}"
+            notes.append(f"{text}{', ...' if len(self.kinks) > len(shown) else ''}")
+        if any(found.jumps for found in self.derivatives):
+            named = self._named(self.jumps)
+            notes.append(f"fun jumps at theta or is infinitely steep{named and ': '}{named}")
+        return [f"{self.name}: {note}" for note in notes]
+
+    def excuse(self, parameter: Parameter) -> list[str]:
+        """Why the tensor passes although its difference is large."""
+        if parameter.verdict != PASS or not parameter.difference > LARGE:
+            return []
+        reason = f"{parameter.unseen} of {parameter.bar.size} are below their error bars, {len(self.kinks)} at a kink"
+        return [f"{self.name}: passes with a difference of {parameter.difference:.1e}: {reason}"]

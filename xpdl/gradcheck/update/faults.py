@@ -1,0 +1,116 @@
+"""Faults of an optimizer that show whatever its rule is.
+
+Each check gets the optimizer and a random history of gradients, and says what is wrong, or None.
+"""
+
+from functools import partial
+from itertools import combinations
+
+import numpy as np
+
+from xpdl import checks
+from xpdl.backends.base import to_numpy
+from xpdl.gradcheck.report import Vector
+from xpdl.gradcheck.update.rules import LOST_MOMENTS
+from xpdl.gradcheck.update.subject import Subject, arrays_in
+
+
+def _restarts(subject: Subject, grads: Vector) -> str | None:
+    first, second = (subject.run(1.0, grads) for _ in range(2))
+    if not np.array_equal(first, second, equal_nan=True):
+        return "the same steps from a new state differ: random numbers, or a state kept elsewhere than in the state"
+    return None
+
+
+def _leaves_the_gradient_alone(subject: Subject, grads: Vector) -> str | None:
+    for values, (_, grad, _) in zip(grads[:3], list(subject.walk(1.0, grads[:3]))[1:], strict=False):
+        if not np.array_equal(to_numpy(grad), to_numpy(subject.put(values))):
+            return "update changes the gradient it is given, which is the caller's"
+    return None
+
+
+def _shares_memory(subject: Subject, grads: Vector) -> str | None:
+    for theta, grad, state in subject.walk(1.0, grads[:3]):
+        arrays = [("theta", theta), ("the gradient", grad), *(("a state vector", slot) for slot in arrays_in(state))]
+        for (one, a), (other, b) in combinations(arrays, 2):
+            if np.shares_memory(to_numpy(a), to_numpy(b)):
+                return f"{one} and {other} share memory: what is done to one is done to both"
+    return None
+
+
+def _keeps_the_dtype(subject: Subject, grads: Vector) -> str | None:
+    *_, (theta, _, _) = subject.walk(1.0, grads[:2])
+    dtype = checks.dtype_name(theta.dtype)
+    return f"theta becomes {dtype}, it was {subject.dtype}" if dtype != subject.dtype else None
+
+
+def _survives_zero(subject: Subject, grads: Vector) -> str | None:
+    if np.isfinite(subject.run(1.0, grads)).all() and not np.isfinite(subject.run(0.0, [0.0, 0.0])).all():
+        return "a gradient of 0 in the first step gives NaN: 0 / 0, an epsilon is missing"
+    return None
+
+
+def _is_finite(subject: Subject, grads: Vector) -> str | None:
+    bad = np.argwhere(~np.isfinite(subject.run(1.0, grads)))
+    if not len(bad):
+        return None
+    hint = ": a step counter that starts at 0 divides by 1 - beta^0 = 0" if bad[0, 0] == 1 else ""
+    return f"theta is not finite after step {bad[0, 0]}{hint}"
+
+
+def _knows_signs(subject: Subject, grads: Vector) -> str | None:
+    up, down = (subject.run(0.0, [sign])[1] for sign in (1.0, -1.0))
+    if np.isfinite(up).all() and not np.isfinite(down).all():
+        return "a negative gradient gives NaN: the second moment is an average of gradients that are not squared"
+    return "the sign of the gradient is lost: g and -g move theta alike" if up.any() and np.all(up == down) else None
+
+
+def _keeps_entries_apart(subject: Subject, grads: Vector) -> str | None:
+    """Half of the gradients are changed; the other half of theta must not notice."""
+    each = np.multiply.outer(grads, 1 + np.arange(subject.size) / subject.size)
+    left = np.arange(subject.size) < subject.size // 2
+    base = subject.run(1.0, each)
+    for changed in (left, ~left):
+        error = np.abs(subject.run(1.0, np.where(changed, -100 * each, each)) - base)[:, ~changed]
+        if np.any(error > 64 * subject.u * np.max(np.abs(base))):
+            return "entries influence each other: the step of one depends on the gradients of others"
+    return None
+
+
+def _keeps_its_state(subject: Subject, grads: Vector) -> str | None:
+    lost = [not slot.any() for slot in subject.slots(1.0, grads)]
+    if any(lost):
+        return f"the state is lost between steps: {sum(lost)} of its {len(lost)} vectors stay 0"
+    return None
+
+
+def _carries_its_state(subject: Subject, grads: Vector) -> str | None:
+    """A moment must be more than the share 1 - beta of the last gradient; a copy of it, or of the last step, may be."""
+    alike = partial(np.isclose, rtol=1e-3, atol=0)
+    pasts = ((0.1, 1.0), (10.0, 1.0), (0.1, 2.0))
+    step = np.abs(np.diff(subject.run(0.0, pasts[0]), axis=0)[1])
+    for here, other, double in zip(*(subject.slots(0.0, past) for past in pasts), strict=False):
+        share = alike(here, other) & (here > 0) & (here < 0.9999) & ~alike(here, step)
+        for power, fault in LOST_MOMENTS.items():
+            if np.any(share & alike(double, 2**power * here)):
+                return fault
+    return None
+
+
+FAULT_CHECKS = (
+    _is_finite,
+    _survives_zero,
+    _knows_signs,
+    _restarts,
+    _leaves_the_gradient_alone,
+    _shares_memory,
+    _keeps_the_dtype,
+    _keeps_entries_apart,
+    _keeps_its_state,
+    _carries_its_state,
+)
+
+
+def find_faults(subject: Subject, grads: Vector) -> list[str]:
+    """What is wrong with the optimizer whatever its rule is, one sentence each."""
+    return [fault for check in FAULT_CHECKS if (fault := check(subject, grads))]
