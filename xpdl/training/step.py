@@ -112,5 +112,5 @@ def compiler(net: Network, optimizer: Optimizer, backend: Backend) -> tuple[Comp
 
 
 def is_constant(net: Network, optimizer: Optimizer) -> bool:
-    """Return whether nothing outside can change what a step does: no schedule, no activation of the user's own."""
-    return optimizer.constant and isinstance(net.hidden, str)
+    """Return whether nothing outside can change a step: no schedule, no activation or loss of the user's own."""
+    return optimizer.constant and isinstance(net.hidden, str) and isinstance(net.output, str)
