@@ -1,116 +1,133 @@
-"""Samples that enter: what becomes of them on the device, and which entry an error names.
+"""Samples in memory: what is moved to the device, in which dtype, and how errors name what is wrong.
 
-Input that is wrong in other ways has its rows in tests/test_bad_input.py.
+All public functions that take samples use these checks; tests/test_bad_input.py has a table of their errors.
 """
 
 import numpy as np
 import pytest
 
-from xpdl import Loss, Network, backend
+import xpdl
+from xpdl import Network
+from xpdl.backends import backend
 from xpdl.checks import BadNumberError
 from xpdl.data import inputs
 
-NET = Network([3, 4, 3])
-SIGMOIDS = Network([3, 2], output="sigmoid")
-VALUES = Network([3, 2], output="linear")
-HOST = backend("numpy")
-X = np.arange(12.0).reshape(4, 3)
+NET = Network([3, 4, 2])
+HERE = backend("numpy")
+X, Y = np.arange(12.0).reshape(4, 3), np.array([0, 1, 1, 0])
 
 
-def test_numbers_become_the_dtype_and_images_stay_bytes(lib) -> None:
-    entered = inputs.features(NET, X.tolist(), lib.backend, lib.dtype)
-    lib.close(entered, X)
-    assert str(lib.host(entered).dtype) == lib.dtype
-    images = inputs.features(NET, X.astype("uint8"), lib.backend, lib.dtype)
-    assert lib.host(images).tolist() == X.tolist()
-    assert str(lib.host(images).dtype) == "uint8"
+def test_samples_are_moved_in_the_dtype_of_the_training(lib) -> None:
+    x, y = inputs.pair(NET, X.tolist(), Y.tolist(), lib.backend, lib.dtype)
+    for found, expected in ((x, X), (y, np.eye(2)[Y])):
+        assert np.dtype(lib.host(found).dtype) == lib.dtype
+        np.testing.assert_array_equal(lib.host(found), expected)
+
+
+def test_images_stay_bytes(lib) -> None:
+    images = X.astype("uint8")
+    found = lib.host(inputs.features(NET, images, lib.backend, lib.dtype))
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, images)
 
 
 def test_theta_is_a_copy(lib) -> None:
     theta = NET.initialize(0, lib.dtype)
-    entered = inputs.parameters(NET, theta, lib.backend, lib.dtype)
-    before = theta.copy()
-    theta[:] = 7.0
-    lib.close(entered, before)
+    found = inputs.parameters(NET, theta, lib.backend, lib.dtype)
+    before, theta[0] = theta.copy(), 99
+    np.testing.assert_array_equal(lib.host(found), before)
 
 
-@pytest.mark.parametrize("labels", [[2, 0, 1, 1], [[2.0], [0.0], [1.0], [1.0]], np.eye(3)[[2, 0, 1, 1]].tolist()])
-def test_labels_become_targets(lib, labels) -> None:
-    entered = inputs.targets(NET, labels, 4, lib.backend, lib.dtype)
-    assert lib.host(entered).tolist() == np.eye(3)[[2, 0, 1, 1]].tolist()
-    assert str(lib.host(entered).dtype) == lib.dtype
+def test_weights_may_be_missing(lib) -> None:
+    assert inputs.weighted(NET, X, Y, None, lib.backend, lib.dtype)[2] is None
+    weight = inputs.weighted(NET, X, Y, [1, 0, 2, 0.5], lib.backend, lib.dtype)[2]
+    np.testing.assert_array_equal(lib.host(weight), [1, 0, 2, 0.5])
 
 
-def test_x_y_and_weights_enter_together(lib) -> None:
-    x, y, weight = inputs.weighted(NET, X, [0, 1, 2, 0], [1, 0, 2, 0.5], lib.backend, lib.dtype)
-    lib.close(x, X)
-    assert y.shape == (4, 3)
-    lib.close(weight, [1.0, 0.0, 2.0, 0.5])
-    assert inputs.weighted(NET, X, [0, 1, 2, 0], None, lib.backend, lib.dtype)[2] is None
+def test_samples_of_weight_0_do_not_count() -> None:
+    assert inputs.counting(np.array([0.0, 2.0, 0.0, 1.0])).tolist() == [1, 3]
+    assert inputs.counting(np.ones(3)) is None
+    assert inputs.counting(None) is None
 
 
-FIRST = [  # network, y, the text of the error
-    (NET, [0, 1, 3, -1], "y must be labels 0..2 for 3 outputs, got y[2] = 3"),
-    (NET, [[0], [1], [0.5], [7]], "y must be labels 0..2 for 3 outputs, got y[2, 0] = 0.5"),
-    (
-        NET,
-        np.array([[1, 0, 0], [0, 2, -1], [0, 0, 1], [0, 0, 0]]),
-        "or one-hot rows that sum to 1, got y[1] = [ 0  2 -1]",
-    ),
-    (SIGMOIDS, [[0, 1], [1, 0], [0, 2], [3, 0]], "y must be 0 or 1, got y[2, 1] = 2"),
-    (VALUES, [[0, 1], [1, np.nan], [0, 2], [np.inf, 0]], "y must be finite, got nan at y[1, 1]"),
-]
+def test_the_loss_tells_which_targets_it_accepts() -> None:
+    own = Network([3, 2], output=xpdl.losses.linear._replace(accepts=lambda y, k: (y >= k, f"at least {k}")))
+    assert inputs.targets(own, [[2, 3]], 1, HERE, "float64").tolist() == [[2, 3]]
+    with pytest.raises(ValueError, match=r"y must be at least 2, got y\[0, 1\] = 1"):
+        inputs.targets(own, [[2, 1]], 1, HERE, "float64")
 
 
-@pytest.mark.parametrize(("net", "y", "text"), FIRST)
-def test_the_first_wrong_entry_of_y_is_named(net, y, text, lib) -> None:
-    with pytest.raises(BadNumberError) as caught:
-        inputs.targets(net, y, 4, lib.backend, lib.dtype)
-    assert str(caught.value).endswith(text)
+BAD = {
+    # name: the argument of ``weighted`` or ``parameters``, and its error
+    "x of text": ({"x": [["a", "b", "c"]] * 4}, "x must hold real numbers, got dtype <U1"),
+    "x of rows of different lengths": ({"x": [[1, 2, 3], [1]]}, "x must hold real numbers, got dtype object"),
+    "x masked": ({"x": np.ma.masked_array(X, X > 3)}, "x must hold a number in every entry, got a masked array"),
+    "x complex": ({"x": X + 1j}, "x must hold real numbers, got dtype complex128"),
+    "x too narrow": ({"x": X[:, :2]}, r"x must have shape \(n, 3\)"),
+    "x infinite": ({"x": np.where(X == 7, np.inf, X)}, r"x must be finite, got inf at x\[2, 1\]"),
+    "y short": ({"y": Y[:3]}, r"y must hold one row for each of the 4 samples, got shape \(3,\)"),
+    "y no class": ({"y": [0, 1, 2, 0]}, r"y must be labels 0..1 for 2 outputs, got y\[2\] = 2"),
+    "y NaN": ({"y": [0, 1, np.nan, 0]}, r"y must be finite, got nan at y\[2\]"),
+    "weight short": ({"weight": [1, 2]}, r"sample_weight must have shape \(4,\), one for each sample, got \(2,\)"),
+    "weight negative": ({"weight": [1, 1, -1, 1]}, r"sample_weight must be at least 0, got sample_weight\[2\] = -1"),
+    "weight zero": ({"weight": [0, 0, 0, 0]}, "sample_weight must be above 0 for a sample, got 4 zeros"),
+    "weight NaN": ({"weight": [1, np.nan, 1, 1]}, r"sample_weight must be finite, got nan"),
+}
 
 
-def test_an_error_of_some_rows_can_name_the_row_of_the_whole() -> None:
-    with pytest.raises(BadNumberError) as caught:
-        inputs.targets(SIGMOIDS, [[0, 1], [2, 1]], 2, HOST, "float32")
-    assert str(caught.value.in_row(1000)) == "y must be 0 or 1, got y[1000, 0] = 2"
+@pytest.mark.parametrize("name", BAD)
+def test_an_error_names_the_argument_and_the_place(name) -> None:
+    change, said = BAD[name]
+    with pytest.raises((TypeError, ValueError), match=said):
+        inputs.weighted(NET, **{"x": X, "y": Y, "weight": None} | change, backend=HERE, dtype="float64")
 
 
-def test_a_loss_of_your_own_says_what_it_accepts() -> None:
-    """Counts, for example; without ``accepts`` all finite numbers will do."""
-    counts = Loss(lambda s, y: s, accepts=lambda y, k: (y >= 0, f"counts of {k} kinds, at least 0"))
-    net = Network([3, 2], output=counts)
-    with pytest.raises(ValueError, match=r"y must be counts of 2 kinds, at least 0, got y\[1, 0\] = -3"):
-        inputs.targets(net, [[0, 1], [-3, 0]], 2, HOST, "float32")
-    free = Network([3, 2], output=counts._replace(accepts=None))
-    assert inputs.targets(free, [[0, 1], [-3, 0]], 2, HOST, "float32").tolist() == [[0, 1], [-3, 0]]
+def test_an_error_can_have_a_prefix() -> None:
+    with pytest.raises(ValueError, match=r"validation_y must be labels 0..1 for 2 outputs, got validation_y\[0\] = 5"):
+        inputs.pair(NET, X, [5, 0, 0, 0], HERE, "float64", prefix="validation_")
 
 
 @pytest.mark.parametrize(
-    ("weight", "text"),
+    ("theta", "said"),
     [
-        ([1, 2, 3], r"sample_weight must have shape \(4,\), one for each sample, got \(3,\)"),
-        ([1, 2, -3, 4], r"sample_weight must be at least 0, got sample_weight\[2\] = -3"),
-        ([0, 0, 0, 0], "sample_weight must be above 0 for a sample, got 4 zeros"),
-        ([1, 2, np.inf, 4], r"sample_weight must be finite, got inf at sample_weight\[2\]"),
+        (np.zeros(5), r"theta must have shape \(26,\) for sizes \[3, 4, 2\], got \(5,\)"),
+        (np.full(26, np.nan), r"theta must be finite, got nan at theta\[0\]"),
+        (["a"] * 26, "theta must hold real numbers"),
     ],
 )
-def test_wrong_weights_are_refused(weight, text) -> None:
-    with pytest.raises(ValueError, match=text):
-        inputs.weights(weight, 4, HOST, "float32")
+def test_parameters_that_do_not_fit_are_named(theta, said) -> None:
+    with pytest.raises((TypeError, ValueError), match=said):
+        inputs.parameters(NET, theta, HERE, "float64")
 
 
-def test_samples_that_count() -> None:
-    assert inputs.counting(None) is None
-    assert inputs.counting(np.array([1.0, 0.5])) is None
-    assert inputs.counting(np.array([0.0, 0.5, 0.0, 2.0])).tolist() == [1, 3]
+def test_numbers_too_large_for_the_dtype_are_an_error() -> None:
+    with pytest.raises(ValueError, match=r"y must be finite, got inf at y\[0, 0\]"), np.errstate(over="ignore"):
+        inputs.targets(Network([3, 1], output="linear"), [1e300, 1.0], 2, HERE, "float32")
 
 
-def test_a_sum_that_overflows_is_no_infinite_entry() -> None:
-    """The sum of finite numbers may be infinite; then they are looked at one by one."""
+FIRST = [  # sizes, output, y, how the error ends
+    ([3, 3], "softmax", [0, 1, 3, -1], "y must be labels 0..2 for 3 outputs, got y[2] = 3"),
+    ([3, 3], "softmax", [[0], [1], [0.5], [7]], "y must be labels 0..2 for 3 outputs, got y[2, 0] = 0.5"),
+    ([3, 2], "softmax", np.array([[1, 0], [2, -1], [0, 0], [0, 1]]), "rows that sum to 1, got y[1] = [ 2 -1]"),
+    ([3, 2], "sigmoid", [[0, 1], [1, 0], [0, 2], [3, 0]], "y must be 0 or 1, got y[2, 1] = 2"),
+    ([3, 2], "linear", [[0, 1], [1, np.nan], [0, 2], [np.inf, 0]], "y must be finite, got nan at y[1, 1]"),
+]
+
+
+@pytest.mark.parametrize(("sizes", "output", "y", "text"), FIRST)
+def test_the_first_wrong_entry_of_y_is_named(sizes, output, y, text) -> None:
+    with pytest.raises(BadNumberError) as caught:
+        inputs.targets(Network(sizes, output=output), y, 4, HERE, "float32")
+    assert str(caught.value).endswith(text)
+    moved = str(caught.value.in_row(1000))
+    assert "y[1000" in moved, "the same error, of the whole that these are rows of"
+
+
+def test_finite_numbers_whose_sum_is_infinite_are_no_error() -> None:
     large = np.full((4, 3), 3e38, "float32")
-    assert inputs.features(NET, large, HOST, "float32").tolist() == large.tolist()
+    assert inputs.features(NET, large, HERE, "float32").tolist() == large.tolist()
 
 
 def test_infinities_of_both_signs_are_found_without_a_warning() -> None:
     with pytest.raises(BadNumberError, match=r"x must be finite, got inf at x\[0, 1\]"):
-        inputs.features(NET, [[0.0, np.inf, 0.0], [-np.inf, 0.0, 0.0]], HOST, "float32")
+        inputs.features(NET, [[0.0, np.inf, 0.0], [-np.inf, 0.0, 0.0]], HERE, "float32")

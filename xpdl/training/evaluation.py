@@ -10,7 +10,7 @@ from xpdl import checks
 from xpdl.arrays import Array, namespace
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.data import inputs
-from xpdl.data.disk_inputs import named, shards, stored, windows
+from xpdl.data.disk_inputs import DiskInputs, as_shards, naming, windows
 from xpdl.data.shards import on_disk
 from xpdl.network import Network
 
@@ -149,7 +149,7 @@ def _entered(
     """All samples on the device; or, if they are on disk, those of one window after the other."""
     if not on_disk(x):
         return [inputs.weighted(net, x, y, weight, backend, dtype)]
-    data = stored(net, x, y, weight, dtype)
+    data = DiskInputs.checked(net, x, y, weight, dtype)
     return (data.enter(net, rows, backend, dtype) for rows in data.windows())
 
 
@@ -177,10 +177,10 @@ def _features(net: Network, x: Any, backend: Backend, dtype: str) -> Iterator[Ar
     if not on_disk(x):
         yield inputs.features(net, x, backend, dtype)
         return
-    x = shards("x", x)
+    x = as_shards("x", x)
     checks.rows("x", x, net.sizes[0])
     for rows in windows(x, np.arange(len(x))):
-        with named(rows):
+        with naming(rows):
             part = inputs.features(net, x[rows], backend, dtype)
         yield part
 
