@@ -92,8 +92,8 @@ layers, and never for one.
 **Momentum on the last layer** (Parts 7 and 8, ``gradientDescentWithMomentum``).  The velocity of layer L is computed,
 but the step is taken along the gradient.
 
-**Dropout with L2** (Parts 6 to 8, ``backwardPropagationDeep``).  Only the branch for lambd == 0 applies the masks.  With
-L2 the forward pass drops units and the backward pass does not, so the result is not the gradient of any cost.
+**Dropout with L2** (Parts 6 to 8, ``backwardPropagationDeep``).  Only the branch for lambd == 0 applies the masks.
+With L2 the forward pass drops units and the backward pass does not, so the result is not the gradient of any cost.
 
 **Learning-rate decay** (Parts 7 and 8, ``L_Layer_DeepModel_SGD``).  After each epoch the rate is multiplied by
 decayRate^(num_epochs / 1000), where num_epochs is the length of the whole run.  So a run of twice the length decays
@@ -110,16 +110,16 @@ mean.  Part 8 tells how this error was found; Parts 5 to 8 have it right.
 
 **A gradient check that fails at kinks** (Part 8, ``gradient_check_n``).  At the kink of a ReLU, the central difference
 is the mean of two derivatives, and equal to neither.  With biases of 0, a sample that no unit of a layer sees is at the
-kink in all layers after it.  So the check accuses 44 of 240 correct networks.  With a step of 1e-7, rounding alone makes
-a difference of 1e-6.  The bound of 1e-5 (in Octave 1e-4) is for the vector as a whole, where small parameters do not
+kink in all layers after it.  So the check accuses 44 of 240 correct networks.  With a step of 1e-7, rounding alone
+makes a difference of 1e-6.  The bound of 1e-5 (in Octave 1e-4) is for the vector as a whole, where small parameters do not
 count.  The check takes hidden layers as ReLU and lambd as 0, whatever the network has.  ``vector_to_list2`` in R shows
 the numbers in the wrong places.  In xpdl every entry has an error bar, and at a kink both derivatives are right.
 
 **Saturated costs** (all parts but 4, ``computeLoss``, ``computeCost``).  If a probability was rounded to 1, log(1 - A)
 is infinite, and 0 times that is NaN.  In xpdl costs are functions of the logits.
 
-**The mean over features** (Part 1, ``forwardPropagation``).  X is (features, samples).  Cost and gradient are divided by
-len(X), which is the number of features.  ``predict`` of Part 1 leaves out the bias.
+**The mean over features** (Part 1, ``forwardPropagation``).  X is (features, samples).  Cost and gradient are divided
+by len(X), which is the number of features.  ``predict`` of Part 1 leaves out the bias.
 
 **Hidden layers** (Parts 5 to 8, ``L_Layer_DeepModel``, ``L_Layer_DeepModel_SGD``, and ``predict`` of Parts 3 and 5 to
 8).  hiddenActivationFunc is not passed on: "relu" is used, whatever the argument is.
