@@ -1,6 +1,6 @@
-"""Samples in memory: x, y, theta and weights are checked once and moved to the device.
+"""Samples that enter xpdl: x, y and weights are checked once, and brought to the device.
 
-Nothing is checked inside a training step, because the host would have to wait for the device to report an error.
+Inside a training step nothing is checked, as the host would have to wait for the device to report a wrong label.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from xpdl.network import Network
 
 
 def pair(net: Network, x: Any, y: Any, backend: Backend, dtype: str, *, prefix: str = "") -> tuple[Array, Array]:
-    """Move x and y of the same samples to the device, by ``features`` and ``targets``."""
+    """``features`` and ``targets`` of the same samples."""
     x = features(net, x, backend, dtype, argument=f"{prefix}x")
     return x, targets(net, y, x.shape[0], backend, dtype, argument=f"{prefix}y")
 
@@ -23,13 +23,13 @@ def pair(net: Network, x: Any, y: Any, backend: Backend, dtype: str, *, prefix: 
 def weighted(
     net: Network, x: Any, y: Any, weight: Any, backend: Backend, dtype: str, *, prefix: str = ""
 ) -> tuple[Array, Array, Array | None]:
-    """Move x, y and weights of the same samples to the device, by ``features``, ``targets`` and ``weights``."""
+    """``features``, ``targets`` and ``weights`` of the same samples."""
     x, y = pair(net, x, y, backend, dtype, prefix=prefix)
     return x, y, weights(weight, x.shape[0], backend, dtype, argument=f"{prefix}sample_weight")
 
 
 def parameters(net: Network, theta: Any, backend: Backend, dtype: str) -> Array:
-    """Copy theta (P,) to the device; ``ValueError`` for a wrong length, NaN or infinity."""
+    """A copy of theta (P,) on the device; ``ValueError`` for a wrong length, NaN or infinity."""
     theta = numbers("theta", theta)
     if tuple(theta.shape) != (net.size,):
         raise ValueError(f"theta must have shape ({net.size},) for sizes {list(net.sizes)}, got {tuple(theta.shape)}")
@@ -39,9 +39,9 @@ def parameters(net: Network, theta: Any, backend: Backend, dtype: str) -> Array:
 
 
 def features(net: Network, x: Any, backend: Backend, dtype: str, *, argument: str = "x") -> Array:
-    """Move x (n, d) to the device: uint8 images as they are, other numbers in ``dtype``.
+    """x (n, d) on the device: images stay uint8, other numbers become ``dtype``.
 
-    ``TypeError`` for anything but real numbers; ``ValueError`` for a wrong shape, no samples, NaN or infinity.
+    ``TypeError`` unless they are real numbers; ``ValueError`` for a wrong shape, no samples, NaN or infinity.
     """
     checks.instance("net", net, Network)
     x = numbers(argument, x)
@@ -52,10 +52,10 @@ def features(net: Network, x: Any, backend: Backend, dtype: str, *, argument: st
 
 
 def targets(net: Network, y: Any, n: int, backend: Backend, dtype: str, *, argument: str = "y") -> Array:
-    """Encode the labels or values y of n samples as targets (n, k), and move them to the device.
+    """The labels or values y of n samples as targets (n, k) on the device.
 
-    The loss tells what it accepts.  ``TypeError`` for anything but real numbers; ``ValueError`` names the first entry
-    that is wrong.
+    The loss says what it accepts.  ``TypeError`` unless they are real numbers; a ``ValueError`` names the first wrong
+    entry.
     """
     y = to_numpy(numbers(argument, y))
     if y.shape[:1] != (n,):
@@ -70,10 +70,10 @@ def targets(net: Network, y: Any, n: int, backend: Backend, dtype: str, *, argum
 
 
 def weights(weight: Any, n: int, backend: Backend, dtype: str, *, argument: str = "sample_weight") -> Array | None:
-    """Move the weights (n,) of n samples to the device; None stays None.
+    """The weights (n,) of n samples on the device; None stays None.
 
-    ``TypeError`` for anything but real numbers; ``ValueError`` for a wrong shape, a number that is negative or not
-    finite, and zeros alone.
+    ``TypeError`` unless they are real numbers; ``ValueError`` for a wrong shape, for a number that is negative or not
+    finite, and if all are 0.
     """
     if weight is None:
         return None
@@ -88,7 +88,7 @@ def weights(weight: Any, n: int, backend: Backend, dtype: str, *, argument: str 
 
 
 def counting(weight: np.ndarray | None) -> np.ndarray | None:
-    """Return the samples (m,) whose weight (n,) is not 0, or None if these are all samples."""
+    """The indices (m,) of the samples whose weight (n,) is not 0; None if all count."""
     if weight is None:
         return None
     kept = np.flatnonzero(weight)
@@ -96,7 +96,7 @@ def counting(weight: np.ndarray | None) -> np.ndarray | None:
 
 
 def numbers(argument: str, values: Any) -> Array:
-    """Return values as an array of real numbers; a list becomes a NumPy array."""
+    """The values as an array; a list becomes a NumPy array."""
     if isinstance(values, np.ma.MaskedArray):
         raise TypeError(f"{argument} must hold a number in every entry, got a masked array")
     array = values if hasattr(values, "__array_namespace__") or hasattr(values, "__dlpack__") else _listed(values)
@@ -113,7 +113,7 @@ def _listed(values: Any) -> np.ndarray:
 
 
 def _check_finite(argument: str, x: Array) -> None:
-    """Check for NaN and infinity.  A finite sum excludes them in one pass without a temporary array."""
+    """x must hold no NaN and no infinity.  A finite sum proves it in one pass, without a temporary array."""
     xp = namespace(x)
     if xp.isdtype(x.dtype, ("integral", "bool")) or bool(xp.isfinite(xp.sum(x))):
         return
@@ -121,7 +121,7 @@ def _check_finite(argument: str, x: Array) -> None:
 
 
 def _accept(argument: str, y: np.ndarray, good: np.ndarray, expected: str) -> None:
-    """Check that ``good`` is true everywhere; the error names the first place where it is not."""
+    """Every entry must be good; the error names the first one that is not."""
     if not good.all():
         index = tuple(np.argwhere(~good)[0].tolist())
         raise checks.BadNumberError(argument, index, f"{expected}, got {{}} = {y[index]}")
