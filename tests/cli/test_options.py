@@ -14,7 +14,7 @@ from xpdl.cli import app
 from xpdl.cli.learning_rate import SCHEDULES
 from xpdl.cli.options import default_betas, listed
 from xpdl.data.loading import FORMATS, NAMED
-from xpdl.gradcheck.network.check import METHODS
+from xpdl.gradcheck.network.numeric import NUMERIC_METHODS
 from xpdl.initializers import INITIALIZERS
 from xpdl.losses import LOSSES
 from xpdl.optimizers import OPTIMIZERS
@@ -30,7 +30,7 @@ NAMES = {
     "--schedule": SCHEDULES,
     "--backend": ["auto", *INSTALL],
     "--precision": PRECISIONS,
-    "--method": ["auto", *METHODS],
+    "--method": ["auto", *NUMERIC_METHODS],
 }
 
 
