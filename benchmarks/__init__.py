@@ -1,20 +1,27 @@
-"""Benchmarks: ``python -m benchmarks.NAME``; ``--help`` lists options, ``--quick`` shows that one works.
+"""Benchmarks: ``python -m benchmarks.NAME``.  ``--help`` lists the options, ``--quick`` is a short trial run.
 
-    mnist        MNIST training on each backend and device: transfer, steps, epochs, accuracy, memory
-    peers        seconds an MNIST epoch takes here and in other libraries, side by side
-    gradcheck    seconds a gradient check takes here and in other libraries
-    scaling      the cost against batch size, parameters and epochs, with lines fitted
-    startup      import time, memory after import, installed size
-    probe        what a GPU can do at most
-    correctness  is the compiled step the plain one, and a device's result NumPy's
-    reliability  do runs that are killed go on to the same bits, and is every damaged file refused
-    damage       which damaged file it was, by its number
-    gpu          the GPU tests and all that concerns a GPU, in one command for a bare machine
+    mnist               MNIST training on each backend and device: transfer, steps, epochs, accuracy, memory
+    peers               the time of an MNIST epoch in xpdl and in other libraries, side by side
+    gradcheck           the time of a gradient check in xpdl and in other libraries
+    scaling             how the time grows with batch size, parameters and epochs
+    ranks               how much faster a training is on several ranks
+    larger_than_memory  the speed of a training on more data than fit into memory
+    tuning              the tuning recipe against Optuna's default sampler
+    sklearn_digits      a search by scikit-learn with MLPClassifier and with NetworkClassifier
+    sklearn_mlp         scikit-learn's own tests of MLPClassifier and MLPRegressor, run on the estimators of xpdl
+    startup             import time, memory after import, installed size
+    probe               the upper limits of a GPU
+    correctness         whether the compiled step gives the result of the plain one, and a device that of NumPy
+    reliability         whether killed runs resume to the same bits, and whether every damaged file is refused
+    damage              the damaged files of reliability, by their number
+    faults              what happens to a job when a rank fails
+    gpu                 the GPU tests and all GPU benchmarks, in one command for a bare machine
 
-Each prints a table and writes the same numbers, with the machine they come from, to build/benchmarks/NAME-DEVICE.json;
-``--save`` puts them under benchmarks/results, to be committed.  A number means little on a machine that others share;
-so contenders run in processes of their own, in turn, and what is reported is the median and the ratio.
+Each benchmark prints a table, and writes the same numbers with a description of the machine to
+build/benchmarks/NAME-DEVICE.json.  ``--save`` writes them to benchmarks/results, to be committed.  On a machine that
+others use too, a single number means little.  Contenders therefore run in their own processes and take turns, and the
+tables show medians and ratios.
 
-machine.py describes the machine, output.py writes tables and JSON, processes.py starts the children, stopwatch.py takes
-the time of single steps, mutations.py damages files; networks.py and contenders.py say what is compared.
+machine.py describes the machine, output.py writes tables and JSON, processes.py starts child processes, stopwatch.py
+times single steps, mutations.py damages files; networks.py and contenders.py define what is compared.
 """

@@ -1,9 +1,9 @@
-"""What is compared: the same training, float32 and Adam, once with xpdl and once with each peer.
+"""The contenders: the same training in float32 with Adam, by xpdl and by other libraries.
 
-Products of float32 are in float32, or in TF32 for contenders whose name says so.
+Products of float32 numbers are in float32, or in TF32 for contenders with that in their name.
 
-Each contender trains for a number of epochs and yields the seconds of each.  x is (n, 784) uint8, y (n,) int64.  One
-whose library or device is missing raises what that library raises.
+A contender trains for a number of epochs and yields the seconds of each.  x is (n, 784) uint8, y (n,) int64.  If its
+library or device is missing, it raises the error of that library.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ Contender = Callable[[np.ndarray, np.ndarray, Setup, int], Iterator[float]]
 def xpdl(
     backend: str, precision: str = "float32", changed: Callable[[Any], dict[str, Any]] = lambda own: {}
 ) -> Contender:
-    """xpdl on one of its backends, or with what ``changed`` says of it."""
+    """Return the contender xpdl on one of its backends; ``changed`` may replace attributes of the backend."""
 
     def run(x: np.ndarray, y: np.ndarray, setup: Setup, epochs: int) -> Iterator[float]:
         import xpdl
@@ -51,12 +51,11 @@ def torch(
     capture: Callable[..., Any] | None = None,
     precision: str = "highest",
 ) -> Contender:
-    """PyTorch as most people write it, with the fused Adam and the samples on the device.
+    """Return the contender PyTorch, written as most people do, with the fused Adam and the samples on the device.
 
-    wrap     the name of a function of PyTorch that is applied to the model
-    capture  makes the step another one that does the same
-    precision
-             "highest", or "high" for TF32
+    wrap       the name of a function of PyTorch that is applied to the model
+    capture    a function that makes a faster step from the plain one
+    precision  "highest", or "high" for TF32
     """
 
     def run(x: np.ndarray, y: np.ndarray, setup: Setup, epochs: int) -> Iterator[float]:
@@ -89,7 +88,7 @@ def torch(
 
 
 def cuda_graph(step: Callable[[Any], None]) -> Callable[[Any], None]:
-    """The whole step as a CUDA graph, which reads the rows of its batch from a buffer; one for each size of batch.
+    """Return the step as a CUDA graph that reads the rows of its batch from a buffer; each batch size has its graph.
 
     https://docs.pytorch.org/docs/stable/notes/cuda.html#whole-network-capture
     """
@@ -116,9 +115,10 @@ def cuda_graph(step: Callable[[Any], None]) -> Callable[[Any], None]:
 
 
 def jax(platform: str = "cpu", *, scanned: bool = True, precision: str = "float32") -> Contender:
-    """JAX as it is fastest: a whole epoch is one jitted scan, the last smaller batch a jitted step; else all are steps.
+    """Return the contender JAX.
 
-    On a GPU its own default would be TF32.
+    Fastest is a jitted scan over the epoch, with a jitted step for the smaller last batch; without ``scanned``, each
+    batch is a jitted step.  The precision is given, because the default of JAX on a GPU is TF32.
     """
 
     def run(x: np.ndarray, y: np.ndarray, setup: Setup, epochs: int) -> Iterator[float]:
@@ -150,7 +150,7 @@ def jax(platform: str = "cpu", *, scanned: bool = True, precision: str = "float3
 
 
 def _jax_start(setup: Setup, rng: np.random.Generator) -> tuple[Any, ...]:
-    """Parameters, moments and the number of steps."""
+    """Return parameters, moments and the number of steps."""
     import jax
     import jax.numpy as jnp
 
@@ -161,7 +161,7 @@ def _jax_start(setup: Setup, rng: np.random.Generator) -> tuple[Any, ...]:
 
 
 def _jax_step(carry: Any, rows: Any, inputs: Any, labels: Any) -> Any:
-    """Gradient and Adam, written by hand."""
+    """Return the state after a step of Adam, written by hand, and the cost."""
     import jax
     import jax.numpy as jnp
 
@@ -186,7 +186,7 @@ def _jax_loss(parameters: Any, a: Any, y: Any) -> Any:
 
 
 def sklearn(x: np.ndarray, y: np.ndarray, setup: Setup, epochs: int) -> Iterator[float]:
-    """scikit-learn's MLPClassifier; a ``partial_fit`` is one epoch."""
+    """Run scikit-learn's MLPClassifier; a ``partial_fit`` is one epoch."""
     from sklearn.neural_network import MLPClassifier
 
     inputs = x.astype("f4") / 255

@@ -1,14 +1,15 @@
-"""Damaged files are refused, and do nothing else: ``python -m benchmarks.damage model [--count 1000] [--first 0]``.
+"""Damaged files must be refused without side effects: ``python -m benchmarks.damage model [--count 1000] [--first 0]``.
 
-Each file is a good one that mutations.py has changed, by its number.  It is read in this process, which is watched:
+Each file is a good file that mutations.py has changed at random; its number is the seed.  This process reads the files
+and watches itself:
 
-    errors    any but the documented one is a fault, and so is a model or a run that is not whole
-    audit     what the interpreter reports (PEP 578) beside the opening of this file is a fault: imports, exec, compile,
-              unpickling, processes, sockets, other files; what compiled code does by itself is not reported
-    memory    how much more than before was ever in use; to ask for a gigabyte is a ``MemoryError``, a fault
+    errors    every error but the documented one is a fault, and so is an incomplete model or run
+    audit     every audit event (PEP 578) but the opening of this file is a fault: imports, exec, compile, unpickling,
+              processes, sockets, other files.  Compiled code reports no such events.
+    memory    the peak over the memory before; a request for a gigabyte is a ``MemoryError``, which is a fault
     time      that of the slowest file; after a minute the process ends with a traceback
 
-The last line it prints is what it has seen, as JSON.
+The last line of the output is the result as JSON.
 """
 
 from collections import Counter
@@ -34,13 +35,13 @@ from xpdl.files import checkpoint as resuming
 
 app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 LIMIT = 60
-"""Seconds that a file may take."""
+"""Seconds that reading a file may take."""
 
 RESERVED = 1024
-"""MiB of addresses that may be asked for: 200 are the stacks of those who wait for that minute to end."""
+"""MiB of addresses that may be reserved; 200 of them are the stacks of the threads that wait for LIMIT."""
 
 HARMLESS = {"builtins.id", "ctypes.cdata/buffer"}
-"""What is reported though nothing happens; the second comes from a step of a run that goes on."""
+"""Audit events without an effect; the second one comes from a step of a resumed run."""
 
 # Good files, and how they are read
 
@@ -49,7 +50,7 @@ NET = xpdl.Network([3, 4, 2], hidden="tanh", l2=0.1)
 
 
 def write_model(path: Path) -> None:
-    """A model with metadata of all kinds."""
+    """Write a model with metadata of all kinds."""
     metadata = {"note": "é", "losses": [1, 2.5e-3], "data": {"name": None, "shuffled": True}}
     xpdl.save(path, NET, NET.initialize(0), metadata=metadata)
 
@@ -64,12 +65,12 @@ def read_model(path: Path) -> None:
 
 
 def write_run(path: Path) -> None:
-    """A run of two epochs."""
+    """Write the checkpoint of a run of two epochs."""
     _train(checkpoint=path)
 
 
 def read_run(path: Path) -> None:
-    """Resume a run that was at its end."""
+    """Resume a run that had ended."""
     result = _train(resume=path)
     assert (result.theta.shape, result.theta.dtype) == ((NET.size,), "float32")
     assert all(type(epoch) is dict for epoch in result.history)
@@ -80,12 +81,12 @@ def _train(**files: Path) -> xpdl.Result:
 
 
 def as_it_is(content: bytes) -> bytes:
-    """The content."""
+    """Return the content unchanged."""
     return content
 
 
 def sealed(content: bytes) -> bytes:
-    """The content with the SHA-256 that it should have, if there is a place for it: somebody knew what to do."""
+    """Return the content with a correct SHA-256, if there is a place for it, as an attacker would."""
     try:
         place = resuming._place_of_seal(content)
     except ValueError:
@@ -100,16 +101,16 @@ class Kind:
     write: Callable[[Path], None]
     read: Callable[[Path], None]
     refusal: type[Exception]  # the documented one
-    tight: bool = False  # no change goes unnoticed
+    tight: bool = False  # every change must be noticed
     finish: Callable[[bytes], bytes] = as_it_is
 
     def outcome(self, path: Path) -> str:
-        """ "read" or "refused"; anything else is a fault."""
+        """Return "read" or "refused"; anything else is a fault."""
         try:
             self.read(path)
         except self.refusal:
             return "refused"
-        except BaseException as error:  # whatever it is, it is what is looked for
+        except BaseException as error:  # any error is a finding
             return f"{type(error).__name__}: {error}"
         return "not noticed" if self.tight else "read"
 
@@ -125,7 +126,7 @@ KINDS = {
 
 @dataclass
 class Watch:
-    """What is seen while files are read."""
+    """Watches this process while it reads files, and counts what happens."""
 
     tried: int = 0
     refused: Counter[str] = field(default_factory=Counter)  # by mutation
@@ -133,24 +134,24 @@ class Watch:
     faults: list[tuple[int, str, str]] = field(default_factory=list)  # number, mutation, what was wrong
     slowest_ms: float = 0.0
     reading: Path | None = None
-    heard: set[str] = field(default_factory=set)  # while this file is read
+    heard: set[str] = field(default_factory=set)  # audit events while this file is read
 
     def __post_init__(self) -> None:
-        """Begin to watch; there is no end, an audit hook cannot be removed."""
+        """Begin to watch.  This never ends, because an audit hook cannot be removed."""
         sys.addaudithook(self.hear)
         faulthandler.dump_traceback_later(LIMIT, exit=True)  # reserves memory for a thread
         self.before = memory.resident()
         memory.limit(RESERVED)
 
     def hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """A report of the interpreter."""
+        """Note an audit event of the interpreter."""
         if self.reading is None or event in HARMLESS:
             return
         if event != "open" or str(arguments[0]) != str(self.reading):
             self.heard.add(event)
 
     def file(self, kind: Kind, path: Path, number: int, mutation: str) -> None:
-        """Read a file."""
+        """Read a file, and count its outcome."""
         faulthandler.dump_traceback_later(LIMIT, exit=True)
         began, self.reading = time.perf_counter(), path
         outcome = kind.outcome(path)
@@ -164,7 +165,7 @@ class Watch:
         self.heard.clear()
 
     def seen(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+        """Return all counts, for JSON."""
         return {
             "tried": self.tried,
             "held": self.tried - len(self.faults),
@@ -177,7 +178,7 @@ class Watch:
 
 
 def different(content: bytes, dice: Random, finish: Callable[[bytes], bytes]) -> tuple[str, bytes]:
-    """A mutation that has changed something."""
+    """Return the name of a mutation that changes something, and the changed content."""
     while True:
         mutation, changed = mutated(content, dice)
         if (changed := finish(changed)) != content:
@@ -191,13 +192,13 @@ def damage(name: str, *, count: int = 1000, first: int = 0, seed: int = 0) -> No
     Parameters
     ----------
     name
-        model; run, the file of a training run; resealed, such files with the SHA-256 of what they hold now.
+        Kind of file: model, run (a checkpoint), or resealed (a checkpoint with a correct SHA-256 after the change).
     count
-        How many.
+        Number of files.
     first
-        The number of the first: a fault names the number of its file.
+        Number of the first file; a fault names the number of its file.
     seed
-        Another seed makes other files of all numbers.
+        Another seed gives other files for all numbers.
     """
     kind = KINDS[name]
     with tempfile.TemporaryDirectory() as folder:
@@ -214,7 +215,7 @@ def damage(name: str, *, count: int = 1000, first: int = 0, seed: int = 0) -> No
 
 
 def damaged(name: str, count: int, seed: int = 0) -> dict[str, Any]:
-    """What a process sees that reads so many damaged files."""
+    """Read this many damaged files in a process of its own, and return its counts."""
     command = [sys.executable, "-m", "benchmarks.damage", name, "--count", str(count), "--seed", str(seed)]
     return dict(last_json(command))
 

@@ -1,15 +1,15 @@
-"""What becomes of a job when a rank fails: ``python -m benchmarks.faults [--kills 50] [--exceptions 50]``.
+"""What happens to a job when a rank fails: ``python -m benchmarks.faults [--kills 50] [--exceptions 50]``.
 
-A training on 2 to 4 ranks writes a checkpoint after each epoch, and then
+A training on 2 to 4 ranks writes a checkpoint after each epoch.  Then a rank fails in one of two ways:
 
-killed     a random rank of it is killed (SIGKILL) at a random moment
+killed     a random rank is killed (SIGKILL) at a random moment
 raising    a random rank raises an exception in a random step
 
-All ranks must have ended within two seconds, the launcher with a code that is not 0 and, for an exception, with its
-traceback; and the run resumed from the file, on 1 to 4 ranks, must reach the result of one that was left alone: the
+All ranks must end within two seconds.  The launcher must end with an exit code other than 0 and, for an exception,
+print its traceback.  The run must resume from the file, on 1 to 4 ranks, to the result of a run without a failure: the
 parameters to 1e-12 of the largest, in float64, and the cost of every epoch.
 
-Exit code 1 if anything does not hold.
+The exit code is 1 if anything fails.
 """
 
 from collections.abc import Callable
@@ -44,11 +44,11 @@ IN_TIME = 2.0
 
 @dataclass(frozen=True)
 class End:
-    """How a job ended, and what became of its run."""
+    """How a job ended, and the result of the resumed run."""
 
-    seconds: float  # from the failure of a rank to the end of all
-    told: bool  # by the exit code, and the traceback if there is one
-    same: bool  # the resumed run has the result of one that was left alone
+    seconds: float  # from the failure of a rank to the end of all ranks
+    told: bool  # the exit code, and the traceback of an exception, told that a rank failed
+    same: bool  # the resumed run has the result of a run without a failure
 
 
 @app.default
@@ -64,9 +64,9 @@ def faults(
     Parameters
     ----------
     kills
-        How many jobs lose a rank.
+        Number of jobs with a rank that is killed.
     exceptions
-        How many jobs have a rank that raises.
+        Number of jobs with a rank that raises an exception.
     quick
         Two of each, to see that it works.
     """
@@ -104,7 +104,7 @@ def _rows(what: str, ends: list[End]) -> list[Row]:
 
 
 def _end(fail: Callable[..., tuple[float, bool]], path: Path, expected: list[np.ndarray], dice: random.Random) -> End:
-    """Let a job fail, and resume its run on another number of ranks."""
+    """Let a job fail, and resume its run on a random number of ranks."""
     path.mkdir()
     seconds, told = fail(path, dice)
     _wait(_start(dice.randint(1, 4), path / "run", path / "out", resume=True))
@@ -125,7 +125,7 @@ def killed(path: Path, dice: random.Random) -> tuple[float, bool]:
     began = time.time()
     try:
         os.kill(dice.choice(processes), signal.SIGKILL)
-    except ProcessLookupError:  # the run was faster
+    except ProcessLookupError:  # the run had ended before
         _wait(job)
         for file in path.iterdir():
             file.unlink()
@@ -137,7 +137,7 @@ def killed(path: Path, dice: random.Random) -> tuple[float, bool]:
 
 
 def raising(path: Path, dice: random.Random) -> tuple[float, bool]:
-    """Let a rank raise in a random step."""
+    """Let a rank raise an exception in a random step."""
     ranks = dice.randint(2, 4)
     job = _start(ranks, path / "run", path / "out", at=(dice.randrange(ranks), dice.randrange(STEPS)))
     said = _wait(job)
@@ -146,7 +146,7 @@ def raising(path: Path, dice: random.Random) -> tuple[float, bool]:
 
 
 def _runs(process: int) -> bool:
-    """Whether there is such a process, which is no zombie."""
+    """Return whether a process exists and is no zombie."""
     try:
         return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -163,19 +163,19 @@ def _start(
 
 
 def _wait(job: "subprocess.Popen[str]") -> str:
-    """What it said on stderr."""
+    """Wait for the job, and return its stderr."""
     return job.communicate()[1]
 
 
 def _result(out: Path) -> list[np.ndarray]:
-    """Parameters and costs."""
+    """Return parameters and costs."""
     with np.load(out.with_suffix(".npz")) as file:
         return [file["theta"], file["losses"]]
 
 
 @app.command(show=False)
 def child(run: Path, out: Path, *, resume: bool = False, rank: int = -1, step: int = 0) -> None:
-    """Train with checkpoints in ``run``, or from there, and leave the result at ``out``; that rank raises in a step."""
+    """Train with checkpoints in ``run``, and write the result to ``out``; ``rank`` raises an exception in ``step``."""
     communicator = connect()
     if rank == communicator.rank:
         _raise_in(step, run.parent / "failed")
@@ -192,7 +192,7 @@ def child(run: Path, out: Path, *, resume: bool = False, rank: int = -1, step: i
 
 
 def _raise_in(step: int, mark: Path) -> None:
-    """Let this rank's step of that number fail, and leave the time."""
+    """Let the step of this number fail on this rank, and write the time of it to the file ``mark``."""
     proceed, numbers = SharedSteps.__call__, iter(range(step + 1))
 
     def fail(self: SharedSteps, *arguments: Any) -> Any:

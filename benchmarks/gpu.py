@@ -1,12 +1,12 @@
-"""All that needs a GPU, in one command for a bare machine: ``python -m benchmarks.gpu [--wheels FOLDER]``.
+"""All tests and benchmarks that need a GPU, in one command: ``python -m benchmarks.gpu [--wheels FOLDER]``.
 
-Each part is a command with a budget of seconds, in processes of its own: one that fails or is stopped is reported, and
-the others still run.  Whatever they find goes into one file, gpu-DEVICE.json, after each part.  Where there is no GPU
-it says so for each part.  MNIST is looked for where XPDL_DATA says.
+Each part is a command in its own processes, with a budget of seconds.  A part that fails or is stopped is reported, and
+the others still run.  All results are written to one file, gpu-DEVICE.json, after each part.  Without a GPU, each part
+is reported as skipped.  MNIST is read from the folder in XPDL_DATA.
 
-The machine needs CuPy; PyTorch and JAX are compared where they are installed.  Wheels of what it lacks (cyclopts with
-docstring-parser and rich-rst, array-api-compat, array-api-strict, nvmath-python) are put into a temporary folder.  So
-this file itself, unlike the other benchmarks, has nothing but the standard library for its command line.
+The machine needs CuPy.  PyTorch and JAX are compared if they are installed.  Wheels of missing packages (cyclopts with
+docstring-parser and rich-rst, array-api-compat, array-api-strict, nvmath-python) are installed into a temporary folder.
+For this reason the command line of this file, unlike the others, needs only the standard library.
 """
 
 import argparse
@@ -31,11 +31,11 @@ IN_TF32 = "benchmarks.peers --contenders xpdl-cupy-tf32 xpdl-cupy-3xtf32 torch-g
 GRAPHS = "benchmarks.peers --contenders xpdl-cupy xpdl-cupy-one-step xpdl-cupy-branches --epochs 12"
 SECONDS = 470.0
 GRACE = 5.0
-"""Seconds without which no part is begun."""
+"""No part starts with fewer seconds left."""
 
 
 class Part(NamedTuple):
-    """Seconds it may take, and what stands after ``python -m``."""
+    """The most seconds of a part, and its command after ``python -m``."""
 
     budget: float
     command: str
@@ -54,14 +54,14 @@ PARTS = {
     "scaling": Part(60, "benchmarks.scaling --backend cupy --seconds 0.3"),
     "peers XL tf32": Part(75, f"{IN_TF32} --net XL --rounds 1"),
 }
-"""First what matters most, as the time may end before the parts do."""
+"""The most important parts come first, because the time may end before all have run."""
 
 COLUMNS = {"part": "", "status": "", "seconds": ".1f", "budget": ".0f", "said": ""}
 GOALS = {"goal": "", "value": ".4g", "wanted": "", "holds": ""}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the parts; exit code 1 if one has failed."""
+    """Run the parts and return the exit code: 1 if one has failed."""
     options, rows, results = _options(arguments), [], {}
     end = time.monotonic() + options.seconds
     with tempfile.TemporaryDirectory() as scratch:
@@ -97,7 +97,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _install(wheels: Path | None, site: Path) -> str:
-    """Put the wheels into a folder of their own; nothing else on the machine changes."""
+    """Install the wheels into a folder of their own; nothing else on the machine changes."""
     files = sorted(map(str, wheels.glob("*.whl"))) if wheels else []
     if not files:
         return f"no wheels in {wheels}" if wheels else ""
@@ -108,14 +108,14 @@ def _install(wheels: Path | None, site: Path) -> str:
 
 
 def _missing(environment: dict[str, str]) -> str:
-    """Why CuPy cannot be used; "" if it can."""
+    """Return why CuPy cannot be used; "" if it can."""
     code = "import xpdl; xpdl.backend('cupy')"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
     return _last_line(done.stderr) or "no reason given" if done.returncode else ""
 
 
 def _run(part: Part, folder: Path, environment: dict[str, str], end: float) -> Row:
-    """Run a part until its budget or the time of all is used up; then all of its processes are ended."""
+    """Run a part until its budget or the total time is used up; then end all of its processes."""
     folder.mkdir()
     command = [sys.executable, "-m", *shlex.split(part.command)]
     command += ["--output", str(folder)] if part.command.startswith("benchmarks") else []
@@ -129,7 +129,7 @@ def _run(part: Part, folder: Path, environment: dict[str, str], end: float) -> R
         except subprocess.TimeoutExpired:
             status = "stopped"
         finally:
-            with suppress(ProcessLookupError):  # all have ended by themselves
+            with suppress(ProcessLookupError):  # all have ended already
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     text = log.read_text(errors="replace")
@@ -142,14 +142,14 @@ def _last_line(text: str) -> str:
 
 
 def _result(file: Path) -> dict[str, Any]:
-    """A part's JSON; the machine stands in the whole file once."""
+    """Return the JSON of a part without the machine, which the whole file describes once."""
     content = json.loads(file.read_text(encoding="utf-8"))
     del content["machine"]
     return content
 
 
 def _goals(results: dict[str, list[dict[str, Any]]]) -> list[Row]:
-    """What is wanted on a GPU, beside what was found."""
+    """Return the goals for a GPU with the measured values."""
     rows = {name: [row for result in found for row in result["rows"]] for name, found in results.items()}
     return [_goal(name, rows, *goal) for name, goal in WANTED.items()]
 
@@ -157,19 +157,19 @@ def _goals(results: dict[str, list[dict[str, Any]]]) -> list[Row]:
 def _goal(name: str, rows: dict[str, list[Row]], find: Callable[..., float], sign: str, wanted: float) -> Row:
     try:
         value = find(rows)
-    except (LookupError, StopIteration, TypeError, ValueError):  # its part did not run, or found nothing
+    except (LookupError, StopIteration, TypeError, ValueError):  # its part did not run, or has no result
         value = None
     holds = None if value is None else "yes" if (value <= wanted if sign == "<=" else value >= wanted) else "NO"
     return {"goal": name, "value": value, "wanted": f"{sign} {wanted:g}", "holds": holds}
 
 
 def _pick(rows: Iterable[Row], key: str, value: str) -> Row:
-    """The row in which the key has this value."""
+    """Return the row in which the key has this value."""
     return next(row for row in rows if row[key] == value)
 
 
 def _over_best_peer(rows: list[Row]) -> float:
-    """xpdl's epoch over that of the faster peer: the highest of the ratios."""
+    """Return the time of an epoch of xpdl over that of the faster peer: the largest of the ratios."""
     return max(row["first_over_this"] for row in rows if row["contender"] in ("torch-graph", "jax-gpu-scan"))
 
 
@@ -187,7 +187,7 @@ WANTED: dict[str, tuple[Callable[..., float], str, float]] = {
     "M, accuracy after 5 epochs": (lambda rows: rows["mnist"][0]["accuracies"][4], ">=", 0.975),
     "XL, products / step": (_of_ceiling, ">=", 0.9),
 }
-"""Issue 4: how to find the value, and its bound."""
+"""The goals of issue 4: how to find the value, and its bound."""
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,14 +1,14 @@
-"""Seconds a full gradient check takes here and elsewhere: ``python -m benchmarks.gradcheck [--rounds 5]``.
+"""The time of a full gradient check in xpdl and in other libraries: ``python -m benchmarks.gradcheck [--rounds 5]``.
 
-    complex step, central   xpdl.check_network, which also says where and how large errors are
-    passes                  central differences with a forward pass for each side of each entry, by a sample of entries
+    complex step, central   xpdl.check_network, which also tells where errors are and how large
+    passes                  central differences with two forward passes per entry, estimated from a sample of entries
     torch                   torch.autograd.gradcheck of the same loss in PyTorch, slow mode: all entries
     torch fast              its fast mode: one random direction
     jax                     jax.test_util.check_grads of the same loss, jitted: one random direction, reverse mode
     scipy                   scipy.optimize.check_grad of xpdl's loss and gradient: forward differences, all entries
     scipy random            the same in one random direction
 
-All in float64, in one process, in turn; the table shows medians and the ratio to the complex step.
+All checks run in float64 in one process and take turns.  The table shows medians, and the ratio to the complex step.
 """
 
 from collections.abc import Callable
@@ -29,16 +29,16 @@ Run = Callable[[], object]
 CASES = {"64-24-24-10, n = 100": ([64, 24, 24, 10], 100), "784-256-128-10, n = 32": ([784, 256, 128, 10], 32)}
 QUICK = {"8-4-3, n = 10": ([8, 4, 3], 10)}
 SAMPLED = 200
-"""Entries whose forward passes are timed; the others are reckoned."""
+"""Entries whose forward passes are timed; the time of all is estimated from them."""
 
 MANY = 10_000
-"""Parameters that PyTorch and SciPy are not asked to check one by one."""
+"""PyTorch and SciPy check entry by entry only networks with fewer parameters."""
 
 COLUMNS = {"case": "", "parameters": ",d", "check": "", "scope": "", "median_s": ".4f", "ratio": ".1f"}
 
 
 class Case(NamedTuple):
-    """What is checked."""
+    """A network with parameters and samples."""
 
     net: xpdl.Network
     theta: np.ndarray
@@ -47,14 +47,14 @@ class Case(NamedTuple):
 
     @classmethod
     def random(cls, sizes: list[int], n: int) -> "Case":
-        """Random samples of that many features and classes."""
+        """Return a network of these sizes with n random samples."""
         rng, net = np.random.default_rng(0), xpdl.Network(sizes)
         x, y = rng.standard_normal((n, sizes[0])), rng.integers(0, sizes[-1], n)
         return cls(net, net.initialize(0, "float64"), x, y)
 
 
 class Check(NamedTuple):
-    """prepare(case) -> what is timed; the library it needs; what it looks at; the parameters it can cope with."""
+    """A check: prepare(case) -> the function to time; its library, its scope, and its largest number of parameters."""
 
     prepare: Callable[[Case], Run]
     needs: str = "xpdl"
@@ -75,9 +75,9 @@ def gradcheck(
     Parameters
     ----------
     rounds
-        Times that each check runs, after once for what it compiles.
+        Number of runs of each check, after a first run that compiles.
     checks
-        By default all whose libraries are installed; "complex step", to which all are compared, is always there.
+        By default, all whose libraries are installed. "complex step" always runs: all are compared with it.
     quick
         One round on a tiny network, to see that it works.
     """
@@ -95,7 +95,7 @@ def gradcheck(
 
 
 def _seconds(name: str, run: Run, case: Case) -> float:
-    """The seconds of a check; those of all entries where it has only looked at some."""
+    """Return the seconds of a check, scaled to all entries if it looks at a sample."""
     start = time.perf_counter()
     run()
     return (time.perf_counter() - start) * (case.net.size / SAMPLED if name == "passes" else 1)
@@ -150,7 +150,7 @@ def _jax(case: Case) -> Run:
         return -jax.numpy.mean(jax.numpy.take_along_axis(scores, labels[:, None], axis=1))
 
     def run() -> None:
-        with suppress(AssertionError):  # what it thinks of kinks is not the question
+        with suppress(AssertionError):  # its verdict at kinks does not matter here
             check_grads(loss, parameters, order=1, modes=["rev"])
 
     return run
@@ -171,14 +171,14 @@ def _scipy(case: Case, direction: str) -> Run:
 
 
 def _arrays(case: Case) -> list[np.ndarray]:
-    """Weights, then biases."""
+    """Return the weights, then the biases."""
     return [
         case.theta[part].reshape(shape) for part, shape in zip(case.net.layout.slices, case.net.shapes, strict=True)
     ]
 
 
 def _forward(parameters: Any, a: Any, relu: Callable[[Any], Any]) -> Any:
-    """The logits, in any library."""
+    """Return the logits, in any library."""
     half = len(parameters) // 2
     for l, (w, b) in enumerate(zip(parameters[:half], parameters[half:], strict=True)):
         z = a @ w + b

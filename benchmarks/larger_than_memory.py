@@ -1,14 +1,14 @@
-"""Training on more than fits into memory: ``python -m benchmarks.larger_than_memory [--gib 8] [--rounds 2]``.
+"""Training on more data than fit into memory: ``python -m benchmarks.larger_than_memory [--gib 8] [--rounds 2]``.
 
-A data set of so many GiB is generated on disk, in files of 1 GiB, and removed in the end.  Processes alternate that
-train network M
+A data set of this many GiB is generated on disk, in files of 1 GiB, and removed at the end.  Two kinds of processes
+take turns to train network M:
 
-    disk      for an epoch, on the folder, whose pages were driven out of the system's cache before
-    memory    for two epochs, on the first eighth of it, in memory
+    disk      one epoch on the folder, after its pages were removed from the system's cache
+    memory    two epochs on the first eighth of the data, in memory
 
-A row has the images a second of the last epoch, the most MiB that the process has held, and how much of the data was
-read from disk: 1 says that each image was, once, so that more memory for the system's cache would have gained nothing.
-The limits are MEMORY for the MiB, and RATE for the share of the rate in memory.
+A row has the images per second of the last epoch, the peak memory of the process, and the bytes read from disk over
+those of the data.  A value of 1 means that each image was read once: more memory for the system's cache would gain
+nothing.  The limits are MEMORY, in MiB, and RATE, the speed relative to that in memory.
 """
 
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ COLUMNS = {
 }
 MEMORY, RATE = 1024, 0.8
 BLOCK = 16_384
-"""Images written at a time."""
+"""Images that are written together."""
 FILE = 2**30 // 784
 """Images in a file."""
 
@@ -57,16 +57,16 @@ def larger_than_memory(
     quick: bool = False,
     output: Annotated[Output, Parameter(name="*")] = Output(),  # noqa: B008
 ) -> int:
-    """Generate, train and compare; exit code 1 if a limit is passed.
+    """Generate, train and compare. The exit code is 1 if a limit is exceeded.
 
     Parameters
     ----------
     gib
-        Size of the data set.
+        Size of the data set in GiB.
     rounds
-        Of processes.
+        Rounds of processes.
     folder
-        Where the data are generated; by default where temporary files are.
+        Folder for the data. By default, the folder of temporary files.
     quick
         32 MiB, to see that it works.
     """
@@ -92,7 +92,7 @@ def larger_than_memory(
 
 @contextmanager
 def generated(gib: float, base: Dataset, folder: Path | None) -> Iterator[Path]:
-    """A folder of images in random order, in files of at most 1 GiB."""
+    """Within the block, give a folder of images in random order, in files of at most 1 GiB."""
     rng, n = np.random.default_rng(0), int(gib * 2**30) // 784
     with tempfile.TemporaryDirectory(dir=folder) as name:
         for number, first in enumerate(range(0, n, FILE)):
@@ -107,13 +107,13 @@ def generated(gib: float, base: Dataset, folder: Path | None) -> Iterator[Path]:
 
 @app.command(show=False)
 def child(where: str, folder: Path) -> None:
-    """Train, and print images a second, and the most memory."""
+    """Train, and print the images per second and the peak memory."""
     data = xpdl.data.load(folder)
     print(json.dumps(TRAIN[where](data, folder)))
 
 
 def from_disk(data: Dataset, folder: Path) -> dict[str, float]:
-    """One epoch of all."""
+    """Train one epoch on all data, from disk."""
     for path in folder.iterdir():
         with path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -121,7 +121,7 @@ def from_disk(data: Dataset, folder: Path) -> dict[str, float]:
 
 
 def from_memory(data: Dataset, folder: Path) -> dict[str, float]:
-    """Two epochs of an eighth."""
+    """Train two epochs on an eighth of the data, in memory."""
     part = slice(len(data.x) // 8)
     return _trained(data.x[part], data.y[part], 2)
 

@@ -1,6 +1,6 @@
-"""The machine a number was measured on: without it the number says nothing.
+"""The machine on which numbers were measured; without it they mean nothing.
 
-Only the standard library is needed, and no array library is imported: some of them claim a GPU when they are.
+Only the standard library is needed.  No array library is imported, because some of them reserve a GPU on import.
 """
 
 from datetime import UTC, datetime
@@ -23,7 +23,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_WA
 
 
 def describe() -> dict[str, Any]:
-    """Date, command line, device, processor, cores, versions and thread settings."""
+    """Return date, command line, device, processor, cores, versions and thread settings."""
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join(sys.orig_argv),
@@ -39,19 +39,19 @@ def describe() -> dict[str, Any]:
 
 
 def device() -> str:
-    """The name of the first NVIDIA GPU, or "CPU"."""
+    """Return the name of the first NVIDIA GPU, or "CPU"."""
     return _gpu()[0] or "CPU"
 
 
 def _gpu() -> list[str | None]:
-    """Name and driver of the first NVIDIA GPU."""
+    """Return name and driver of the first NVIDIA GPU."""
     said = _said("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
     return [*said.splitlines()[0].split(", ")] if said else [None, None]
 
 
 @cache
 def _said(*command: str) -> str | None:
-    """What a program prints; None where it is missing or fails."""
+    """Return what a program prints; None if it is missing or fails."""
     try:
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
@@ -60,7 +60,7 @@ def _said(*command: str) -> str | None:
 
 
 def _cpu() -> str:
-    """The model of the processor."""
+    """Return the model of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -70,7 +70,7 @@ def _cpu() -> str:
 
 
 def _cores() -> int:
-    """The cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -82,7 +82,7 @@ def _version(name: str) -> str | None:
 
 
 def _pools() -> list[dict[str, Any]]:
-    """The thread pools of libraries in this process, such as NumPy's BLAS, as threadpoolctl sees them."""
+    """Return the thread pools of libraries in this process, such as NumPy's BLAS, as threadpoolctl finds them."""
     try:
         from threadpoolctl import threadpool_info
     except ImportError:

@@ -1,13 +1,13 @@
 """MNIST training on each backend and device: ``python -m benchmarks.mnist [--backends numpy cupy] [--net M]``.
 
-Each backend trains in a process of its own, in float32 with Adam, first for single steps and then for the epochs:
+Each backend trains in its own process, in float32 with Adam: first to time single steps, then to time epochs.
 
-    transfer_ms            samples and labels from the host to the device
-    first_step_ms          the first dispatch, with whatever the backend compiles; JAX is given 50 steps at a time
-    step_us, step_p10_us   later steps, median and lowest tenth
-    images_s, epoch_s      by the median epoch, without evaluation
-    to_97_s, to_98_s ...   seconds of training until an epoch ends with that test accuracy; "-" if none did
-    rss_mib, device_mib    the peak of the host's memory; that of the device, by the library's own account
+    transfer_ms            time to copy samples and labels from the host to the device
+    first_step_ms          time of the first dispatch, with compilation; JAX gets 50 steps at a time
+    step_us, step_p10_us   time of a later step: median and lowest tenth
+    images_s, epoch_s      images per second and time of the median epoch, without evaluation
+    to_97_s, to_98_s ...   training time up to the first epoch with that test accuracy; "-" if there is none
+    rss_mib, device_mib    peak memory of the host; peak memory of the device, as its library reports it
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ from xpdl.data import Dataset
 app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 BACKENDS = ("numpy", "cupy", "torch", "torch:cuda", "jax:cpu", "jax:gpu", "array_api_strict")
 TARGETS = (97, 97.5, 98)
-"""Percent of the test samples."""
+"""Test accuracies in percent."""
 
 COLUMNS = {
     "backend": "",
@@ -64,13 +64,13 @@ def mnist(
     Parameters
     ----------
     backends
-        By default all that are ready.
+        By default, all that can be used.
     net
-        S, M, L or XL, see networks.py.
+        S, M, L or XL; see networks.py.
     epochs
-        Of the training whose accuracy is followed.
+        Epochs of the training whose accuracy is measured.
     seconds
-        For which single steps are timed.
+        How long single steps are timed.
     quick
         A few samples and two epochs, to see that it works.
     """
@@ -110,7 +110,7 @@ def child(backend: str, net: str, epochs: int, seconds: float, path: Path) -> No
 
 
 def _transfer(data: Dataset, name: str) -> float:
-    """Seconds until the samples lie on the device, which has been woken before."""
+    """Return the seconds to copy the samples to the device, after a first small copy that initializes it."""
     backend = xpdl.backend(name)
     for x, y in [(data.x[:1], data.y[:1]), (data.x, data.y)]:
         start = time.perf_counter()
@@ -122,7 +122,7 @@ def _transfer(data: Dataset, name: str) -> float:
 
 
 def _training(data: Dataset, setup: Setup, backend: str, epochs: int) -> dict[str, Any]:
-    """A training as users run it, its epochs and its accuracies."""
+    """Train as users do, and return the times of the epochs and the accuracies."""
     net, options = xpdl.Network(setup.sizes), {"batch_size": setup.batch_size, "backend": backend, "progress": False}
     optimizer = xpdl.adam(LR)
     history = xpdl.train(
@@ -141,16 +141,16 @@ def _training(data: Dataset, setup: Setup, backend: str, epochs: int) -> dict[st
 
 
 def _until(accuracy: float, seconds: list[float], accuracies: list[float]) -> float | None:
-    """The seconds of all epochs up to the first that is so accurate."""
+    """Return the seconds of all epochs up to the first with this accuracy."""
     return next((total for total, a in zip(accumulate(seconds), accuracies, strict=True) if a >= accuracy), None)
 
 
 def _no_device(device: Any) -> None:
-    """The host has been asked already."""
+    """Return nothing: the memory of a host is in another column."""
 
 
 def _cupy_peak(device: Any) -> float:
-    """What the pool holds: it gives nothing back, so this is its peak."""
+    """Return the MiB of the memory pool.  It gives nothing back, so this is its peak."""
     import cupy
 
     return cupy.get_default_memory_pool().total_bytes() / 2**20

@@ -1,10 +1,10 @@
-"""Damaged files: what may become of a safetensors file on a disk, on its way, or in the hands of someone unkind.
+"""Damaged files: what can happen to a safetensors file on a disk, in transfer, or through an attacker.
 
     content    length of the header (8 bytes), header (JSON), tensors one after the other
     header     {"__metadata__": {key: document (JSON in a string)}, name: {"dtype", "shape", "data_offsets"}, ...}
 
-``MUTATIONS`` names the ways; each is f(content, dice) -> content.  Most change bytes and know nothing of the format;
-the last three leave a file that is whole and says something else, which gets past the first checks of a reader.
+``MUTATIONS`` is a table of functions f(content, dice) -> content.  Most change bytes without regard to the format.
+The last three give a well-formed file with other contents, which passes the first checks of a reader.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,18 +24,18 @@ NONE = [None, True, False, math.nan, math.inf, -math.inf]
 TEXTS = ["", "relu", "F64", "2", "NaN", "__class__", "../../etc/passwd", "é😀", "\ud800", "\0", "A" * 10_000]
 NESTED: list[Any] = [[], {}, [[]], [1, 1], [None], [["a", 1]], {"": {}}, {"sizes": [2]}, [2] * 1000, [{}] * 1000]
 VALUES = [*NUMBERS, *NONE, *TEXTS, *NESTED]
-"""What takes the place of an entry."""
+"""Values that replace an entry."""
 
 LENGTHS = [0, 1, 2**16, 10**8, 10**8 + 1, 2**31, 2**32 - 1, 2**40, 2**63 - 1, 2**63, 2**64 - 1]
-"""What a header may say of its length; 2^40 is a terabyte."""
+"""Lengths that a header may announce; 2^40 is a terabyte."""
 
 DTYPES = ["float16", "float32", "float64", "int8", "int32", "int64", "uint8", "uint64", "bool", "complex64"]
 LOST = (SafetensorError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
-"""What taking a file apart may meet that has been changed already."""
+"""Errors of splitting a file that is already damaged."""
 
 
 def mutated(content: bytes, dice: Random) -> tuple[str, bytes]:
-    """The name of a mutation, and the content after one to three times of it."""
+    """Return the name of a mutation, and the content after one to three applications of it."""
     name = dice.choice(list(MUTATIONS))
     changed = MUTATIONS[name](content, dice)
     for _ in range(dice.choice([0, 0, 1, 2])):
@@ -97,7 +97,7 @@ def _with(content: bytes, start: int, new: bytes) -> bytes:
 
 
 def _place(content: bytes, dice: Random) -> int:
-    """Any byte; every other time one of the header."""
+    """Return the place of a random byte, every second time in the header."""
     header = 8 + int.from_bytes(content[:8], "little")
     return dice.randrange(min(len(content), dice.choice([len(content), header])))
 
@@ -107,7 +107,7 @@ def _block(content: bytes, dice: Random) -> tuple[int, int]:
     return start, start + dice.choice([1, 4, 8, 100])
 
 
-# What the file says
+# The contents of the file
 
 
 def _header(content: bytes, dice: Random) -> bytes:
@@ -141,11 +141,11 @@ CHANGES: list[Callable[[np.ndarray, Random], np.ndarray]] = [
     lambda tensor, dice: tensor.reshape(-1)[:0],
     lambda tensor, dice: tensor[None],
 ]
-"""What becomes of a tensor: another dtype, bytes taken for something else, NaN or huge, other shapes."""
+"""Changes of a tensor: another dtype, reinterpreted bytes, NaN or huge numbers, other shapes."""
 
 
 def _taken_apart(content: bytes) -> tuple[dict[str, Any], bytes]:
-    """Header and tensors."""
+    """Return the header and the tensors."""
     end = 8 + int.from_bytes(content[:8], "little")
     return json.loads(str(content[8:end], "utf-8")), content[end:]
 
@@ -175,7 +175,7 @@ MISCHIEF: list[Callable[[str, Random], str]] = [
 
 
 def _edited(tree: Any, dice: Random) -> Any:
-    """A copy of a JSON tree in which one entry is another, is missing, is there twice, or has changed places."""
+    """Return a copy of a JSON tree with one entry replaced, removed, doubled or moved."""
     root = [json.loads(json.dumps(tree))]
     holder, key = dice.choice(list(_entries(root)))
     dice.choice(EDITS)(holder, key, dice)

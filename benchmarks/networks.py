@@ -1,4 +1,4 @@
-"""The networks every benchmark uses."""
+"""The networks that all benchmarks use."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ class Setup(NamedTuple):
 
 
 SETUPS = {
-    "S": Setup([784, 15, 9, 10], 512),  # the origin's
+    "S": Setup([784, 15, 9, 10], 512),  # the network of the origin
     "M": Setup([784, 256, 128, 10], 128),
     "L": Setup([784, 1024, 1024, 10], 512),
     "XL": Setup([784, 4096, 4096, 4096, 10], 1024),  # for a GPU

@@ -1,6 +1,6 @@
-"""What a benchmark leaves: a table to read, and beside it the same numbers as JSON, with the machine they came from.
+"""The output of a benchmark: a table, and the same numbers as JSON with a description of the machine.
 
-A row is a dict; its keys, with units in their names, are the fields of the JSON and the heads of the table.
+A row is a dict.  Its keys, with units in their names, are the fields of the JSON and the column titles of the table.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,26 +17,26 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 @dataclass(frozen=True)
 class Output:
-    """Where the JSON goes.
+    """Where the JSON is written.
 
     Parameters
     ----------
     output
         Folder for NAME-DEVICE.json.
     save
-        Put it under benchmarks/results instead, to be committed.
+        Write to benchmarks/results instead, to be committed.
     """
 
     output: Path = ROOT / "build" / "benchmarks"
     save: bool = False
 
     def write(self, name: str, rows: Sequence[Row], **more: Any) -> Path:
-        """Write NAME-DEVICE.json; a later call replaces it, so that a run that is stopped leaves what it had."""
+        """Write NAME-DEVICE.json.  Each call replaces it, so a stopped run leaves its latest numbers."""
         folder = RESULTS if self.save else self.output
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}-{device().lower().replace(' ', '-')}.json"
         content = {"benchmark": name, "machine": describe(), **more, "rows": rows}
-        part = path.with_suffix(".part")  # whoever is ended while writing leaves the file as it was
+        part = path.with_suffix(".part")  # a process that ends while it writes leaves the old file
         part.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
         return part.replace(path)
 
@@ -47,7 +47,7 @@ class Output:
 
 
 def table(columns: Mapping[str, str], rows: Sequence[Row]) -> str:
-    """The named columns of the rows, each with a format specification, "" for text; "-" where there is no number."""
+    """Return the table of these columns, each with a format specification ("" for text); "-" for a missing value."""
     cells = [[_cell(row.get(key), spec) for key, spec in columns.items()] for row in rows]
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
     sides = [">" if spec else "<" for spec in columns.values()]

@@ -1,9 +1,9 @@
-"""Seconds an MNIST epoch takes in xpdl and in other libraries: ``python -m benchmarks.peers [--net S M L]``.
+"""The time of an MNIST epoch in xpdl and in other libraries: ``python -m benchmarks.peers [--net S M L]``.
 
-Contenders run one after the other, each in a process of its own, round after round.  A process trains a few epochs and
-reports the median of all but the first; the table shows the median over the rounds, and two ratios of epochs within
-the same round: ``ratio`` is this contender's over the first's, ``first_over_this`` the other way round.  Without MNIST
-(XPDL_DATA or the cache) it is timed on as many glyphs.
+Contenders run one after the other, each in its own process, round after round.  A process trains a few epochs and
+reports the median of all but the first.  The table shows the median over the rounds, and two ratios of epochs in the
+same round: ``ratio`` is this contender's time over that of the first contender, and ``first_over_this`` is the reverse.
+Without MNIST (in XPDL_DATA or the cache), as many glyphs are used.
 """
 
 from collections.abc import Iterator
@@ -49,13 +49,13 @@ def peers(
     Parameters
     ----------
     contenders
-        Names of contenders.py.
+        Names from contenders.py.
     net
         S, M, L and, for a GPU, XL; see networks.py.
     rounds
-        Processes of each contender and network.
+        Number of processes for each contender and network.
     epochs
-        Of each process; the first is not counted.
+        Epochs in each process; the first is not counted.
     quick
         A few samples, one round of two epochs, to see that it works.
     """
@@ -90,7 +90,7 @@ def child(net: str, contender: str, epochs: int, path: Path) -> None:
 
 
 def _rows(seconds: dict[Entry, list[float]], first: str, samples: int) -> Iterator[Row]:
-    """A row for each contender that has run.  In the rounds it had, the first was there too, or there is no ratio."""
+    """Yield a row for each contender that has run.  Ratios need the first contender in the same round."""
     for (net, contender), values in seconds.items():
         if values:
             median, steps = statistics.median(values), -(-samples // SETUPS[net].batch_size)

@@ -1,10 +1,10 @@
-"""What a GPU can do at most, measured through CuPy: ``python -m benchmarks.probe``.
+"""The upper limits of a GPU, measured through CuPy: ``python -m benchmarks.probe``.
 
-copy            bytes read and written in a second by a copy on the device
-gemm float32    a product of 8192 x 8192 matrices of random numbers, without TF32
+copy            bytes read and written per second by a copy on the device
+gemm float32    speed of a product of 8192 x 8192 matrices of random numbers, without TF32
 launch          microseconds between two small kernels that the host launches
-graph node      the same within a CUDA graph
-products NET    microseconds of nothing but a step's matrix products, the floor of networks S to XL
+graph node      microseconds between two small kernels in a CUDA graph
+products NET    microseconds of the matrix products of a step alone, the lower limit for networks S to XL
 """
 
 from collections.abc import Callable, Iterator
@@ -26,8 +26,8 @@ NODES = 200
 
 @app.default
 def probe(*, output: Annotated[Output, Parameter(name="*")] = Output()) -> None:  # noqa: B008
-    """Describe the GPU and measure its ceilings."""
-    xpdl.backend("cupy")  # or an error that says what is missing
+    """Describe the GPU and measure its limits."""
+    xpdl.backend("cupy")  # raises an error that says what is missing
     import cupy
 
     rows = [{"what": name, "value": measure(cupy), "unit": unit} for name, (unit, measure) in MEASURES.items()]
@@ -41,7 +41,7 @@ def probe(*, output: Annotated[Output, Parameter(name="*")] = Output()) -> None:
 
 
 def describe(cupy: Any) -> dict[str, Any]:
-    """Device, driver and libraries."""
+    """Return a description of device, driver and libraries."""
     properties = cupy.cuda.runtime.getDeviceProperties(0)
     return {
         "name": properties["name"].decode(),
@@ -57,7 +57,7 @@ def describe(cupy: Any) -> dict[str, Any]:
 
 
 def seconds(cupy: Any, run: Callable[[], object], repeats: int) -> float:
-    """Seconds of one run, by the device's clock, after three for warming up."""
+    """Return the seconds of one run by the clock of the device, after three runs to warm up."""
     for _ in range(3):
         run()
     start, end = cupy.cuda.Event(), cupy.cuda.Event()
@@ -70,7 +70,7 @@ def seconds(cupy: Any, run: Callable[[], object], repeats: int) -> float:
 
 
 def matrix(cupy: Any, rows: int, columns: int) -> Any:
-    """Random numbers: zeros draw less power, and would be multiplied faster."""
+    """Return random numbers; a product of zeros would need less power and be faster."""
     return cupy.random.standard_normal((rows, columns), dtype=cupy.float32)
 
 
@@ -95,7 +95,7 @@ def _launch(cupy: Any) -> float:
 
 
 def _node(cupy: Any) -> float:
-    """A graph of many small kernels, each of which waits for the one before."""
+    """Time a graph of many small kernels, each of which waits for the one before."""
     kernel = _small(cupy)
     kernel()
     with cupy.cuda.Stream(non_blocking=True) as stream:
@@ -115,7 +115,7 @@ MEASURES: dict[str, tuple[str, Callable[[Any], float]]] = {
 
 
 def shapes(setup: Setup) -> Iterator[tuple[int, int, int]]:
-    """The products (n, k) @ (k, m) of a step: forward a @ w, then dw = a.T @ dz and, but for layer 1, da = dz @ w.T."""
+    """Yield (n, k, m) of the products (n, k) @ (k, m) of a step: a @ w, a.T @ dz, and, after layer 1, dz @ w.T."""
     sizes, n = setup
     for l, (n_in, n_out) in enumerate(pairwise(sizes)):
         yield n, n_in, n_out
@@ -125,7 +125,7 @@ def shapes(setup: Setup) -> Iterator[tuple[int, int, int]]:
 
 
 def products(cupy: Any, setup: Setup) -> float:
-    """Microseconds of all of them, one after the other; transposed operands would not be multiplied faster."""
+    """Return the microseconds of all products in sequence; transposed operands would not make them faster."""
     pairs = [(matrix(cupy, n, k), matrix(cupy, k, m)) for n, k, m in shapes(setup)]
     outs = [cupy.empty((len(a), b.shape[1]), dtype=cupy.float32) for a, b in pairs]
 

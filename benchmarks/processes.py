@@ -1,6 +1,6 @@
-"""Contenders run in processes of their own, so that none finds what another has left in memory, caches or threads.
+"""Each contender runs in its own process, so that none is affected by memory, caches or threads of another.
 
-A benchmark starts itself again with the hidden command ``child``, whose last line is its result as JSON.
+A benchmark starts itself again with the hidden command ``child``, which prints its result as JSON on its last line.
 """
 
 from collections.abc import Iterator
@@ -20,16 +20,16 @@ from xpdl.data import Dataset
 
 
 class ChildError(Exception):
-    """A child that failed; the message is the last thing it said."""
+    """A child process failed; the message is the last line that it printed."""
 
 
 def child(benchmark: str, *arguments: Any) -> Any:
-    """What ``python -m benchmarks.BENCHMARK child ARGUMENTS`` reports; ``ChildError`` if it fails."""
+    """Run ``python -m benchmarks.BENCHMARK child ARGUMENTS`` and return its result; ``ChildError`` if it fails."""
     return last_json([sys.executable, "-m", f"benchmarks.{benchmark}", "child", *map(str, arguments)])
 
 
 def last_json(command: list[str]) -> Any:
-    """The last line a program prints, read as JSON; ``ChildError`` if it fails."""
+    """Run a program and return its last line, read as JSON; ``ChildError`` if it fails."""
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
@@ -38,7 +38,7 @@ def last_json(command: list[str]) -> Any:
 
 
 def samples(quick: bool = False) -> Dataset:
-    """MNIST (XPDL_DATA or the cache), without it as many glyphs; a few glyphs if it has to be quick."""
+    """Return MNIST (from XPDL_DATA or the cache), or as many glyphs without it; for a quick run, a few glyphs."""
     if quick:
         return xpdl.data.load("glyphs", n_train=700, n_test=100)
     try:
@@ -49,7 +49,7 @@ def samples(quick: bool = False) -> Dataset:
 
 @contextmanager
 def stored(data: Dataset) -> Iterator[Path]:
-    """The samples as a file for ``xpdl.data.load``, from which all children read the same."""
+    """Within the block, give a file with the samples, which all child processes read."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "data.npz"
         np.savez(path, x=data.x, y=data.y, x_test=data.x_test, y_test=data.y_test)

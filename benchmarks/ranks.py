@@ -1,18 +1,18 @@
-"""What more ranks are worth: ``python -m benchmarks.ranks [--net M L] [--ranks 1 2] [--rounds 5]``.
+"""How much faster several ranks train: ``python -m benchmarks.ranks [--net M L] [--ranks 1 2] [--rounds 5]``.
 
-Ranks of one BLAS thread each train networks M and L on the same batches, and one rank without MPI does; processes
-alternate.  A row has the seconds of a step, how many times faster that is, and what of it the all-reduce took: on
-average over the ranks, who wait for one another there, and on the rank that waited least.
+Ranks with one BLAS thread each train networks M and L, and so does one rank without MPI, on the same batches; the
+processes take turns.  A row has the time of a step, the speed-up, and the part of the step that the all-reduce took: on
+average over the ranks, which wait for one another there, and on the rank that waited least.
 
-A model of the step is fitted to other measurements than these,
+A model predicts the seconds of a step on R ranks:
 
     fixed + sample ceil(batch / R) + 2 ceil(log2 R) latency + 2 (R - 1) / R bytes / bandwidth
 
-fixed and sample to steps of one rank with smaller batches, latency and bandwidth to all-reduces of two ranks without
-training (the volume is that of Rabenseifner 2004 and of rings).  ``predicted_ms`` stands beside what was measured, and
-goes on to 1,024 ranks, for this machine's latency and bandwidth or, with --latency and --bandwidth, for those of a
-network.  ``pays`` says up to how many ranks a step becomes faster, and up to how many each is at least half as useful
-as the first.
+It is fitted to other measurements: fixed and sample to steps of one rank with smaller batches, latency and bandwidth to
+all-reduces of two ranks without training (the volume is that of Rabenseifner 2004 and of rings).  ``predicted_ms`` is
+shown beside the measured time.  Predictions go up to 1,024 ranks, with the latency and bandwidth of this machine, or
+with those of a network (--latency, --bandwidth).  ``pays`` tells up to how many ranks a step becomes faster, and up to
+how many each rank is at least half as useful as the first.
 """
 
 import json
@@ -37,9 +37,9 @@ from xpdl.distributed.launching import command
 app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 FARTHER = [2**power for power in range(11)]
 STEPS = {"M": 200, "L": 12}
-"""Of an epoch."""
+"""Steps per epoch."""
 NUMBERS = [1, 10_000, 100_000, 300_000, 1_000_000, 2_000_000]
-"""float32, of the all-reduces without training."""
+"""How many float32 numbers the all-reduces without training add."""
 
 MEASURED = {
     "net": "",
@@ -55,12 +55,12 @@ MODELS = {"net": "", "fixed_ms": ".3f", "sample_us": ".2f", "latency_us": ".1f",
 
 
 class Model(NamedTuple):
-    """Seconds of a step on R ranks."""
+    """Predicts the seconds of a step on R ranks."""
 
     fixed: float
     sample: float
     latency: float
-    bandwidth: float  # bytes a second
+    bandwidth: float  # bytes per second
     batch: int
     size: int  # bytes of the all-reduce
 
@@ -70,7 +70,7 @@ class Model(NamedTuple):
         return alone + rounds * self.latency + volume / self.bandwidth
 
     def pays(self) -> str:
-        """Up to how many ranks."""
+        """Return as text up to how many ranks more ranks help."""
         seconds = {ranks: self(ranks) for ranks in FARTHER}
         fastest = min(seconds, key=lambda ranks: seconds[ranks])
         half = max(ranks for ranks in FARTHER if seconds[1] / seconds[ranks] >= ranks / 2)
@@ -93,15 +93,15 @@ def ranks(
     Parameters
     ----------
     net
-        M, L.
+        M, L or both.
     ranks
-        How many, besides one.
+        Numbers of ranks, besides one.
     rounds
-        Of processes.
+        Rounds of processes.
     latency
-        Seconds of a message, for the prediction.
+        Seconds per message, for the prediction.
     bandwidth
-        Bytes a second, for the prediction.
+        Bytes per second, for the prediction.
     quick
         One round of a few steps, to see that it works.
     """
@@ -123,7 +123,7 @@ def ranks(
 
 
 def _rows(name: str, rounds: list[dict[int, dict[str, float]]], model: Model) -> list[Row]:
-    """The medians of the rounds; a speed-up is the median of those of the rounds, whose processes alternate."""
+    """Return the medians of the rounds; the speed-up is the median of the speed-ups within each round."""
     rows = []
     for ranks in rounds[0]:
         step, whole, least = (
@@ -157,7 +157,7 @@ def _described(name: str, model: Model) -> Row:
 
 
 def _model(name: str, steps: int, epochs: int, rounds: int, reduces: dict[str, float]) -> Model:
-    """The model of a network: a line through the steps of one rank with parts of the batch."""
+    """Return the model of a network, with a line through the steps of one rank on parts of the batch."""
     setup = SETUPS[name]
     batches = [setup.batch_size // part for part in (1, 2, 4, 8)]
     seconds = [statistics.median(_child(name, 1, b, steps, epochs)["step"] for _ in range(rounds)) for b in batches]
@@ -168,7 +168,7 @@ def _model(name: str, steps: int, epochs: int, rounds: int, reduces: dict[str, f
 
 
 def _steps(name: str, ranks: list[int], steps: int, epochs: int) -> dict[int, dict[str, float]]:
-    """What each number of ranks takes."""
+    """Return the times for each number of ranks."""
     return {number: _child(name, number, SETUPS[name].batch_size, steps, epochs) for number in ranks}
 
 
@@ -178,18 +178,18 @@ def _child(name: str, ranks: int, batch: int, steps: int, epochs: int) -> Any:
 
 
 def _on(ranks: int, program: list[str]) -> list[str]:
-    """A program of Python on so many ranks; one does without MPI."""
+    """Return the command of a Python program on this many ranks; one rank runs without MPI."""
     return [sys.executable, *program] if ranks == 1 else command(ranks, program)
 
 
 def _reduces(quick: bool) -> dict[str, float]:
-    """The line through the seconds of all-reduces of two ranks over their bytes."""
+    """Return the line through the seconds of all-reduces of two ranks over their bytes."""
     return last_json(_on(2, ["-m", "benchmarks.ranks", "reduces", str(3 if quick else 50)]))
 
 
 @app.command(show=False)
 def child(name: str, batch: int, steps: int, epochs: int) -> None:
-    """Train, and print the seconds of a step and of its all-reduce: the mean of the ranks, and the least."""
+    """Train, and print the seconds of a step and of its all-reduce: mean and minimum over the ranks."""
     communicator, rng = Watch(connect(), steps), np.random.default_rng(0)
     x, y = rng.integers(0, 256, (steps * batch, 784), dtype=np.uint8), rng.integers(0, 10, steps * batch)
     result = xpdl.train(
@@ -210,7 +210,7 @@ def child(name: str, batch: int, steps: int, epochs: int) -> None:
 
 
 class Watch:
-    """A communicator that takes the time of the all-reduces of gradients, but for the first ones."""
+    """A communicator that times the all-reduces of gradients, except the first ones."""
 
     def __init__(self, communicator: Any, first: int) -> None:
         self.communicator, self.rank, self.size = communicator, communicator.rank, communicator.size
@@ -218,7 +218,7 @@ class Watch:
         self.seconds: list[float] = []
 
     def allreduce(self, array: Any) -> Any:
-        """The communicator's."""
+        """Add the array over all ranks, and note the time if it is a gradient."""
         began = time.perf_counter()
         total = self.communicator.allreduce(array)
         if array.dtype == np.float32:
@@ -229,13 +229,13 @@ class Watch:
 
 @app.command(show=False)
 def reduces(times: int) -> None:
-    """All-reduce so many times each, and print the line."""
+    """All-reduce each number of values this many times, and print the line."""
     communicator = connect()
     seconds = []
     for number in NUMBERS:
         array, spent = np.ones(number, dtype=np.float32), []
         for _ in range(times):
-            communicator.allreduce(np.ones(1))  # all begin together
+            communicator.allreduce(np.ones(1))  # so that all begin together
             began = time.perf_counter()
             communicator.allreduce(array)
             spent.append(time.perf_counter() - began)

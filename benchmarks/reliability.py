@@ -1,14 +1,14 @@
-"""What files are worth: ``python -m benchmarks.reliability [--kills 100] [--flips 20000] [--mutants 200000]``.
+"""The reliability of files: ``python -m benchmarks.reliability [--kills 100] [--flips 20000] [--mutants 200000]``.
 
-killed     A training that writes a checkpoint after each epoch is killed (SIGKILL) at a random moment, every third one
-           while it writes, which is slowed down for that.  The file must load, and a process that resumes from it must
-           end with the same bits, parameters and history, as one that was left alone.
-flipped    One bit of a checkpoint is flipped; reading it must fail with ``RunFileError``.
-changed    Model files are changed in many ways, and a tenth as many files of runs, see mutations.py.  Each must be
-           refused with the documented error or be read as something whole, run nothing, open no other file, and take
-           little memory and time, see damage.py.
+killed     A training that writes a checkpoint after each epoch is killed (SIGKILL) at a random moment.  Every third one
+           is killed while it writes, which is slowed down for that.  The file must load, and a process that resumes
+           from it must end with the same bits of parameters and history as a run without interruption.
+flipped    One bit of a checkpoint is flipped.  Reading it must fail with ``RunFileError``.
+changed    Model files, and a tenth as many files of runs, are changed in many ways (mutations.py).  Each must be
+           refused with the documented error or be read as a valid file.  Reading must run no code, open no other file,
+           and need little memory and time (damage.py).
 
-Exit code 1 if anything does not hold.
+The exit code is 1 if anything fails.
 """
 
 from dataclasses import dataclass
@@ -36,16 +36,16 @@ app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 COLUMNS = {"what": "", "tried": ",d", "held": ",d", "slowest_ms": ".1f", "more_mib": ".1f", "holds": ""}
 EPOCHS = 30
 MEMORY = 16
-"""MiB that reading damaged files may take; none is larger than a few hundred thousand bytes."""
+"""MiB that reading damaged files may need; each file has at most a few hundred thousand bytes."""
 PAUSE = 0.01
-"""Seconds that each part of a save takes longer, where saves are slowed down."""
+"""Seconds by which each part of a slowed save is delayed."""
 
 
 @dataclass(frozen=True)
 class Kill:
-    """What was left of a run, and what became of it."""
+    """The state of a killed run, and the result after resuming it."""
 
-    in_save: bool  # it was killed while it wrote a file
+    in_save: bool  # the run was killed while it wrote a file
     loads: bool  # its file could be read, or there was none yet
     identical: bool  # the resumed run ended with the same bits
 
@@ -65,13 +65,13 @@ def reliability(
     Parameters
     ----------
     kills
-        How many runs are killed.
+        Number of runs that are killed.
     flips
-        How many bits are flipped, one at a time.
+        Number of bits that are flipped, one at a time.
     mutants
-        How many model files are changed.
+        Number of model files that are changed.
     seed
-        Another one kills and changes elsewhere.
+        Seed of the random moments and changes.
     quick
         A few of each, to see that it works.
     """
@@ -100,14 +100,14 @@ def _row(what: str, held: list[bool]) -> Row:
 
 
 def _changed(what: str, kind: str, count: int, seed: int) -> Row:
-    """What came of so many damaged files."""
+    """Read this many damaged files, and return the row of the table."""
     seen = damaged(kind, count, seed)
     holds = seen["held"] == seen["tried"] and seen["more_mib"] <= MEMORY
     return {"what": what, **seen, "holds": "yes" if holds else "NO"}
 
 
 def killed_runs(folder: Path, count: int, seed: int = 0) -> list[Kill]:
-    """Kill so many runs, or more, until a third of them was killed in a save."""
+    """Kill this many runs, or more until a third of them was killed in a save."""
     dice, killed, attempts = random.Random(seed), list[Kill](), itertools.count()
     expected, seconds = _uninterrupted(folder)
     while len(killed) < count or 3 * _inside(killed) < count:
@@ -116,7 +116,7 @@ def killed_runs(folder: Path, count: int, seed: int = 0) -> list[Kill]:
         process = _start(run, out, PAUSE if slowly else 0.0)
         delay = dice.uniform(0, 3 * PAUSE if slowly else seconds)
         said = _kill(process, dice.randrange(EPOCHS) if slowly else None, delay)
-        if process.returncode == -signal.SIGKILL:  # else it was faster
+        if process.returncode == -signal.SIGKILL:  # otherwise it had ended before
             loads = not run.exists() or not _refused(run)
             _start(run, out).communicate()
             killed.append(Kill(said == "saving", loads, _results(out) == expected))
@@ -128,7 +128,7 @@ def _inside(killed: list[Kill]) -> int:
 
 
 def _uninterrupted(folder: Path) -> tuple[list[bytes | None], float]:
-    """The results of a run that is left alone, and the seconds it trains."""
+    """Return the results of a run without interruption, and its seconds of training."""
     process = _start(folder / "run", folder / "out")
     _wait_for("begun", process)
     began = time.monotonic()
@@ -137,7 +137,7 @@ def _uninterrupted(folder: Path) -> tuple[list[bytes | None], float]:
 
 
 def _kill(process: "subprocess.Popen[str]", save: int | None, delay: float) -> str:
-    """Kill so many seconds after the training or a save of it has begun; the last thing it has said."""
+    """Kill a process ``delay`` seconds after its training or a save has begun; return the last word it printed."""
     last = "begun"
     _wait_for(last, process)
     for _ in range(0 if save is None else save + 1):
@@ -149,7 +149,7 @@ def _kill(process: "subprocess.Popen[str]", save: int | None, delay: float) -> s
 
 
 def _wait_for(word: str, process: "subprocess.Popen[str]") -> None:
-    """Until the process says it, or ends."""
+    """Wait until the process prints the word, or ends."""
     assert process.stdout is not None
     while process.stdout.readline() not in (f"{word}\n", ""):
         pass
@@ -162,14 +162,14 @@ def _start(run: Path, out: Path, pause: float = 0.0) -> "subprocess.Popen[str]":
 
 
 def _results(out: Path) -> list[bytes | None]:
-    """The bytes of parameters and history, None where there are none."""
+    """Return the bytes of parameters and history; None for a missing file."""
     files = [out.with_suffix(end) for end in (".theta.npy", ".history.npy")]
     return [file.read_bytes() if file.exists() else None for file in files]
 
 
 @app.command(show=False)
 def child(run: Path, out: Path, *, pause: float = 0.0) -> None:
-    """Train with checkpoints in ``run``, from there if it exists, and leave the results at ``out``."""
+    """Train with checkpoints in ``run``, resume from it if it exists, and write the results to ``out``."""
     _announce_saves(pause)
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(250, 6)), np.arange(250) % 3
@@ -183,7 +183,7 @@ def child(run: Path, out: Path, *, pause: float = 0.0) -> None:
 
 
 def _announce_saves(pause: float) -> None:
-    """Say when a file is written, and before and after each part of that wait a little."""
+    """Print when a save begins and ends, and slow its parts down."""
     write, sync, rename = resuming.write_whole, os.fsync, Path.replace
 
     def announced(*arguments: Any) -> None:
@@ -204,7 +204,7 @@ def _announce_saves(pause: float) -> None:
 
 
 def flipped_bits(folder: Path, count: int, seed: int = 0) -> list[bool]:
-    """Whether each of so many flips of one bit is detected; the header's length is among them."""
+    """Return whether each flip of one bit is detected; the first 64 are those of the header's length."""
     path, content = folder / "flipped", (folder / "run").read_bytes()
     places = range(64), random.Random(seed).sample(range(64, 8 * len(content)), max(0, count - 64))
     detected = []

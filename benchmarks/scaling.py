@@ -1,11 +1,12 @@
-"""How the cost grows: ``python -m benchmarks.scaling [--backend numpy] [--sweeps batch width epochs]``.
+"""How the time grows with the size: ``python -m benchmarks.scaling [--backend numpy] [--sweeps batch width epochs]``.
 
-    batch    seconds of a step of network M against its batch size, 32 to 8192
-    width    seconds of a step of 784-W-W-10, batch 128, against the number of parameters, W from 64 to 2048
-    epochs   seconds of training of network M against the number of epochs; whether later ones are slower
+    batch    time of a step of network M for batch sizes from 32 to 8192
+    width    time of a step of the networks 784-W-W-10, batch 128, for W from 64 to 2048, over the number of parameters
+    epochs   time of a training of network M over the number of epochs, and whether later epochs are slower
 
-All should be lines.  A line, fixed + each * size, is fitted with relative weights; ``deviation`` is the largest
-relative distance from it.  ``exponent`` is the slope of log(seconds) over log(size) in the larger half of the sizes.
+Each should be a straight line.  A line, fixed + each * size, is fitted to the points with relative weights;
+``deviation`` is the largest relative distance from it.  ``exponent`` is the slope of log(seconds) over log(size) in the
+larger half of the sizes.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 BATCHES = [2**power for power in range(5, 14)]
 WIDTHS = [2**power for power in range(6, 12)]
 STEPS = 64
-"""Steps of an epoch in which single steps are timed, if there are so many samples."""
+"""Steps per epoch where single steps are timed, if there are enough samples."""
 
 POINTS = {"sweep": "", "batch": "d", "width": "d", "size": ",d", "seconds": ".6f", "p10": ".6f"}
 LINES = {"sweep": "", "fixed": ".3g", "each": ".3g", "deviation": ".3f", "exponent": ".3f", "drift": ".3f"}
@@ -48,13 +49,13 @@ def scaling(
     Parameters
     ----------
     backend
-        As for ``xpdl train``.
+        Backend, such as numpy or cupy.
     sweeps
-        batch, width, epochs.
+        Any of batch, width and epochs.
     seconds
-        For each point of batch and width.
+        Seconds for each point of batch and width.
     epochs
-        Of the sweep of that name.
+        Number of epochs in the sweep epochs.
     quick
         A few samples, sizes and epochs, to see that it works.
     """
@@ -85,14 +86,14 @@ def _widths(data: Dataset, backend: str, seconds: float, epochs: int, most: int 
 
 
 def _step(sizes: list[int], data: Dataset, batch: int, backend: str, seconds: float) -> dict[str, float]:
-    """Median and lowest tenth of a step's seconds."""
+    """Return the median and the lowest tenth of the seconds of a step."""
     part = Dataset(data.x[: STEPS * batch], data.y[: STEPS * batch])
     _, steps = time_steps(sizes, part, batch_size=batch, backend=backend, seconds=seconds, lr=LR)
     return {"seconds": statistics.median(steps), "p10": float(np.quantile(steps, 0.1))}
 
 
 def _epochs(data: Dataset, backend: str, seconds: float, epochs: int, most: int | None) -> Iterator[dict[str, Any]]:
-    """One run: its seconds up to each epoch, without the first, in which things are compiled."""
+    """Yield the seconds of a run up to each epoch, without the first epoch, which compiles."""
     sizes, batch = SETUPS["M"]
     options = {"optimizer": xpdl.adam(LR), "batch_size": batch, "backend": backend, "progress": False}
     history = xpdl.train(xpdl.Network(sizes), data.x, data.y, epochs=epochs + 1, **options).history
@@ -105,7 +106,7 @@ SWEEPS: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {"batch": _batches,
 
 
 def line(sizes: list[int], seconds: list[float]) -> dict[str, float]:
-    """The line fixed + each * size through the points, how far they are from it, and the exponent."""
+    """Fit the line fixed + each * size, and return it with the deviation of the points and the exponent."""
     x, t = np.asarray(sizes, dtype=float), np.asarray(seconds)
     fixed, each = np.linalg.lstsq(np.stack([1 / t, x / t], axis=1), np.ones_like(t), rcond=None)[0]
     upper = slice(len(x) // 2 if len(x) > 3 else 0, None)
@@ -118,7 +119,7 @@ def line(sizes: list[int], seconds: list[float]) -> dict[str, float]:
 
 
 def drift(seconds: list[float]) -> float:
-    """The median epoch of the last third over that of the first: 1 if no step slows down as the run goes on."""
+    """Return the median epoch of the last third over that of the first third: 1 if a run does not slow down."""
     third = -(-len(seconds) // 3)
     return statistics.median(seconds[-third:]) / statistics.median(seconds[:third])
 

@@ -1,12 +1,12 @@
-"""A search by scikit-learn on the digits it carries, with ``MLPClassifier`` and with ``NetworkClassifier``.
+"""A search by scikit-learn on its digits, with ``MLPClassifier`` and with ``NetworkClassifier``.
 
-``python -m benchmarks.sklearn_digits``: a Pipeline of StandardScaler and the classifier, and GridSearchCV over three
-learning rates, on three quarters of the 1797 digits; then the accuracy on the last quarter.  All of it with several
-seeds, which are those of the splits and of the classifiers; other parameters are left as they are.
+``python -m benchmarks.sklearn_digits`` runs GridSearchCV over three learning rates of a Pipeline of StandardScaler and
+the classifier, on three quarters of the 1797 digits.  The best rate is tested on the last quarter.  This is repeated
+for several seeds, which are those of the splits and of the classifiers; other parameters keep their defaults.
 
-    accuracy, accuracy_se   of the best rate on the last quarter: mean over the seeds, standard error of that
-    validation              its mean accuracy in the cross-validation
-    seconds                 of a search, median
+    accuracy, accuracy_se   accuracy of the best rate on the last quarter: mean over the seeds, and its standard error
+    validation              mean accuracy of the best rate in the cross-validation
+    seconds                 median time of a search
 """
 
 import statistics
@@ -49,9 +49,9 @@ def sklearn_digits(
     Parameters
     ----------
     seeds
-        How often.
+        Number of seeds.
     epochs
-        At most, ``max_iter``.
+        Largest number of epochs, ``max_iter``.
     """
     warnings.simplefilter("ignore", ConvergenceWarning)
     runs: dict[str, list[tuple[float, float, float]]] = {name: [] for name in CONTENDERS}
@@ -63,7 +63,7 @@ def sklearn_digits(
 
 
 def search(classifier: Any, seed: int) -> tuple[float, float, float]:
-    """The best rate's accuracy on what was held out, that in the cross-validation, and the seconds it took."""
+    """Return the accuracy of the best rate on the held-out quarter and in the cross-validation, and the seconds."""
     x, x_test, y, y_test = split(seed)
     model = Pipeline([("scale", StandardScaler()), ("network", classifier)])
     folds = StratifiedKFold(3, shuffle=True, random_state=seed)
@@ -74,13 +74,13 @@ def search(classifier: Any, seed: int) -> tuple[float, float, float]:
 
 
 def split(seed: int) -> list[np.ndarray]:
-    """x, x_test, y, y_test."""
+    """Return x, x_test, y, y_test."""
     x, y = load_digits(return_X_y=True)
     return list(train_test_split(x, y, test_size=0.25, stratify=y, random_state=seed))
 
 
 def summary(runs: list[tuple[float, float, float]]) -> dict[str, Any]:
-    """What stands in a row."""
+    """Return the row of a contender."""
     accuracies, validations, seconds = zip(*runs, strict=True)
     return {
         "accuracy": statistics.mean(accuracies),

@@ -1,8 +1,8 @@
-"""scikit-learn's own tests of ``MLPClassifier`` and ``MLPRegressor``, run against ours under their names.
+"""scikit-learn's own tests of ``MLPClassifier`` and ``MLPRegressor``, run on the estimators of xpdl.
 
-``python -m benchmarks.sklearn_mlp`` takes ``sklearn/neural_network/tests/test_mlp.py`` from the installed scikit-learn,
-puts ``NetworkClassifier`` and ``NetworkRegressor`` where it imports those two from, and prints a row for each test with
-the reason if it does not pass.  A failure that REASONS does not know is an error (exit code 1).
+``python -m benchmarks.sklearn_mlp`` runs ``sklearn/neural_network/tests/test_mlp.py`` of the installed scikit-learn,
+with ``NetworkClassifier`` and ``NetworkRegressor`` in the place of these two.  It prints a row for each test, with the
+reason if the test does not pass.  The exit code is 1 if the reason of a failure is not in REASONS.
 """
 
 import json
@@ -17,7 +17,7 @@ from benchmarks.processes import child as run_child
 app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 
 TESTS = "sklearn.neural_network.tests.test_mlp"
-REASONS = {  # what a failure says: what is behind it
+REASONS = {  # part of the message of a failure: its reason
     "Got 'lbfgs' instead": 'it uses solver="lbfgs", which is not offered',
     "(solver='lbfgs'), 'partial_fit'": 'it asks what solver="lbfgs" can do, which is not offered',
     "argument 'max_fun'": 'it sets max_fun, a parameter of solver="lbfgs"',
@@ -41,7 +41,7 @@ def sklearn_mlp(
     Parameters
     ----------
     only
-        Those that pytest's -k selects by this.
+        Run only the tests that pytest selects by ``-k`` with this text.
     """
     rows = [{**row, "reason": reason(row["outcome"], row.pop("message"))} for row in run_child("sklearn_mlp", only)]
     outcomes = [row["outcome"] for row in rows]
@@ -52,34 +52,34 @@ def sklearn_mlp(
 
 
 def reason(outcome: str, message: str) -> str:
-    """Why a test did not pass; one that was skipped says it itself."""
+    """Return why a test did not pass; a skipped test gives its own reason."""
     if outcome != "failed":
         return message.removeprefix("Skipped: ")
     return next((why for sign, why in REASONS.items() if sign in message), f"{UNKNOWN}: {message}")
 
 
 class Outcomes:
-    """A plugin of pytest that remembers how each test ended."""
+    """A plugin of pytest that records how each test ended."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, str]] = []
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """The test itself, or what kept it from running."""
+        """Record the outcome of a test, or of a part around it that failed."""
         if report.when == "call" or report.outcome != "passed":
             message = report.longrepr[2] if report.skipped else message_of(report)
             self.rows.append({"test": report.nodeid.split("::")[-1], "outcome": report.outcome, "message": message})
 
 
 def message_of(report: Any) -> str:
-    """All errors of a failure, each in a line."""
+    """Return all errors of a failure, one per line."""
     chain = getattr(report.longrepr, "chain", [])
     return "\n".join(crash.message for _, crash, _ in chain if crash)
 
 
 @app.command(show=False)
 def child(only: str = "") -> None:
-    """Run the tests with ours in the place of theirs, and print the rows."""
+    """Run the tests with the estimators of xpdl, and print the rows."""
     import pytest
     import sklearn.neural_network as theirs
 

@@ -1,11 +1,11 @@
-"""What it costs to have xpdl: ``python -m benchmarks.startup [--rounds 15] [--skip-install]``.
+"""The cost of importing and installing xpdl: ``python -m benchmarks.startup [--rounds 15] [--skip-install]``.
 
-    import_ms      seconds of ``import``, in processes that alternate: Python with nothing, with numpy, with xpdl
-    resident_mib   memory in use after it
-    modules        modules loaded by then
-    installed_mb   site-packages of ``pip install .`` with core dependencies only, without pip itself
+    import_ms      time of ``import``, in processes that take turns: Python with nothing, with numpy, with xpdl
+    resident_mib   memory in use after the import
+    modules        number of loaded modules after the import
+    installed_mb   size of site-packages after ``pip install .`` with core dependencies only, without pip itself
 
-A limit stands beside each number that has one.
+Numbers with a limit are shown with it.
 """
 
 import os
@@ -38,7 +38,7 @@ COLUMNS = {"module": "", "import_ms": ".1f", "resident_mib": ".1f", "modules": "
 VERDICTS = {"what": "", "value": ".2f", "limit": ".2f", "holds": ""}
 LIMITS = {"import, xpdl / numpy": 1.5, "resident MiB, xpdl - numpy": 40.0, "installed MB": 100.0}
 TOOLS = ("pip", "setuptools", "pkg_resources", "wheel", "_distutils_hack", "distutils-precedence")
-"""What a fresh environment has of its own."""
+"""Packages that every new environment has."""
 
 
 @app.default
@@ -49,18 +49,18 @@ def startup(
     quick: bool = False,
     output: Annotated[Output, Parameter(name="*")] = Output(),  # noqa: B008
 ) -> None:
-    """Measure import, memory and size.
+    """Measure import time, memory and size.
 
     Parameters
     ----------
     rounds
-        Of processes; one more comes first, for the caches.
+        Rounds of processes. One more round comes first, to fill the caches.
     skip_install
-        Do not install anything.
+        Do not measure the installed size.
     quick
-        Two rounds.
+        Two rounds, to see that it works.
     """
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what the first round compiles is kept, as of what is installed
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # keep the bytecode of the first round, as installed packages do
     commands = {name: [sys.executable, "-c", CODE.format(module=module)] for name, module in MODULES.items()}
     measured = [
         {name: last_json(command) for name, command in commands.items()} for _ in range(3 if quick else rounds + 1)
@@ -90,7 +90,7 @@ def _verdict(what: str, value: float) -> Row:
 
 
 def installed() -> dict[str, float]:
-    """The MB (10^6 bytes) of each part of site-packages after a core install, largest first."""
+    """Return the size in MB (10^6 bytes) of each part of site-packages after a core install, the largest first."""
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = Path(folder, "Scripts" if os.name == "nt" else "bin", "python")

@@ -1,6 +1,6 @@
-"""Seconds of single training steps, taken where ``xpdl.train`` hands its step to the backend.
+"""The time of single training steps, measured where ``xpdl.train`` gives its step to the backend.
 
-A device with a queue is waited for after a group of steps only, as in a real run, and the group's mean is taken.
+For a device with a queue, the clock waits only after a group of steps, as a real run does, and takes the group's mean.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,10 +17,10 @@ GROUP = 32
 
 
 class Stopwatch:
-    """A backend that takes the time of what it compiles.
+    """A backend that times the steps that it compiles.
 
     first   seconds of the first dispatch, with compilation
-    steps   seconds of a step, for each group of later ones
+    steps   mean seconds of a step, for each later group of steps
     """
 
     def __init__(self, name: str, group: int) -> None:
@@ -42,7 +42,7 @@ class Stopwatch:
         return lambda run, data, count: self.timed(lambda: repeated(run, data, count), count)
 
     def timed(self, dispatch: Callable[[], Any], count: int) -> Any:
-        """Dispatch so many steps."""
+        """Dispatch this many steps, and time them."""
         if self.open == 0:
             self.start = time.perf_counter()
         result = dispatch()
@@ -60,14 +60,14 @@ class Stopwatch:
         self.open = 0
 
     def end_epoch(self, metrics: dict[str, float], step: int) -> None:
-        """A callback: between two epochs other things are done, and the clock stands still."""
+        """Stop the clock: a callback for the end of an epoch, because the work between two epochs is no step."""
         self.open = 0
 
 
 def time_steps(
     sizes: list[int], data: Dataset, *, batch_size: int, backend: str, seconds: float, lr: float = 1e-3
 ) -> tuple[float, list[float]]:
-    """The seconds of the first dispatch, and of single later steps, in two epochs or what fits into ``seconds``."""
+    """Return the seconds of the first dispatch and of later steps, from two epochs, or more if ``seconds`` allow."""
     n = max(len(data.x) // batch_size, 1) * batch_size  # no smaller last batch
     watch = Stopwatch(backend, min(GROUP, n // batch_size))
     end = time.perf_counter() + seconds

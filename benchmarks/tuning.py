@@ -1,16 +1,16 @@
 """The recipe against Optuna's default sampler: ``python -m benchmarks.tuning [--trials 30] [--epochs 5]``.
 
-The first 6,000 images of MNIST, for each seed split anew into 4,800 for training and 1,200 for validation; all samplers
-have the same space, seeds, trials and epochs, and no trial is ended early.  The recipe was developed on other images,
-6,000 to 12,000, and other seeds.
+The data are the first 6,000 images of MNIST, which each seed splits into 4,800 for training and 1,200 for validation.
+All samplers have the same space, seeds, trials and epochs, and no trial is stopped early.  The recipe was developed on
+other images, 6,000 to 12,000, and with other seeds.
 
     recipe         the origin's recipe
     tpe            ``optuna.samplers.TPESampler``, the default
-    tpe, informed  the same, after the recipe's first trial: so it knows what is usual
+    tpe, informed  the same, after the first trial of the recipe, which has usual values
     random         random search
 
     loss, loss_10, loss_20   the lowest validation loss of all trials, of the first 10, of the first 20
-    test_loss                of the best trial on the 10,000 test images, at which no sampler has looked
+    test_loss                loss of the best trial on the 10,000 test images, which no sampler has seen
 """
 
 from collections.abc import Callable
@@ -65,11 +65,11 @@ def tuning(
     Parameters
     ----------
     trials
-        Of each study.
+        Number of trials in each study.
     epochs
-        Of each trial.
+        Epochs of each trial.
     seeds
-        From 0.
+        Number of seeds, from 0.
     quick
         A few samples, three trials, one epoch and two seeds, to see that it works.
     """
@@ -87,7 +87,7 @@ def tuning(
 
 
 def _row(data: Dataset, name: str, seed: int, trials: int, epochs: int) -> Row:
-    """One study."""
+    """Run one study, and return its row."""
     start = time.perf_counter()
     tuned = _tuned(data, name, seed, trials, epochs)
     seconds = time.perf_counter() - start
@@ -108,7 +108,7 @@ def _row(data: Dataset, name: str, seed: int, trials: int, epochs: int) -> Row:
 
 
 def _tuned(data: Dataset, name: str, seed: int, trials: int, epochs: int) -> Tuned:
-    """The study of one sampler and one seed."""
+    """Return the result of one sampler and one seed."""
     part = Dataset(data.x[:IMAGES], data.y[:IMAGES], name=data.name).split(VALIDATION, seed)
     net = xpdl.Network([part.x.shape[1], 10])
     options: dict[str, Any] = {"epochs": epochs, "pruner": "none", "backend": "numpy", "seed": seed, "progress": False}
@@ -128,7 +128,7 @@ def _tuned(data: Dataset, name: str, seed: int, trials: int, epochs: int) -> Tun
 
 
 def _median(name: str, rows: list[Row]) -> Row:
-    """The medians of a sampler over the seeds, and in how many of them it is better than TPE."""
+    """Return the medians of a sampler over the seeds, and for how many seeds it is better than TPE."""
     own, other = ([row for row in rows if row["sampler"] == sampler] for sampler in (name, "tpe"))
     wins = sum(mine["loss"] < theirs["loss"] for mine, theirs in zip(own, other, strict=True))
     medians = {

@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal, lines elsewhere, nothing if it is not wanted."""
+"""Progress: a bar on a terminal, lines elsewhere, nothing if it is switched off."""
 
 import io
 import re
@@ -15,14 +15,14 @@ SHOW_CURSOR = "\x1b[?25h"
 
 
 class Terminal(io.StringIO):
-    """A terminal of 80 columns, and what was written to it."""
+    """A terminal of 80 columns that records what is written to it."""
 
     def isatty(self) -> bool:
         return True
 
     @property
     def text(self) -> str:
-        """Without the escapes that colour and move."""
+        """The text without the escapes for colours and movements."""
         return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.getvalue())
 
 
@@ -48,12 +48,12 @@ def work(shown):
         reporter.advance(50)
 
 
-def test_nothing_is_shown_if_it_is_not_wanted(capfd) -> None:
+def test_nothing_is_shown_if_it_is_switched_off(capfd) -> None:
     work(shown=False)
     assert capfd.readouterr() == ("", "")
 
 
-def test_not_even_on_a_terminal(terminal) -> None:
+def test_nothing_is_shown_on_a_terminal_if_it_is_switched_off(terminal) -> None:
     screen = terminal()
     work(shown=False)
     assert screen.getvalue() == ""
@@ -66,13 +66,13 @@ def test_a_dumb_terminal_gets_the_lines(terminal, monkeypatch) -> None:
     assert screen.getvalue() == "half [bold]done[/bold] :smile: 0.5\n"
 
 
-def test_where_there_is_no_terminal_only_the_lines_are_printed(capfd) -> None:
+def test_without_a_terminal_only_the_lines_are_printed(capfd) -> None:
     work(shown=True)
     assert capfd.readouterr() == ("half [bold]done[/bold] :smile: 0.5\n", "")
 
 
-def test_a_line_is_out_at_once(monkeypatch) -> None:
-    """Who reads the output of a long run through a pipe sees each epoch when it ends."""
+def test_a_line_is_printed_at_once(monkeypatch) -> None:
+    """A reader at the end of a pipe sees each epoch of a long run when it ends."""
     flushed = []
     stream = SimpleNamespace(write=lambda text: None, flush=lambda: flushed.append(1), isatty=lambda: False)
     monkeypatch.setattr(sys, "stdout", stream)
@@ -80,7 +80,7 @@ def test_a_line_is_out_at_once(monkeypatch) -> None:
     assert flushed == [1]
 
 
-def test_a_terminal_gets_a_bar_and_the_lines_as_they_are(terminal) -> None:
+def test_a_terminal_shows_a_bar_and_the_unchanged_lines(terminal) -> None:
     screen = terminal()
     work(shown=True)
     assert re.search(r"training .* 50%", screen.text)
@@ -93,15 +93,15 @@ def show_and_fail():
         raise KeyboardInterrupt
 
 
-def test_the_terminal_is_left_in_order_when_work_fails(terminal) -> None:
+def test_the_cursor_comes_back_when_the_work_fails(terminal) -> None:
     screen = terminal()
     with pytest.raises(KeyboardInterrupt):
         show_and_fail()
     assert SHOW_CURSOR in screen.getvalue()
 
 
-def test_the_bar_moves_no_oftener_than_the_eye_can_see(monkeypatch) -> None:
-    """And what came in between is not lost."""
+def test_the_bar_moves_at_most_once_per_refresh(monkeypatch) -> None:
+    """Progress in between is not lost."""
     now, moves = [100.0], []
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: now[0]))
     bar = Bar(SimpleNamespace(advance=lambda task, amount: moves.append((task, amount))), "task")
@@ -122,7 +122,7 @@ def test_training_on_a_terminal_prints_its_epochs_above_the_bar(terminal) -> Non
 
 
 def test_a_long_line_is_not_broken_by_the_bar(terminal) -> None:
-    """A terminal wraps lines itself; one that is cut cannot be searched or copied."""
+    """A terminal wraps lines itself; a line that is cut cannot be searched or copied."""
     line = "epoch 1/5  " + "  ".join(f"validation_number_{index} 0.123456" for index in range(5))
     screen = terminal()
     with report(1, "training") as reporter:

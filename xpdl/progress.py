@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere, nothing if it is not wanted."""
+"""Progress of long work: a bar on a terminal, plain lines elsewhere, and nothing if it is switched off."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,45 +12,45 @@ REFRESH = 0.1
 
 
 class Reporter:
-    """Where work reports to; this one says nothing."""
+    """Receives the progress of some work; this one shows nothing."""
 
     def advance(self, amount: float) -> None:
-        """So much more is done."""
+        """Note that this amount of work has been done."""
 
     def line(self, text: str) -> None:
-        """A line that stays."""
+        """Show a line that stays."""
 
 
 class Lines(Reporter):
-    """Only the lines."""
+    """Prints the lines, without a bar."""
 
     def line(self, text: str) -> None:
-        """Print it at once."""
+        """Print the line at once."""
         print(text, flush=True)
 
 
 class Bar(Reporter):
-    """A bar, with the lines above it."""
+    """Shows a bar, and the lines above it."""
 
     def __init__(self, bar: Any, task: Any) -> None:
         self._bar, self._task = bar, task
         self._pending, self._due = 0.0, 0.0
 
     def advance(self, amount: float) -> None:
-        """Move the bar, but not more often than the eye can see."""
+        """Move the bar, at most once in REFRESH seconds."""
         self._pending += amount
         if time.monotonic() >= self._due:
             self._bar.advance(self._task, self._pending)
             self._pending, self._due = 0.0, time.monotonic() + REFRESH
 
     def line(self, text: str) -> None:
-        """Print it above the bar."""
+        """Print the line above the bar."""
         self._bar.console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 @contextmanager
 def report(total: float, label: str, *, shown: bool = True) -> Iterator[Reporter]:
-    """A reporter for ``total`` units of work."""
+    """Within the block, give a reporter for ``total`` units of work."""
     if not shown:
         yield Reporter()
     elif not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":

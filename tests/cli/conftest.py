@@ -1,6 +1,7 @@
 """What the tests of the commands share: small data files, and a way to run a command in this process."""
 
 import re
+import shlex
 import subprocess
 import sys
 
@@ -45,7 +46,7 @@ def run(folder, monkeypatch, capfd):
     monkeypatch.chdir(folder)
 
     def run(command):
-        code = main(command.split())
+        code = main(shlex.split(command))
         return code, *capfd.readouterr()
 
     return run

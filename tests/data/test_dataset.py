@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xpdl.data.dataset import DataFormatError, Dataset
+from xpdl.data.dataset import DataFormatError, Dataset, labels_or_targets
 
 X, Y = np.arange(20.0).reshape(10, 2), np.arange(10)
 
@@ -71,3 +71,39 @@ def test_split_refuses_an_empty_part(fraction):
 def test_split_refuses_data_with_a_test_part():
     with pytest.raises(ValueError, match="mine has a test part already"):
         Dataset(X, Y, X, Y, name="mine").split(0.5, 0)
+
+
+LABELS = {
+    # name: y as a file holds it, and the labels that it stands for
+    "whole numbers": ([3, 0, 1], [3, 0, 1]),
+    "a column": ([[3], [0], [1]], [3, 0, 1]),
+    "whole floats": ([3.0, -1.0, 1.0], [3, -1, 1]),
+    "truth values": ([True, False], [1, 0]),
+    "one-hot rows": ([[0, 1, 0], [1.0, 0, 0]], [1, 0]),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_whole_numbers_and_one_hot_rows_are_labels(name):
+    given, labels = LABELS[name]
+    y = labels_or_targets(np.array(given))
+    assert (y.dtype, y.tolist()) == (np.int64, labels)
+
+
+TARGETS = {
+    "fractions": [0.5, 1.0],
+    "NaN": [np.nan, 1.0],
+    "too large for an int64": [1e300, 1.0],
+    "rows with two ones": [[1.0, 1.0], [0.0, 1.0]],
+    "rows with other numbers": [[0.5, 0.5], [0.0, 1.0]],
+    "text": ["a", "b"],
+    "no axis": 3,
+    "three axes": [[[1]]],
+    "no rows": [],
+}
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_everything_else_stays_as_it_is(name):
+    y = np.array(TARGETS[name])
+    assert labels_or_targets(y) is y

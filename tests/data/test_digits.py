@@ -1,4 +1,4 @@
-"""scikit-learn's digits: all of them, scaled, split by the seed."""
+"""scikit-learn's digits: all of them, scaled, and split at random."""
 
 import sys
 

@@ -19,7 +19,7 @@ def test_shapes_and_types():
     assert data.x.max() == 255
 
 
-def test_an_image_does_not_depend_on_the_number_asked_for():
+def test_an_image_does_not_depend_on_the_number_of_images():
     many, few = glyphs(430, 210, seed=1), glyphs(101, 7, seed=1)
     assert np.array_equal(many.x[:101], few.x)
     assert np.array_equal(many.y[:101], few.y)
@@ -76,7 +76,7 @@ def test_wrong_arguments_are_named(wrong):
         glyphs(**wrong)
 
 
-def test_default_size_is_quick_and_needs_little_more_than_the_result():
+def test_the_default_size_is_quick_and_takes_little_more_memory_than_the_result():
     start = time.perf_counter()
     data = glyphs()
     assert time.perf_counter() - start < 3

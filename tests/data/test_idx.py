@@ -1,4 +1,4 @@
-"""The IDX reader: right on good files; on bad ones one named error, and memory bounded by what the header says."""
+"""The IDX reader: good files are read, bad ones are named, and memory never exceeds what the header says."""
 
 import gzip
 import hashlib
@@ -128,7 +128,7 @@ def test_a_good_file_takes_little_more_than_its_size(file):
 
 
 def mutate(rng, content):
-    """Replace one to four short stretches, mostly near the beginning, by nothing, new bytes or twice the rest."""
+    """Replace one to four short parts, mostly near the beginning, by nothing, by new bytes or by the rest twice."""
     data = bytearray(content)
     for _ in range(rng.integers(1, 5)):
         at = int(rng.integers(min(len(data), rng.choice([4, 16, 10_000])) + 1))
@@ -137,7 +137,7 @@ def mutate(rng, content):
     return bytes(data)
 
 
-def test_fuzz_nothing_but_the_named_error(file):
+def test_random_changes_give_no_other_error_than_the_named_one(file):
     seed = int(np.random.SeedSequence().generate_state(1)[0])
     print(f"seed {seed}")
     rng = np.random.default_rng(seed)

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 import xpdl.data
-from xpdl.data import load
+from xpdl.data import load, loading
 from xpdl.data.dataset import DataFormatError
-from xpdl.data.loading import NAMED
+from xpdl.data.loading import FORMATS, NAMED, Format, suffix
 
 
 def test_the_names_of_the_design():
@@ -28,7 +28,7 @@ def test_names_take_the_seed(name):
     assert not np.array_equal(data.x, other.x)
 
 
-def test_mnist_is_passed_through(monkeypatch):
+def test_mnist_is_the_same_for_every_seed(monkeypatch):
     data = load("circles")
     monkeypatch.setattr(importlib.import_module("xpdl.data.loading"), "mnist", lambda: data)
     assert load("mnist", seed=9) is data
@@ -36,7 +36,7 @@ def test_mnist_is_passed_through(monkeypatch):
         load("mnist", seed=-1)
 
 
-def test_options_reach_the_function_and_wrong_ones_do_not_pass():
+def test_options_reach_the_function_and_unknown_ones_are_errors():
     assert load("circles", n_train=7, n_test=3).x.shape == (7, 2)
     with pytest.raises(TypeError, match="n_trian"):
         load("circles", n_trian=7)
@@ -44,7 +44,7 @@ def test_options_reach_the_function_and_wrong_ones_do_not_pass():
         load(Path(__file__).parent, n_train=7)
 
 
-def test_paths_are_told_by_their_kind(tmp_path, monkeypatch):
+def test_paths_are_read_by_their_format(tmp_path, monkeypatch):
     np.savez(tmp_path / "a.npz", x=np.eye(3), y=np.arange(3))
     (tmp_path / "a.npz").rename(tmp_path / "a.NPZ")
     (tmp_path / "a.csv").write_text("1,2,0\n3,4,1\n")
@@ -56,9 +56,27 @@ def test_paths_are_told_by_their_kind(tmp_path, monkeypatch):
         load(tmp_path)
     (tmp_path / "a.txt").write_text("1,2,0\n")
     with pytest.raises(
-        ValueError, match=r"a\.txt' must be an \.npz or \.csv file or a folder of IDX or \.npy files, got '\.txt'"
+        ValueError, match=r"a\.txt' must be an \.npz file .* or a \.csv file .* of IDX files"
     ):
         load(tmp_path / "a.txt")
+
+
+def test_a_format_is_one_entry_of_the_table(tmp_path, monkeypatch):
+    """A reader and an entry are enough: load reads the file, and the error for another one describes it."""
+    seen = []
+    monkeypatch.setattr(loading, "FORMATS", [Format("a .tab file", suffix(".tab"), seen.append), *FORMATS])
+    for name in ("a.TAB", "a.txt"):
+        (tmp_path / name).write_text("")
+    load(tmp_path / "a.TAB")
+    assert seen == [tmp_path / "a.TAB"]
+    with pytest.raises(ValueError, match=r"must be a \.tab file or an \.npz file"):
+        load(tmp_path / "a.txt")
+
+
+def test_a_folder_is_no_file_whatever_its_name(tmp_path):
+    (tmp_path / "a.csv").mkdir()
+    with pytest.raises(DataFormatError, match="there is no file train-images"):
+        load(tmp_path / "a.csv")
 
 
 def test_a_name_wins_over_a_file_and_a_path_over_the_name(tmp_path, monkeypatch):
@@ -69,7 +87,7 @@ def test_a_name_wins_over_a_file_and_a_path_over_the_name(tmp_path, monkeypatch)
         load("./circles")
 
 
-def test_an_unknown_name_gets_the_close_one_and_all():
+def test_an_unknown_name_gets_the_closest_one_and_all_names():
     with pytest.raises(
         ValueError,
         match="source 'cirlces' is no file or folder and none of glyphs, digits, mnist, circles, spiral; did",

@@ -1,4 +1,4 @@
-"""MNIST from a folder, the cache or a mirror; never a wrong file, never half a file, no network in these tests."""
+"""MNIST from a folder, the cache or a mirror: never a wrong or incomplete file. The tests use no network."""
 
 import gzip
 import hashlib
@@ -95,7 +95,7 @@ def test_xpdl_data_is_the_folder_or_holds_it(tmp_path, monkeypatch, below):
     check(mnist())
 
 
-def test_the_cache_is_used_without_asking_anybody(cache, mirror, monkeypatch):
+def test_the_cache_is_used_without_the_network(cache, mirror, monkeypatch):
     asked = mirror(GOOD)
     monkeypatch.setenv("XPDL_DATA", "/nowhere")
     write(cache)
@@ -122,7 +122,7 @@ def test_only_what_is_missing_is_downloaded(cache, mirror):
     assert asked == [f"/{IMAGES}.gz"]
 
 
-def test_a_mirror_that_unpacks_on_the_way_is_fine(cache, mirror):
+def test_a_mirror_may_send_unpacked_files(cache, mirror):
     mirror({f"/{name}.gz": (200, content, len(content)) for name, content in FILES.items()})
     check(mnist())
     assert len(list(cache.iterdir())) == 4
@@ -155,7 +155,7 @@ def test_a_bad_mirror_is_refused_by_name_and_leaves_nothing(cache, mirror, case)
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_the_second_mirror_helps_out(cache, mirror, case):
+def test_the_second_mirror_replaces_a_bad_one(cache, mirror, case):
     mirror(GOOD | {f"/{IMAGES}.gz": BAD[case][0]})
     asked = mirror(GOOD)
     check(mnist())
@@ -164,14 +164,14 @@ def test_the_second_mirror_helps_out(cache, mirror, case):
 
 
 @pytest.mark.usefixtures("cache")
-def test_a_first_mirror_that_is_down_does_no_harm(mirror, monkeypatch):
+def test_the_second_mirror_replaces_one_that_is_down(mirror, monkeypatch):
     monkeypatch.setattr(MODULE, "MIRRORS", ("http://127.0.0.1:9/",))
     asked = mirror(GOOD)
     check(mnist())
     assert len(asked) == 4
 
 
-def test_all_down_says_what_was_tried_and_what_to_do(cache, monkeypatch):
+def test_if_all_mirrors_are_down_the_error_says_what_was_tried_and_what_to_do(cache, monkeypatch):
     monkeypatch.setattr(MODULE, "MIRRORS", ("http://127.0.0.1:9/a/", "http://127.0.0.1:9/b/"))
     with pytest.raises(FileNotFoundError) as error:
         mnist()
@@ -226,7 +226,7 @@ def test_a_folder_that_holds_only_some_files_is_an_error(tmp_path, monkeypatch):
         mnist()
 
 
-def test_the_real_thing():
+def test_the_real_mnist():
     own = os.environ.get("XPDL_DATA", "")
     if not any(Path(own, below, f"{IMAGES}{end}").is_file() for below in ("", "mnist") for end in ("", ".gz")):
         pytest.skip("needs XPDL_DATA to point at a folder with MNIST")

@@ -1,4 +1,4 @@
-"""Circles and spirals: the published formulas exactly, the noise statistically, the origin's own draws as reference."""
+"""Circles and spirals: exactly the published formulas, noise of the right size, and statistics like the origin's."""
 
 from functools import partial
 import os
@@ -48,7 +48,7 @@ def test_circles_shapes_labels_and_noise():
 
 
 def test_circles_resemble_the_origins():
-    """Its file has noise 0.05 and factor 0.8: same counts, same mean radius, same spread within sampling error."""
+    """Its file has noise 0.05 and factor 0.8: equal counts; mean radius and spread within sampling error."""
     theirs, mine = seed_file("circles.csv"), circles(300)
     for label in (0, 1):
         r, q = radius(theirs.x[theirs.y == label]), radius(mine.x[mine.y == label])
@@ -66,7 +66,7 @@ def test_spiral_is_the_published_loop():
 
 
 def angles_off_the_arm(data):
-    """How far each point is turned from its place on the arm, radians in (-pi, pi]; the first is no angle."""
+    """Return the angle between each point and its place on the arm, in (-pi, pi]; without the first point."""
     n = len(data.x) // 3
     t = np.concatenate([np.linspace(4 * j, 4 * (j + 1), n) for j in range(3)])
     off = np.angle(np.exp(1j * (np.arctan2(data.x[:, 0], data.x[:, 1]) - t)))

@@ -1,4 +1,4 @@
-"""A folder of .npy or .idx files: what is in them, in which form, and what is wrong with it."""
+"""A folder of .npy or .idx files: what is read, in which form, and which errors name a bad file."""
 
 import numpy as np
 import pytest
@@ -55,7 +55,7 @@ def test_idx_files_are_read_where_they_lie(tmp_path) -> None:
         (X.astype("float64"), np.ones((6, 3)), ("float64", "float64")),
     ],
 )
-def test_numbers_take_the_form_of_a_data_set(tmp_path, x, y, dtypes) -> None:
+def test_numbers_get_the_dtype_of_a_data_set(tmp_path, x, y, dtypes) -> None:
     write(tmp_path, x=x, y=y)
     data = load(tmp_path)
     assert (data.x.dtype, data.y.dtype) == dtypes
@@ -77,7 +77,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("message", WRONG)
-def test_what_is_wrong_is_said(tmp_path, message) -> None:
+def test_bad_folders_are_named(tmp_path, message) -> None:
     write(tmp_path, **WRONG[message])
     with pytest.raises(DataFormatError, match=message) as caught:
         load(tmp_path)
@@ -95,14 +95,14 @@ NONE = [b"", b"junk", b"PK\x03\x04", b"\x93NUMPY\x01\x00", *(npy(HEADER.format(s
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("content", NONE)
-def test_a_file_that_is_none_is_named(tmp_path, content) -> None:
+def test_a_file_in_another_format_is_named(tmp_path, content) -> None:
     write(tmp_path, y=Y)
     (tmp_path / "x.npy").write_bytes(content)
     with pytest.raises(DataFormatError, match=r"x\.npy: not an \.npy file of numbers"):
         load(tmp_path)
 
 
-def test_what_lies_on_disk_is_not_split(tmp_path) -> None:
+def test_data_on_disk_cannot_be_split(tmp_path) -> None:
     write(tmp_path, x=X, y=Y)
-    with pytest.raises(ValueError, match="lies on disk, and only what is in memory can be split"):
+    with pytest.raises(ValueError, match="lies on disk, and only data in memory can be split"):
         load(tmp_path).split(0.5)

@@ -1,4 +1,4 @@
-"""Rows of files that are mapped into memory: the right ones, from every file, and nothing of them stays in memory."""
+"""Rows of mapped files: the right rows of each file are read, and none of them stays in memory."""
 
 import mmap
 import os
@@ -48,7 +48,7 @@ def test_other_rows_are_refused(parts, rows) -> None:
         Shards(parts)[rows]
 
 
-def test_rows_come_in_the_dtype_asked_for_and_the_byte_order_of_the_machine(tmp_path) -> None:
+def test_rows_have_the_requested_dtype_in_the_byte_order_of_the_machine(tmp_path) -> None:
     foreign = np.arange(4, dtype=">f4" if np.little_endian else "<f4")
     assert Shards([foreign]).dtype.isnative
     assert Shards([foreign])[:2].dtype.isnative
@@ -60,7 +60,7 @@ def test_what_is_on_disk(parts) -> None:
 
 
 def resident(file: Path) -> int:
-    """KiB of a mapped file that count as memory of this process."""
+    """Return the KiB of a mapped file that count as memory of this process."""
     mappings = Path("/proc/self/smaps").read_text().split(str(file))[1:]
     return sum(int(mapping.partition("Rss:")[2].split()[0]) for mapping in mappings)
 
@@ -83,13 +83,13 @@ def test_what_was_read_is_given_back(tmp_path, mode) -> None:
 
 
 def bytes_read() -> int:
-    """By this process, from disk."""
+    """Return the bytes that this process has read from disk."""
     return int(Path("/proc/self/io").read_text().partition("\nread_bytes:")[2].split()[0])
 
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="the system does not say what was read")
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system cannot be told")
-def test_no_more_is_read_from_disk_than_is_asked_for(tmp_path) -> None:
+def test_no_more_is_read_from_disk_than_requested(tmp_path) -> None:
     path = tmp_path / "large.npy"
     np.save(path, np.ones((64, 2**17)))  # 1 MiB a row
     with path.open("rb") as file:

@@ -28,7 +28,7 @@ COMMANDS: list[Callable[..., Any] | App] = [train, tune, predict, check, plot, b
 
 HELP = """Dense networks from first principles, on any array library that speaks the Python Array API.
 
-xpdl train needs no options and no data of yours; xpdl COMMAND --help lists the options of a command.
+Start with xpdl train, which needs no options and no data of yours. xpdl COMMAND --help lists the options of a command.
 """
 
 app = App(name="xpdl", help=HELP, version=xpdl.__version__, result_action="return_value")

@@ -1,4 +1,11 @@
-"""Data on the host, as NumPy arrays: ``load`` by name or path, or call the function of a data set yourself."""
+"""Data sets as NumPy arrays: call ``load`` with a name or a path, or call the function of a data set itself.
+
+load                          a data set by its name, or data of your own by their path
+glyphs digits mnist           images of digits: drawn, small, and the real MNIST
+circles spiral                points in the plane
+Dataset                       a training part and, if there is one, a test part
+DataFormatError               data that cannot be used as they are
+"""
 
 from xpdl.data.dataset import DataFormatError, Dataset
 from xpdl.data.digits import digits

@@ -1,13 +1,35 @@
-"""Small real handwriting without a download: the 1797 digits of 8 x 8 pixels which scikit-learn carries."""
+"""Small real handwriting without a download: 1797 digits of 8 x 8 pixels, which come with scikit-learn."""
 
 from xpdl.data.dataset import Dataset
 
 
 def digits(*, seed: int = 0) -> Dataset:
-    """x (n, 64) float64 in [0, 1] (the source counts 0 to 16), y (n,) int64; a random fifth is the test part.
+    """Load the 1797 handwritten digits of scikit-learn, images of 8 x 8 pixels.
 
-    ``ImportError`` without scikit-learn.  Source: Alpaydin and Kaynak 1998, Optical recognition of handwritten
-    digits, UCI Machine Learning Repository.
+    Source: Alpaydin and Kaynak 1998, Optical recognition of handwritten digits, UCI Machine Learning Repository.
+
+    Parameters
+    ----------
+    seed : int, default 0
+        Seed of the random choice of the test part.
+
+    Returns
+    -------
+    Dataset
+        x (n, 64) is float64 in [0, 1] (the source counts from 0 to 16), y (n,) holds the labels 0 to 9 as int64.  The
+        test part is a random fifth.
+
+    Raises
+    ------
+    ImportError
+        If scikit-learn is not installed.
+
+    Examples
+    --------
+    >>> from xpdl.data import digits
+    >>> data = digits()
+    >>> data.x.shape, data.x_test.shape
+    ((1438, 64), (359, 64))
     """
     try:
         from sklearn.datasets import load_digits

@@ -1,4 +1,4 @@
-"""Samples on disk: some rows at a time are checked and brought to the device."""
+"""Samples on disk: a window of rows at a time is read, checked and moved to the device."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,12 +16,12 @@ from xpdl.data.shards import Shards, on_disk
 from xpdl.network import Network
 
 WINDOW = 32 << 20
-"""Bytes of samples that are read from disk together."""
+"""Bytes of samples that are read from disk together, as one window."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """x (n, d), y and, in memory, the weights (n,) of samples."""
+    """Samples x (n, d) and y on disk, and their weights (n,) in memory."""
 
     x: Shards
     y: Shards
@@ -29,27 +29,27 @@ class Stored:
 
     @cached_property
     def kept(self) -> np.ndarray | None:
-        """The rows whose weight is not 0; None if these are all."""
+        """The rows whose weight is not 0, or None if these are all rows."""
         return inputs.counting(self.weight)
 
     @property
     def count(self) -> int:
-        """How many are kept."""
+        """The number of rows whose weight is not 0."""
         return len(self.x if self.kept is None else self.kept)
 
     def enter(self, net: Network, rows: np.ndarray, backend: Backend, dtype: str) -> tuple[Array, Array, Array | None]:
-        """These rows, in ascending order, as ``samples.weighted``."""
+        """Move these rows, in ascending order, to the device, as ``inputs.weighted`` does."""
         weight = None if self.weight is None else self.weight[rows]
         with named(rows):
             return inputs.weighted(net, self.x[rows], self.y[rows], weight, backend, dtype)
 
     def windows(self) -> Iterator[np.ndarray]:
-        """The rows that count, some at a time."""
+        """Yield the rows whose weight is not 0, a window at a time."""
         return windows(self.x, np.arange(len(self.x)) if self.kept is None else self.kept)
 
 
 def stored(net: Network, x: Any, y: Any, weight: Any, dtype: str) -> Stored:
-    """x on disk, y and weight there or in memory; what they hold is checked when it enters."""
+    """Return samples whose x lies on disk; y may lie there or in memory.  Numbers are checked when they are read."""
     checks.instance("net", net, Network)
     x, y = shards("x", x), shards("y", y)
     checks.rows("x", x, net.sizes[0])
@@ -59,7 +59,7 @@ def stored(net: Network, x: Any, y: Any, weight: Any, dtype: str) -> Stored:
 
 
 def shards(argument: str, values: Any) -> Shards:
-    """Rows that lie on disk or in memory."""
+    """Return rows, on disk or in memory, as ``Shards``."""
     if isinstance(values, Shards):
         return values
     array = inputs.numbers(argument, values)
@@ -69,19 +69,19 @@ def shards(argument: str, values: Any) -> Shards:
 
 
 def row_bytes(x: Shards) -> int:
-    """Of a sample."""
+    """Return the bytes of a row."""
     return x.dtype.itemsize * x.shape[1]
 
 
 def windows(x: Shards, rows: np.ndarray) -> Iterator[np.ndarray]:
-    """Some of these rows at a time, WINDOW bytes of x."""
+    """Yield these rows, a window of WINDOW bytes of x at a time."""
     length = max(1, WINDOW // row_bytes(x))
     return (rows[first : first + length] for first in range(0, len(rows), length))
 
 
 @contextmanager
 def named(rows: np.ndarray) -> Iterator[None]:
-    """Within the block some rows are checked, and an error names the row among all."""
+    """Within the block, let an error about one of these rows name its number among all rows."""
     try:
         yield
     except checks.BadNumberError as error:

@@ -1,14 +1,14 @@
-"""MNIST-shaped images without a download: ten bitmaps, bent, moved and inked at random by one linear map.
+"""Images like those of MNIST without a download: ten bitmaps that are bent, moved and inked at random.
 
-A bitmap becomes a skeleton of strokes, and that a distance field D: how far is a point from the nearest stroke?
-Pixel p of an image looks into the field of its digit at u(p); w(p) is half the width of the stroke there:
+Each bitmap becomes strokes, and the strokes become a distance field D: the distance of a point from the nearest stroke.
+Pixel p of an image looks up the field of its digit at u(p); w(p) is half the width of the stroke there:
 
     u(p)   = A p + b + sum_k c_k f_k(p)           f_k: low cosine waves, which bend the strokes
     w(p)   = v + sum_k e_k f_k(p)                 the pressure of the pen
     ink(p) = 1/2 + (w(p) - D(u(p)) + noise) / EDGE, clipped to [0, 1]
 
-A (rotation, shear, scale), b (shift), c, v and e are random per image.  u and w are linear in them, so that a chunk
-of images is one matrix product and one look-up.
+A (rotation, shear, scale), b (shift), c, v and e are random for each image.  u and w are linear in them, so one matrix
+product and one look-up draw a whole chunk of images.
 """
 
 from functools import cache
@@ -30,27 +30,55 @@ SHEET = """
 """
 
 SIDE = 28  # pixels per side of an image
-CHUNK = 100  # images per address of the random numbers, a multiple of 10; also what bounds the memory
+CHUNK = 100  # images that are drawn together from one part of the random stream, a multiple of 10; bounds the memory
 WAVES = 4  # cosine waves per direction, the constant included
 FINE = 8  # samples of the distance field per cell of a bitmap
-MARGIN = 2  # cells around the bitmap which the field covers
+MARGIN = 2  # cells around the bitmap that the field covers
 
 # Lengths in cells.
 CELL = 2.8  # pixels per cell
 STROKE = 0.5  # half the width of a stroke
 EDGE = 0.55  # the band in which the ink fades
 
-# At difficulty 1: half the range of the uniform numbers (tall, wide and stroke are exponents), radians and cells ...
+# Uniform random numbers at difficulty 1: half their range.  turn is in radians; down and right are in cells; tall, wide
+# and stroke are exponents.
 SPREAD = {"turn": 0.22, "shear": 0.25, "tall": 0.16, "wide": 0.16, "down": 1.1, "right": 1.1, "stroke": 0.4}
-# ... and the standard deviation of the normal ones, cells.
+# Normal random numbers at difficulty 1: their standard deviations, in cells.
 WARP, PRESSURE, NOISE = 0.22, 0.06, 0.08
 
 
 def glyphs(n_train: int = 12_000, n_test: int = 2_000, *, seed: int = 0, difficulty: float = 1.0) -> Dataset:
-    """Digits drawn at random: x (n, 784) uint8, y (n,) int64, balanced: rows 10 i to 10 i + 9 hold each label once.
+    """Draw images of digits at random, in the shape of MNIST: 28 x 28 pixels.
 
-    Image i of one seed and part is the same whatever number is asked for.  ``difficulty`` in [0, 10) multiplies
-    every deformation: 0 draws ten different images, 1 is about as hard as MNIST.
+    Parameters
+    ----------
+    n_train : int, default 12000
+        Number of training images, at least 1.
+    n_test : int, default 2000
+        Number of test images, at least 1.
+    seed : int, default 0
+        Seed of the images.  Image i of a part is the same for every number of images.
+    difficulty : float, default 1.0
+        Factor of all deformations, in [0, 10).  0 draws only ten different images, 1 is about as hard as MNIST.
+
+    Returns
+    -------
+    Dataset
+        x (n, 784) is uint8, y (n,) holds the labels as int64.  Rows 10 i to 10 i + 9 hold each label once.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of its range.
+
+    Examples
+    --------
+    >>> from xpdl.data import glyphs
+    >>> data = glyphs(n_train=100, n_test=20)
+    >>> data.x.shape, data.x.dtype.name, data.x_test.shape
+    ((100, 784), 'uint8', (20, 784))
+    >>> sorted(data.y[:10].tolist())
+    [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     checks.real("difficulty", difficulty, below=10)
     counts = checks.integer("n_train", n_train, least=1), checks.integer("n_test", n_test, least=1)
@@ -59,7 +87,7 @@ def glyphs(n_train: int = 12_000, n_test: int = 2_000, *, seed: int = 0, difficu
 
 
 def _draw(n: int, seed: int, part: int, difficulty: float) -> tuple[Array, Array]:
-    """The first n images and labels of one part, drawn in whole chunks."""
+    """Draw the first n images and labels of one part, in whole chunks."""
     x = np.empty((-(-n // CHUNK) * CHUNK, SIDE * SIDE), np.uint8)
     y = np.empty(len(x), np.int64)
     field, basis = _distance_field(), _pixel_basis()
@@ -72,7 +100,7 @@ def _draw(n: int, seed: int, part: int, difficulty: float) -> tuple[Array, Array
 
 
 def _ink(rng: np.random.Generator, field: Array, y: Array, maps: Array, noise: float) -> Array:
-    """Images (n, 784) from maps (n, 3, 784): row and column in the field, and half the width of the stroke."""
+    """Draw images (n, 784) from maps (n, 3, 784): row and column in the field, and half the width of the stroke."""
     n_rows, n_cols = field.shape[1:]
     row = np.clip(maps[:, 0], 0, n_rows - 1).astype(np.intp)
     col = np.clip(maps[:, 1], 0, n_cols - 1).astype(np.intp)
@@ -83,7 +111,7 @@ def _ink(rng: np.random.Generator, field: Array, y: Array, maps: Array, noise: f
 
 
 def _coefficients(rng: np.random.Generator, n: int, difficulty: float) -> Array:
-    """The random numbers of n images, (n, 3, 3 + waves): what ``_pixel_basis`` is multiplied by to give the maps."""
+    """Draw the coefficients of n images, (n, 3, 3 + waves); times ``_pixel_basis`` they give the maps."""
     u = {name: difficulty * spread * rng.uniform(-1, 1, n) for name, spread in SPREAD.items()}
     sin, cos, one, zero = np.sin(u["turn"]), np.cos(u["turn"]), np.ones(n), np.zeros(n)
     rotation = _matrices(cos, sin, -sin, cos)
@@ -100,12 +128,12 @@ def _coefficients(rng: np.random.Generator, n: int, difficulty: float) -> Array:
 
 
 def _matrices(a: Array, b: Array, c: Array, d: Array) -> Array:
-    """Matrices [[a, b], [c, d]], (n, 2, 2)."""
+    """Return the matrices [[a, b], [c, d]], (n, 2, 2)."""
     return np.stack([a, b, c, d], axis=1).reshape(-1, 2, 2)
 
 
 def _pixel_basis() -> Array:
-    """What a map is made of, (3 + waves, 784): the pixel's row, its column, 1, and cosine waves / order."""
+    """Return the basis of the maps, (3 + waves, 784): a pixel's row, its column, 1, and cosine waves / order."""
     t = (np.arange(SIDE) + 0.5) / SIDE
     down, right = np.meshgrid(SIDE * (t - 0.5), SIDE * (t - 0.5), indexing="ij")
     i, j = np.divmod(np.arange(1, WAVES**2), WAVES)
@@ -117,7 +145,7 @@ def _pixel_basis() -> Array:
 
 @cache
 def _distance_field() -> Array:
-    """Distance to the nearest stroke of each digit, in cells, (10, rows, cols), ``FINE`` samples per cell."""
+    """Return the distance to the nearest stroke of each digit, in cells: (10, rows, cols), ``FINE`` values per cell."""
     rows = np.arange(-MARGIN, 6 + MARGIN, 1 / FINE)
     cols = np.arange(-MARGIN, 4 + MARGIN, 1 / FINE)
     p = np.stack(np.meshgrid(rows, cols, indexing="ij"), axis=-1)[:, :, None]
@@ -125,14 +153,14 @@ def _distance_field() -> Array:
 
 
 def _distance(p: Array, start: Array, along: Array) -> Array:
-    """From points p to the segments start + t * along, 0 <= t <= 1."""
+    """Return the distances of the points p from the segments start + t * along, 0 <= t <= 1."""
     t = np.clip(((p - start) * along).sum(axis=-1) / (along * along).sum(axis=-1), 0, 1)
     away: Array = np.linalg.norm(p - start - t[..., None] * along, axis=-1)
     return away
 
 
 def _strokes(digit: int) -> tuple[Array, Array]:
-    """Starts and directions (row, col) of the segments between neighbours; a diagonal does not cut a corner."""
+    """Return starts and directions (row, col) of the segments between neighbours; no diagonal cuts a corner."""
     lines = [line.split()[digit] for line in SHEET.split("\n") if line]
     on = {(r, c) for r, line in enumerate(lines) for c, cell in enumerate(line) if cell == "#"}
     segments = [

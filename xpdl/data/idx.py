@@ -1,4 +1,4 @@
-"""IDX, the file format of MNIST: a header that says how much follows, then exactly that much.
+"""IDX, the file format of MNIST: a header with the shape, and then the elements.
 
     bytes 0-1   zero
     byte  2     type of the elements, big-endian
@@ -6,7 +6,8 @@
     4 k bytes   the dimensions, unsigned 32-bit big-endian
     the rest    the elements, last index fastest
 
-A header is a promise by a stranger: memory grows with the data that arrive, and never beyond what was promised.
+A header may lie about the size.  Memory therefore grows with the data that are read, and never beyond what the header
+says.
 Source: LeCun, Cortes, Burges 1998, http://yann.lecun.com/exdb/mnist
 """
 
@@ -29,9 +30,9 @@ BLOCK = 1 << 18  # bytes read at a time
 
 
 def read_idx(path: str | Path, sha256: str | None = None) -> Array:
-    """The array in one IDX file, plain or gzipped (told by its first bytes), in the machine's byte order.
+    """Read the array in an IDX file, in the machine's byte order.  The file may be gzipped: its first bytes tell.
 
-    ``sha256`` is what the uncompressed content must hash to, in hexadecimal.  ``DataFormatError`` names the file and
+    ``sha256`` is the expected hash of the uncompressed content, in hexadecimal.  ``DataFormatError`` names the file and
     what is wrong with it; ``OSError`` if it cannot be opened.
     """
     with Path(path).open("rb") as raw:
@@ -47,7 +48,7 @@ def read_idx(path: str | Path, sha256: str | None = None) -> Array:
 
 
 def map_idx(path: str | Path) -> np.memmap:
-    """The array in one IDX file that is not gzipped, left on disk: big-endian, read where it is looked at."""
+    """Map the array in an IDX file that is not gzipped.  It stays on disk, big-endian, until its elements are used."""
     with Path(path).open("rb") as stream:
         try:
             dtype, shape, header = _header(stream)
@@ -60,7 +61,7 @@ def map_idx(path: str | Path) -> np.memmap:
 
 
 def _parse(stream: BufferedIOBase) -> tuple[Array, str]:
-    """The array and the SHA-256 of everything read."""
+    """Read the array, and compute the SHA-256 of all bytes."""
     dtype, shape, header = _header(stream)
     content = _read(stream, dtype.itemsize * math.prod(shape), f"elements of {shape} {dtype.name}")
     if stream.read(1):
@@ -72,7 +73,7 @@ def _parse(stream: BufferedIOBase) -> tuple[Array, str]:
 
 
 def _header(stream: BufferedIOBase) -> tuple[np.dtype[Any], tuple[int, ...], bytearray]:
-    """The dtype, the shape, and the bytes that say so."""
+    """Read the header: the dtype, the shape, and its bytes."""
     magic = _read(stream, 4, "magic number")
     code, ndim = magic[2:]
     if magic[:2] != b"\0\0" or code not in DTYPES or not 1 <= ndim <= MAX_DIMS:
@@ -85,7 +86,7 @@ def _header(stream: BufferedIOBase) -> tuple[np.dtype[Any], tuple[int, ...], byt
 
 
 def _read(stream: BufferedIOBase, count: int, what: str) -> bytearray:
-    """Exactly ``count`` bytes, in blocks."""
+    """Read exactly ``count`` bytes, block by block."""
     content = bytearray()
     while block := stream.read(min(count - len(content), BLOCK)):
         content += block
@@ -95,13 +96,13 @@ def _read(stream: BufferedIOBase, count: int, what: str) -> bytearray:
 
 
 def find_idx(folder: Path, name: str) -> Path | None:
-    """The file ``name`` (as "train-images-idx3-ubyte") in a folder, also with ".idx" or ".gz"; None if it is absent."""
+    """Find a file such as "train-images-idx3-ubyte" in a folder, also with ".idx" or ".gz"; None if it is absent."""
     spellings = (base + end for end in ("", ".gz") for base in (name, name.replace("-idx", ".idx")))
     return next((folder / spelling for spelling in spellings if (folder / spelling).is_file()), None)
 
 
 def read_pair(folder: Path, part: str, sha256: Mapping[str, str] | None = None) -> tuple[Array, Array]:
-    """Images flattened to (n, d) and labels (n,) int64 of one part, "train" or "t10k"."""
+    """Read the images, flattened to (n, d), and the labels (n,) int64 of a part, "train" or "t10k"."""
     images_path, images = _member(folder, f"{part}-images-idx3-ubyte", sha256 or {})
     labels_path, labels = _member(folder, f"{part}-labels-idx1-ubyte", sha256 or {})
     if images.ndim != 3:
@@ -123,7 +124,7 @@ def _member(folder: Path, name: str, sha256: Mapping[str, str]) -> tuple[Path, A
 
 
 def read_idx_folder(folder: str | Path) -> Dataset:
-    """The data set in a folder of files named as MNIST's; without "t10k" files there is no test part."""
+    """Read a folder of files that are named as those of MNIST.  Without "t10k" files there is no test part."""
     folder = Path(folder)
     train = read_pair(folder, "train")
     has_test = any(find_idx(folder, f"t10k-{rest}") for rest in ("images-idx3-ubyte", "labels-idx1-ubyte"))

@@ -1,6 +1,6 @@
-"""MNIST, the real one or none: found, downloaded or refused, but never anything else under its name.
+"""The real MNIST: found on disk, downloaded, or an error, but never other data under its name.
 
-Every file is checked against the SHA-256 of its uncompressed content before it is used or kept.
+Before a file is used or kept, the SHA-256 of its uncompressed content is checked.
 Source: LeCun, Bottou, Bengio, Haffner 1998, Gradient-based learning applied to document recognition.
 """
 
@@ -27,10 +27,32 @@ MIRRORS = (
 
 
 def mnist() -> Dataset:
-    """60,000 training and 10,000 test images: x (n, 784) uint8, y (n,) int64 labels 0 to 9.
+    """Load MNIST: 60,000 training and 10,000 test images of handwritten digits, 28 x 28 pixels each.
 
-    Looks into $XPDL_DATA (the four files or a folder mnist holding them), then into the cache; what the cache lacks is
-    downloaded.  ``DataFormatError`` names a file that is there but wrong, ``FileNotFoundError`` says what was tried.
+    The function looks into the folder that the environment variable XPDL_DATA names, which holds the four files or a
+    folder "mnist" with them.  Without such files it looks into the cache, and downloads what the cache lacks.
+    Source: LeCun, Bottou, Bengio, Haffner 1998, Gradient-based learning applied to document recognition.
+
+    Returns
+    -------
+    Dataset
+        x (n, 784) is uint8, y (n,) holds the labels 0 to 9 as int64.
+
+    Raises
+    ------
+    DataFormatError
+        If a file is there, but its content is not that of MNIST.
+    FileNotFoundError
+        If a file can be neither found nor downloaded; the message says what was tried.
+
+    Examples
+    --------
+    The example needs the files or a download, so it is not run as a test.
+
+    >>> from xpdl.data import mnist
+    >>> data = mnist()  # doctest: +SKIP
+    >>> data.x.shape, data.x_test.shape  # doctest: +SKIP
+    ((60000, 784), (10000, 784))
     """
     for folder in _own_folders():
         if any(find_idx(folder, name) for name in SHA256):
@@ -48,11 +70,11 @@ def _own_folders() -> list[Path]:
 
 
 def _cache() -> Path:
-    """pooch's cache folder, completed by what it lacks."""
+    """Return pooch's cache folder, after downloading the files that it lacks."""
     try:
         import pooch
     except ImportError:
-        raise FileNotFoundError(_not_found(["no cache and no download, for pooch is not installed"])) from None
+        raise FileNotFoundError(_not_found(["no cache and no download, because pooch is not installed"])) from None
     folder = Path(pooch.os_cache("xpdl"), "mnist")
     for name in SHA256:
         if find_idx(folder, name) is None:
@@ -61,7 +83,7 @@ def _cache() -> Path:
 
 
 def _fetch(name: str, folder: Path, download: Callable[..., object]) -> None:
-    """One file into ``folder``, from the first mirror that has the right one."""
+    """Download one file into ``folder``, from the first mirror that has the right one."""
     failures = [f"cache {folder} lacks it"]
     for mirror in MIRRORS:
         url = f"{mirror}{name}.gz"
@@ -73,7 +95,7 @@ def _fetch(name: str, folder: Path, download: Callable[..., object]) -> None:
 
 
 def _fetch_from(url: str, path: Path, sha256: str, download: Callable[..., object]) -> None:
-    """Write the file whole and verified, or not at all: another process may be reading or writing the same one."""
+    """Write the whole file after its check, or nothing.  Another process may read or write the same file."""
     print(f"xpdl: downloading {url} to {path.parent}", file=sys.stderr)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="download-") as temporary:

@@ -1,8 +1,8 @@
-"""Samples on disk: arrays in memory-mapped files, of which no more is read than the rows that are asked for.
+"""Samples on disk: arrays in memory-mapped files, of which only the requested rows are read.
 
-What was read of a mapped file counts as memory of the process until the system needs that for something else; here it
-is given back after each reading, so that a process holds what it has asked for and no more.  Nor is more read from disk
-than that: a system that meets rows far from one another would read megabytes around each, ten times what is asked for.
+Pages that were read from a mapped file count as memory of the process until the system needs them for something else.
+Here they are given back after each access, so a process holds only the rows that it asked for.  For single rows far
+apart, a system would read megabytes around each, ten times the requested bytes; here it is told which pages to read.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,17 +19,17 @@ from xpdl import checks
 Array = NDArray[Any]
 
 PIECE = 4 << 20
-"""Bytes of rows that are in memory twice, as part of the file and copied."""
+"""Bytes of rows that are in memory twice at a time: as pages of the file, and as a copy."""
 
 EXTENT = 128 << 10
-"""The most bytes that the system is asked for at once: some systems leave out what is beyond."""
+"""The most bytes that are requested from the system at once; some systems ignore the rest of a longer request."""
 
 GAP = 16 << 10
-"""Bytes between two rows that are read with them: faster than to ask twice."""
+"""Gaps of so many bytes between two rows are read too: that is faster than two requests."""
 
 
 class Shards:
-    """Arrays (n_i, ...), one after the other, as one (n, ...) whose rows can be taken, in the machine's byte order."""
+    """Arrays (n_i, ...), one after the other, as one array (n, ...) in the machine's byte order; rows can be taken."""
 
     def __init__(self, parts: Sequence[Array], dtype: DTypeLike | None = None) -> None:
         self.parts = parts
@@ -43,11 +43,11 @@ class Shards:
         return self.shape[0]
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
-        """All of it, in memory."""
+        """Return all rows, in memory."""
         return np.asarray(self[:], dtype)
 
     def __getitem__(self, rows: Array | slice) -> Array:
-        """A copy of these rows: a slice forwards, or numbers in ascending order; ``IndexError`` for any others."""
+        """Return a copy of the rows: a slice forwards, or numbers in ascending order; ``IndexError`` for any others."""
         n, given = len(self), rows
         rows = np.arange(*given.indices(n)) if isinstance(given, slice) else np.asarray(given)
         if rows.ndim != 1 or rows.dtype.kind != "i" or (np.diff(rows, prepend=0, append=n - 1) < 0).any():
@@ -62,18 +62,18 @@ class Shards:
         return taken
 
     def max(self) -> Any:
-        """The greatest number."""
+        """Return the largest number."""
         return max(self[start : start + self.piece].max() for start in range(0, len(self), self.piece))
 
 
 def on_disk(array: Any) -> bool:
-    """Whether an array is too large for memory by what it is: ``Shards``, or mapped from a file."""
+    """Return whether an array lies on disk: ``Shards``, or an array that is mapped from a file."""
     return isinstance(array, Shards | np.memmap)
 
 
 @contextmanager
 def _in_memory(part: Array, rows: Array) -> Iterator[None]:
-    """Meanwhile these rows of a mapped file, and no others, are in memory, as far as the system can be told."""
+    """Within the block, tell the system that just these rows of a mapped file are needed in memory."""
     if not (isinstance(part, np.memmap) and part.mode in ("r", "r+", "w+") and hasattr(mmap, "MADV_DONTNEED")):
         yield
         return
@@ -89,7 +89,7 @@ def _in_memory(part: Array, rows: Array) -> Iterator[None]:
 
 
 def extents(part: np.memmap, rows: Array) -> Iterator[tuple[int, int]]:
-    """First byte and end of what is to be read of a mapped file, in whole pages of memory, for one row or more."""
+    """Yield the parts of a mapped file to read for one row or more: the first byte, at a page, and the end."""
     base = np.frombuffer(part._mmap, np.uint8).ctypes.data  # type: ignore[attr-defined]
     low, high = (bound - base for bound in np.lib.array_utils.byte_bounds(part[:1]))
     firsts = np.sort(rows * part.strides[0]) + low

@@ -1,13 +1,14 @@
-"""Pictures, each drawn into one Axes of matplotlib, ``ax``, or into a new figure, and handed back to be adorned.
+"""Pictures of runs, models and gradient checks, drawn with matplotlib.
 
-history     curves: cost, accuracy or any other number of each epoch, of one or several runs
-boundary    decision_boundary: what a classifier makes of the plane
-confusion   confusion_matrix: which labels were taken for which
-images      worst_images: the samples of the highest cost; weight_images: what the first layer looks for
-gradients   gradient_map, gradient_maps, gradient_scatter: what a gradient check has found, entry by entry
+history     curves: the cost, the accuracy or another number of each epoch, for one run or several
+boundary    decision_boundary: the regions in which a classifier predicts each class
+confusion   confusion_matrix: how often each label is predicted for each true label
+images      worst_images: the samples with the highest cost; weight_images: the weights of the first layer
+gradients   gradient_map, gradient_maps, gradient_scatter: the errors that a gradient check has found
 
-Whoever cannot tell colours apart loses nothing: markers and line styles say the same, and the colours are those of
-Okabe and Ito or scales that are as safe.  Needs matplotlib: pip install "xpdl[plot]".
+Each function draws into the Axes ``ax``, or into a new figure, and returns the Axes for your own changes.  No picture
+depends on colour alone: markers and line styles tell the same, and the colours are those of Okabe and Ito or scales
+that are as safe for colour-blind readers.  matplotlib is needed: pip install "xpdl[plot]".
 """
 
 from xpdl.plots.boundary import decision_boundary

@@ -1,4 +1,4 @@
-"""The decision boundary of a classifier of two features, and the points that it was drawn for."""
+"""The decision boundary of a classifier of two features, drawn with labelled samples."""
 
 from typing import Any
 
@@ -9,17 +9,51 @@ from xpdl.plots.classified import Classified, classify, logits
 from xpdl.plots.figures import DENSE, Axes, axes, colour, legend_beside, marker
 
 RESOLUTION = 400
-"""Points of the grid along each feature."""
+"""Number of grid points along each feature."""
 
 TINT = 0.28
-"""How much of a class's colour its region has; the rest is white."""
+"""Part of the class's colour in the colour of its region; the rest is white."""
 
 
 def decision_boundary(net: Network, theta: Any, x: Any, y: Any, *, ax: Axes | None = None) -> Axes:
-    """Draw the regions of the plane that net gives to each class, the lines between them, and the samples x, y.
+    """Draw the regions in which a classifier predicts each class, and labelled samples.
 
-    theta (P,), x (n, 2) and y as for ``xpdl.train``, usually the training samples.  A class has a colour and a marker.
-    ``ValueError`` for a network with other than two inputs, or that is no classifier.
+    Lines separate the regions.  Each class has a colour and a marker.
+
+    Parameters
+    ----------
+    net : Network
+        The classifier, with two inputs.
+    theta : array, shape (P,)
+        Its parameters.
+    x : array, shape (n, 2)
+        Samples, usually those of the training, from any array library; checked as by ``xpdl.train``.
+    y : array, shape (n,) or (n, k)
+        Their labels.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.  By default, the Axes of a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The Axes with the picture.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If net has not two inputs or is no classifier, or if theta, x or y do not fit.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> import xpdl
+    >>> data = xpdl.data.circles(n_train=40)
+    >>> net = xpdl.Network([2, 8, 1], hidden="tanh", output="sigmoid")
+    >>> ax = xpdl.plots.decision_boundary(net, net.initialize(seed=0), data.x, data.y, ax=Figure().subplots())
+    >>> [text.get_text() for text in ax.get_legend().get_texts()]
+    ['class 0', 'class 1']
     """
     found = classify(net, theta, x, y)
     if net.sizes[0] != 2:
@@ -35,7 +69,7 @@ def decision_boundary(net: Network, theta: Any, x: Any, y: Any, *, ax: Axes | No
 
 
 def _grid(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The values of both features on a grid around the points (n, 2), with a margin."""
+    """Return the values of both features on a grid around the points (n, 2), with a margin."""
     low, high = points.min(axis=0), points.max(axis=0)
     margin = np.where(high > low, 0.08 * (high - low), 1.0)
     first, second = (np.linspace(a, b, RESOLUTION) for a, b in zip(low - margin, high + margin, strict=True))
@@ -43,7 +77,7 @@ def _grid(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _draw_regions(ax: Axes, net: Network, theta: np.ndarray, first: np.ndarray, second: np.ndarray) -> None:
-    """Tints, and the lines on which the logit of a class is as large as the largest of the others."""
+    """Draw the regions, and the lines on which the logit of a class equals the largest of the other logits."""
     from matplotlib.colors import to_rgb
 
     plane = np.stack(np.meshgrid(first, second), axis=-1)
@@ -58,7 +92,7 @@ def _draw_regions(ax: Axes, net: Network, theta: np.ndarray, first: np.ndarray, 
 
 
 def _aspect(first: np.ndarray, second: np.ndarray) -> str:
-    """Circles are round, if the features are of about the same size."""
+    """Return the aspect of the Axes: circles are round if both features have about the same range."""
     spans = np.ptp(first), np.ptp(second)
     return "equal" if max(spans) < 3 * min(spans) else "auto"
 

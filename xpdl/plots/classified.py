@@ -1,4 +1,4 @@
-"""What a classifier makes of labelled samples, on the host: all that its pictures need."""
+"""Labelled samples with the predictions of a classifier, on the host: all that its pictures need."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from xpdl.training.evaluation import ROWS
 
 
 class Classified(NamedTuple):
-    """Samples, and what became of them."""
+    """Labelled samples, their predicted labels and their costs."""
 
     theta: np.ndarray  # (P,) float64
     x: np.ndarray  # (n, d) float64, or uint8 images
@@ -23,13 +23,13 @@ class Classified(NamedTuple):
 
     @property
     def title(self) -> str:
-        """How well it went."""
+        """The accuracy and the number of samples, as text."""
         right = np.mean(self.labels == self.predicted)
         return f"accuracy {100 * right:.2f} % of {len(self.labels):,} samples"
 
 
 def classify(net: Network, theta: Any, x: Any, y: Any) -> Classified:
-    """theta (P,), x (n, d) and y of any library, checked as for ``train``; ``ValueError`` if net is no classifier."""
+    """Check theta (P,), x (n, d) and y as ``train`` does, and predict x; ``ValueError`` if net is no classifier."""
     (_, decide), here = _decision(net), backend("numpy")
     theta = parameters(net, theta, here)
     x, targets = inputs.pair(net, x, y, here, "float64")
@@ -40,12 +40,12 @@ def classify(net: Network, theta: Any, x: Any, y: Any) -> Classified:
 
 
 def classes(net: Network) -> int:
-    """How many labels net tells apart; ``ValueError`` for values, and for labels that do not exclude each other."""
+    """Return the number of classes; ``ValueError`` for a network of values, or of labels that can be true together."""
     return _decision(net)[0]
 
 
 def _decision(net: Network) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:
-    """The number of classes, and the function that decides which one targets stand for."""
+    """Return the number of classes, and the function that turns targets into labels."""
     checks.instance("net", net, Network)
     outputs, head = net.sizes[-1], net.head
     k = head.classes(outputs)
@@ -56,13 +56,13 @@ def _decision(net: Network) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:
 
 
 def parameters(net: Network, theta: Any, here: Backend) -> np.ndarray:
-    """theta (P,) on the host, in float64."""
+    """Return theta (P,) on the host, in float64."""
     found: np.ndarray = inputs.parameters(net, theta, here, "float64")
     return found
 
 
 def logits(net: Network, theta: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Logits (n, k), the largest of which decides: z beside 0 for one output, as sigmoid(z) = softmax(0, z)[1]."""
+    """Return logits (n, k), of which the largest decides.  One output z gives (0, z): sigmoid(z) = softmax(0, z)[1]."""
     parts = [net.forward(theta, x[start : start + ROWS])[-1].z for start in range(0, len(x), ROWS)]
     z = np.concatenate(parts)
     return z if z.shape[1] > 1 else np.concatenate([np.zeros_like(z), z], axis=1)

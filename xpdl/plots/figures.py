@@ -1,4 +1,4 @@
-"""Where pictures are drawn, and in which colours and markers."""
+"""The figures that pictures are drawn into, and their colours and markers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,22 +12,21 @@ Axes: TypeAlias = Any
 Figure: TypeAlias = Any
 
 COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000"]
-"""Okabe and Ito 2008, Color Universal Design; their yellow is too pale for lines on white and left out."""
+"""Okabe and Ito 2008, Color Universal Design, without their yellow, which is too pale for lines on white."""
 
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "*"]
-"""One by one beside the colours: pairs repeat after 70."""
+"""Number i gets colour i and marker i, each list from its beginning again: pairs repeat after 70."""
 
 DENSE = 2000
-"""So many markers are a bitmap in an SVG too: as shapes they would make it huge."""
-
+"""More markers than this are a bitmap, even in an SVG; as shapes they would make it huge."""
 
 MAKER = ContextVar("MAKER", default="pyplot.figure")
-"""What makes figures: those of pyplot are shown by a notebook, and elsewhere by ``pyplot.show()``."""
+"""The function that makes figures.  Figures of pyplot are shown by notebooks, and elsewhere by ``pyplot.show()``."""
 
 
 @contextmanager
 def unshown() -> Iterator[None]:
-    """Within it new figures are there to be saved only: pyplot does not know them, and they need no display."""
+    """Within the block, make new figures only for saving: pyplot does not know them, and they need no display."""
     token = MAKER.set("figure.Figure")
     try:
         yield
@@ -36,7 +35,7 @@ def unshown() -> Iterator[None]:
 
 
 def new_figure(width: float, height: float, layout: str = "constrained") -> Figure:
-    """A figure of so many inches; ``ImportError`` without matplotlib."""
+    """Return a new figure of this size in inches; ``ImportError`` without matplotlib."""
     module, name = MAKER.get().split(".")
     try:
         maker = getattr(import_module(f"matplotlib.{module}"), name)
@@ -46,7 +45,7 @@ def new_figure(width: float, height: float, layout: str = "constrained") -> Figu
 
 
 def axes(ax: Axes | None, width: float = 6.0, height: float = 4.5) -> Axes:
-    """ax, or the Axes of a new figure."""
+    """Return ax if it is given, else the Axes of a new figure; ``TypeError`` if it is something else."""
     if ax is None:
         return new_figure(width, height, layout="compressed").add_subplot()
     if not hasattr(ax, "get_figure") or not hasattr(ax, "plot"):
@@ -55,17 +54,17 @@ def axes(ax: Axes | None, width: float = 6.0, height: float = 4.5) -> Axes:
 
 
 def colour(number: int) -> str:
-    """The colour of run or class ``number``."""
+    """Return the colour of the run or class with this number."""
     return COLOURS[number % len(COLOURS)]
 
 
 def marker(number: int) -> str:
-    """Its marker."""
+    """Return the marker of the run or class with this number."""
     return MARKERS[number % len(MARKERS)]
 
 
 def legend_beside(ax: Axes, **options: Any) -> None:
-    """A legend to the right of the Axes, where it covers nothing."""
+    """Put a legend to the right of the Axes, where it covers nothing."""
     ax.legend(
         loc="upper left", bbox_to_anchor=(1.0, 1.0), borderaxespad=0.4, fontsize="small", frameon=False, **options
     )

@@ -1,6 +1,6 @@
-"""What a gradient check has found, entry by entry: where the wrong entries are, and how wrong they are.
+"""The result of a gradient check, entry by entry: which entries are wrong, and by how much.
 
-Wrong entries often have company: a column of W is a unit, a row is an input, a whole matrix is a factor.
+Wrong entries often form a pattern: a column of W points to a unit, a row to an input, a whole matrix to a factor.
 """
 
 import math
@@ -13,27 +13,59 @@ from xpdl.gradcheck.report import FAIL, Parameter, Report, Vector
 from xpdl.plots.figures import DENSE, Axes, Figure, axes, colour, marker, new_figure
 
 REACH = 1e3
-"""Error bars up to which the colours of a map go; down they go to one by so many."""
+"""The colours of a map reach from 1 / REACH to REACH error bars."""
 
 DECADES = 8
-"""What a logarithmic scale shows below the largest derivative."""
+"""A logarithmic scale shows at most this many decades below the largest derivative."""
 
 MARK = "#D55E00"
-"""Of entries that fail."""
+"""The colour of entries that fail."""
 
 RATIO = 100
-"""Where derivatives differ in size by more, scales are logarithmic."""
+"""If derivatives differ in size by more than this factor, the scales are logarithmic."""
 
 
 def gradient_map(parameter: Parameter, *, ax: Axes | None = None) -> Axes:
-    """Draw the error of each entry of a tensor, |analytic - numeric| in error bars, and mark those that fail.
+    """Draw the error of each entry of a tensor in error bars, and mark the entries that fail.
 
-    parameter  of a report: ``report.parameters["W1"]``; a vector is one row, a tensor of more than two axes a matrix of
-               its first axis and the others
+    The error is |analytic - numeric|.  A cross marks an entry that fails; if there are thousands, they are painted in
+    the colour of the crosses.  An entry beyond its error bar without a mark lies at a kink, between the one-sided
+    derivatives.  For a large tensor, ``check_gradient`` looks at directions instead of entries unless it is called with
+    ``full=True``.  Only the worst of the wrong entries can be shown then.
 
-    The mark is a cross; of thousands, the colour of the crosses.  An entry beyond its bar without a mark lies between
-    the one-sided derivatives at a kink.  Of a large tensor ``check_gradient`` looks at directions instead of entries,
-    unless it is told ``full=True``: then there is only the worst of the wrong entries to show.
+    Parameters
+    ----------
+    parameter : Parameter
+        A tensor of a report, such as ``report.parameters["W1"]``.  A vector is drawn as one row, and a tensor of more
+        than two axes as a matrix: its first axis, and all others together.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.  By default, the Axes of a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The Axes with the picture.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    TypeError
+        If parameter is something else.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> import numpy as np
+    >>> import xpdl
+    >>> def wrong(theta):
+    ...     grad = np.cos(theta)
+    ...     grad[0, 1] *= 2
+    ...     return grad
+    >>> report = xpdl.check_gradient(lambda theta: np.sin(theta).sum(), wrong, np.arange(6.0).reshape(2, 3))
+    >>> ax = xpdl.plots.gradient_map(report.parameters["theta"], ax=Figure().subplots())
+    >>> ax.get_title()
+    'theta: 1 of 6 wrong'
     """
     checks.instance("parameter", parameter, Parameter)
     ax = axes(ax)
@@ -42,9 +74,35 @@ def gradient_map(parameter: Parameter, *, ax: Axes | None = None) -> Axes:
 
 
 def gradient_maps(report: Report, *, figure: Figure | None = None) -> list[Axes]:
-    """Draw ``gradient_map`` of each tensor of a report: matrices above, vectors below; the Axes in the report's order.
+    """Draw the ``gradient_map`` of each tensor of a report, matrices above and vectors below.
 
-    figure: a Figure or SubFigure of matplotlib to draw into, by default a new one.
+    Parameters
+    ----------
+    report : Report
+        What ``xpdl.check_network`` or ``xpdl.check_gradient`` returns.
+    figure : matplotlib.figure.Figure or SubFigure, optional
+        Where to draw.  By default, a new figure.
+
+    Returns
+    -------
+    list of matplotlib.axes.Axes
+        The Axes of the maps, in the order of the report.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    TypeError
+        If report is something else.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> import xpdl
+    >>> net, data = xpdl.Network([2, 3, 3]), xpdl.data.spiral(n_per_class=5)
+    >>> report = xpdl.check_network(net, net.initialize(seed=0), data.x, data.y)
+    >>> [ax.get_title() for ax in xpdl.plots.gradient_maps(report, figure=Figure())]
+    ['W1: PASS', 'W2: PASS', 'b1: PASS', 'b2: PASS']
     """
     checks.instance("report", report, Report)
     matrices = [p for p in report.parameters.values() if len(p.shape) > 1]
@@ -62,12 +120,47 @@ def gradient_maps(report: Report, *, figure: Figure | None = None) -> list[Axes]
 
 
 def gradient_scatter(report: Report, *, ax: Axes | None = None) -> Axes:
-    """Draw each analytic derivative against the numeric one: where they are equal they lie on the diagonal.
+    """Draw each analytic derivative against the numeric one: equal ones lie on the diagonal.
 
-    Those that fail have a colour and a marker for each tensor, the others are dots.  Where derivatives differ in size
-    by more than a factor of 100, scales are logarithmic; with both signs, linear around 0.  NaN and infinity cannot be
-    shown and are only counted.  Of large tensors ``check_gradient`` has derivatives along directions, not of entries.
-    ``ValueError`` for a check that has refused to look.
+    Derivatives that fail have a colour and a marker for each tensor; the others are dots.  If derivatives differ in
+    size by more than a factor of 100, the scales are logarithmic, and linear around 0 if there are both signs.  NaN and
+    infinity cannot be shown and are only counted.  For large tensors, ``check_gradient`` has derivatives along
+    directions instead of those of entries.
+
+    Parameters
+    ----------
+    report : Report
+        What ``xpdl.check_network`` or ``xpdl.check_gradient`` returns.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.  By default, the Axes of a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The Axes with the picture.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    TypeError
+        If report is something else.
+    ValueError
+        If the report is that of a check that was refused, so it holds no derivatives.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> import numpy as np
+    >>> import xpdl
+    >>> def wrong(theta):
+    ...     grad = np.cos(theta)
+    ...     grad[0, 1] *= 2
+    ...     return grad
+    >>> report = xpdl.check_gradient(lambda theta: np.sin(theta).sum(), wrong, np.arange(6.0).reshape(2, 3))
+    >>> ax = xpdl.plots.gradient_scatter(report, ax=Figure().subplots())
+    >>> [line.get_label() for line in ax.get_lines()]
+    ['not wrong: 5', 'theta wrong: 1', 'analytic = numeric']
     """
     checks.instance("report", report, Report)
     judged = [p for p in report.parameters.values() if p.numeric.shape == p.analytic.shape]
@@ -90,7 +183,7 @@ def gradient_scatter(report: Report, *, ax: Axes | None = None) -> Axes:
 
 
 def _draw_map(parameter: Parameter, ax: Axes) -> Any:
-    """The image of a tensor, and its crosses."""
+    """Draw the image of a tensor with its crosses, and return the image."""
     from matplotlib.colors import LogNorm
     from matplotlib.ticker import FixedLocator, MaxNLocator
 
@@ -112,7 +205,7 @@ def _draw_map(parameter: Parameter, ax: Axes) -> Any:
 
 
 def _bars(parameter: Parameter) -> Vector:
-    """The errors in error bars, within the reach of the colours; NaN where there are directions instead of entries."""
+    """Return the errors in error bars, cut to the reach of the colours; NaN if the check looked at directions."""
     if parameter.bar.shape != parameter.shape:
         return np.full(parameter.shape, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -122,7 +215,7 @@ def _bars(parameter: Parameter) -> Vector:
 
 
 def _failing(parameter: Parameter) -> Vector:
-    """Which entries fail; where there are directions, the worst of those that were found."""
+    """Return which entries fail; if the check looked at directions, the worst of the entries that it found."""
     if parameter.fails.shape == parameter.shape:
         return parameter.fails
     fails = np.zeros(parameter.shape, bool)
@@ -132,7 +225,7 @@ def _failing(parameter: Parameter) -> Vector:
 
 
 def _mark(ax: Axes, fails: Vector) -> None:
-    """Crosses as large as an entry or as can be seen, with an edge that parts them from every colour."""
+    """Draw crosses about as large as an entry, with a white edge that separates them from every colour."""
     from matplotlib.colors import ListedColormap
     from matplotlib.patheffects import withStroke
 
@@ -156,12 +249,12 @@ def _colourbar(image: Any, panels: list[Axes]) -> None:
 
 
 def _pairs(parameter: Parameter, mask: Vector) -> Vector:
-    """The numeric and the analytic derivatives (2, m) of a part of the entries, or directions."""
+    """Return the numeric and the analytic derivatives (2, m) of some entries, or of some directions."""
     return np.stack([parameter.numeric[mask], parameter.analytic[mask]])
 
 
 def _scatter(ax: Axes, pairs: Vector, label: str, **style: Any) -> None:
-    """Points, and in the legend how many they are."""
+    """Draw points, with their number in the legend."""
     shown = pairs[:, np.isfinite(pairs).all(axis=0)]
     n, hidden = pairs.shape[1], pairs.shape[1] - shown.shape[1]
     label = f"{label}: {n:,}" + (f" ({hidden:,} not finite)" if hidden else "")
@@ -170,7 +263,7 @@ def _scatter(ax: Axes, pairs: Vector, label: str, **style: Any) -> None:
 
 
 def _frame(ax: Axes, values: Vector) -> None:
-    """The same scale and limits on both axes, and the diagonal."""
+    """Give both axes the same scale, and draw the diagonal."""
     values = values[np.isfinite(values)]
     low, high = float(np.min(values, initial=0)), float(np.max(values, initial=0))
     name, options = _scale(np.abs(values[values != 0]))
@@ -185,7 +278,7 @@ def _frame(ax: Axes, values: Vector) -> None:
 
 
 def _scale(sizes: Vector) -> tuple[str, dict[str, float]]:
-    """Linear, or logarithmic on both sides of a linear part around 0 that holds only the smallest derivatives."""
+    """Return the scale: linear, or logarithmic on both sides of 0 with a linear part for the smallest derivatives."""
     most = float(np.max(sizes, initial=0))
     least = max(float(np.quantile(sizes, 0.02)), most / 10**DECADES) if most else 0.0
     if most <= RATIO * least:

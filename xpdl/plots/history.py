@@ -1,4 +1,4 @@
-"""The numbers of each epoch as curves: several runs side by side tell which learning rate, or optimizer, is better."""
+"""The numbers of each epoch as curves: runs side by side show which learning rate or optimizer is better."""
 
 from collections.abc import Mapping, Sequence
 from numbers import Real
@@ -11,26 +11,64 @@ STYLES: dict[str, dict[str, Any]] = {
     "": {"label": "training", "linestyle": "-"},
     "validation_": {"label": "validation", "linestyle": "--", "markerfacecolor": "white"},
 }
-"""What a key of the history begins with, and how such a curve is drawn and called."""
+"""Prefixes of the keys of a history, and how the curves of these keys are drawn."""
 
 NAMES = {"loss": "cost"}
+"""Labels of the vertical axis, where they are not the key."""
 
 MARKS = 8
-"""Markers on a curve."""
+"""The most markers on a curve."""
 
 INSIDE = 4
-"""Runs whose names have room within the Axes."""
+"""With at most this many runs, the legend has room within the Axes."""
 
 Epochs = Sequence[Mapping[str, float]]
 
 
 def curves(runs: Any, *, metric: str = "loss", ax: Axes | None = None) -> Axes:
-    """Draw a number of each epoch: solid in training, dashed in validation, a colour and a marker for each run.
+    """Draw a number of each epoch as curves, for one run or several.
 
-    runs    what ``xpdl.train`` returns, or its history (a list of dicts with "epoch"), or several, {label: run}
-    metric  a key of the history: "loss", "accuracy", "seconds", ...; that with "validation_" before it belongs to it
+    Training curves are solid, validation curves are dashed.  Each run has a colour and a marker.  The loss includes L2
+    and dropout in training, but not in validation.
 
-    ``loss`` in training includes L2 and dropout, in validation it does not.  ``ValueError`` for a metric of no run.
+    Parameters
+    ----------
+    runs : Result, list of dict, or mapping
+        What ``xpdl.train`` returns, or its history; or several of them, {label: run}.
+    metric : str, default "loss"
+        Key of the history: "loss", "accuracy", "seconds", ...  The key with "validation_" before it is drawn too.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.  By default, the Axes of a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The Axes with the picture.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    TypeError
+        If runs is something else.
+    ValueError
+        If no run has such a metric, or if a run has no epoch.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> import xpdl
+    >>> data = xpdl.data.circles()
+    >>> net = xpdl.Network([2, 8, 1], hidden="tanh", output="sigmoid")
+    >>> runs = {
+    ...     f"lr {lr}": xpdl.train(net, data.x, data.y, optimizer=xpdl.sgd(lr), epochs=3, progress=False)
+    ...     for lr in (0.1, 1.0)
+    ... }
+    >>> ax = xpdl.plots.curves(runs, ax=Figure().subplots())
+    >>> [line.get_label() for line in ax.get_lines()]
+    ['lr 0.1 training', 'lr 1.0 training']
+    >>> ax.get_xlabel(), ax.get_ylabel()
+    ('epoch', 'cost')
     """
     histories = _histories(runs)
     known = {key.removeprefix("validation_") for epochs in histories.values() for epoch in epochs for key in epoch}
@@ -49,7 +87,7 @@ def curves(runs: Any, *, metric: str = "loss", ax: Axes | None = None) -> Axes:
 
 
 def _histories(runs: Any) -> dict[str, Epochs]:
-    """Each run by its label; a run alone has none."""
+    """Return the history of each run by its label; a single run has the label ""."""
     labelled = runs if isinstance(runs, Mapping) else {"": runs}
     if not labelled:
         raise ValueError("runs must hold at least one run, got {}")
@@ -91,7 +129,7 @@ def _describe(ax: Axes, metric: str) -> None:
 
 
 def _legend(ax: Axes, labels: list[str], styles: list[dict[str, Any]]) -> None:
-    """The runs by their markers, and apart from them the line styles, so that it stays short."""
+    """Make a short legend: an entry for each run, and an entry for each line style."""
     from matplotlib.lines import Line2D
 
     runs = [

@@ -1,4 +1,4 @@
-"""Rows of numbers as images, many of them in one Axes: samples, and the weights of the first layer."""
+"""Rows of numbers as images, many in one Axes: samples, and the weights of the first layer."""
 
 from collections.abc import Iterator, Sequence
 import math
@@ -13,13 +13,13 @@ from xpdl.plots.classified import classify, parameters
 from xpdl.plots.figures import Axes, axes
 
 GAP = 0.1
-"""Between two images, in heights of an image."""
+"""The space between two images, in heights of an image."""
 
 CAPTION = 0.4
 """The height of a caption of two lines, in heights of an image."""
 
 CLIPPED = 0.001
-"""Share of the weights that are beyond the scale: a few large ones would leave the others pale."""
+"""Fraction of the weights that exceed the colour scale; otherwise a few large ones would leave the others pale."""
 
 
 def worst_images(
@@ -32,10 +32,48 @@ def worst_images(
     shape: Sequence[int] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw the samples x, y of the highest cost as images: the worst first, each with its true and predicted label.
+    """Draw the samples with the highest cost as images, the worst first.
 
-    theta (P,), x (n, d) and y as for ``xpdl.train``.  count: how many at most.  shape: (height, width) of an image; by
-    default it is a square.  ``ValueError`` if net is no classifier, or if the shape does not fit.
+    Each image has its true label, its predicted label and its cost.
+
+    Parameters
+    ----------
+    net : Network
+        The classifier.
+    theta : array, shape (P,)
+        Its parameters.
+    x : array, shape (n, d)
+        Samples, from any array library; checked as by ``xpdl.train``.
+    y : array, shape (n,) or (n, k)
+        Their labels.
+    count : int, default 25
+        The largest number of images.
+    shape : tuple of int, optional
+        Height and width of an image.  By default, a square.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.  By default, the Axes of a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The Axes with the picture.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If net is no classifier, if the shape does not fit, or if theta, x or y do not fit.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> import xpdl
+    >>> data = xpdl.data.glyphs(n_train=50, n_test=10)
+    >>> net = xpdl.Network([784, 10])
+    >>> ax = xpdl.plots.worst_images(net, net.initialize(seed=0), data.x, data.y, count=4, ax=Figure().subplots())
+    >>> len(ax.texts), ax.get_title()
+    (4, 'highest cost of 50 samples: true → predicted label')
     """
     found = classify(net, theta, x, y)
     height, width = _image_shape(shape, net.sizes[0])
@@ -54,10 +92,44 @@ def worst_images(
 def weight_images(
     net: Network, theta: Any, *, count: int = 64, shape: Sequence[int] | None = None, ax: Axes | None = None
 ) -> Axes:
-    """Draw the weights of the first units of layer 1 as images, all on one scale that is symmetric about 0.
+    """Draw the weights of the first units of layer 1 as images.
 
-    theta (P,).  count: how many units at most, the first row left to right, then the next.  shape: (height, width) of
-    an image; by default it is a square.  ``ValueError`` if the shape does not fit.
+    The images stand row by row in the order of the units.  They share a colour scale that is symmetric about 0.
+
+    Parameters
+    ----------
+    net : Network
+        The network.
+    theta : array, shape (P,)
+        Its parameters.
+    count : int, default 64
+        The largest number of units.
+    shape : tuple of int, optional
+        Height and width of an image.  By default, a square.
+    ax : matplotlib.axes.Axes, optional
+        Where to draw.  By default, the Axes of a new figure.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+        The Axes with the picture.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If the shape or theta does not fit.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> import xpdl
+    >>> net = xpdl.Network([6, 5, 2])
+    >>> theta = net.initialize(seed=0)
+    >>> ax = xpdl.plots.weight_images(net, theta, count=4, shape=(2, 3), ax=Figure().subplots())
+    >>> ax.get_title()
+    'W1, units 0 to 3 of 5'
     """
     checks.instance("net", net, Network)
     height, width = _image_shape(shape, net.sizes[0])
@@ -73,7 +145,7 @@ def weight_images(
 
 
 def _image_shape(shape: Sequence[int] | None, d: int) -> tuple[int, int]:
-    """(height, width) of an image of d pixels: a square if it is not given."""
+    """Return (height, width) of an image of d pixels; without a given shape it is a square."""
     if shape is None:
         side = math.isqrt(d)
         if side * side != d:
@@ -88,7 +160,7 @@ def _image_shape(shape: Sequence[int] | None, d: int) -> tuple[int, int]:
 
 
 def _mosaic(images: np.ndarray, caption: float = 0.0) -> np.ndarray:
-    """Images (m, height, width) row by row in one, NaN between them and where captions go."""
+    """Join images (m, height, width) row by row into one, with NaN between them and in the place of captions."""
     m, height, width = images.shape
     cells = np.full((-(-m // _columns(m)), _cell(height, caption), _columns(m), _cell(width)), np.nan)
     for place, image in enumerate(images):
@@ -98,14 +170,14 @@ def _mosaic(images: np.ndarray, caption: float = 0.0) -> np.ndarray:
 
 
 def _feet(images: np.ndarray, caption: float) -> Iterator[tuple[float, float]]:
-    """The column and row of the middle of the lower edge of each image in its mosaic."""
+    """Yield the column and row of the middle of each image's lower edge in the mosaic."""
     m, height, width = images.shape
     for row, column in (divmod(place, _columns(m)) for place in range(m)):
         yield column * _cell(width) + (width - 1) / 2, row * _cell(height, caption) + 1.04 * height
 
 
 def _size(count: int, caption: float = 0.0, beside: float = 0.0) -> tuple[float, float]:
-    """Inches for so many images, each an inch wide or less."""
+    """Return width and height in inches for this many images, each at most an inch wide."""
     columns = _columns(count)
     inches = min(1.0, 9 / columns)
     width, height = columns * (1 + GAP), -(-count // columns) * (1 + GAP + caption)
@@ -117,5 +189,5 @@ def _columns(count: int) -> int:
 
 
 def _cell(pixels: int, caption: float = 0.0) -> int:
-    """The pixels of an image, of the gap after it and of its caption."""
+    """Return the pixels of an image together with the gap after it and its caption."""
     return pixels + max(1, round(GAP * pixels)) + round(caption * pixels)

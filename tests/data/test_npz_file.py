@@ -1,4 +1,4 @@
-"""Files of one's own: what is right comes back as it was written, what is wrong is named with its place."""
+"""The .npz reader: good arrays come back as they were saved, bad ones are named."""
 
 import io
 import zipfile
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from xpdl.data.dataset import DataFormatError
-from xpdl.data.files import read_csv, read_npz
+from xpdl.data.npz_file import read_npz
 
 X, Y = np.arange(12.0).reshape(4, 3) / 7, np.arange(4)
 
@@ -21,16 +21,7 @@ def npz(tmp_path):
     return write
 
 
-@pytest.fixture
-def table(tmp_path):
-    def write(text, encoding="utf-8"):
-        (tmp_path / "my.csv").write_bytes(text.encode(encoding))
-        return tmp_path / "my.csv"
-
-    return write
-
-
-def test_npz_keeps_floats_and_bytes(npz):
+def test_floats_and_bytes_stay_as_they_are(npz):
     images = np.arange(4 * 2 * 3, dtype=np.uint8).reshape(4, 2, 3)
     data = read_npz(npz(x=images, y=Y.astype(np.uint8), x_test=images[:1], y_test=Y[:1].astype(np.int32), other=X))
     assert (data.x.dtype, data.y.dtype, data.y_test.dtype) == (np.uint8, np.int64, np.int64)
@@ -41,7 +32,7 @@ def test_npz_keeps_floats_and_bytes(npz):
     assert data.name.endswith("my.npz")
 
 
-def test_npz_integers_in_x_become_floats(npz):
+def test_integers_in_x_become_floats(npz):
     data = read_npz(npz(x=np.arange(-4, 4).reshape(4, 2), y=Y > 1))
     assert data.x.dtype == np.float64
     assert data.y.tolist() == [0, 0, 1, 1]
@@ -95,7 +86,7 @@ BAD_BYTES = {
 
 
 @pytest.mark.parametrize("case", BAD_BYTES)
-def test_malformed_npz_are_named(tmp_path, case):
+def test_malformed_files_are_named(tmp_path, case):
     content, reason = BAD_BYTES[case]
     (tmp_path / "my.npz").write_bytes(content)
     with pytest.raises(DataFormatError, match=reason) as error:
@@ -103,7 +94,7 @@ def test_malformed_npz_are_named(tmp_path, case):
     assert "\n" not in str(error.value)
 
 
-def test_a_corrupt_npz_is_named(npz):
+def test_a_corrupt_file_is_named(npz):
     path = npz(x=np.random.default_rng(0).normal(size=(50, 3)), y=np.arange(50))
     content = path.read_bytes()
     for at in range(0, len(content), 7):
@@ -114,57 +105,6 @@ def test_a_corrupt_npz_is_named(npz):
             assert "\n" not in str(error)  # noqa: PT017
 
 
-def test_csv_with_and_without_a_header(table):
-    for text in (
-        "1,2.5,0\n-3e1, 4 ,2\n",
-        "a,b,label\n1,2.5,0\n-3e1,4,2",
-        '\ufeff1,"2.5",0.0\r\n\r\n-30,4,2\r\n',
-    ):
-        data = read_csv(table(text))
-        assert data.x.tolist() == [[1, 2.5], [-30, 4]]
-        assert (data.x.dtype, data.y.dtype, data.y.tolist()) == (np.float64, np.int64, [0, 2])
-        assert data.x.flags.c_contiguous
-
-
-def test_csv_with_fractions_as_labels_holds_targets(table):
-    data = read_csv(table("1,0.5\n2,1\n"))
-    assert (data.y.dtype, data.y.tolist()) == (np.float64, [[0.5], [1.0]])
-    assert read_csv(table("1,1e300\n2,1\n")).y.dtype == np.float64
-
-
-def test_csv_keeps_every_digit(table):
-    assert read_csv(table("0.1234567890123456789,0\n")).x[0, 0] == 0.1234567890123456789
-
-
-BAD_CSV = {
-    "empty": ("", "there are no rows of numbers"),
-    "only a header": ("a,b,c\n\n", "there are no rows of numbers"),
-    "one column": ("1\n2\n", "line 1: expected 2 or more cells, got 1"),
-    "semicolons": ("1;2;3\n", "line 1: expected 2 or more cells, got 1"),
-    "short row": ("1,2,0\n\n3,4\n", "line 3: expected 3 cells, got 2"),
-    "long row": ("a,b\n1,0\n1,2,0\n", "line 3: expected 2 cells, got 3"),
-    "text": ("1,2,0\n1,two,0\n", "line 2, column 2: expected a finite number, got 'two'"),
-    "text in the first line": ("1,two,0\n", "line 1, column 2: expected a finite number, got 'two'"),
-    "empty cell": ("1,2,0\n1,,0\n", "line 2, column 2: expected a finite number, got ''"),
-    "second header": ("a,b\nc,d\n", "line 2, column 1: expected a finite number, got 'c'"),
-    "NaN": ("1,2,0\n1,2,nan\n", "line 2, column 3: expected a finite number, got 'nan'"),
-    "infinity": ("1,2,0\n-inf,2,1\n", "line 2, column 1: expected a finite number, got '-inf'"),
-    "not UTF-8": ("1,2\n\xe9,1\n", "after line 0: 'utf-8' codec"),
-    "a cell of lines": ('1,2\n"a\nb",1\n', r"line 3, column 1: expected a finite number, got 'a\\nb'"),
-    "a huge cell": ("1,2\n" + "9" * 200_000 + ",1\n", "field larger than field limit"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_CSV)
-def test_bad_tables_are_named_with_their_line(table, case):
-    text, reason = BAD_CSV[case]
-    with pytest.raises(DataFormatError, match=reason) as error:
-        read_csv(table(text, "latin-1"))
-    assert "my.csv" in str(error.value)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("read", [read_csv, read_npz])
-def test_a_missing_file_is_an_ordinary_error(tmp_path, read):
+def test_a_missing_file_is_an_ordinary_error(tmp_path):
     with pytest.raises(FileNotFoundError):
-        read(tmp_path / "absent")
+        read_npz(tmp_path / "absent")
