@@ -55,9 +55,7 @@ def test_paths_are_read_by_their_format(tmp_path, monkeypatch):
     with pytest.raises(DataFormatError, match="there is no file train-images"):
         load(tmp_path)
     (tmp_path / "a.txt").write_text("1,2,0\n")
-    with pytest.raises(
-        ValueError, match=r"a\.txt' must be an \.npz file .* or a \.csv file .* of IDX files"
-    ):
+    with pytest.raises(ValueError, match=r"a\.txt' must be an \.npz file .* or a \.csv file .* of IDX files"):
         load(tmp_path / "a.txt")
 
 

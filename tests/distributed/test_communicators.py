@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from xpdl.distributed import Serial, gather, share, transport
-from xpdl.distributed.nccl import Nccl
+from xpdl.distributed import Serial, gather, share
 
 
 def shares(n, size):
@@ -39,15 +38,3 @@ def test_the_threads_of_the_tests_are_a_communicator(on_ranks) -> None:
         return ranks.broadcast(array + 5).tolist(), ranks.allreduce(array).tolist(), array.tolist()
 
     assert on_ranks(3, operations) == [([5.0, 6.0], [3.0, 3.0], [3.0, 3.0])] * 3
-
-
-def test_only_arrays_of_cupy_have_a_way_of_their_own(monkeypatch) -> None:
-    class Backend:
-        name = "cupy:1"
-
-    monkeypatch.setattr(Nccl, "__init__", lambda self, host: setattr(self, "host", host))
-    several = Serial(0, 2)
-    assert transport(several, Backend()).host is several
-    assert transport(Serial(), Backend()) == Serial()
-    Backend.name = "torch:cuda"
-    assert transport(several, Backend()) is several

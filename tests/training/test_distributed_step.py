@@ -8,7 +8,7 @@ import pytest
 
 import xpdl
 from xpdl import DivergenceError, KeepBest, Network, Optimizer, StopTraining, train
-from xpdl.training import loop as session
+from xpdl.training import loop
 from xpdl.training.evaluation import Evaluator
 from xpdl.training.signals import Interrupt
 
@@ -108,7 +108,7 @@ def interrupted():
             yield next(interrupts)
 
         interrupts = chain([Asked()], repeat(Interrupt()))
-        patch.setattr(session, "interruptible", interruptible)
+        patch.setattr(loop, "interruptible", interruptible)
 
     return set_up
 
@@ -134,7 +134,7 @@ def test_a_device_with_a_queue_is_asked_less_often(on_ranks, interrupted, monkey
     queued = xpdl.Backend("numpy", backend.xp, "cpu", synchronize=lambda: None)
     interrupted(monkeypatch, 1)
     steps = []
-    monkeypatch.setattr(session.Reporter, "advance", lambda self, n: steps.append(n) if 0 < n <= 11 else None)
+    monkeypatch.setattr(loop.Reporter, "advance", lambda self, n: steps.append(n) if 0 < n <= 11 else None)
     on_ranks(2, lambda ranks: run(communicator=ranks, backend=queued))
     assert len(steps) == 2 * 4
 
@@ -209,46 +209,3 @@ def test_validation_is_shared_out(on_ranks, monkeypatch) -> None:
     monkeypatch.setattr("xpdl.training.train.Evaluator", Spied)
     on_ranks(3, lambda ranks: run(communicator=ranks, validation=(X[:11], Y[:11])))
     assert sorted(looked_at) == [3, 4, 4]
-
-
-DIFFERENCES = {
-    "dtype": {"dtype": "float64"},
-    "seed": {"seed": 4},
-    "network l2": {"net": Network([6, 7, 5, 3], l2=0.2, dropout=[0.5, 0.0])},
-    "batch_size": {"batch_size": 12},
-    "x": {"x": X + 1e-6},
-    "y": {"y": (Y + 1) % 3},
-    "sample_weight": {"sample_weight": WEIGHT},
-    "optimizer run/state/1": {"optimizer": xpdl.sgd(0.1)},
-    "update rates schedule rate": {"optimizer": xpdl.adam(0.1)},
-    "update rates schedule every": {"optimizer": xpdl.adam(xpdl.schedules.inverse_sqrt(1e-3))},
-    "update kernel beta2": {"optimizer": xpdl.adam(beta2=0.99)},
-    "update kernel weight_decay": {"optimizer": xpdl.adamw()},
-    "theta": {"theta": DROPPING.initialize(7)},
-    "epochs": {"epochs": 4},
-    "validation": {"validation": (X, Y)},
-    "library": {"backend": "array_api_strict"},
-}
-
-
-@pytest.mark.parametrize("name", DIFFERENCES)
-def test_ranks_that_would_compute_something_else_are_refused(name, on_ranks) -> None:
-    def train_on(ranks):
-        with pytest.raises(
-            ValueError, match=f"the ranks have different runs: .*{name} is .* on rank 0 and .* on rank 2"
-        ):
-            run(communicator=ranks, **DIFFERENCES[name] if ranks.rank == 2 else {})
-
-    on_ranks(3, train_on)
-
-
-def test_ranks_of_another_version_are_refused(on_ranks, monkeypatch) -> None:
-    """The threads have one version, so the second rank's is changed on the way."""
-    real = session.gather
-
-    def gather(ranks, value):
-        return real(ranks, value | {"version": f"0.0.{ranks.rank}"} if "version" in value else value)
-
-    monkeypatch.setattr("xpdl.training.agreement.gather", gather)
-    with pytest.raises(ValueError, match="version is '0.0.0' on rank 0 and '0.0.1' on rank 1"):
-        on_ranks(2, lambda ranks: run(communicator=ranks))

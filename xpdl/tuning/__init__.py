@@ -1,12 +1,14 @@
-"""Tuning of hyper-parameters: the origin's recipe as a sampler of Optuna, and the search that ``xpdl tune`` runs.
+"""Tuning of hyper-parameters: a recipe as a sampler of Optuna, and the search that ``xpdl tune`` runs.
+
+The recipe is that of "Deep Learning from first principles", part 8.
 
 recipe.py             the recipe, as one would follow it by hand
-sampler.py            the same for any study of Optuna
-space.py              which hyper-parameters a network has, in which order they are tuned
-objective.py          a trial is a run of ``xpdl.train``
+sampler.py            the recipe as a sampler of Optuna
+space.py              the hyper-parameters of a network, in the order in which they are tuned
+objective.py          a trial: a run of ``xpdl.train``
 storage.py            where a study is kept, so that it can be resumed and shared
 search.py             ``tune``
-table.py, picture.py  what a study shows
+table.py, picture.py  a study as a table and as a picture
 """
 
 from importlib import import_module

@@ -1,7 +1,7 @@
 """A trial: one run of ``xpdl.train`` with the settings that a sampler has chosen.
 
-Every trial sees the same samples and starts from the same seed, so it is a function of its settings: the best one can
-be repeated to the last bit, here or on the command line.
+All trials have the same samples and the same seed, so a trial is a function of its settings.  The best one can be
+repeated to the last bit, here or on the command line.
 """
 
 from collections.abc import Sequence
@@ -25,13 +25,13 @@ MONITOR = "validation_loss"
 
 @dataclass
 class Objective:
-    """trial -> the lowest validation loss of its epochs, which is to be minimised.
+    """The function to minimise: trial -> the lowest validation loss of its epochs.
 
-    A run that diverges or looks bad early is pruned.  Ctrl-C puts the trial back for whoever goes on with the study,
-    and is raised as ``KeyboardInterrupt``.
+    A run that diverges or looks bad early is pruned.  Ctrl-C raises ``KeyboardInterrupt``, after the trial was put back
+    into the queue for whoever goes on with the study.
     """
 
-    net: Network  # its input, output and activation
+    net: Network  # whose inputs, outputs, loss and activation are used
     x: Any  # (n, d)
     y: Any  # (n,) or (n, k)
     validation: tuple[Any, Any]
@@ -62,7 +62,7 @@ class Objective:
         return loss
 
     def train(self, settings: Settings, callbacks: Sequence[Callback]) -> Result:
-        """The run with these settings."""
+        """Train with these settings."""
         return train(
             settings.network(self.net),
             self.x,
@@ -79,11 +79,11 @@ class Objective:
         )
 
     def kept(self, number: int) -> np.ndarray | None:
-        """The parameters of a trial, if it is the best of this process."""
+        """Return the parameters of a trial, if it is the best of this process."""
         return self.best[2] if self.best is not None and self.best[0] == number else None
 
     def theta(self, number: int, settings: Settings) -> np.ndarray:
-        """The parameters of a trial that is complete, trained once more if another process has them."""
+        """Return the parameters of a complete trial; train it once more if another process has them."""
         kept = self.kept(number)
         if kept is not None:
             return kept
@@ -93,7 +93,7 @@ class Objective:
         return result.theta
 
     def description(self) -> dict[str, Any]:
-        """What all trials of a study have in common, as JSON has it."""
+        """Return what all trials of a study have in common, as JSON has it."""
         arrays = {"x": self.x, "y": self.y, "validation x": self.validation[0], "validation y": self.validation[1]}
         return {
             **{name: fingerprint(to_numpy(array)) for name, array in arrays.items()},
@@ -108,7 +108,7 @@ class Objective:
         }
 
     def _reporter(self, trial: Trial) -> Callback:
-        """A callback that shows the study each epoch, and ends a trial that the pruner has given up before its last."""
+        """Return a callback that reports each epoch to the trial, and ends the trial if the pruner says so."""
 
         def show(metrics: Metrics, step: int) -> None:
             trial.report(metrics[MONITOR], int(metrics["epoch"]))

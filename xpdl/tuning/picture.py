@@ -17,14 +17,39 @@ KINDS = {
 }
 COLUMNS = 5
 LABELLED = "25"
-"""First digits of losses between two powers of ten that are labelled."""
+"""Losses between two powers of ten are labelled if they begin with one of these digits."""
 
 TICKS = 4
-"""On an axis of integers."""
+"""The most ticks on an axis of integers."""
 
 
 def plot_trials(study: Study) -> Figure:
-    """A Figure of matplotlib: the validation loss of each trial above, and below against each hyper-parameter."""
+    """Draw the validation losses of a study: trial by trial above, against each hyper-parameter below.
+
+    Parameters
+    ----------
+    study : optuna.Study
+        A study whose trials report the loss of each epoch.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The figure.
+
+    Examples
+    --------
+    >>> import optuna
+    >>> from xpdl.tuning import plot_trials
+    >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+    >>> def objective(trial):
+    ...     loss = abs(trial.suggest_float("lr", 0.01, 1.0) - 0.3) + 0.1
+    ...     trial.report(loss, 1)
+    ...     return loss
+    >>> study = optuna.create_study()
+    >>> study.optimize(objective, n_trials=3)
+    >>> len(plot_trials(study).axes)  # one of all trials, and one for the learning rate
+    2
+    """
     found = [row for row in rows(study) if row["loss"] is not None]
     parameters = {name: d for trial in study.get_trials(deepcopy=False) for name, d in trial.distributions.items()}
     lines = -(-len(parameters) // COLUMNS)
@@ -46,7 +71,7 @@ def plot_trials(study: Study) -> Figure:
 
 
 def _losses(axes: Axes, found: Sequence[dict[str, Any]], name: str) -> None:
-    """The losses against one entry of the rows, the best marked."""
+    """Draw the losses against one entry of the rows, and mark the best."""
     for state, style in KINDS.items():
         points = [(row[name], row["loss"]) for row in found if row["state"] == state and name in row]
         if points:
@@ -60,7 +85,7 @@ def _losses(axes: Axes, found: Sequence[dict[str, Any]], name: str) -> None:
 
 
 def _course(axes: Axes, found: Sequence[dict[str, Any]]) -> None:
-    """The lowest loss so far, as a line."""
+    """Draw the lowest loss so far as a line."""
     in_turn = sorted(found, key=lambda row: row["trial"])
     losses = [row["loss"] if row["state"] == "complete" else math.inf for row in in_turn]
     style = {"color": "black", "linewidth": 1, "drawstyle": "steps-post", "zorder": 0}
@@ -68,7 +93,7 @@ def _course(axes: Axes, found: Sequence[dict[str, Any]]) -> None:
 
 
 def _scale(axes: Axes, distribution: BaseDistribution, values: Sequence[Any]) -> None:
-    """The scale of the axis of a parameter; integers are marked where trials were."""
+    """Set the scale of the axis of a parameter; integers have ticks where trials were."""
     if isinstance(distribution, CategoricalDistribution):
         return
     axes.set_xscale("log" if distribution.log else "linear")

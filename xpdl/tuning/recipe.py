@@ -1,14 +1,15 @@
-"""The recipe: hyper-parameters one after the other, each as one would tune it by hand.
+"""The recipe: tune the hyper-parameters one after the other, each as one would tune it by hand.
 
-    grid     the learning rate: the whole range in steps of a decade, then bisection inside the best bracket
-    climb    units, layers, dropout ...: a step further as long as that helps, then bisection if there are halvings
-    choices  the initialiser: each of them
-    when     only if the losses of the best trial so far look like that, such as decay when they oscillate
+    grid     the learning rate: try the whole range in steps of a decade, then bisect the best bracket
+    climb    units, layers, dropout ...: go a step further as long as that helps, then bisect if there are halvings
+    choices  the initialiser: try each of them
+    when     only if the losses of the best trial so far call for it, such as decay when they oscillate
 
-It is written as if every loss were known.  A loss that is not yet known ends the walk, and its point is the next
-trial: so the trials of a study are all the state there is, and whoever can read them can go on.  When the recipe is
-through, it begins again around the best point in half the steps, then in a quarter of them, and so on.
-Source: Deep Learning from first principles, part 8, its tips for tuning.
+The code is written as if every loss were known.  A loss that is not known yet ends the walk, and its point is the next
+trial.  So the trials of a study are all the state there is, and any process that can read them can go on.  At its end
+the recipe begins again around the best point with half the steps, then with a quarter of them, and so on.
+
+Source: Deep Learning from first principles, part 8, tips for tuning.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,14 +22,14 @@ Point: TypeAlias = Mapping[str, Any]
 Key: TypeAlias = tuple[tuple[str, Any], ...]
 
 DIGITS = 3
-"""Significant digits of a value: more would not be seen in a loss, and make command lines hard to read."""
+"""Significant digits of a value: more would not change a loss, and would make command lines hard to read."""
 
 FINEST = 5
-"""How often the steps are halved before the recipe has nothing more to say."""
+"""How often the steps are halved before the recipe ends."""
 
 
 class Untried(Exception):
-    """Raised by a walk that needs the loss of a point which no trial has had."""
+    """A walk needs the loss of a point that no trial has had."""
 
     def __init__(self, point: Point) -> None:
         super().__init__(point)
@@ -37,24 +38,24 @@ class Untried(Exception):
 
 @dataclass(frozen=True)
 class Known:
-    """What the trials have shown: the loss of each point, infinite where it is bad or not there yet, and its curve."""
+    """What the trials have shown: the loss of each point, infinite where it is bad or not known yet, and its curve."""
 
     losses: dict[Key, float] = field(default_factory=dict)
     curves: dict[Key, Sequence[float]] = field(default_factory=dict)
 
     def loss(self, point: Point) -> float:
-        """The loss of a point; ``Untried`` if no trial has had it."""
+        """Return the loss of a point; ``Untried`` if no trial has had it."""
         try:
             return self.losses[key(point)]
         except KeyError:
             raise Untried(point) from None
 
     def best(self, points: Sequence[Point]) -> Point:
-        """The point of the lowest loss, the first of equals; all must have been tried."""
+        """Return the point of the lowest loss, the first of equals; ``Untried`` if one has not been tried."""
         return min(points, key=self.loss)
 
     def curve(self, point: Point) -> Sequence[float]:
-        """The losses of a point epoch by epoch, as far as they are there."""
+        """Return the losses of a point epoch by epoch, as far as they are known."""
         return self.curves.get(key(point), ())
 
 
@@ -62,14 +63,34 @@ class Known:
 class Stage:
     """One hyper-parameter, and how it is tuned.
 
-    name          of the parameter
-    distribution  of Optuna: where it may lie
-    start         its value until its turn comes
-    step          to the next value: a factor on a logarithmic scale, else a difference
-    grid          try the whole range in such steps first
-    directions    in which to climb: 1 up, -1 down
-    halvings      how often to bisect the bracket then
-    when          a condition on the curve of the best point so far
+    Parameters
+    ----------
+    name : str
+        The name of the parameter.
+    distribution : optuna.distributions.BaseDistribution
+        The range, or the choices, of the parameter.
+    start : object
+        Its value until it is tuned.
+    step : float, default nan
+        The step to the next value: a factor on a logarithmic scale, else a difference.  Choices have no step.
+    grid : bool, default False
+        Whether to try the whole range in such steps first.
+    directions : tuple of int, default (1,)
+        The directions in which to climb, in turn: 1 up, -1 down.
+    halvings : int, default 0
+        How often to bisect the best bracket after that.
+    when : callable, optional
+        when(curve) -> whether to tune this parameter, given the losses of the best point so far, epoch by epoch.
+
+    Examples
+    --------
+    >>> from optuna.distributions import IntDistribution
+    >>> from xpdl.tuning import Stage
+    >>> units = Stage("units", IntDistribution(16, 512, log=True), start=128, step=2)
+    >>> units.moved({"units": 128}, 1)
+    {'units': 256}
+    >>> units.moved({"units": 128}, 9)
+    {'units': 512}
     """
 
     name: str
@@ -82,11 +103,40 @@ class Stage:
     when: Callable[[Sequence[float]], bool] | None = None
 
     def called_for(self, curve: Sequence[float]) -> bool:
-        """Whether its condition is true."""
+        """Return whether the stage has a condition, and it is true.
+
+        Parameters
+        ----------
+        curve : sequence of float
+            The losses of the best point so far, epoch by epoch.
+
+        Returns
+        -------
+        bool
+            Whether to tune this parameter now.
+        """
         return self.when is not None and self.when(curve)
 
     def search(self, point: Point, known: Known) -> Point:
-        """The point with the best value of this parameter."""
+        """Return the point with the best value of this parameter.
+
+        Parameters
+        ----------
+        point : mapping
+            The value of each parameter by name.
+        known : Known
+            The losses of the points that trials have had.
+
+        Returns
+        -------
+        Mapping
+            The best point.
+
+        Raises
+        ------
+        Untried
+            If the loss of a point is needed that no trial has had.
+        """
         if self.choices:
             return known.best([point, *(self.at(point, value) for value in self.choices)])
         point = known.best([self.at(point, value) for value in self.values]) if self.grid else self.climb(point, known)
@@ -95,7 +145,25 @@ class Stage:
         return point
 
     def climb(self, point: Point, known: Known) -> Point:
-        """One step further, in each direction, as long as it helps."""
+        """Go a step further, in each direction, as long as that helps.
+
+        Parameters
+        ----------
+        point : mapping
+            The value of each parameter by name.
+        known : Known
+            The losses of the points that trials have had.
+
+        Returns
+        -------
+        Mapping
+            The best point.
+
+        Raises
+        ------
+        Untried
+            If the loss of a point is needed that no trial has had.
+        """
         for direction in self.directions:
             better: Point | None = None
             while better is not point:
@@ -104,25 +172,93 @@ class Stage:
         return point
 
     def bisect(self, point: Point, known: Known, halving: int) -> Point:
-        """The best of a point and its neighbours on both sides, ``step / 2^halving`` away."""
+        """Return the best of a point and its neighbours on both sides, ``step / 2^halving`` away.
+
+        Parameters
+        ----------
+        point : mapping
+            The value of each parameter by name.
+        known : Known
+            The losses of the points that trials have had.
+        halving : int
+            How often the step is halved.
+
+        Returns
+        -------
+        Mapping
+            The best point.
+
+        Raises
+        ------
+        Untried
+            If the loss of a point is needed that no trial has had.
+        """
         return known.best([point, *(self.moved(point, side * 2.0**-halving) for side in (-1, 1))])
 
     def at(self, point: Point, value: Any) -> Point:
-        """The point with another value."""
+        """Return the point with another value of this parameter.
+
+        Parameters
+        ----------
+        point : mapping
+            The value of each parameter by name.
+        value : object
+            The value.
+
+        Returns
+        -------
+        Mapping
+            The other point.
+        """
         return {**point, self.name: value}
 
     def moved(self, point: Point, steps: float) -> Point:
-        """The point so many steps further, within the range."""
+        """Return the point that is some steps further, within the range.
+
+        Parameters
+        ----------
+        point : mapping
+            The value of each parameter by name.
+        steps : float
+            How many steps; negative ones go down.
+
+        Returns
+        -------
+        Mapping
+            The other point.
+        """
         return self.at(point, self.value(self.place(point[self.name]) + steps))
 
     def place(self, value: Any) -> float:
-        """How many steps a value is from the lower end; rounded so that steps back and forth lead to the same value."""
+        """Return how many steps a value is from the lower end of the range.
+
+        Parameters
+        ----------
+        value : float
+            The value.
+
+        Returns
+        -------
+        float
+            Steps, rounded so that steps back and forth lead to the same value.
+        """
         d = self.distribution
         steps: float = math.log(value / d.low, self.step) if d.log else (value - d.low) / self.step
         return round(steps * 2.0**FINEST) / 2.0**FINEST
 
     def value(self, place: float) -> Any:
-        """The value so many steps from the lower end, but within the range."""
+        """Return the value that is some steps from the lower end, within the range.
+
+        Parameters
+        ----------
+        place : float
+            Steps from the lower end.
+
+        Returns
+        -------
+        int or float
+            The value.
+        """
         d = self.distribution
         value = d.low * self.step**place if d.log else d.low + self.step * place
         within = min(max(_rounded(value, DIGITS), d.low), d.high)
@@ -130,29 +266,41 @@ class Stage:
 
     @property
     def choices(self) -> Sequence[Any]:
-        """The values of a parameter that is no number."""
+        """The values of a parameter that is no number.
+
+        Returns
+        -------
+        sequence
+            Empty for a number.
+        """
         return getattr(self.distribution, "choices", ())
 
     @property
     def values(self) -> list[Any]:
-        """The whole range in steps, from the middle outwards: the ends are the least likely."""
+        """The whole range in steps, from the middle outwards, because the ends are the least likely.
+
+        Returns
+        -------
+        list
+            The values.
+        """
         last = math.floor(self.place(self.distribution.high))
         return [self.value(i) for i in sorted(range(last + 1), key=lambda i: abs(i - last / 2))]
 
 
 def key(point: Point) -> Key:
-    """What makes two points the same: the values by name, numbers to the digits that every storage keeps."""
+    """Return what identifies a point: the values by name, numbers to the digits that every storage keeps."""
     return tuple(sorted((name, _rounded(value, 9)) for name, value in point.items()))
 
 
 def oscillates(curve: Sequence[float]) -> bool:
-    """Whether the loss falls unevenly: one that settles down falls by less in each epoch than in the one before."""
+    """Return whether the loss oscillates: a smooth one falls by less in each epoch than in the epoch before."""
     falls = [before - after for before, after in pairwise(curve)]
     return any(later > max(earlier, 0) for earlier, later in pairwise(falls)) or any(fall < 0 for fall in falls)
 
 
 def next_point(stages: Sequence[Stage], known: Known) -> Point | None:
-    """The point to try next; None when the recipe is at its end."""
+    """Return the point to try next; None at the end of the recipe."""
     try:
         walk(stages, known)
     except Untried as found:
@@ -161,7 +309,7 @@ def next_point(stages: Sequence[Stage], known: Known) -> Point | None:
 
 
 def walk(stages: Sequence[Stage], known: Known) -> Point:
-    """The best point after all stages, and after all finer rounds; ``Untried`` as soon as a loss is missing."""
+    """Return the best point after all stages and all finer rounds; ``Untried`` as soon as a loss is missing."""
     point: Point = {stage.name: stage.start for stage in stages}
     remedies = [stage for stage in stages if stage.when]
     for stage in stages:
@@ -183,5 +331,5 @@ def _around(stage: Stage, point: Point, halving: int) -> list[Point]:
 
 
 def _rounded(value: Any, digits: int) -> Any:
-    """A float with so many significant digits; anything else as it is."""
+    """Return a float rounded to some significant digits, and anything else as it is."""
     return float(f"{value:.{digits}g}") if isinstance(value, float) else value

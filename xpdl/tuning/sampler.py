@@ -1,8 +1,9 @@
 """The recipe as a sampler of Optuna.
 
-It remembers nothing: before each trial it reads the study, so a study can be resumed, and shared by processes that know
-nothing of each other.  What others are trying is taken as bad until it is known, so nobody waits for a result; and
-nobody tries the same, because points are claimed in the order of the trials' numbers (Lamport 1974, the bakery).
+The sampler has no memory: it reads the study before each trial.  So a study can be resumed, and shared by processes
+that know nothing of each other.  A point that another process is trying counts as bad until its loss is known, so no
+process waits for a result.  No two processes try the same point, because points are claimed in the order of the trials'
+numbers (the bakery algorithm, Lamport 1974).
 """
 
 from collections.abc import Sequence
@@ -20,68 +21,142 @@ from optuna.trial import FrozenTrial, TrialState
 from xpdl.tuning.recipe import Key, Known, Point, Stage, key, next_point
 
 CLAIM = "xpdl:point"
-"""The attribute of a trial that holds its point before its parameters are stored, which is one by one."""
+"""The attribute of a trial that holds its point until its parameters are stored, one by one."""
 
 PATIENCE = 2.0
-"""Seconds to wait for the claim of an earlier trial, which takes some milliseconds."""
+"""Seconds to wait for the claim of an earlier trial; a claim takes some milliseconds."""
 
 
 class RecipeSampler(BaseSampler):  # type: ignore[misc]
-    """Tune one hyper-parameter after the other, see recipe.py.
+    """A sampler of Optuna that tunes one hyper-parameter after the other, see ``xpdl.tuning.recipe``.
 
-    stages  the parameters in the order in which they are tuned; the objective must suggest them with the same
-            distributions
-    seed    of parameters that are no stage, and of all of them when the recipe is at its end: these are random
+    A trial that was pruned, has failed or is still running counts as worse than any complete trial.  Report the loss of
+    each epoch to the trial: the recipe sees from these whether the loss oscillates.
 
-    A trial that was pruned, has failed or is still running counts as worse than any that is complete.  Report the loss
-    of each epoch to the trial: the recipe sees from it whether the loss oscillates.
+    Parameters
+    ----------
+    stages : sequence of Stage
+        The parameters, in the order in which they are tuned.  The objective must suggest them with the same
+        distributions.
+    seed : int, default 0
+        The seed of parameters that are no stage, and of all parameters after the end of the recipe: these are random.
+
+    Examples
+    --------
+    >>> import optuna
+    >>> from optuna.distributions import FloatDistribution
+    >>> from xpdl.tuning import RecipeSampler, Stage
+    >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+    >>> lr = FloatDistribution(1e-4, 1.0, log=True)
+    >>> study = optuna.create_study(sampler=RecipeSampler([Stage("lr", lr, start=1e-2, step=10, grid=True)]))
+    >>> study.optimize(lambda trial: abs(trial.suggest_float("lr", 1e-4, 1.0, log=True) - 0.1), n_trials=5)
+    >>> [trial.params["lr"] for trial in study.trials]
+    [0.01, 0.001, 0.1, 0.0001, 1.0]
     """
 
     def __init__(self, stages: Sequence[Stage], *, seed: int = 0) -> None:
         self.stages, self.seed = tuple(stages), seed
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        """Claim the next point of the recipe; what the trial is given instead replaces it, parameter by parameter."""
+        """Claim the next point of the recipe.
+
+        Parameters that the trial has been given otherwise, as by ``study.enqueue_trial``, replace those of the point.
+
+        Parameters
+        ----------
+        study : optuna.Study
+            The study.
+        trial : optuna.trial.FrozenTrial
+            The trial.
+        """
         self._raise_error_if_multi_objective(study)
         self._wait(study, trial.number)
         if point := self._next(study):
             study._storage.set_trial_system_attr(trial._trial_id, CLAIM, dict(point))
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """The parameters that are stages."""
+        """Return the parameters that the recipe tunes.
+
+        Parameters
+        ----------
+        study : optuna.Study
+            The study.
+        trial : optuna.trial.FrozenTrial
+            The trial.
+
+        Returns
+        -------
+        dict
+            The distribution of each stage by name.
+        """
         return {stage.name: stage.distribution for stage in self.stages}
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> Point:
-        """The point that was claimed; {} when the recipe is at its end."""
+        """Return the point that was claimed.
+
+        Parameters
+        ----------
+        study : optuna.Study
+            The study.
+        trial : optuna.trial.FrozenTrial
+            The trial.
+        search_space : dict
+            The distributions by name.
+
+        Returns
+        -------
+        Mapping
+            The value of each stage by name; empty at the end of the recipe.
+        """
         stored = study._storage.get_trial(trial._trial_id)  # ``trial`` was read before the claim
         return stored.system_attrs.get(CLAIM) or self._next(study) or {}
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """A random value, another one in each trial."""
+        """Return a random value, another one in each trial.
+
+        Parameters
+        ----------
+        study : optuna.Study
+            The study.
+        trial : optuna.trial.FrozenTrial
+            The trial.
+        param_name : str
+            The name of the parameter.
+        param_distribution : optuna.distributions.BaseDistribution
+            Its distribution.
+
+        Returns
+        -------
+        object
+            The value.
+        """
         seed = int(np.random.SeedSequence([self.seed, trial.number, *param_name.encode()]).generate_state(1)[0])
         return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
 
     def _wait(self, study: Study, number: int) -> None:
-        """Until all earlier trials have their points: a moment, unless a process has died in that moment."""
+        """Wait until all earlier trials have their points: some milliseconds, unless a process has just died."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and self._undecided(study.get_trials(deepcopy=False), number):
             time.sleep(0.01)
 
     def _undecided(self, trials: Sequence[FrozenTrial], number: int) -> bool:
-        """Whether an earlier trial has no point yet; where a later one has, its process has waited for it in vain."""
+        """Return whether an earlier trial has no point yet.
+
+        Trials before one that has a point do not count: its process has waited for them in vain.
+        """
         decided = [trial.number for trial in trials if trial.state.is_finished() or self._place(trial) is not None]
         first = max(decided, default=-1) + 1
         return any(trial.state == TrialState.RUNNING and first <= trial.number < number for trial in trials)
 
     def _next(self, study: Study) -> Point | None:
-        """The next point of the recipe."""
+        """Return the next point of the recipe."""
         sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
         return next_point(self.stages, self._known(study.get_trials(deepcopy=False), sign))
 
     def _known(self, trials: Sequence[FrozenTrial], sign: int) -> Known:
-        """What the trials have shown; of several at the same point the best counts."""
+        """Return what the trials have shown; of several trials at the same point the best counts."""
         known = Known()
         for trial in trials:
             if (place := self._place(trial)) is None:
@@ -93,7 +168,7 @@ class RecipeSampler(BaseSampler):  # type: ignore[misc]
         return known
 
     def _place(self, trial: FrozenTrial) -> Key | None:
-        """The point of a trial: its parameters if all are stored, else its claim, which its end makes void."""
+        """Return the point of a trial: its parameters if all are stored, else its claim while the trial is running."""
         names = [stage.name for stage in self.stages]
         claimed = None if trial.state.is_finished() else trial.system_attrs.get(CLAIM)
         point = trial.params if set(names) <= trial.params.keys() else claimed
@@ -101,10 +176,10 @@ class RecipeSampler(BaseSampler):  # type: ignore[misc]
 
 
 def _judged(value: float, curve: Sequence[float]) -> float:
-    """What a complete trial is judged by; NaN is bad.
+    """Return the loss by which a complete trial is judged; NaN is bad.
 
-    Where the value is the lowest loss of its epochs, an oscillating loss is as good as its luckiest epoch, and what
-    really helps looks worse.  So the mean of the last two counts.
+    If the value is the lowest loss of the epochs, the mean of the last two epochs counts instead.  Otherwise an
+    oscillating loss would look as good as its luckiest epoch, and a smooth one worse.
     """
     judged = math.fsum(curve[-2:]) / 2 if len(curve) > 1 and value == min(curve) else value
     return math.inf if math.isnan(judged) else judged

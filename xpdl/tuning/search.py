@@ -1,4 +1,4 @@
-"""The search: trials are run until the study has enough of them, by this process and by others."""
+"""The search: run trials until the study has enough of them, by this process and by others."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,22 +38,38 @@ PRUNERS: dict[str, Callable[[int], BasePruner]] = {
     "halving": lambda epochs: SuccessiveHalvingPruner(),
     "none": lambda epochs: NopPruner(),
 }
-"""What ends trials that look bad after an epoch; those that begin slowly often end well, so not too early."""
+"""What ends trials early that look bad; not too early, because trials that begin slowly often end well."""
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-"""Trials that count; those that were interrupted or killed are tried again."""
+"""The states of trials that count; trials that were interrupted or killed are tried again."""
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What tuning gives back; ``str`` of it is a table of the trials, and which is the best.
+    """What ``tune`` returns; ``str`` of it is a table of the trials that names the best.
 
-    study      the study of Optuna
-    best       its trial with the lowest validation loss, None if none is complete
-    settings   what the trial has chosen
-    network    of the best trial
-    theta      its parameters (P,) after its best epoch, a NumPy array
-    signal     the number of the signal that has ended the search, 0 if there was none
+    Parameters
+    ----------
+    study : optuna.Study
+        The study.
+    best : optuna.trial.FrozenTrial, optional
+        The trial with the lowest validation loss; None if no trial is complete.
+    settings : Settings, optional
+        The hyper-parameters of the best trial.
+    network : Network, optional
+        The network of the best trial.
+    theta : numpy.ndarray, optional
+        Its parameters (P,) after its best epoch.
+    signal : int, default 0
+        The number of the signal that ended the search; 0 if there was none.
+
+    Examples
+    --------
+    >>> import optuna
+    >>> from xpdl.tuning import Tuned
+    >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+    >>> print(str(Tuned(optuna.create_study())).strip())
+    no trial is complete
     """
 
     study: Study
@@ -88,25 +104,69 @@ def tune(
     communicator: Communicator | None = None,
     progress: bool = True,
 ) -> Tuned:
-    """Search the hyper-parameters with which training on x (n, d), y reaches the lowest validation loss.
+    """Search the hyper-parameters with which training reaches the lowest validation loss.
 
-    net         gives input, output and activation; its hidden layers, init, l2 and dropout are searched
-    validation  (x, y), for choosing: keep what is to judge the result out of it
-    trials      how many the study shall have, those that are there already and those of other processes included
-    epochs      of each trial; its validation loss is that of its best epoch
-    optimizer   adam, adamw, momentum, rmsprop or sgd
-    sampler     "recipe", see recipe.py, "tpe", "random", or a sampler of Optuna
-    pruner      "median", "halving", "none", or a pruner of Optuna: what ends trials that look bad early
-    storage     a file or database, see storage.py, by which the study can be resumed and shared; None for memory
-    study       its name there; a study of other samples or options is a ``ValueError`` that names them
-    backend, dtype, seed
-                as for ``xpdl.train``; the seed is also that of the sampler
-    communicator
-                ranks that share the study, each with trials of its own; rank 0 reports its own and has the result of
-                all when all are done
-    progress    a bar on a terminal, and a line a trial; False for silence
+    Ctrl-C ends the search.  The study keeps what it knows, and the trial in progress will be the first one next time.
 
-    Ctrl-C ends the search; what the study knows is kept, and the trial in progress is the first one next time.
+    Parameters
+    ----------
+    net : Network
+        The network whose inputs, outputs, loss and activation are used; its hidden layers, init, l2 and dropout are
+        searched.
+    x : array_like
+        The samples (n, d).
+    y : array_like
+        Labels (n,) or targets (n, k).
+    validation : tuple of array_like
+        (x, y) by which the best trial is chosen.  Judge the result with other samples, because it is fitted to these.
+    trials : int, default 30
+        How many trials the study shall have, including those that it has already, and those of other processes.
+    epochs : int, default 10
+        Epochs of each trial; the loss of a trial is that of its best epoch.
+    optimizer : str, default "adam"
+        "adam", "adamw", "momentum", "rmsprop" or "sgd".
+    sampler : str or optuna.samplers.BaseSampler, default "recipe"
+        "recipe" (see ``xpdl.tuning.recipe``), "tpe", "random", or a sampler of Optuna.
+    pruner : str or optuna.pruners.BasePruner, default "median"
+        What ends trials early that look bad: "median", "halving", "none", or a pruner of Optuna.
+    storage : path, str, optuna.storages.BaseStorage or None, default None
+        A file or the URL of a database, see ``xpdl.tuning.storage``, by which the study can be resumed and shared; None
+        keeps it in memory.
+    study : str, default "xpdl"
+        The name of the study in the storage.
+    backend : str or Backend, default "auto"
+        Where to compute, as for ``xpdl.backend``.
+    dtype : str, default "float32"
+        "float32" or "float64".
+    seed : int, default 0
+        The seed of each training, and of the sampler.
+    communicator : Communicator, optional
+        The ranks that share the study; each runs its own trials.  Rank 0 shows its own trials, and returns the result
+        of all when all ranks are done.
+    progress : bool, default True
+        Show a bar on a terminal, and a line for each trial.
+
+    Returns
+    -------
+    Tuned
+        The study, and the best trial with its network and parameters.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is not as described, or if the study in the storage is of other samples or options.
+    OSError
+        If the storage fails.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> x = np.linspace(-1.0, 1.0, 20).reshape(20, 1)
+    >>> net = xpdl.Network([1, 4, 1], hidden="tanh", output="linear")
+    >>> tuned = xpdl.tuning.tune(net, x, x, validation=(x, x), trials=2, epochs=2, backend="numpy", progress=False)
+    >>> len(tuned.study.trials), tuned.best.number in (0, 1), tuned.theta.shape == (tuned.network.size,)
+    (2, True, True)
     """
     enough = checks.integer("trials", trials, least=1)
     checks.instance("net", net, Network)
@@ -135,10 +195,10 @@ def tune(
 
 
 def _sampler(sampler: str | BaseSampler, optimizer: str, seed: int) -> Callable[[int], BaseSampler]:
-    """number of a trial -> its sampler.
+    """Return number of a trial -> its sampler.
 
-    Those with random numbers get other ones in each trial: processes that share a study, and one that resumes it, would
-    otherwise choose the same again.
+    Samplers with random numbers get another seed in each trial.  Otherwise processes that share a study, and a process
+    that resumes it, would choose the same points again.
     """
     if not isinstance(sampler, str):
         return lambda number: sampler
@@ -147,7 +207,7 @@ def _sampler(sampler: str | BaseSampler, optimizer: str, seed: int) -> Callable[
 
 
 def _open(name: str, place: Place, pruner: BasePruner, description: dict[str, Any]) -> Study:
-    """The study of this name, a new one if there is none; ``ValueError`` if it is of something else."""
+    """Return the study of this name, or a new one; ``ValueError`` if it is of other samples or options."""
     study = optuna.create_study(storage=open_storage(place), study_name=name, pruner=pruner, load_if_exists=True)
     begun = study.get_trials(deepcopy=False, states=COUNTED)
     found = study.user_attrs.get("xpdl", {} if begun else description)
@@ -162,7 +222,7 @@ def _open(name: str, place: Place, pruner: BasePruner, description: dict[str, An
 def _run(
     study: Study, objective: Objective, choose: Callable[[int], BaseSampler], trials: int, reporter: Reporter
 ) -> int:
-    """Run trials until there are enough; the number of the signal that has ended it before, else 0."""
+    """Run trials until there are enough; return the number of the signal that ended this early, else 0."""
 
     def run(trial: Trial) -> float:
         study.sampler = choose(trial.number)
@@ -183,13 +243,13 @@ def _run(
 
 
 def _count(study: Study) -> int:
-    """The trials that are done or in progress; the dead among them are found first."""
+    """Return how many trials are done or in progress, after those of killed processes were marked as failed."""
     optuna.storages.fail_stale_trials(study)
     return len(study.get_trials(deepcopy=False, states=COUNTED))
 
 
 def _result(study: Study, objective: Objective, ended: int, again: bool) -> Tuned:
-    """The best of the study, trained again if it has to be and may be."""
+    """Return the best trial; ``again`` says whether to train it again if another process has its parameters."""
     best = best_trial(study)
     if best is None:
         return Tuned(study, signal=ended)
@@ -200,7 +260,7 @@ def _result(study: Study, objective: Objective, ended: int, again: bool) -> Tune
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Optuna's own lines are not shown: ours say the same."""
+    """Do not show Optuna's own lines: ours say the same."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     try:

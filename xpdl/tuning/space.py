@@ -1,4 +1,4 @@
-"""The space that is searched, as the stages of the recipe, and what a point of it means for a run."""
+"""The space that is searched, as stages of the recipe, and what a point of it means for a run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,11 +15,11 @@ from xpdl.tuning.recipe import Point, Stage, oscillates
 
 RATES = {"sgd": (1e-3, 10.0), "momentum": (1e-4, 1.0)}
 ADAPTIVE = (1e-5, 1e-1)
-"""Where the learning rate lies: ADAPTIVE for optimizers that scale each gradient by its own size."""
+"""The range of the learning rate; ADAPTIVE is for optimizers that scale each gradient by its own size."""
 
 
 def stages(optimizer: str) -> list[Stage]:
-    """The recipe for a network that is trained by this optimizer."""
+    """Return the stages of the recipe for networks that this optimizer trains."""
     low, high = RATES.get(optimizer, ADAPTIVE)
     averages = [
         Stage("1-beta1", FloatDistribution(0.01, 0.5, log=True), 0.1, step=10, directions=(-1, 1)),
@@ -39,7 +39,7 @@ def stages(optimizer: str) -> list[Stage]:
 
 
 def suggest(trial: Trial, stages: list[Stage]) -> Point:
-    """Ask the trial for the parameter of each stage."""
+    """Ask the trial for the value of each stage."""
     return {stage.name: _suggest(trial, stage.name, stage.distribution) for stage in stages}
 
 
@@ -52,7 +52,7 @@ def _suggest(trial: Trial, name: str, distribution: Any) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a point means: the flags of ``xpdl train`` with these names; None where the optimizer has no such thing."""
+    """The meaning of a point: the flags of ``xpdl train`` with these names; None if the optimizer has no such flag."""
 
     hidden: tuple[int, ...]
     init: str
@@ -66,18 +66,18 @@ class Settings:
 
     @classmethod
     def at(cls, point: Mapping[str, Any]) -> "Settings":
-        """The settings at a point."""
+        """Return the settings at a point."""
         same = {name: point[name] for name in ("init", "dropout", "l2", "lr", "decay", "batch_size")}
         betas = {name: round(1 - point[f"1-{name}"], 12) for name in ("beta1", "beta2") if f"1-{name}" in point}
         return cls(hidden=(point["units"],) * point["layers"], **same, **betas)
 
     def network(self, net: Network) -> Network:
-        """The network, with the input, output and activation of another."""
+        """Return the network with the inputs, outputs, loss and activation of ``net``."""
         sizes = (net.sizes[0], *self.hidden, net.sizes[-1])
         return replace(net, sizes=sizes, init=self.init, dropout=self.dropout, l2=self.l2)
 
     def optimizer(self, name: str, n: int) -> Optimizer:
-        """The optimizer of this name for n samples."""
+        """Return the optimizer of this name for n samples."""
         steps = -(-n // self.batch_size)
         rate = schedules.exponential(self.lr, self.decay, every=steps)
         return by_name(name, rate, beta1=self.beta1, beta2=self.beta2)

@@ -1,11 +1,11 @@
 """Where a study is kept: in memory, in a file, or in a database that many machines share.
 
-    study.db        an SQLite file, for processes of one machine
-    study.journal   a journal file of Optuna's, for machines that share a folder
-    scheme://...    a database, as SQLAlchemy writes it: postgresql://user@host/name, mysql://...
+    study.db        an SQLite file, for processes on one machine
+    study.journal   a journal file of Optuna, for machines that share a folder
+    scheme://...    a database, by its SQLAlchemy URL: postgresql://user@host/name, mysql://...
 
-In a database every running trial gives signs of life.  Where they cease, its process was killed, and whoever comes next
-tries the same once more.  A journal has no such signs.
+In a database every running trial has a heartbeat.  If the heartbeat stops, the process of the trial was killed, and the
+next process tries the same point once more.  A journal has no heartbeats.
 """
 
 from collections.abc import Iterator
@@ -31,25 +31,25 @@ from sqlalchemy.pool import NullPool
 Place: TypeAlias = str | os.PathLike[str] | BaseStorage | None
 
 HEARTBEAT = 10
-"""Seconds between the signs of life of a trial."""
+"""Seconds between two heartbeats of a trial."""
 
 GRACE = 60
-"""Seconds without one until a trial counts as dead."""
+"""Seconds without a heartbeat after which a trial counts as dead."""
 
 RETRIES = 3
-"""How often the same point is tried again: one that kills its process each time is given up."""
+"""How often the same point is tried again: a point that kills its process each time is given up."""
 
 PATIENCE = 60
-"""Seconds to wait for an SQLite file in which another process is writing."""
+"""Seconds to wait for an SQLite file while another process writes to it."""
 
 BEGINNERS = 20
-"""How many processes may set up the same database at the same moment."""
+"""How many processes may set up the same database at the same time."""
 
 JOURNALS = {".journal", ".log"}
 
 
 def open_storage(place: Place) -> BaseStorage:
-    """The storage at a place; an Optuna storage is taken as it is."""
+    """Return the storage at a place, and an Optuna storage as it is."""
     if place is None:
         return InMemoryStorage()
     if isinstance(place, BaseStorage):
@@ -64,9 +64,9 @@ def open_storage(place: Place) -> BaseStorage:
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """What goes wrong within, in a database above all, becomes an ``OSError`` in one line."""
+    """Within the block, turn errors of the storage into an ``OSError`` of one line."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats are one since Optuna 2.9
+        warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats are experimental since Optuna 2.9
         try:
             yield
         except (OptunaError, SQLAlchemyError) as error:
@@ -74,7 +74,7 @@ def storage_errors() -> Iterator[None]:
 
 
 def _database(url: str) -> RDBStorage:
-    """A database with signs of life; of several processes that set it up at once all but one have to try again."""
+    """Open a database with heartbeats; if several processes set it up at once, all but one have to try again."""
     options = _sqlite_options(url) if url.startswith("sqlite") else {}
     retry = RetryHeartbeatStaleTrialCallback(max_retry=RETRIES)
     for _ in range(BEGINNERS):
@@ -100,5 +100,5 @@ def _sqlite_options(url: str) -> dict[str, Any]:
 
 
 def _exists(error: DatabaseError) -> bool:
-    """Whether the error says that another process was faster."""
+    """Return whether the error says that another process was faster."""
     return any(words in str(error).lower() for words in ("already exists", "unique", "duplicate"))

@@ -7,20 +7,20 @@ from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
 FORMATS = {"loss": ".4f", "accuracy": ".4f", "seconds": ".1f"}
-"""Of other numbers four digits are shown."""
+"""How the columns are formatted; other numbers have four digits."""
 
 MARKS = ("diverged", "interrupted")
-"""Attributes that say more than the state of Optuna."""
+"""Attributes of a trial that say more than its state in Optuna."""
 
 
 def best_trial(study: Study) -> FrozenTrial | None:
-    """The complete trial with the lowest loss, the first of equals; None if there is none."""
+    """Return the complete trial with the lowest loss, the first of equals; None if no trial is complete."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return min(complete, key=lambda trial: trial.value, default=None)
 
 
 def row(trial: FrozenTrial) -> dict[str, Any]:
-    """A trial: number, how it ended, lowest validation loss, accuracy then, epochs, seconds, and its parameters."""
+    """Return number, state, lowest validation loss, accuracy then, epochs, seconds and parameters of a trial."""
     return {
         "trial": trial.number,
         "state": next((mark for mark in MARKS if mark in trial.user_attrs), trial.state.name.lower()),
@@ -33,13 +33,13 @@ def row(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def rows(study: Study) -> list[dict[str, Any]]:
-    """The trials, complete ones first, those of lower loss before others."""
+    """Return the rows of all trials: complete ones first, then by loss."""
     found = [row(trial) for trial in study.get_trials(deepcopy=False)]
     return sorted(found, key=lambda row: (row["state"] != "complete", row["loss"] is None, row["loss"] or 0.0))
 
 
 def table(study: Study) -> str:
-    """All trials with a head, in columns; "-" where there is nothing."""
+    """Return all trials as a table with a header; "-" marks an empty cell."""
     found = rows(study)
     names = list({name: None for row in found for name in row})
     cells = [names, *([_shown(name, row.get(name)) for name in names] for row in found)]
@@ -48,7 +48,7 @@ def table(study: Study) -> str:
 
 
 def line(study: Study, trial: FrozenTrial) -> str:
-    """A trial that has just ended, and the best so far."""
+    """Return a line about a trial that has just ended, and about the best so far."""
     found, best = row(trial), best_trial(study)
     loss = f"{found['state']}, loss {_shown('loss', found['loss'])}"
     so_far = "" if best is None else f" (best {best.value:.4f}, trial {best.number})"
