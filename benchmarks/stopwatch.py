@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 import xpdl
-from xpdl.backends.base import nothing
+from xpdl.backends.base import Simple, nothing
 from xpdl.data import Dataset
 
 GROUP = 32
@@ -31,15 +31,15 @@ class Stopwatch:
         self.steps: list[float] = []
         self.open = 0  # steps since the clock was read
 
-    def compile(self, step: Callable[..., Any]) -> Callable[..., Any]:
+    def compile(self, step: Callable[..., Any]) -> Simple:
         """The backend's ``compile``, with the clock around each call."""
         compiled = self.own.compile(step)
-        return lambda *arguments: self.timed(lambda: compiled(*arguments), 1)
+        return Simple(lambda *arguments: self.timed(lambda: compiled(*arguments), 1))
 
-    def repeat(self, step: Callable[..., Any], offsets: Sequence[int]) -> Callable[..., Any]:
+    def repeat(self, step: Callable[..., Any], offsets: Sequence[int]) -> Simple:
         """The backend's ``repeat``, likewise."""
         repeated = self.own.repeat(step, offsets)
-        return lambda run, data, count: self.timed(lambda: repeated(run, data, count), count)
+        return Simple(lambda run, data, count: self.timed(lambda: repeated(run, data, count), count))
 
     def timed(self, dispatch: Callable[[], Any], count: int) -> Any:
         """Dispatch this many steps, and time them."""

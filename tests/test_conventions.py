@@ -21,6 +21,7 @@ LAYERS = """
 arrays checks progress pytree randomness version
 activations losses initializers layout network optimizers schedules
 backends.base backends.denormals
+backends.kernels.operations
 backends.replay
 backends.kernels
 backends.cuda

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from xpdl import Network, Optimizer, adam, adamw, momentum, rmsprop, schedules, sgd, train
-from xpdl.backends import numpy as numpy_backend
 from xpdl.optimizers import BETAS, OPTIMIZERS, by_name
 
 SEED = 20240609
@@ -288,16 +287,6 @@ def test_update_reuses_its_memory(label) -> None:
 
 
 @every_variant
-def test_fused_update_reuses_its_memory(label) -> None:
-    theta, grads = problem()
-    optimizer = VARIANTS[label][0](0.1)
-    update, state = optimizer.fused(numpy_backend.fuse), optimizer.init(theta)
-    before = [address(a) for a in (theta, *state[1:])]
-    theta, state = update(theta, grads[0], state)
-    assert [address(a) for a in (theta, *state[1:])] == before
-
-
-@every_variant
 @pytest.mark.parametrize("library", ["numpy", "torch", "jax"])
 def test_state_never_shares_memory(label, library) -> None:
     """Not two slots with each other, nor one with theta or the gradient: JAX could not donate them."""
@@ -314,19 +303,6 @@ def test_state_never_shares_memory(label, library) -> None:
         if library == "numpy":
             assert not any(np.shares_memory(a, b) for a, b in combinations(arrays, 2))
         theta, state = optimizer.update(theta, grads[0], state)
-
-
-@every_variant
-def test_blocks_do_not_change_a_bit(label) -> None:
-    """NumPy's ``fuse`` around its block length."""
-    optimizer, block = VARIANTS[label][0](schedules.exponential(0.1, 0.9)), numpy_backend.BLOCK
-    for size in (1, block - 1, block, block + 1, 2 * block + 7):
-        theta, grads = problem(size, steps=2)
-        plain = run(optimizer, theta.astype("float32"), grads.astype("float32"))
-        update = optimizer.fused(numpy_backend.fuse)
-        blocked = run(optimizer, theta.astype("float32"), grads.astype("float32"), update)
-        for a, b in zip((plain[0], *plain[1]), (blocked[0], *blocked[1]), strict=True):
-            assert a.tobytes() == b.tobytes(), size
 
 
 @every_variant

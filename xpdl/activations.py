@@ -3,10 +3,8 @@
     a  = forward(z)
     dz = backward(da, z, a)      da * f'(z), from whichever of z and a gives it most cheaply
 
-All of them accept complex z and then follow the real part's branch: the complex step of the gradient check sees the
-derivative of the very code that trains.  Your own is ``Activation(forward, backward)``; ``check_network`` tells
-whether the second function is the derivative of the first.  Both should depend on their arguments alone: a training
-step may repeat their array operations without calling them.
+All of them accept complex z and then follow the branch of the real part: so the complex step of the gradient check
+differentiates the very code that trains.  A new activation is one ``Activation`` with a name in ``ACTIVATIONS``.
 """
 
 from collections.abc import Callable
@@ -17,9 +15,26 @@ from xpdl.arrays import Array, is_complex, namespace, real
 
 
 class Activation(NamedTuple):
-    """A function and its derivative, elementwise on arrays of any one shape.
+    """A function and its derivative, elementwise on arrays of any shape.
 
-    ``forward(z) -> a = f(z)`` and ``backward(da, z, a) -> dz = da f'(z)``, both of the dtype of z.
+    Both should depend on their arguments alone, as a training step may repeat their array operations without calling
+    them.  ``check_network`` tells whether the second is the derivative of the first.
+
+    Parameters
+    ----------
+    forward : callable
+        forward(z) -> a = f(z), in the dtype of z.
+    backward : callable
+        backward(da, z, a) -> dz = da f'(z), in the dtype of z.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> square = xpdl.Activation(lambda z: z * z, lambda da, z, a: 2 * z * da)
+    >>> net = xpdl.Network([2, 3, 2], hidden=square)
+    >>> xpdl.check_network(net, net.initialize(), np.eye(2), [0, 1]).verdict
+    'PASS'
     """
 
     forward: Callable[[Array], Array]
@@ -27,18 +42,74 @@ class Activation(NamedTuple):
 
 
 def positive(z: Array) -> Array:
-    """1 where Re z > 0, else 0, in the dtype of z: a product with it keeps NaN visible and is faster than ``where``."""
+    """Return 1 where Re z > 0, else 0.
+
+    A product with it is faster than ``where``, and keeps NaN visible.
+
+    Parameters
+    ----------
+    z : array
+        Numbers, real or complex.
+
+    Returns
+    -------
+    array
+        0 and 1, in the dtype of z.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> xpdl.activations.positive(np.array([-1.0, 0.0, 2.0]))
+    array([0., 0., 1.])
+    """
     return namespace(z).astype(real(z) > 0, z.dtype)
 
 
 def expm1(z: Array) -> Array:
-    """exp(z) - 1, exact near 0 for real z (not every library has ``expm1`` for complex z)."""
+    """Return exp(z) - 1, exact near 0 for real z.
+
+    Parameters
+    ----------
+    z : array
+        Numbers; not every library has an ``expm1`` for complex ones.
+
+    Returns
+    -------
+    array
+        exp(z) - 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> xpdl.activations.expm1(np.array([1e-20]))
+    array([1.e-20])
+    """
     xp = namespace(z)
     return xp.exp(z) - 1 if is_complex(z) else xp.expm1(z)
 
 
 def log1p(z: Array) -> Array:
-    """log(1 + z), exact near 0 for real z (not every library has ``log1p`` for complex z)."""
+    """Return log(1 + z), exact near 0 for real z.
+
+    Parameters
+    ----------
+    z : array
+        Numbers; not every library has a ``log1p`` for complex ones.
+
+    Returns
+    -------
+    array
+        log(1 + z).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> xpdl.activations.log1p(np.array([1e-20]))
+    array([1.e-20])
+    """
     xp = namespace(z)
     return xp.log(1 + z) if is_complex(z) else xp.log1p(z)
 
@@ -92,7 +163,25 @@ sigmoid = Activation(_sigmoid, _sigmoid_backward)
 
 
 def leaky_relu(alpha: float = 0.01) -> Activation:
-    """a = z if z > 0 else alpha z (Maas, Hannun & Ng 2013)."""
+    """Return the leaky rectifier: a = z if z > 0, else alpha z (Maas, Hannun & Ng 2013).
+
+    Parameters
+    ----------
+    alpha : float, default 0.01
+        The slope where z < 0.
+
+    Returns
+    -------
+    Activation
+        The function and its derivative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> xpdl.activations.leaky_relu(0.1).forward(np.array([-2.0, 2.0]))
+    array([-0.2,  2. ])
+    """
 
     def slope(z: Array) -> Array:
         above = positive(z)
@@ -102,7 +191,27 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
 
 
 def elu(alpha: float = 1.0) -> Activation:
-    """a = z if z > 0 else alpha (exp(z) - 1); there a' = a + alpha (Clevert, Unterthiner & Hochreiter 2016)."""
+    """Return the exponential linear unit: a = z if z > 0, else alpha (exp(z) - 1).
+
+    Where z < 0, a' = a + alpha (Clevert, Unterthiner & Hochreiter 2016).
+
+    Parameters
+    ----------
+    alpha : float, default 1.0
+        The limit of -a for z to minus infinity.
+
+    Returns
+    -------
+    Activation
+        The function and its derivative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> xpdl.activations.elu().forward(np.array([-1e3, 2.0]))
+    array([-1.,  2.])
+    """
 
     def forward(z: Array) -> Array:
         above = positive(z)

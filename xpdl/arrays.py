@@ -1,6 +1,6 @@
-"""What a kernel may ask of an array: its namespace, its device, whether it is complex.
+"""What a kernel may ask of an array: its namespace, its device, and whether it is complex.
 
-Shapes stand in comments, with the same letters everywhere: n samples, d features, k outputs, P parameters, L layers.
+Comments give shapes, with the same letters everywhere: n samples, d features, k outputs, P parameters, L layers.
 """
 
 from typing import Any, TypeAlias
@@ -16,7 +16,7 @@ _NAMESPACES: dict[type, Namespace] = {}
 
 
 def namespace(x: Array) -> Namespace:
-    """The Array API namespace of x, remembered by its type: kernels ask some forty times a step."""
+    """The Array API namespace of x.  It is remembered for each type: kernels ask for it some forty times a step."""
     try:
         return _NAMESPACES[type(x)]
     except KeyError:
@@ -30,5 +30,5 @@ def is_complex(x: Array) -> bool:
 
 
 def real(x: Array) -> Array:
-    """The real part; x itself if it is real (the standard has ``real`` for complex arrays only)."""
+    """The real part; x itself if it is real, as the standard has ``real`` for complex arrays only."""
     return namespace(x).real(x) if is_complex(x) else x

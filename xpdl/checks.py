@@ -1,6 +1,6 @@
-"""Errors at the public edges: each names the argument, the value and what was expected.
+"""Checks at the public edges: an error names the argument, the value and what was expected.
 
-Everything here runs on the host, once, when something enters; nothing of it runs inside a training step.
+All of them run on the host, once, when something enters xpdl.  None runs inside a training step.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from xpdl.arrays import Array
 
 
 class BadNumberError(ValueError):
-    """A number of an array that cannot be used: the text says why, with {} for its place; ``index`` is that place."""
+    """An entry of an array that cannot be used.  The text says why, with {} for its place; ``index`` is that place."""
 
     def __init__(self, argument: str, index: Sequence[int], text: str) -> None:
         place = ", ".join(map(str, index))
@@ -24,7 +24,7 @@ class BadNumberError(ValueError):
         self.argument, self.index, self.text = argument, index, text
 
     def in_row(self, row: int) -> "BadNumberError":
-        """The same of an array of which this one is some rows."""
+        """The same error for a larger array, in which this entry is in another row."""
         return BadNumberError(self.argument, (row, *self.index[1:]), self.text)
 
 
@@ -46,17 +46,24 @@ def choice(argument: str, value: Any, names: Iterable[str]) -> str:
     raise ValueError(f"{argument} must be one of {', '.join(known)}, got {shorten(value)}{hint}")
 
 
-def integer(argument: str, value: Any, *, least: int) -> int:
-    """``value`` as an int of at least ``least``; a float, even a whole one, is a ``TypeError``."""
+def integer(argument: str, value: Any, *, least: int, below: int | None = None) -> int:
+    """``value`` as an int in [least, below); a float, even a whole one, is a ``TypeError``."""
     try:
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{argument} must be an integer, got {shorten(value)}") from None
     if isinstance(value, bool):
         raise TypeError(f"{argument} must be an integer, got {value}")
-    if number < least:
-        raise ValueError(f"{argument} must be at least {least}, got {shorten(number)}")
+    if number < least or (below is not None and number >= below):
+        expected = f"at least {least}" if below is None else f"in [{least}, {_power(below)})"
+        raise ValueError(f"{argument} must be {expected}, got {shorten(number)}")
     return number
+
+
+def _power(number: int) -> str:
+    """The number, large powers of two as 2**64."""
+    bits = number.bit_length() - 1
+    return f"2**{bits}" if bits > 15 and number == 2**bits else str(number)
 
 
 def real(argument: str, value: Any, *, least: float = 0.0, below: float = math.inf) -> float:
@@ -76,7 +83,7 @@ def real(argument: str, value: Any, *, least: float = 0.0, below: float = math.i
 
 
 def finite(argument: str, array: np.ndarray) -> None:
-    """No NaN and no infinity in an array on the host; the error names the first."""
+    """An array on the host must hold no NaN and no infinity; the error names the first one."""
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         index = tuple(bad[0].tolist())
@@ -84,7 +91,7 @@ def finite(argument: str, array: np.ndarray) -> None:
 
 
 def dtype_name(dtype: Any) -> str:
-    """The standard's name of a dtype given as that name or as any library's dtype object."""
+    """The name that the Array API gives a dtype, from that name or from a dtype object of any library."""
     try:
         return "None" if dtype is None else np.dtype(dtype).name
     except TypeError:
@@ -92,7 +99,7 @@ def dtype_name(dtype: Any) -> str:
 
 
 def float_dtype(argument: str, value: Any) -> str:
-    """ "float32" or "float64", given as that name or as any library's dtype object."""
+    """ "float32" or "float64", from that name or from a dtype object of any library."""
     name = dtype_name(value)
     if name not in ("float32", "float64"):
         raise ValueError(f"{argument} must be float32 or float64, got {shorten(value)}")
@@ -100,7 +107,7 @@ def float_dtype(argument: str, value: Any) -> str:
 
 
 def one_namespace(**arrays: Array) -> None:
-    """The named arrays must be arrays, of one library."""
+    """The named arguments must be arrays of one library."""
     if len({type(array) for array in arrays.values()}) == 1 and hasattr(next(iter(arrays.values())), "dtype"):
         return
     try:
@@ -123,14 +130,14 @@ def rows(argument: str, x: Array, d: int) -> None:
 
 
 def pair(function: str, returned: Any) -> tuple[Any, Any]:
-    """What an update must return: (theta, state)."""
+    """An update must return (theta, state)."""
     if not isinstance(returned, tuple) or len(returned) != 2:
         raise TypeError(f"{function} must return (theta, state), got {shorten(returned)}")
     return returned
 
 
 def functions(argument: str, given: Any, *, besides: Sequence[str] = ()) -> None:
-    """Every field of the named tuple must hold a function, or None where that is its default; some hold other data."""
+    """Each field of the named tuple must hold a function, or None where that is the default; ``besides`` may not."""
     for name, value in given._asdict().items():
         absent = value is None and given._field_defaults.get(name, "") is None
         if not (callable(value) or absent or name in besides):
@@ -138,6 +145,6 @@ def functions(argument: str, given: Any, *, besides: Sequence[str] = ()) -> None
 
 
 def instance(argument: str, value: Any, kind: type) -> None:
-    """value must be a ``kind``."""
+    """The value must be a ``kind``."""
     if not isinstance(value, kind):
         raise TypeError(f"{argument} must be an xpdl.{kind.__name__}, got {shorten(value)}")

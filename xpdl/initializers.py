@@ -1,4 +1,4 @@
-"""Initial weights: normal numbers drawn on the host, scaled by the layer's size; biases start at 0.
+"""Initial weights: normal numbers, drawn on the host and scaled by the size of the layer; biases start at 0.
 
 he       std = sqrt(2 / n_in)              He et al. 2015, for relu
 xavier   std = sqrt(2 / (n_in + n_out))    Glorot & Bengio 2010, for tanh
@@ -18,12 +18,36 @@ INITIALIZERS: dict[str, Callable[[int, int], float]] = {
     "xavier": lambda n_in, n_out: math.sqrt(2 / (n_in + n_out)),
     "lecun": lambda n_in, n_out: math.sqrt(1 / n_in),
 }
+"""(n_in, n_out) -> the standard deviation of the weights of a layer."""
 
 
 def initialize(layout: Layout, init: str | float, seed: int, dtype: str) -> np.ndarray:
-    """theta (P,) as a NumPy array, the same for every backend.
+    """Draw theta (P,), the same for every backend.
 
-    Layer l draws from its own part of the seed's stream, in float64, so a float32 theta is the float64 one rounded.
+    Each layer draws from its own part of the stream of the seed, in float64; a float32 theta is the same, rounded.
+
+    Parameters
+    ----------
+    layout : Layout
+        Where each parameter lies in theta.
+    init : str or float
+        A name in ``INITIALIZERS``, or the standard deviation of all weights.
+    seed : int
+        The seed, in [0, 2**64).
+    dtype : str
+        "float32" or "float64".
+
+    Returns
+    -------
+    numpy.ndarray (P,)
+        theta.
+
+    Examples
+    --------
+    >>> from xpdl.initializers import initialize
+    >>> from xpdl.layout import Layout
+    >>> initialize(Layout((1, 2)), "he", seed=0, dtype="float32").shape
+    (4,)
     """
     std = INITIALIZERS[init] if isinstance(init, str) else lambda n_in, n_out: init
     theta = np.zeros(layout.size, dtype=dtype)

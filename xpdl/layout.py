@@ -2,8 +2,8 @@
 
     theta (P,) = [ W1 | W2 | ... | WL | b1 | b2 | ... | bL ]      W (n_in, n_out) row by row, b (n_out,)
 
-One vector makes an optimizer, an L2 term, a gradient check, a checkpoint or an all-reduce one operation on one array.
-Weights come first, so that "all weights" is a prefix, and so that odd bias sizes do not shift the matrices off their
+With one vector, an optimizer, an L2 term, a gradient check, a checkpoint and an all-reduce are each one operation on
+one array.  Weights come first: so all weights are a prefix, and biases of odd sizes do not shift the matrices off their
 alignment in memory.
 """
 
@@ -18,7 +18,7 @@ from xpdl.arrays import Array, namespace
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each weight matrix and bias of a network with these layer sizes lies in theta."""
+    """Where each weight matrix and each bias lies in theta, for a network with these layer sizes."""
 
     sizes: tuple[int, ...]
 
@@ -34,13 +34,13 @@ class Layout:
 
     @cached_property
     def slices(self) -> list[slice]:
-        """The part of theta each parameter takes."""
+        """The part of theta that holds each parameter."""
         ends = accumulate((math.prod(shape) for shape in self.shapes), initial=0)
         return [slice(start, stop) for start, stop in pairwise(ends)]
 
     @property
     def offsets(self) -> list[int]:
-        """Where each parameter begins, and the end: [0, ..., P]."""
+        """Where each parameter begins, and where the last one ends: [0, ..., P]."""
         return [0, *(part.stop for part in self.slices)]
 
     @property

@@ -1,10 +1,10 @@
 """The network: forward propagation, cost and gradient as pure functions of theta.
 
-    forward    z = x w + b,   a = f(z),   and a * mask is the next layer's x; the last z are the logits
-    backward   dw = x^T dz,   db = sum of dz over the samples,   da = dz w^T * mask,   dz = f'(z) da one layer down
+    forward    z = x w + b,   a = f(z);   a * mask is the x of the next layer, and the last z are the logits
+    backward   dw = x^T dz,   db = sum of dz over the samples,   da = dz w^T * mask;   dz = f'(z) da one layer down
 
 The backward pass starts from the dz of the loss, see losses.py.  Rows of x are samples.  theta may have leading axes,
-(..., P): a whole stack of parameter vectors goes through in one pass.  Source: Rumelhart, Hinton & Williams 1986.
+(..., P): then a whole stack of parameter vectors goes through in one pass.  Source: Rumelhart, Hinton & Williams 1986.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ Masks = Sequence[Array | None]
 
 
 class Layer(NamedTuple):
-    """What one layer received and made in a forward pass."""
+    """What one layer received and computed in a forward pass."""
 
     x: Array  # (n, n_in) its input
     w: Array  # (n_in, n_out)
@@ -33,16 +33,46 @@ class Layer(NamedTuple):
 
 @dataclass(frozen=True)
 class Network:
-    """A dense network: the sizes of its layers, input first, and what stands between them.
+    """A dense network: the sizes of its layers, and the functions between them.
 
-    sizes    [d, ..., k], at least two
-    hidden   relu, tanh, sigmoid, leaky_relu, elu, softplus, gelu, silu, identity, or an ``Activation``
-    output   "softmax" (labels 0..k-1), "sigmoid" (labels 0 or 1), "linear" (targets (n, k)), or a ``Loss``
-    init     "he", "xavier", "lecun", or a number: that standard deviation
-    l2       adds l2 / (2 n) * sum of w^2 to the cost of n samples; biases are not decayed
-    dropout  probability of dropping a hidden unit, one number or one per hidden layer (Srivastava et al. 2014)
+    It is a configuration and holds no parameters: those are one vector theta (P,), which every method takes.
 
-    ``ValueError`` or ``TypeError`` for an option that is wrong, with its name, its value and what was expected.
+    Parameters
+    ----------
+    sizes : sequence of int
+        The sizes of the layers [d, ..., k], input first, at least two.
+    hidden : str or Activation, default "relu"
+        The activation of the hidden layers: "relu", "tanh", "sigmoid", "leaky_relu", "elu", "softplus", "gelu",
+        "silu", "identity", or an ``xpdl.Activation`` of your own.
+    output : str or Loss, default "softmax"
+        The output layer with its cost: "softmax" for labels 0..k-1 (n,), "sigmoid" for labels 0 and 1 (n,) or (n, k),
+        "linear" for values (n, k), or an ``xpdl.Loss`` of your own.
+    init : str or float, default "he"
+        The standard deviation of the initial weights: "he", "xavier", "lecun", or a number.
+    l2 : float, default 0.0
+        Adds l2 / (2 n) * sum of w^2 to the mean cost of n samples.  Biases are not decayed.
+    dropout : float or sequence of float, default 0.0
+        The probability of dropping a hidden unit, one number or one for each hidden layer (Srivastava et al. 2014).
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an option is wrong; the message gives its name, its value and what was expected.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> net = xpdl.Network([2, 3, 2], hidden="tanh")
+    >>> theta = net.initialize(seed=0, dtype="float64")
+    >>> theta.shape, net.names
+    ((17,), ['W1', 'W2', 'b1', 'b2'])
+    >>> x, y = np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([0, 1])
+    >>> cost, grad = net.loss_and_grad(theta, x, y)
+    >>> cost.shape, grad.shape
+    ((), (17,))
+    >>> net.predict(theta, x).shape
+    (2,)
     """
 
     sizes: Sequence[int]
@@ -54,7 +84,7 @@ class Network:
     dropout: float | Sequence[float] = 0.0
 
     def __post_init__(self) -> None:
-        """Check every field, and turn numbers of any library into plain ones; a message names field and value."""
+        """Check every field, and turn numbers of any library into plain ones."""
         if isinstance(self.hidden, Activation):
             checks.functions("hidden", self.hidden)
         else:
@@ -76,12 +106,12 @@ class Network:
 
     @cached_property
     def layout(self) -> Layout:
-        """Where each parameter lies in theta."""
+        """The place of each parameter in theta."""
         return Layout(tuple(self.sizes))
 
     @property
     def size(self) -> int:
-        """P, the number of parameters."""
+        """The number of parameters, P."""
         return self.layout.size
 
     @property
@@ -110,23 +140,84 @@ class Network:
         return self.output if isinstance(self.output, Loss) else LOSSES[self.output]
 
     def initialize(self, seed: int = 0, dtype: str = "float32") -> Array:
-        """A fresh theta (P,), a NumPy array: weights normal with the deviation of ``init``, biases 0."""
+        """Draw a new theta: weights are normal with the standard deviation of ``init``, biases are 0.
+
+        Parameters
+        ----------
+        seed : int, default 0
+            The seed, in [0, 2**64).
+        dtype : str, default "float32"
+            "float32" or "float64"; in float32 the weights are those of float64, rounded.
+
+        Returns
+        -------
+        numpy.ndarray (P,)
+            theta, the same for every backend.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the seed or the dtype is wrong.
+        """
         return initialize(self.layout, self.init, seed, checks.float_dtype("dtype", dtype))
 
     def unpack(self, theta: Array) -> list[tuple[Array, Array]]:
-        """theta (..., P) -> [(w (..., n_in, n_out), b (..., n_out)), ...], views where the library has them."""
+        """Split theta into the parameters of the layers.
+
+        Parameters
+        ----------
+        theta : array (..., P)
+            The parameters.
+
+        Returns
+        -------
+        list of (array (..., n_in, n_out), array (..., n_out))
+            The weights w and the biases b of each layer, views of theta where the library has them.
+
+        Raises
+        ------
+        ValueError
+            If the last axis of theta does not have P entries.
+        """
         checks.last_axis("theta", theta, self.size)
         return self.layout.unpack(theta)
 
     def pack(self, parameters: Sequence[tuple[Array, Array]]) -> Array:
-        """[(w, b), ...] -> theta (..., P), a new array: the inverse of ``unpack``."""
+        """Join the parameters of the layers: the inverse of ``unpack``.
+
+        Parameters
+        ----------
+        parameters : sequence of (array (..., n_in, n_out), array (..., n_out))
+            The weights w and the biases b of each layer.
+
+        Returns
+        -------
+        array (..., P)
+            theta, a new array.
+        """
         return self.layout.pack(parameters)
 
     def forward(self, theta: Array, x: Array, masks: Masks | None = None) -> list[Layer]:
-        """What each layer receives and makes.
+        """Return what each layer receives and computes.
 
-        x is (n, d): uint8 images are scaled to [0, 1], any other dtype is taken as numbers.  masks holds one (n, units)
-        array for each hidden layer, already scaled by 1 / (1 - p), or None for a layer without dropout.
+        Parameters
+        ----------
+        theta : array (..., P)
+            The parameters.
+        x : array (n, d)
+            Samples.  Images of dtype uint8 are scaled to [0, 1]; numbers of any other dtype stay as they are.
+        masks : sequence of array (n, units) or None, optional
+            A dropout mask for each hidden layer, already scaled by 1 / (1 - p), or None for a layer without dropout.
+
+        Returns
+        -------
+        list of Layer
+            x, w, z and a of each layer; the last z are the logits.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the arrays are of several libraries, or if a shape is wrong.
         """
         checks.one_namespace(theta=theta, x=x)
         checks.rows("x", x, self.sizes[0])
@@ -147,9 +238,23 @@ class Network:
     def backward(
         self, layers: Sequence[Layer], dz: Array, masks: Masks | None = None, n: int | Array | None = None
     ) -> Array:
-        """The gradient of the mean cost (..., P), from the layers of ``forward`` and the last dz.
+        """Return the gradient of the mean cost with its L2 term, by backward propagation.
 
-        L2 is included; n is the number of samples, or the sum of their weights, by which it is divided.
+        Parameters
+        ----------
+        layers : sequence of Layer
+            What ``forward`` returned.
+        dz : array (..., n, k)
+            The derivative of the mean cost with respect to the logits, from ``Loss.delta``.
+        masks : sequence of array (n, units) or None, optional
+            The dropout masks of the forward pass.
+        n : int or 0-d array, optional
+            What the L2 term is divided by; default the number of samples.
+
+        Returns
+        -------
+        array (..., P)
+            The gradient with respect to theta.
         """
         xp = namespace(dz)
         grads = []
@@ -167,13 +272,35 @@ class Network:
         return self.layout.pack(grads[::-1])
 
     def loss(self, theta: Array, x: Array, y: Array, masks: Masks | None = None, weight: Array | None = None) -> Array:
-        """The mean cost of the samples plus the L2 term: a 0-d array, or (...,) for theta (..., P).
+        """Return the mean cost of the samples plus the L2 term.
 
             sum_i weight_i cost_i / n + l2 / (2 n) * sum of w^2,   n = sum_i weight_i
 
-        with weights (n,) of the samples, all 1 by default: a sample of weight 2 counts as two like it.  Neither labels
-        nor weights are looked at, as that would make the device wait (``train`` does): a label that is no class gives
-        NaN, and so do weights that are all 0.
+        Labels and weights are not checked here, as that would make the device wait; ``train`` checks them.  A label
+        that is no class gives NaN, and so do weights that are all 0.
+
+        Parameters
+        ----------
+        theta : array (..., P)
+            The parameters.
+        x : array (n, d)
+            Samples, as for ``forward``.
+        y : array (n,) or (n, k)
+            Labels or values, as the output layer takes them.
+        masks : sequence of array (n, units) or None, optional
+            Dropout masks, as for ``forward``.
+        weight : array (n,), optional
+            How many times each sample counts; default once.
+
+        Returns
+        -------
+        array (...)
+            The cost: a 0-d array for theta (P,).
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the arrays are of several libraries, or if a shape is wrong.
         """
         z, weight = self.forward(theta, x, masks)[-1].z, self._weight(theta, x, weight)
         return self._mean(self.head.value(z, self.targets(theta, x, y)), theta, weight, count(x.shape[0], weight))
@@ -188,9 +315,34 @@ class Network:
         *,
         n: int | Array | None = None,
     ) -> tuple[Array, Array]:
-        """``loss`` and its gradient with respect to theta, (..., P), by backward propagation.
+        """Return ``loss`` and its gradient with respect to theta, by backward propagation.
 
-        Where the samples are a share of a larger batch, n is that of the batch.
+        Parameters
+        ----------
+        theta : array (..., P)
+            The parameters.
+        x : array (n, d)
+            Samples, as for ``forward``.
+        y : array (n,) or (n, k)
+            Labels or values, as the output layer takes them.
+        masks : sequence of array (n, units) or None, optional
+            Dropout masks, as for ``forward``.
+        weight : array (n,), optional
+            How many times each sample counts; default once.
+        n : int or 0-d array, optional
+            The number of samples of the batch, if these are only a part of it.
+
+        Returns
+        -------
+        cost : array (...)
+            What ``loss`` returns.
+        gradient : array (..., P)
+            The gradient of the cost.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the arrays are of several libraries, or if a shape is wrong.
         """
         layers, weight = self.forward(theta, x, masks), self._weight(theta, x, weight)
         n = count(x.shape[0], weight) if n is None else n
@@ -198,17 +350,63 @@ class Network:
         return self._mean(value, theta, weight, n), self.backward(layers, dz, masks, n)
 
     def predict_proba(self, theta: Array, x: Array) -> Array:
-        """Probabilities (n, k), for one sigmoid output (n,); values (n, k) for "linear": the response of the loss."""
+        """Return probabilities, or the values of an output that is not a classifier.
+
+        Parameters
+        ----------
+        theta : array (..., P)
+            The parameters.
+        x : array (n, d)
+            Samples, as for ``forward``.
+
+        Returns
+        -------
+        array (..., n, k)
+            Probabilities or values; (..., n) for a single sigmoid.
+        """
         p = self.head.predict(self.forward(theta, x)[-1].z)
         return p[..., 0] if self.sizes[-1] == 1 and self.head.classes(1) == 2 else p
 
     def predict(self, theta: Array, x: Array) -> Array:
-        """The most probable label of each sample, (n,); (n, k) of 0 and 1 for k sigmoids; values for "linear"."""
+        """Return the most probable label of each sample, or the values of an output that is not a classifier.
+
+        Parameters
+        ----------
+        theta : array (..., P)
+            The parameters.
+        x : array (n, d)
+            Samples, as for ``forward``.
+
+        Returns
+        -------
+        array (..., n)
+            Labels 0..k-1, or 0 and 1 for a single sigmoid; (..., n, k) of 0 and 1 for k sigmoids, and for values.
+        """
         p = self.predict_proba(theta, x)
         return p if self.head.decide is None else self.head.decide(p)
 
     def targets(self, theta: Array, x: Array, y: Array) -> Array:
-        """The labels y of the samples x as the loss needs them: (n, k), in the real dtype of theta."""
+        """Return the labels as the loss needs them.
+
+        Parameters
+        ----------
+        theta : array (..., P)
+            The parameters, which have the dtype of the targets.
+        x : array (n, d)
+            Samples.
+        y : array (n,) or (n, k)
+            Their labels or values.
+
+        Returns
+        -------
+        array (n, k)
+            Targets, in the real dtype of theta.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x and y are of two libraries, or if the shape of y is wrong.
+        """
         checks.one_namespace(x=x, y=y)
         return self.head.encode(y, (x.shape[0], self.sizes[-1]), real(theta[..., :1]).dtype)
 
@@ -232,7 +430,7 @@ class Network:
 
 
 def _features(x: Array, dtype: object) -> Array:
-    """x as floating numbers: uint8 is an image and becomes x / 255."""
+    """x as floating numbers; uint8 is an image and becomes x / 255."""
     xp = namespace(x)
     numbers = xp.astype(x, dtype, copy=False)
     if x.dtype == xp.uint8:

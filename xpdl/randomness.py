@@ -1,7 +1,7 @@
-"""Where every random number of xpdl comes from: NumPy's Philox on the host, addressed instead of advanced.
+"""Random numbers: all of them come from NumPy's Philox on the host, each from its own address.
 
-Philox is a counter-based generator: the key says *which run*, the counter says *where in it*.  So a number is a pure
-function of (seed, stream, step, layer, element); no state has to be saved, and a run can be resumed at any step.
+Philox is a counter-based generator.  The key says which run, the counter says where in that run.  So a number is a
+pure function of (seed, stream, step, layer, element): no state has to be saved, and a run resumes at any step.
 
     key      (seed, stream)
     counter  (block, step, layer, 0)     the generator itself counts the blocks
@@ -10,13 +10,14 @@ Source: Salmon et al. 2011, Parallel random numbers: as easy as 1, 2, 3 (Philox4
 """
 
 from enum import IntEnum
-import operator
 
 import numpy as np
 
+from xpdl import checks
+
 
 class Stream(IntEnum):
-    """What random numbers are for; streams never share a number."""
+    """The purpose of random numbers.  Two streams never share a number."""
 
     WEIGHTS = 0
     SHUFFLE = 1
@@ -25,16 +26,8 @@ class Stream(IntEnum):
 
 
 def check_seed(seed: int) -> int:
-    """The seed as an int; ``TypeError``/``ValueError`` unless it is an integer in [0, 2**64)."""
-    try:
-        value = operator.index(seed)
-    except TypeError:
-        raise TypeError(f"seed must be an integer, got {seed!r}") from None
-    if isinstance(seed, bool):
-        raise TypeError(f"seed must be an integer, got {seed}")
-    if not 0 <= value < 2**64:
-        raise ValueError(f"seed must be in [0, 2**64), got {value}")
-    return value
+    """The seed as an int; an error unless it is an integer in [0, 2**64)."""
+    return checks.integer("seed", seed, least=0, below=2**64)
 
 
 WORDS = 8
@@ -54,7 +47,7 @@ def generator(seed: int, stream: Stream, *, step: int = 0, layer: int = 0) -> "n
 
 
 def dropout_bits(seed: int, step: int, layer: int, count: int, first: int = 0) -> np.ndarray:
-    """``count`` uniform 32-bit words (uint32), from the first on: the low, then the high half of each raw word."""
+    """``count`` uniform 32-bit words (uint32), from number ``first`` on; a raw word gives its low half first."""
     block, before = divmod(first, WORDS)
     words = philox(seed, Stream.DROPOUT, step=step, layer=layer, block=block).random_raw((before + count + 1) // 2)
     return words.astype("<u8", copy=False).view("<u4")[before : before + count].astype(np.uint32, copy=False)
@@ -65,8 +58,8 @@ def dropout_mask(
 ) -> np.ndarray:
     """A scaled dropout mask (n, units): 0 with probability ``drop``, else 1 / (1 - drop).
 
-    An entry is dropped if its random word is below round(drop * 2^32).  The rows are those of a larger mask, from the
-    first on.
+    An entry is dropped if its random word is below round(drop * 2^32).  The rows are those of a larger mask, from row
+    ``first`` on.
     """
     n, units = shape
     kept = dropout_bits(seed, step, layer, n * units, first * units) >= round(drop * 2**32)
@@ -74,6 +67,6 @@ def dropout_mask(
 
 
 def permutation(seed: int, epoch: int, n: int, *, shuffle: bool = True) -> np.ndarray:
-    """The order of n samples in an epoch, as int32 indices; without shuffling that in which they are given."""
+    """The order of n samples in an epoch, as int32 indices; without shuffling 0, 1, ..., n - 1."""
     order = generator(seed, Stream.SHUFFLE, step=epoch).permutation(n) if shuffle else np.arange(n)
     return order.astype(np.int32)

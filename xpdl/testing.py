@@ -1,10 +1,10 @@
-"""Assertions for test suites: a gradient that is not right fails the test with the whole report.
+"""Assertions for test suites: a wrong gradient fails the test, with the whole report.
 
     @pytest.mark.parametrize("backend", xpdl.testing.backends())
     def test_my_loss(backend):
         xpdl.testing.assert_gradients(fun, grad, theta, backend=backend)
 
-Where a backend is not installed, such a test is skipped.
+The test is skipped on a backend that is not installed.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +22,21 @@ __all__ = ["assert_gradients", "backends"]
 
 
 def backends() -> list[str]:
-    """The names of all backends: a test on one that is not installed, or has no device, is skipped with the reason."""
+    """Return the names of all backends, for ``pytest.mark.parametrize``.
+
+    ``assert_gradients`` skips the test, with the reason, on a backend that is not installed or has no device.
+
+    Returns
+    -------
+    list of str
+        The names.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> "numpy" in xpdl.testing.backends()
+    True
+    """
     return list(INSTALL)
 
 
@@ -35,15 +49,45 @@ def assert_gradients(
 ) -> Report:
     """Assert that a gradient is right, and return the report.
 
-        assert_gradients(fun, grad, theta, **options)    any scalar function: all options of ``xpdl.check_gradient``
-        assert_gradients(net, theta, x, y, **options)    a network: all options of ``xpdl.check_network``
+        assert_gradients(fun, grad, theta, **options)    any scalar function, as ``xpdl.check_gradient`` takes it
+        assert_gradients(net, theta, x, y, **options)    a network, as ``xpdl.check_network`` takes it
 
-    backend             the backend theta is moved to, in float64 where it has that; None: theta stays where it is
-    allow_inconclusive  accept that nothing can be told; else it fails, too: an assertion that saw nothing holds nothing
+    Unlike ``jax.test_util.check_grads`` and ``torch.autograd.gradcheck`` it takes no tolerance: the error bars are
+    measured.
 
-    Raises ``AssertionError`` with the report, the call that repeats it and the worst entry of every wrong tensor in
-    full precision.  Unlike ``jax.test_util.check_grads`` and ``torch.autograd.gradcheck`` it takes no tolerance: the
-    error bars are measured.
+    Parameters
+    ----------
+    fun : callable or Network
+        The function, or the network.
+    *args : Any
+        The other positional arguments of the check.
+    backend : str, optional
+        The backend that theta is moved to, in float64 where the backend has it; default: theta stays where it is.
+    allow_inconclusive : bool, default False
+        Whether INCONCLUSIVE is accepted.  By default it fails, as an assertion that saw nothing assures nothing.
+    **options : Any
+        All keyword arguments of the check.
+
+    Returns
+    -------
+    Report
+        The report of the check.
+
+    Raises
+    ------
+    AssertionError
+        If the gradient is wrong: with the report, the call that repeats the check, and the worst entry of every wrong
+        tensor in full precision.
+    unittest.SkipTest
+        If the backend is not installed or has no device.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> report = xpdl.testing.assert_gradients(lambda w: np.sum(w**3), lambda w: 3 * w**2, np.array([1.0, 2.0]))
+    >>> report.verdict
+    'PASS'
     """
     check = check_network if isinstance(fun, Network) else check_gradient
     call = inspect.signature(check).bind(fun, *args, **options)

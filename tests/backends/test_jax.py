@@ -74,8 +74,8 @@ def test_float32_is_multiplied_in_float32() -> None:
     step = make_step(net, xpdl.sgd(0.1).update)
     run, data = start(net, xpdl.sgd(0.1))
     for lowered in (
-        JAX.compile(step).lower(run, data, None),
-        JAX.repeat(step, net.layout.offsets).lower(run, data, 2),
+        JAX.compile(step).function.lower(run, data, None),
+        JAX.repeat(step, net.layout.offsets).function.lower(run, data, 2),
     ):
         products = [line for line in lowered.as_text().splitlines() if "dot_general" in line]
         assert len(products) == 5
@@ -111,8 +111,8 @@ def test_products_are_in_float32_unless_tf32_is_asked_for(reduced, asked) -> Non
     run, data = start(net, optimizer)
     step = make_step(net, optimizer.update)
     texts = [
-        hooks["compile"](step).lower(run, data, None).as_text(),
-        hooks["repeat"](step, net.layout.offsets).lower(run, data, 3).as_text(),
+        hooks["compile"](step).function.lower(run, data, None).as_text(),
+        hooks["repeat"](step, net.layout.offsets).function.lower(run, data, 3).as_text(),
     ]
     for text in texts:
         products = [line for line in text.splitlines() if "dot_general" in line]
@@ -128,3 +128,46 @@ def test_the_first_array_of_float64_keeps_its_digits(library) -> None:
     text = f"import {library}, xpdl; print(float(xpdl.backend('jax').asarray({given})[0]))"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
     assert done.stdout == "0.1\n"
+
+
+# 64-bit types
+
+
+@pytest.fixture
+def fresh_jax():
+    """JAX as it is imported, without its 64-bit types."""
+    jax = pytest.importorskip("jax")
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", False)
+    yield jax
+    jax.config.update("jax_enable_x64", before)
+
+
+@pytest.mark.parametrize(
+    ("make", "dtype"),
+    [
+        (lambda b: b.asarray(np.ones(2)), "float64"),
+        (lambda b: b.asarray(np.ones(2), "float64"), "float64"),
+        (lambda b: b.asarray(np.ones(2), "float64", copy=True), "float64"),
+        (lambda b: b.asarray(np.array([2**40])), "int64"),
+        (lambda b: b.zeros((2,), "float64"), "float64"),
+        (lambda b: b.dropout_mask(0, 0, 1, (2, 2), 0.5, "float64"), "float64"),
+    ],
+)
+def test_jax_gives_64_bits_from_the_first_call_on(fresh_jax, make, dtype) -> None:
+    made = make(xpdl.backend("jax"))
+    assert made.dtype == dtype
+    assert fresh_jax.device_get(made).dtype == dtype
+
+
+def test_jax_keeps_its_32_bit_default_until_64_bits_are_asked_for() -> None:
+    """The backend must not change what a user's own JAX code computes."""
+    pytest.importorskip("jax")
+    text = """
+import jax, numpy as np, xpdl
+options = {"backend": "jax", "epochs": 1, "dtype": "float32", "progress": False}
+xpdl.train(xpdl.Network([3, 3]), np.eye(3), np.arange(3), **options)
+print(jax.config.jax_enable_x64)
+"""
+    done = subprocess.run([sys.executable, "-W", "error", "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

@@ -1,6 +1,7 @@
 """The command line as a whole: help, the version, ranks, and one line with exit code 2 for each error."""
 
 import os
+from pathlib import Path
 import subprocess
 import sys
 
@@ -85,3 +86,15 @@ def test_rank_0_alone_reports_an_error_of_all_ranks(run, monkeypatch) -> None:
         run("predict junk.safetensors")
     assert caught.value.__notes__ == ["on rank 1"]
     assert waits == [cli.PATIENCE]
+
+
+def test_the_command_is_installed_under_its_name() -> None:
+    """``xpdl`` is ``python -m xpdl``."""
+    command = Path(sys.executable).with_name("xpdl")
+    if not command.exists():
+        pytest.skip("xpdl is not installed as a command here")
+    outputs = [
+        subprocess.run([*call, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
+        for call in ([str(command)], [sys.executable, "-m", "xpdl"])
+    ]
+    assert outputs[0] == outputs[1] == f"{xpdl.__version__}\n"

@@ -8,7 +8,7 @@ import pytest
 
 import xpdl
 from xpdl import Network, train
-from xpdl.data.disk_inputs import Stored
+from xpdl.data.disk_inputs import DiskInputs
 from xpdl.data.shards import Shards
 from xpdl.distributed import Serial
 from xpdl.files import checkpoint as resuming
@@ -45,7 +45,7 @@ def source(communicator=None, *, seed=0, weight=None, batch_size=8):
     config = RunConfig(NET, xpdl.backend("numpy"), "float64", seed, communicator or Serial())
     kept = None if weight is None else np.flatnonzero(weight)
     batches = batches_of(N if kept is None else len(kept), batch_size)
-    return OnDisk(config, batches, Stored(Shards([X[:30], X[30:]]), Shards([Y]), weight))
+    return OnDisk(config, batches, DiskInputs(Shards([X[:30], X[30:]]), Shards([Y]), weight))
 
 
 def batches(own, epoch=0, first=0):

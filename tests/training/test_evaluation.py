@@ -7,7 +7,7 @@ import pytest
 
 from xpdl import Loss, Network, evaluate
 from xpdl.arrays import namespace
-from xpdl.data import disk_inputs as stored
+from xpdl.data import disk_inputs
 from xpdl.data.shards import Shards
 from xpdl.losses import binary
 from xpdl.training import evaluation
@@ -177,7 +177,7 @@ def test_confusions_are_counted_by_label_and_prediction() -> None:
 @pytest.fixture
 def on_disk(tmp_path, monkeypatch):
     """x as an array that is mapped from a file, and as the parts of two; read 3 rows at a time, or 4."""
-    monkeypatch.setattr(stored, "WINDOW", 3 * 5 * 8 + 8)
+    monkeypatch.setattr(disk_inputs, "WINDOW", 3 * 5 * 8 + 8)
 
     def put(x):
         np.save(tmp_path / "x.npy", x)

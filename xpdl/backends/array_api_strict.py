@@ -1,4 +1,4 @@
-"""array-api-strict: the standard and nothing but the standard, on pretended devices; for tests."""
+"""array-api-strict: the Array API standard and nothing else, on pretended devices; for tests."""
 
 import array_api_strict as xp
 
@@ -9,7 +9,7 @@ DEVICES = {str(device).split("'")[1].lower(): device for device in xp.__array_na
 
 
 def connect(name: str, device: str) -> Backend:
-    """One of its devices: cpu_device (the default), device1, device2, no_float64, no_x64."""
+    """Return the backend of one of its devices: cpu_device (the default), device1, device2, no_float64, no_x64."""
     if (device or "cpu_device").lower() not in DEVICES:
         raise ValueError(f"backend 'array_api_strict' has the devices {', '.join(DEVICES)}, got {device!r}")
     return Backend(name, xp, DEVICES[(device or "cpu_device").lower()], activate=quiet)

@@ -1,4 +1,4 @@
-"""A backend is data: an array library on one device, and what it can do beyond the Array API standard.
+"""Backend: an array library on one device, as data, with a hook for what the Array API standard does not have.
 
 Each hook has a portable default, so a library that speaks the standard needs no more than its namespace and a device.
 Nothing outside this folder names a library.
@@ -7,7 +7,7 @@ Nothing outside this folder names a library.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from array_api_compat import array_namespace, is_array_api_obj
 import numpy as np
@@ -21,27 +21,107 @@ ALL = slice(None)
 TRANSFER_ERRORS = (AttributeError, BufferError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 
+class Compiled(Protocol):
+    """The result of ``Backend.compile`` and ``Backend.repeat``: a function that may rely on what it did before."""
+
+    def __call__(self, *arguments: Any) -> Any:
+        """Run the function."""
+
+    def invalidate(self) -> None:
+        """Check in the next call that the function still does the same: its Python text may have changed."""
+
+
+@dataclass(frozen=True)
+class Simple:
+    """The simplest ``Compiled``: a function that has nothing to check.  It is the default of ``compile``."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self.function(*arguments)
+
+    def invalidate(self) -> None:
+        """Do nothing."""
+
+
 def unchanged(function: F, offsets: Sequence[int] = ()) -> F:
-    """The default of ``fuse`` and ``compile``."""
+    """Return the function: the default of ``fuse``.
+
+    Parameters
+    ----------
+    function : callable
+        An elementwise kernel.
+    offsets : sequence of int, optional
+        The places in theta where parameters begin, and its end.
+
+    Returns
+    -------
+    callable
+        The same function.
+    """
     return function
 
 
 def nothing() -> None:
-    """The default of ``synchronize``: a library without a queue is never behind."""
+    """Do nothing: the default of ``synchronize``, for a library that computes at once."""
 
 
 def never(leaf: Any) -> bool:
-    """The default of ``was_number``: most libraries compute with Python numbers as they are."""
+    """Return False: the default of ``was_number``, as most libraries compute with Python numbers as they are.
+
+    Parameters
+    ----------
+    leaf : object
+        A leaf of the state of a step.
+
+    Returns
+    -------
+    bool
+        False.
+    """
     return False
 
 
 def track(array: Array, example: Array | None = None) -> Array:
-    """The default of ``track``: the arrays of most libraries record nothing."""
+    """Return the array: the default of ``track``, for libraries that record nothing.
+
+    Parameters
+    ----------
+    array : array
+        Any array.
+    example : array, optional
+        An array that may be recorded for automatic differentiation.
+
+    Returns
+    -------
+    array
+        The same array.
+    """
     return array
 
 
 def to_numpy(array: Array) -> np.ndarray:
-    """Any library's array, from any device, as a NumPy array; waits for the device, and may share memory."""
+    """Return the array of any library and device as a NumPy array.
+
+    It waits for the device, and the result may share memory with the array.
+
+    Parameters
+    ----------
+    array : array
+        An array of any library.
+
+    Returns
+    -------
+    ndarray
+        The same shape and dtype, on the host.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> chosen = xpdl.backend("numpy")
+    >>> chosen.to_numpy(chosen.asarray([1, 2], "float32"))
+    array([1., 2.], dtype=float32)
+    """
     try:
         return np.from_dlpack(array, device="cpu")
     except TRANSFER_ERRORS:
@@ -49,40 +129,89 @@ def to_numpy(array: Array) -> np.ndarray:
 
 
 def check_dtype(backend: "Backend", dtype: str) -> None:
-    """``ValueError`` unless the device can hold ``dtype``."""
+    """Raise ``ValueError`` unless the device can hold ``dtype``.
+
+    Parameters
+    ----------
+    backend : Backend
+        An array library on a device.
+    dtype : str
+        The name of a dtype.
+
+    Raises
+    ------
+    ValueError
+        If the device cannot hold it.
+    """
     if dtype not in backend.xp.__array_namespace_info__().dtypes(device=backend.device):
         raise ValueError(f"dtype {dtype} is not available on backend {backend.name!r}")
 
 
 @dataclass(frozen=True)
 class Backend:
-    """An array library on a device.
+    """An array library on a device, with hooks for what the Array API standard does not have.
 
-    name         as ``xpdl.backend`` takes it, e.g. "cupy:1"
-    xp           the namespace of the standard's functions
-    device       what every function that creates an array is given as ``device=``
-    to_numpy     (array) -> NumPy array; waits for the device, and may share memory
-    place        (NumPy array) -> an array of this library on ``device``; None: by ``xp.asarray``
-    admit        (backend, dtype name) -> None: makes the dtype usable, or raises ``ValueError``
-    track        (array, example) -> the array, recorded for automatic differentiation if the example is; without an
-                 example, the array cut off from such a record
-    fuse         (elementwise kernel, offsets) -> the same function in as few passes over memory, or launches, as the
-                 library can; the kernel changes some of its arguments by augmented assignment and returns those;
-                 offsets are where parameters begin in theta, and its end
-    compile      (step) -> the same function as one dispatch; it consumes its first argument, and later calls may
-                 repeat the array operations of the first ones instead of running its Python text; if it has a method
-                 invalidate(), that is called before each epoch in which the text might have changed, and
-                 the next call looks whether it does the same
-    repeat       (step, offsets) -> (run, data, count) -> run after so many steps without masks, in fewer dispatches,
-                 with a method invalidate() or without; None: the host repeats them
-    mask         (seed, step, layer, shape, drop, dtype) -> randomness.dropout_mask on the device, bit for bit;
-                 None: drawn on the host and placed
-    synchronize  () -> None: waits until the device has done all it was told to
-    activate     () -> context in which functions that take no ``device=`` run on this one
-    eager        whether single operations are cheap; a library that compiles each for every shape had better be jitted
-    precisions   how else a training can multiply float32, by name: the fields of this class that are different then
-    precision    how it does: "float32", or one of these names
-    was_number   (leaf) -> whether it is an array that ``compile`` has made of a Python number in the state of a step
+    ``xpdl.backend(name)`` returns one.  A backend for another library that speaks the standard needs a name, a
+    namespace and a device; every hook has a portable default.
+
+    Parameters
+    ----------
+    name : str
+        The name that ``xpdl.backend`` takes, such as "cupy:1".
+    xp : namespace
+        The functions of the Array API standard.
+    device : device
+        The ``device=`` of every function that creates an array.
+    to_numpy : callable
+        (array) -> NumPy array.  It waits for the device, and the result may share memory.
+    place : callable or None
+        (NumPy array) -> an array of this library on ``device``; None: ``xp.asarray`` does it.
+    admit : callable
+        (backend, dtype name) -> None.  It makes the dtype usable, or raises ``ValueError``.
+    track : callable
+        (array, example) -> the array, recorded for automatic differentiation if the example is; without an example, the
+        array without such a record.
+    fuse : callable
+        (elementwise kernel, offsets) -> a function that does the same, faster inside a compiled step.  The offsets are
+        the places in theta where parameters begin, and its end.  Only JAX needs it.
+    compile : callable
+        (step) -> ``Compiled``: the same step as one dispatch.  It consumes its first argument.  Later calls may repeat
+        the array operations of earlier ones without running the Python text; ``invalidate()`` is called before each
+        epoch in which the text might do something else.
+    repeat : callable or None
+        (step, offsets) -> ``Compiled``: (run, data, count) -> the run after so many steps without masks, in fewer
+        dispatches; None: the host repeats the step.
+    mask : callable or None
+        (seed, step, layer, shape, drop, dtype) -> the bits of ``randomness.dropout_mask``, made on the device; None:
+        they are drawn on the host and placed on the device.
+    synchronize : callable
+        () -> None.  It waits until the device has done all its work.
+    activate : callable
+        () -> a context in which functions without ``device=`` run on this device.
+    eager : bool
+        Whether single operations are cheap.  If not, every step is compiled: the library would compile each operation
+        for every shape.
+    precisions : mapping
+        How else a training can multiply float32: for each name, the fields of this class that are different then.
+    precision : str
+        How a training multiplies float32: "float32", or one of those names.
+    was_number : callable
+        (leaf) -> whether ``compile`` made this array of a step's state from a Python number.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> chosen = xpdl.backend("numpy")
+    >>> chosen
+    Backend('numpy')
+    >>> chosen.xp.sum(chosen.asarray([1.0, 2.0], "float32"))
+    np.float32(3.0)
+
+    A backend for another library:
+
+    >>> import numpy as np
+    >>> xpdl.Backend("mine", np, "cpu").zeros((2,), "float32")
+    array([0., 0.], dtype=float32)
     """
 
     name: str
@@ -93,8 +222,8 @@ class Backend:
     admit: Callable[["Backend", str], None] = check_dtype
     track: Callable[..., Array] = track
     fuse: Callable[..., Callable[..., Any]] = unchanged
-    compile: Callable[[Callable[..., Any]], Callable[..., Any]] = unchanged
-    repeat: Callable[[Callable[..., Any], Sequence[int]], Callable[..., Any]] | None = None
+    compile: Callable[[Callable[..., Any]], Compiled] = Simple
+    repeat: Callable[[Callable[..., Any], Sequence[int]], Compiled] | None = None
     mask: Callable[[int, int, int, tuple[int, int], float, str], Array] | None = None
     synchronize: Callable[[], None] = nothing
     activate: Callable[[], AbstractContextManager[Any]] = nullcontext
@@ -107,11 +236,33 @@ class Backend:
         return f"Backend({self.name!r})" if self.precision == "float32" else f"Backend({self.name!r}, {self.precision})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Backend":
-        """Itself: it never changes."""
+        """Return the backend itself: it never changes."""
         return self
 
     def in_precision(self, precision: str) -> "Backend":
-        """The same backend with products of float32 in another precision, if it has that."""
+        """Return the same backend with products of float32 in another precision.
+
+        Parameters
+        ----------
+        precision : str
+            "float32", "tf32" or "3xtf32", as for ``xpdl.backend``.
+
+        Returns
+        -------
+        Backend
+            This one if it already has the precision.
+
+        Raises
+        ------
+        ValueError
+            If the backend does not have the precision.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> xpdl.backend("numpy").in_precision("float32")
+        Backend('numpy')
+        """
         if precision == self.precision:
             return self
         if precision not in self.precisions:
@@ -120,10 +271,35 @@ class Backend:
         return replace(self, precision=precision, **self.precisions[precision])
 
     def asarray(self, x: Any, dtype: Any = None, *, copy: bool | None = None) -> Array:
-        """x, a list or an array of any library on any device, as an array of this backend.
+        """Return x as an array of this backend.
 
-        Arrays of another library come by DLPack where both can reach the memory, else through the host.  ``dtype`` is
-        a name or any library's dtype object; None keeps the one x has.  copy=True never shares memory with x.
+        An array of another library comes by DLPack if both libraries can reach the memory, and else through the host.
+
+        Parameters
+        ----------
+        x : array_like
+            A number, a list, or an array of any library on any device.
+        dtype : str or dtype, optional
+            A name, or the dtype object of any library.  Default: the dtype of x.
+        copy : bool, optional
+            True: the result never shares memory with x.  Default: it may.
+
+        Returns
+        -------
+        array
+            The shape of x, on ``device``.
+
+        Raises
+        ------
+        ValueError
+            If the device cannot hold the dtype.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> xpdl.backend("numpy").asarray([[1, 2], [3, 4]], "float32")
+        array([[1., 2.],
+               [3., 4.]], dtype=float32)
         """
         with self.activate():
             x = x if hasattr(x, "dtype") else to_numpy(x)
@@ -135,7 +311,32 @@ class Backend:
             return self.xp.asarray(adopted, dtype=getattr(self.xp, name), device=self.device, copy=copy)
 
     def zeros(self, shape: tuple[int, ...], dtype: str) -> Array:
-        """Zeros on the device."""
+        """Return an array of zeros on the device.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Its shape.
+        dtype : str
+            The name of its dtype.
+
+        Returns
+        -------
+        array
+            Zeros of this shape and dtype.
+
+        Raises
+        ------
+        ValueError
+            If the device cannot hold the dtype.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> xpdl.backend("numpy").zeros((2, 3), "float64")
+        array([[0., 0., 0.],
+               [0., 0., 0.]])
+        """
         self.admit(self, dtype)
         return self.xp.zeros(shape, dtype=getattr(self.xp, dtype), device=self.device)
 
@@ -149,7 +350,45 @@ class Backend:
         dtype: str,
         rows: slice = ALL,
     ) -> Array:
-        """These rows of ``randomness.dropout_mask`` on the device."""
+        """Return the dropout mask of a layer in a training step, or some of its rows.
+
+        An entry is 0 with probability ``drop``, else 1 / (1 - drop).  The mask is a function of its arguments: it has
+        the same bits on every backend (``randomness.dropout_mask``).
+
+        Parameters
+        ----------
+        seed : int
+            The seed of the training, in [0, 2^64).
+        step : int
+            The training step, counted from 0.
+        layer : int
+            The hidden layer, counted from 1.
+        shape : tuple of int
+            (samples, units) of the whole mask.
+        drop : float
+            The probability of dropping a unit, in [0, 1).
+        dtype : str
+            "float32" or "float64".
+        rows : slice, optional
+            The samples whose rows are wanted.  Default: all.
+
+        Returns
+        -------
+        array
+            (samples, units), or fewer rows.
+
+        Raises
+        ------
+        ValueError
+            If the device cannot hold the dtype, or the seed is out of range.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> mask = xpdl.backend("numpy").dropout_mask(0, 0, 1, (4, 8), 0.5, "float32")
+        >>> mask.shape, sorted(set(mask.ravel().tolist()))
+        ((4, 8), [0.0, 2.0])
+        """
         self.admit(self, dtype)
         first, stop, _ = rows.indices(shape[0])
         if self.mask is None:
@@ -161,7 +400,7 @@ class Backend:
         return self.xp.asarray(array, device=self.device) if self.place is None else self.place(array)
 
     def _adopt(self, x: Any) -> Array | None:
-        """x as an array of this library, without going through the host; None if that cannot be."""
+        """Return x as an array of this library without going through the host; None if that is not possible."""
         if not is_array_api_obj(x):
             return None
         if array_namespace(x) is self.xp:

@@ -14,14 +14,12 @@ from xpdl.backends.cuda.cublas_3xtf32 import PREAMBLE, SPLIT, ThreeProducts
 from xpdl.backends.cuda.dropout import dropout_mask
 from xpdl.backends.cuda.graph import Repeated
 from xpdl.backends.cupy_replay import compile
-from xpdl.backends.kernels.tracing import fuse
-from xpdl.backends.replay.recorder import recordable
 
 
 def connect(name: str, device: str) -> Backend:
-    """A GPU by its number; ``RuntimeError`` if there is none."""
-    target = cupy.cuda.Device(_index(device or "0"))
-    activate = partial(cupy.cuda.Device, target)
+    """Return the backend of the GPU with this number; ``RuntimeError`` if there is none."""
+    gpu = cupy.cuda.Device(_index(device or "0"))
+    activate = partial(cupy.cuda.Device, gpu)
 
     def mask(*address: Any) -> Array:
         with activate():
@@ -34,23 +32,17 @@ def connect(name: str, device: str) -> Backend:
     return Backend(
         name,
         xp,
-        target,
+        gpu,
         to_numpy=cupy.asnumpy,
-        fuse=partial(fuse, _kernel),
         precisions={
             "tf32": hooks(partial(Products, arithmetic=TF32)),
             "3xtf32": hooks(_three_products),
         },
         mask=mask,
-        synchronize=target.synchronize,
+        synchronize=gpu.synchronize,
         activate=activate,
         **hooks(Products),
     )
-
-
-def _kernel(inputs: str, outputs: str, body: str, name: str) -> Callable[..., None]:
-    kernel = cupy.ElementwiseKernel(inputs, outputs, body, name)
-    return recordable(kernel, kernel.nout)
 
 
 def _products(kind: Callable[..., Products], branches: int) -> Products:

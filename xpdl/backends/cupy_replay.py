@@ -1,6 +1,6 @@
-"""How a replayed step calls CuPy: where its memory is, and how its functions write into it.
+"""CuPy as the target of replayed steps: its memory, how its functions write into memory, fusion, and CUDA graphs.
 
-A call asks for no memory, but for CuPy's own in a few functions that are no part of a usual step.
+The calls of a plan allocate no memory, apart from a few functions of CuPy that a usual step does not use.
 """
 
 from collections.abc import Callable
@@ -14,22 +14,22 @@ from xpdl.backends.cuda.graph import Graphs
 from xpdl.backends.cuda.multi_stage import Chained
 from xpdl.backends.replay.recorder import Library
 from xpdl.backends.replay.replayed import Replayed
-from xpdl.backends.replay.target import Call, Machine
+from xpdl.backends.replay.target import Call, Target
 
 
 @cache
 def fusion(cupy: Namespace, xp: Namespace) -> Chained:
-    """The groups and chains of all steps, so that no kernel is compiled twice."""
+    """Return one fusion for all steps, so that no kernel is compiled twice."""
     return Chained(library(cupy, xp), cupy.ElementwiseKernel, cache(cupy.RawKernel))
 
 
 def library(cupy: Namespace, xp: Namespace) -> Library:
-    """CuPy for recording."""
+    """Return CuPy as the recorder must know it."""
     return Library(xp, cupy, (cupy.ndarray,))
 
 
-def machine(cupy: Namespace, xp: Namespace, products: Callable[[], Products], **hooks: Any) -> Machine:
-    """CuPy with the namespace ``xp`` of the standard, and what is asked for once a matrix product comes."""
+def target(cupy: Namespace, xp: Namespace, products: Callable[[], Products], **hooks: Any) -> Target:
+    """Return CuPy as a target.  ``xp`` is its namespace of the standard; products() is called at the first product."""
 
     def matmul(place: Array, x: Array, y: Array) -> Call:
         return products().call(place, x, y) or partial(cupy.matmul, x, y, out=place)
@@ -43,7 +43,7 @@ def machine(cupy: Namespace, xp: Namespace, products: Callable[[], Products], **
     def reduction(function: Callable[..., Any]) -> Callable[..., Call]:
         return lambda place, x, **options: partial(function, x, out=place, **options)
 
-    return Machine(
+    return Target(
         library=library(cupy, xp),
         memory=partial(cupy.empty, dtype="uint8"),
         elementwise=lambda function: isinstance(function, cupy.ufunc),
@@ -69,12 +69,15 @@ def compile(
     branches: bool = False,
     context: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Replayed:
-    """The step, replayed as a CUDA graph from its third call on.  It consumes its first argument.
+    """Return the step, replayed as a CUDA graph from its third call on.  It consumes its first argument.
 
-    ``products(branches=)`` makes what multiplies, ``branches`` is whether calls that need not wait for one another run
-    side by side (branches.py), and ``context`` is where the step runs.  If it cannot be captured its calls are replayed
-    one by one, and if it cannot be recorded it runs as it is: with a ``RuntimeWarning``.
+    If the step cannot be captured, its calls are replayed one by one; if it cannot be recorded, it runs as it is.  Both
+    give a ``RuntimeWarning``.
+
+    products  (branches=) -> the matrix products, for so many streams
+    branches  whether calls that need not wait for one another run side by side (cuda/streams.py)
+    context   () -> the context in which the step runs
     """
     graphs = Graphs(cupy, branches)
     hooks = {"dispatch": graphs.dispatch, "notice": graphs.notice, "context": context, "reuse": not branches}
-    return Replayed(machine(cupy, xp, cache(partial(products, branches=1 + branches)), **hooks), step)
+    return Replayed(target(cupy, xp, cache(partial(products, branches=1 + branches)), **hooks), step)

@@ -1,9 +1,9 @@
-"""Denormal numbers as zero, for the length of a block.
+"""Denormals: in a block, the CPU takes denormal numbers for zero.
 
-Numbers below the smallest normal one (1e-38 in float32) take a CPU many times as long.  An optimizer's moments are full
-of them: where the gradient stays 0, as at the dark edges of an image, m <- beta m ends at the smallest denormal and,
-being rounded, stays there.  CuPy's kernels take them for zero (-ftz=true); the C library can tell the CPU to do so too,
-where its floating-point environment is known.
+Arithmetic on numbers below the smallest normal one (1e-38 in float32) takes a CPU many times as long.  An optimizer's
+moments are full of such numbers: where the gradient stays 0, as at the dark edges of an image, m <- beta m ends at the
+smallest denormal number, and rounding keeps it there.  CuPy's kernels take them for zero (-ftz=true).  The C library
+can tell the CPU to do the same, on systems whose floating-point environment is known.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ FLUSH = {
     ("Linux", "x86_64"): (7, 0x8040),  # MXCSR: flush to zero, denormals are zero
     ("Linux", "aarch64"): (0, 1 << 24),  # FPCR: FZ
 }
-"""The word of fenv_t and its bits to set; elsewhere nothing is changed."""
+"""By system and processor: the word of fenv_t, and the bits to set in it.  On other systems nothing is changed."""
 
 PLACE = FLUSH.get((platform.system(), platform.machine()))
 
@@ -28,7 +28,7 @@ def _library() -> ctypes.CDLL | None:
 
 
 class Flushed:
-    """A context in which this thread computes with denormal numbers as zero."""
+    """A context in which this thread takes denormal numbers for zero."""
 
     libm = _library()
 

@@ -8,21 +8,21 @@ from typing import Any
 import jax
 import jax.numpy as xp
 
-from xpdl.backends.base import Backend, check_dtype
+from xpdl.backends.base import Backend, Simple, check_dtype
 
 
 def admit(backend: Backend, dtype: str) -> None:
-    """Turn on JAX's 64-bit types when one is asked for: without them it would hand out 32-bit ones instead."""
+    """Turn on JAX's 64-bit types when one is asked for: without them JAX would return 32-bit types instead."""
     if dtype in ("float64", "complex128", "int64", "uint64"):
         jax.config.update("jax_enable_x64", True)
     check_dtype(backend, dtype)
 
 
 def fuse(kernel: Callable[..., Any], offsets: Sequence[int] = ()) -> Callable[..., Any]:
-    """The kernel on each parameter by itself.
+    """Return the kernel, applied to each parameter by itself.
 
-    XLA takes a part of what has just been joined from where it came, so no gradient is ever joined; but what lies
-    joined in memory it copies.
+    XLA reads a part of a joined vector directly from its source, so a gradient is never joined in memory.  But XLA
+    copies the parts of a vector that is already joined.
     """
 
     def parted(*arguments: Any) -> tuple[Any, ...]:
@@ -32,19 +32,18 @@ def fuse(kernel: Callable[..., Any], offsets: Sequence[int] = ()) -> Callable[..
     return parted if offsets else kernel
 
 
-def compile(step: Callable[..., Any], precision: str = "float32") -> Callable[..., Any]:
-    """``jax.jit`` that reuses the memory of the first argument, and multiplies float32 in float32 (no silent TF32)."""
+def compile(step: Callable[..., Any], precision: str = "float32") -> Simple:
+    """Return ``jax.jit`` of the step: it reuses the memory of its first argument, and multiplies in this precision."""
 
     def precise(*arguments: Any) -> Any:
         with jax.default_matmul_precision(precision):
             return step(*arguments)
 
-    compiled: Callable[..., Any] = jax.jit(precise, donate_argnums=0)
-    return compiled
+    return Simple(jax.jit(precise, donate_argnums=0))
 
 
-def repeat(step: Callable[..., Any], offsets: Sequence[int], precision: str = "float32") -> Callable[..., Any]:
-    """A loop on the device; between two steps theta, and every vector like it, is in parts."""
+def repeat(step: Callable[..., Any], offsets: Sequence[int], precision: str = "float32") -> Simple:
+    """Return a loop on the device; between two steps, theta and every vector like it stay in parts."""
 
     def steps(run: Any, data: Any, count: int) -> Any:
         leaves, tree = jax.tree.flatten(run)
@@ -76,28 +75,28 @@ IN_TF32 = {
 
 
 def was_number(leaf: Any) -> bool:
-    """Return whether ``jax.jit`` has made this array of a Python number: such arrays are weakly typed."""
+    """Return whether ``jax.jit`` made this array from a Python number: such arrays are weakly typed."""
     return isinstance(leaf, jax.Array) and leaf.weak_type and leaf.shape == ()
 
 
 def synchronize() -> None:
-    """Wait for every array there is."""
+    """Wait for all arrays of this process."""
     jax.block_until_ready(jax.live_arrays())
 
 
 def connect(name: str, device: str) -> Backend:
-    """A JAX device; ``RuntimeError`` if there is none like it."""
+    """Return the backend of a JAX device; ``RuntimeError`` if there is no such device."""
     platform, _, index = device.partition(":")
     if not (index or "0").isdecimal():
         raise ValueError(f"backend 'jax' takes a platform and a number, as in 'jax:gpu:1', got {device!r}")
     found = jax.devices(platform or None)
     if int(index or 0) >= len(found):
         raise RuntimeError(f"JAX finds {len(found)} device(s) of this kind, and they are counted from 0")
-    target = found[int(index or 0)]
+    chosen = found[int(index or 0)]
     return Backend(
         name,
         xp,
-        target,
+        chosen,
         to_numpy=jax.device_get,
         admit=admit,
         fuse=fuse,
@@ -105,6 +104,6 @@ def connect(name: str, device: str) -> Backend:
         repeat=repeat,
         synchronize=synchronize,
         eager=False,
-        precisions={"tf32": IN_TF32} if target.platform == "gpu" else {},
+        precisions={"tf32": IN_TF32} if chosen.platform == "gpu" else {},
         was_number=was_number,
     )

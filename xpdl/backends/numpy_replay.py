@@ -1,4 +1,4 @@
-"""How a replayed step calls NumPy: where its memory is, and how its functions write into it."""
+"""NumPy as the target of replayed steps: its memory, how its functions write into memory, and which steps are fused."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -8,23 +8,24 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from xpdl.backends.denormals import Flushed
-from xpdl.backends.kernels.c_compiler import Kernel, compile_waiting
+from xpdl.backends.kernels.c_compiler import Kernel, compile_waiting, compiler
 from xpdl.backends.kernels.fusion import Fusion
+from xpdl.backends.kernels.operations import OPERATIONS
 from xpdl.backends.replay.recorder import Library, Operation, Record, Recorded
-from xpdl.backends.replay.target import Call, Machine
+from xpdl.backends.replay.target import Call, Target
 
 ALIGNMENT = 64
 """Bytes of a cache line, and of the widest vector register."""
 
 
 def memory(size: int) -> np.ndarray:
-    """So many bytes that begin with a cache line."""
+    """Return so many bytes that begin with a cache line."""
     more = np.empty(size + ALIGNMENT, dtype=np.uint8)
     return more[-more.ctypes.data % ALIGNMENT :][:size]
 
 
 def elementwise(function: Callable[..., Any]) -> bool:
-    """Whether it is a ufunc and no product."""
+    """Return whether the function is a ufunc, but not a product."""
     return isinstance(function, np.ufunc) and function.signature is None
 
 
@@ -46,29 +47,34 @@ def _reduction(ufunc: np.ufunc) -> Callable[..., Call]:
 
 LIBRARY = Library(xp, np, (np.ndarray, np.generic))
 
-LEFT = {np.exp, np.expm1, np.log, np.log1p, np.sin, np.cos, np.tanh, xp.take}
-"""C and NumPy may round these differently; and NumPy takes rows as fast."""
+INEXACT = {getattr(source, name, None) for source in (np, xp) for name, row in OPERATIONS.items() if not row.exact}
+"""The functions that C and NumPy may round differently."""
+
+LONG = 131_072
+"""Parameters of a network that is worth the tenths of a second that a C compiler takes."""
 
 LARGE = 16_384
-"""Results of so many entries gain more from a kernel than its call takes; so do single numbers, by the dozen."""
+"""Entries of a result that gains more from a kernel in C than the call of the kernel takes."""
 
 
 def suits(operation: Operation) -> bool:
-    """Whether a kernel in C does the same, and faster."""
+    """Return whether a kernel in C gives the same bits, and is faster: for large results, and for dozens of scalars."""
     size = operation.results[0].value.size
     plain = all(x.value.flags.c_contiguous for x in operation.inputs)
-    return plain and operation.function not in LEFT and (size >= LARGE or operation.results[0].ndim == 0)
+    exact = operation.function not in INEXACT and operation.function is not xp.take  # NumPy takes rows as fast
+    return plain and exact and (size >= LARGE or operation.results[0].ndim == 0)
 
 
 groups = Fusion(LIBRARY, Kernel, suits)
 
 
 def fusion(record: Record, results: Sequence[Recorded]) -> Record:
-    """Groups in C, if the optimizer has found that worth a compiler's time."""
-    return groups(record, results) if any(isinstance(o.function, Kernel) for o in record) else record
+    """Return the record with groups in C, if the step returns long vectors (theta) and there is a compiler."""
+    worth = any(x.value.size >= LONG for x in results)
+    return groups(record, results) if worth and compiler() else record
 
 
-MACHINE = Machine(
+TARGET = Target(
     library=LIBRARY,
     memory=memory,
     elementwise=elementwise,

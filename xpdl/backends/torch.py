@@ -9,12 +9,12 @@ import torch
 
 from xpdl.backends.base import Backend, nothing
 from xpdl.backends.replay.replayed import Replayed
-from xpdl.backends.torch_replay import machine
+from xpdl.backends.torch_replay import target
 
 
 @contextmanager
 def multiplying(precision: str) -> Iterator[None]:
-    """Products of float32 on a GPU are in this precision, whatever has been set before."""
+    """Multiply float32 on a GPU in this precision in the block, whatever was set before."""
     settings = torch.backends.cuda.matmul
     new = hasattr(settings, "fp32_precision")  # since PyTorch 2.9
     name, value = ("fp32_precision", precision) if new else ("allow_tf32", precision == "tf32")
@@ -27,26 +27,26 @@ def multiplying(precision: str) -> Iterator[None]:
 
 
 def track(array: torch.Tensor, example: torch.Tensor | None = None) -> torch.Tensor:
-    """The tensor as a leaf that autograd follows if it follows the example."""
+    """Return the tensor as a leaf; autograd follows it if it follows the example."""
     return array.detach().requires_grad_(example is not None and example.requires_grad)
 
 
 def connect(name: str, device: str) -> Backend:
-    """A PyTorch device; ``RuntimeError`` if it cannot be used."""
+    """Return the backend of a PyTorch device; ``RuntimeError`` if the device cannot be used."""
     try:
-        target = torch.zeros(1, device=device or "cpu").device
-        torch.zeros(1, device=target).cpu()
+        found = torch.zeros(1, device=device or "cpu").device
+        torch.zeros(1, device=found).cpu()
     except Exception as error:  # AssertionError, NotImplementedError and others, by device
         raise RuntimeError(f"PyTorch has no device {device!r} here: {error}") from error
     return Backend(
         name,
         xp,
-        target,
+        found,
         to_numpy=lambda array: array.detach().cpu().numpy(),
-        place=lambda array: torch.tensor(array, device=target),
+        place=lambda array: torch.tensor(array, device=found),
         track=track,
-        compile=partial(Replayed, machine(target)),
+        compile=partial(Replayed, target(found)),
         activate=partial(multiplying, "ieee"),
-        precisions={"tf32": {"activate": partial(multiplying, "tf32")}} if target.type == "cuda" else {},
-        synchronize={"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(target.type, nothing),
+        precisions={"tf32": {"activate": partial(multiplying, "tf32")}} if found.type == "cuda" else {},
+        synchronize={"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(found.type, nothing),
     )

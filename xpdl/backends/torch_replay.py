@@ -1,4 +1,4 @@
-"""How a replayed step calls PyTorch: where its memory is, and how its functions write into it."""
+"""PyTorch as the target of replayed steps: its memory, and how its functions write into memory."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,8 +7,9 @@ from typing import Any, TypeAlias
 import array_api_compat.torch as xp
 import torch
 
-from xpdl.backends.replay.recorder import OPERATORS, PLAIN, Library
-from xpdl.backends.replay.target import Call, Machine
+from xpdl.backends.kernels.operations import OPERATIONS, TRUTH
+from xpdl.backends.replay.recorder import OPERATORS, Library
+from xpdl.backends.replay.target import Call, Target
 
 Tensor: TypeAlias = Any
 
@@ -19,11 +20,11 @@ NAMES = {
     "absolute": "abs",
     "invert": "bitwise_not",
 }
-"""What PyTorch calls otherwise than NumPy."""
+"""The functions that have another name in PyTorch than in NumPy."""
 
 
 def _operator(name: str) -> Callable[..., Tensor]:
-    """PyTorch's function of NumPy's name: a number may stand to the left, and out is the third operand."""
+    """Return PyTorch's function for NumPy's name; as in NumPy, x may be a number and ``out`` the third operand."""
     function = getattr(torch, NAMES.get(name, name))
 
     def operator(x: Any, y: Any = None, out: Tensor | None = None) -> Tensor:
@@ -38,11 +39,11 @@ def _operator(name: str) -> Callable[..., Tensor]:
     return operator
 
 
-OPERATIONS = {name: _operator(name) for name in (OPERATORS | PLAIN).values()}
+FUNCTIONS = {name: _operator(name) for name in OPERATORS.values()}
 
 
 class Module:
-    """PyTorch by NumPy's names, as far as recording asks for them."""
+    """PyTorch by NumPy's names, as far as recording and replaying ask for them."""
 
     asarray = staticmethod(torch.asarray)
     copy = staticmethod(torch.clone)
@@ -50,20 +51,21 @@ class Module:
 
     @staticmethod
     def copyto(place: Tensor, x: Tensor) -> None:
-        """Write x into place."""
+        """Copy x into ``place``."""
         place.copy_(x)
 
     @staticmethod
     def may_share_memory(x: Tensor, y: Tensor) -> bool:
-        """Whether they lie in one piece of memory."""
+        """Return whether x and y lie in the same storage."""
         return bool(x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr())
 
 
-for _name, _function in OPERATIONS.items():
+for _name, _function in FUNCTIONS.items():
     setattr(Module, _name, staticmethod(_function))
 
-FUNCTIONS = ("sqrt", "exp", "expm1", "log", "log1p", "tanh", "sin", "cos", "floor", "ceil")
-ELEMENTWISE = {*OPERATIONS.values(), *(getattr(torch, name) for name in FUNCTIONS)} - {OPERATIONS["matmul"]}
+UNARY = [name for name, row in OPERATIONS.items() if row.operands == 1 and row.dtypes != TRUTH and not row.operator]
+ELEMENTWISE = {*FUNCTIONS.values(), *(getattr(torch, name, None) for name in UNARY)} - {FUNCTIONS["matmul"], None}
+"""The functions that work entry by entry and take ``out=``."""
 
 
 def _matmul(place: Tensor, x: Tensor, y: Tensor) -> Call:
@@ -87,7 +89,7 @@ def _max(place: Tensor, x: Tensor, *, axis: int | None = None, keepdims: bool = 
 
 
 def _bounded(function: Callable[..., Tensor], side: str) -> Callable[..., Call]:
-    """max(x, y) and min(x, y), where y may be a number."""
+    """Return the writer of max(x, y) or min(x, y), where y may be a number."""
 
     def write(place: Tensor, x: Tensor, y: Any) -> Call:
         if isinstance(y, torch.Tensor):
@@ -98,7 +100,7 @@ def _bounded(function: Callable[..., Tensor], side: str) -> Callable[..., Call]:
 
 
 WRITERS: dict[Callable[..., Any], Callable[..., Call]] = {
-    OPERATIONS["matmul"]: _matmul,
+    FUNCTIONS["matmul"]: _matmul,
     xp.matmul: _matmul,
     xp.take: _take,
     xp.astype: _astype,
@@ -109,9 +111,9 @@ WRITERS: dict[Callable[..., Any], Callable[..., Call]] = {
 }
 
 
-def machine(device: torch.device) -> Machine:
-    """PyTorch on a device."""
-    return Machine(
+def target(device: torch.device) -> Target:
+    """Return PyTorch on a device as a target."""
+    return Target(
         library=Library(xp, Module, (torch.Tensor,)),
         memory=partial(torch.empty, dtype=torch.uint8, device=device),
         elementwise=ELEMENTWISE.__contains__,

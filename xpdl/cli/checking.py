@@ -13,10 +13,11 @@ from xpdl.data import load as load_data
 from xpdl.files.model import load
 from xpdl.gradcheck import check_network
 from xpdl.gradcheck.demo import run_demo
-from xpdl.gradcheck.network.check import METHODS
+from xpdl.gradcheck.network.numeric import NUMERIC_METHODS
 from xpdl.training.dropout import dropout_masks
 
-Method = Annotated[str, Parameter(help=f"How the numeric gradient is computed: {options.listed(['auto', *METHODS])}.")]
+KNOWN = options.listed(["auto", *NUMERIC_METHODS])
+Method = Annotated[str, Parameter(help=f"How the numeric gradient is computed: {KNOWN}.")]
 
 
 def check(

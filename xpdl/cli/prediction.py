@@ -62,7 +62,7 @@ def _confusion(y: np.ndarray, predicted: np.ndarray) -> str:
     k = max(y.max(), predicted.max()) + 1
     counts = count_confusions(y, predicted, k)
     width = max(5, len(str(counts.max())) + 1)
-    head = f"{'class':>6} {'accuracy':>9} {'taken for':>{width + 5}}"
+    head = f"{'class':>6} {'accuracy':>9} {'predicted':>{width + 5}}"
     lines = [head, " " * 16 + "".join(f"{j:>{width}}" for j in range(k))]
     for label, row in enumerate(counts):
         share = f"{100 * row[label] / row.sum():.2f} %" if row.sum() else "-"

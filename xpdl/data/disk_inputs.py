@@ -20,12 +20,22 @@ WINDOW = 32 << 20
 
 
 @dataclass(frozen=True)
-class Stored:
+class DiskInputs:
     """Samples x (n, d) and y on disk, and their weights (n,) in memory."""
 
     x: Shards
     y: Shards
     weight: np.ndarray | None
+
+    @classmethod
+    def checked(cls, net: Network, x: Any, y: Any, weight: Any, dtype: str) -> "DiskInputs":
+        """Check the shapes of samples on disk, whose y may be in memory.  Numbers are checked when they are read."""
+        checks.instance("net", net, Network)
+        x, y = as_shards("x", x), as_shards("y", y)
+        checks.rows("x", x, net.sizes[0])
+        if len(y) != len(x):
+            raise ValueError(f"y must hold one row for each of the {len(x)} samples, got shape {y.shape}")
+        return cls(x, y, inputs.weights(weight, len(x), choose_backend("numpy"), dtype))
 
     @cached_property
     def kept(self) -> np.ndarray | None:
@@ -40,7 +50,7 @@ class Stored:
     def enter(self, net: Network, rows: np.ndarray, backend: Backend, dtype: str) -> tuple[Array, Array, Array | None]:
         """Move these rows, in ascending order, to the device, as ``inputs.weighted`` does."""
         weight = None if self.weight is None else self.weight[rows]
-        with named(rows):
+        with naming(rows):
             return inputs.weighted(net, self.x[rows], self.y[rows], weight, backend, dtype)
 
     def windows(self) -> Iterator[np.ndarray]:
@@ -48,17 +58,7 @@ class Stored:
         return windows(self.x, np.arange(len(self.x)) if self.kept is None else self.kept)
 
 
-def stored(net: Network, x: Any, y: Any, weight: Any, dtype: str) -> Stored:
-    """Return samples whose x lies on disk; y may lie there or in memory.  Numbers are checked when they are read."""
-    checks.instance("net", net, Network)
-    x, y = shards("x", x), shards("y", y)
-    checks.rows("x", x, net.sizes[0])
-    if len(y) != len(x):
-        raise ValueError(f"y must hold one row for each of the {len(x)} samples, got shape {y.shape}")
-    return Stored(x, y, inputs.weights(weight, len(x), choose_backend("numpy"), dtype))
-
-
-def shards(argument: str, values: Any) -> Shards:
+def as_shards(argument: str, values: Any) -> Shards:
     """Return rows, on disk or in memory, as ``Shards``."""
     if isinstance(values, Shards):
         return values
@@ -80,7 +80,7 @@ def windows(x: Shards, rows: np.ndarray) -> Iterator[np.ndarray]:
 
 
 @contextmanager
-def named(rows: np.ndarray) -> Iterator[None]:
+def naming(rows: np.ndarray) -> Iterator[None]:
     """Within the block, let an error about one of these rows name its number among all rows."""
     try:
         yield

@@ -1,6 +1,6 @@
-"""Samples at the edge: what may be handed in as x and y, checked once and brought to the device.
+"""Samples that enter xpdl: x, y and weights are checked once, and brought to the device.
 
-Inside a step nothing is checked: a device that had to report a wrong label would have to be waited for.
+Inside a training step nothing is checked, as the host would have to wait for the device to report a wrong label.
 """
 
 from typing import Any
@@ -29,7 +29,7 @@ def weighted(
 
 
 def parameters(net: Network, theta: Any, backend: Backend, dtype: str) -> Array:
-    """theta (P,) as a copy on the device; ``ValueError`` for a wrong length, NaN or infinity."""
+    """A copy of theta (P,) on the device; ``ValueError`` for a wrong length, NaN or infinity."""
     theta = numbers("theta", theta)
     if tuple(theta.shape) != (net.size,):
         raise ValueError(f"theta must have shape ({net.size},) for sizes {list(net.sizes)}, got {tuple(theta.shape)}")
@@ -39,9 +39,9 @@ def parameters(net: Network, theta: Any, backend: Backend, dtype: str) -> Array:
 
 
 def features(net: Network, x: Any, backend: Backend, dtype: str, *, argument: str = "x") -> Array:
-    """x (n, d) on the device: uint8 images as they are, other numbers in ``dtype``.
+    """x (n, d) on the device: images stay uint8, other numbers become ``dtype``.
 
-    ``TypeError`` for anything but real numbers; ``ValueError`` for a wrong shape, no samples, NaN or infinity.
+    ``TypeError`` unless they are real numbers; ``ValueError`` for a wrong shape, no samples, NaN or infinity.
     """
     checks.instance("net", net, Network)
     x = numbers(argument, x)
@@ -54,8 +54,8 @@ def features(net: Network, x: Any, backend: Backend, dtype: str, *, argument: st
 def targets(net: Network, y: Any, n: int, backend: Backend, dtype: str, *, argument: str = "y") -> Array:
     """The labels or values y of n samples as targets (n, k) on the device.
 
-    The loss says what it accepts.  ``TypeError`` for anything but real numbers, else ``ValueError`` naming the first
-    entry that is wrong.
+    The loss says what it accepts.  ``TypeError`` unless they are real numbers; a ``ValueError`` names the first wrong
+    entry.
     """
     y = to_numpy(numbers(argument, y))
     if y.shape[:1] != (n,):
@@ -72,7 +72,7 @@ def targets(net: Network, y: Any, n: int, backend: Backend, dtype: str, *, argum
 def weights(weight: Any, n: int, backend: Backend, dtype: str, *, argument: str = "sample_weight") -> Array | None:
     """The weights (n,) of n samples on the device; None stays None.
 
-    ``TypeError`` for anything but real numbers; ``ValueError`` for a wrong shape, numbers that are negative or not
+    ``TypeError`` unless they are real numbers; ``ValueError`` for a wrong shape, for a number that is negative or not
     finite, and if all are 0.
     """
     if weight is None:
@@ -88,7 +88,7 @@ def weights(weight: Any, n: int, backend: Backend, dtype: str, *, argument: str 
 
 
 def counting(weight: np.ndarray | None) -> np.ndarray | None:
-    """The samples (m,) whose weight (n,) is not 0; None if these are all of them."""
+    """The indices (m,) of the samples whose weight (n,) is not 0; None if all count."""
     if weight is None:
         return None
     kept = np.flatnonzero(weight)
@@ -96,7 +96,7 @@ def counting(weight: np.ndarray | None) -> np.ndarray | None:
 
 
 def numbers(argument: str, values: Any) -> Array:
-    """values as an array; a list becomes a NumPy array."""
+    """The values as an array; a list becomes a NumPy array."""
     if isinstance(values, np.ma.MaskedArray):
         raise TypeError(f"{argument} must hold a number in every entry, got a masked array")
     array = values if hasattr(values, "__array_namespace__") or hasattr(values, "__dlpack__") else _listed(values)
@@ -113,7 +113,7 @@ def _listed(values: Any) -> np.ndarray:
 
 
 def _check_finite(argument: str, x: Array) -> None:
-    """No NaN, no infinity.  A finite sum proves it in one pass without a temporary; only else one looks closer."""
+    """x must hold no NaN and no infinity.  A finite sum proves it in one pass, without a temporary array."""
     xp = namespace(x)
     if xp.isdtype(x.dtype, ("integral", "bool")) or bool(xp.isfinite(xp.sum(x))):
         return
@@ -121,7 +121,7 @@ def _check_finite(argument: str, x: Array) -> None:
 
 
 def _accept(argument: str, y: np.ndarray, good: np.ndarray, expected: str) -> None:
-    """``good`` must hold everywhere; else an error with the first place where it does not."""
+    """Every entry must be good; the error names the first one that is not."""
     if not good.all():
         index = tuple(np.argwhere(~good)[0].tolist())
         raise checks.BadNumberError(argument, index, f"{expected}, got {{}} = {y[index]}")

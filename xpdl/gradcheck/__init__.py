@@ -1,10 +1,12 @@
 """The gradient checker: is a derivative right, and if not, what is wrong?  It knows how wrong it can be itself.
 
+function   check_gradient: the gradient of any scalar function
 network    check_network: the gradient of a network
-function   check_gradient: that of any scalar function
 update     check_update: an optimizer, against the rules of the literature
 parity     check_backends: the same computation on several backends
 report     verdicts, and the table
+problem    a network at a point, which network/ and parity/ check
+linearity  whether an activation is linear near z, which both ask
 demo       ``xpdl check --demo``
 """
 

@@ -35,7 +35,7 @@ Vector = NDArray[Any]
 class Entry:
     """One entry of a tensor: its analytic and its numeric derivative.
 
-    Attributes
+    Parameters
     ----------
     index : tuple of int
         Where in the tensor the entry is; () if it stands for a direction through many entries.
@@ -64,7 +64,7 @@ class Entry:
 class Parameter:
     """What a check found in one tensor.
 
-    Attributes
+    Parameters
     ----------
     name : str
         The name of the tensor, such as "W1".
@@ -153,7 +153,7 @@ class Report:
 
     A report is true if and only if its verdict is PASS, and ``str(report)`` is a table with a line for each tensor.
 
-    Attributes
+    Parameters
     ----------
     verdict : str
         "PASS", "FAIL" or "INCONCLUSIVE": the verdict of the worst tensor.

@@ -14,7 +14,7 @@ import numpy as np
 
 from xpdl import checks
 from xpdl.arrays import Array
-from xpdl.data.disk_inputs import WINDOW, Stored, row_bytes
+from xpdl.data.disk_inputs import WINDOW, DiskInputs, row_bytes
 from xpdl.distributed.communicators import share
 from xpdl.randomness import Stream, generator
 from xpdl.training.run_config import RunConfig
@@ -108,7 +108,7 @@ class OnDisk:
 
     config: RunConfig
     batches: list[int]
-    data: Stored
+    data: DiskInputs
 
     @property
     def weight(self) -> np.ndarray | None:

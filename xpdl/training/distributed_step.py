@@ -26,7 +26,7 @@ from xpdl.optimizers import Optimizer, Update
 from xpdl.training.batches import Source
 from xpdl.training.run_config import RunConfig
 from xpdl.training.signals import Interrupt
-from xpdl.training.step import DISPATCH, Data, advance, batch, compiler, invalidate, is_constant
+from xpdl.training.step import DISPATCH, Data, advance, batch, compiler, is_constant
 
 
 class DistributedSteps:
@@ -68,7 +68,7 @@ class DistributedSteps:
     def invalidate(self) -> None:
         """At the start of an epoch, let the compiled halves be compared with their texts again."""
         for half in () if self.constant else (*self.shares.values(), *self.updates.values()):
-            invalidate(half)
+            half.invalidate()
 
     def ended(self, interrupt: Interrupt) -> bool:
         """Return whether a rank was asked to end before this step.

@@ -1,4 +1,4 @@
-"""Evaluation: loss and accuracy of samples on the device, a slice at a time."""
+"""Evaluation: the loss and the accuracy of samples, computed on the device a slice at a time."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -10,7 +10,7 @@ from xpdl import checks
 from xpdl.arrays import Array, namespace
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.data import inputs
-from xpdl.data.disk_inputs import named, shards, stored, windows
+from xpdl.data.disk_inputs import DiskInputs, as_shards, naming, windows
 from xpdl.data.shards import on_disk
 from xpdl.network import Network
 
@@ -19,14 +19,14 @@ ROWS = 4096
 
 
 class Sums(NamedTuple):
-    """What is added up over the slices."""
+    """The sums over the slices so far."""
 
     cost: Array  # () costs of the samples, without the L2 term
-    hits: Array  # () samples whose labels are all right: int32, or their weights
+    hits: Array  # () number of samples whose labels are all right, int32; or the sum of their weights
 
 
 def make_scorer(net: Network) -> Callable[[Sums, Array, Array, Array, Array | None], Sums]:
-    """(sums, theta, x, y, weight) -> the sums with the samples x (n, d), y (n, k) added."""
+    """Return a function that adds the samples x (n, d), y (n, k) to the sums."""
 
     def score(sums: Sums, theta: Array, x: Array, y: Array, weight: Array | None) -> Sums:
         cost, hits = sums
@@ -44,7 +44,7 @@ def make_scorer(net: Network) -> Callable[[Sums, Array, Array, Array, Array | No
 
 
 class Part(NamedTuple):
-    """Samples that lie on the device together: x (n, d), y (n, k), the weights (n,), and the sum of these, or n."""
+    """Samples that lie on the device together: x (n, d), y (n, k), the weights (n,), and their sum, or n."""
 
     x: Array
     y: Array
@@ -59,7 +59,7 @@ def part(x: Array, y: Array, weight: Array | None, backend: Backend) -> Part:
 
 
 class Evaluator:
-    """theta -> the mean cost of these samples without the L2 term and, for a classifier, the accuracy."""
+    """A function of theta: the mean cost of these samples without the L2 term and, for a classifier, the accuracy."""
 
     def __init__(
         self,
@@ -69,19 +69,19 @@ class Evaluator:
         dtype: str,
         total: Callable[[np.ndarray], np.ndarray] = lambda sums: sums,
     ) -> None:
-        """total(sums): those of all ranks, where each has a part of the samples."""
+        """``total`` adds up the sums of all ranks, if each rank has a part of the samples."""
         self.net, self.parts, self.backend, self.dtype, self.total = net, parts, backend, dtype, total
         self.score = backend.compile(make_scorer(net))
 
     def __call__(self, theta: Array) -> dict[str, float]:
-        """{"loss": ..., "accuracy": ...}."""
+        """Return {"loss": ..., "accuracy": ...}."""
         summed = [self.sums(theta, part) for part in self.parts]
         cost, hits, count = self.total(np.sum(summed, axis=0))
         loss, accuracy = float(cost / count), float(hits / count)
         return {"loss": loss} if self.net.head.decide is None else {"loss": loss, "accuracy": accuracy}
 
     def sums(self, theta: Array, part: Part) -> np.ndarray:
-        """Costs, hits and samples of a part."""
+        """Return the sum of the costs, the hits, and the number of samples of a part."""
         zeros = self.backend.zeros
         sums = Sums(zeros((), self.dtype), zeros((), "int32" if part.weight is None else self.dtype))
         for rows in slices(part.x.shape[0]):
@@ -100,10 +100,42 @@ def evaluate(
     backend: str | Backend = "auto",
     dtype: str = "float32",
 ) -> dict[str, float]:
-    """The mean cost of the samples, without the L2 term, and for a classifier the accuracy: {"loss", "accuracy"}.
+    """Return the mean cost of samples without the L2 term and, for a classifier, the accuracy.
 
-    theta (P,), x (n, d), y and sample_weight (n,) from any library; what they may hold stands in inputs.py.  x that
-    lies on disk is read window by window.
+    Parameters
+    ----------
+    net : Network
+        The network; dropout plays no part.
+    theta : array (P,)
+        Its parameters, from any library.
+    x : array (n, d) or list of paths
+        Samples, from any library; what lies on disk is read window by window.
+    y : array (n,) or (n, k)
+        Labels or values, as the output layer takes them.
+    sample_weight : array (n,), optional
+        How many times each sample counts; default once.
+    backend : str or Backend, default "auto"
+        Where to compute, as for ``xpdl.backend``.
+    dtype : str, default "float32"
+        "float32" or "float64".
+
+    Returns
+    -------
+    dict of str to float
+        "loss" and, for a classifier, "accuracy": the share of the samples whose labels are all right.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is wrong; the message names the first entry that is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> net = xpdl.Network([2, 2])
+    >>> xpdl.evaluate(net, np.array([1, 0, 0, 1, 0, 0]), 9 * np.eye(2), [0, 1], backend="numpy")["accuracy"]
+    1.0
     """
     chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
     with chosen.activate():
@@ -114,25 +146,25 @@ def evaluate(
 def _entered(
     net: Network, x: Any, y: Any, weight: Any, backend: Backend, dtype: str
 ) -> Iterable[tuple[Array, Array, Array | None]]:
-    """Samples on the device: all of them, or from disk a window at a time."""
+    """All samples on the device; or, if they are on disk, those of one window after the other."""
     if not on_disk(x):
         return [inputs.weighted(net, x, y, weight, backend, dtype)]
-    data = stored(net, x, y, weight, dtype)
+    data = DiskInputs.checked(net, x, y, weight, dtype)
     return (data.enter(net, rows, backend, dtype) for rows in data.windows())
 
 
 def slices(n: int) -> Iterator[slice]:
-    """n samples, ROWS at a time."""
+    """The slices of n samples, each of at most ROWS."""
     return (slice(start, min(start + ROWS, n)) for start in range(0, n, ROWS))
 
 
 def in_slices(function: Callable[[Array], Array], x: Array) -> Array:
-    """function(x) for x (n, d), whose rows go through it a slice at a time."""
+    """Return function(x) for x (n, d), computed a slice of rows at a time."""
     return namespace(x).concat([function(x[rows, :]) for rows in slices(x.shape[0])], axis=0)
 
 
 def predict(net: Network, theta: Any, x: Any, *, backend: str | Backend = "auto", dtype: str = "float32") -> np.ndarray:
-    """``net.predict`` for any number of samples x (n, d), from any library or on disk, as a NumPy array."""
+    """Return ``net.predict`` of any number of samples x (n, d), from any library or on disk, as a NumPy array."""
     chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
     with chosen.activate():
         function = partial(net.predict, inputs.parameters(net, theta, chosen, dtype))
@@ -141,14 +173,14 @@ def predict(net: Network, theta: Any, x: Any, *, backend: str | Backend = "auto"
 
 
 def _features(net: Network, x: Any, backend: Backend, dtype: str) -> Iterator[Array]:
-    """x on the device: all of it, or from disk a window at a time."""
+    """All of x on the device; or, if it is on disk, one window after the other."""
     if not on_disk(x):
         yield inputs.features(net, x, backend, dtype)
         return
-    x = shards("x", x)
+    x = as_shards("x", x)
     checks.rows("x", x, net.sizes[0])
     for rows in windows(x, np.arange(len(x))):
-        with named(rows):
+        with naming(rows):
             part = inputs.features(net, x[rows], backend, dtype)
         yield part
 

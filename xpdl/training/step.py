@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from xpdl import checks
 from xpdl.arrays import Array, namespace
 from xpdl.backends import Backend
+from xpdl.backends.base import Compiled, Simple
 from xpdl.files.train_state import Carry
 from xpdl.network import Masks, Network
 from xpdl.optimizers import Optimizer, Update
@@ -40,7 +41,7 @@ class Batch(NamedTuple):
 
 
 Step = Callable[[Carry, Data, Masks | None], Carry]
-Repeat = Callable[[Carry, Data, int], Carry]
+Compile = Callable[[Callable[..., Any]], Compiled]
 
 
 def batch(offset: Array, data: Data, masks: Masks | None) -> Batch:
@@ -79,41 +80,37 @@ class Steps:
         net, backend = config.net, config.backend
         compile, update = compiler(net, optimizer, backend)
         step = make_step(net, update)
-        self.step: Step = compile(step)
+        self.step = compile(step)
         repeat = None if any(net.drops) or compile is not backend.compile else backend.repeat
-        self.repeat: Repeat | None = repeat and repeat(step, net.layout.offsets)
+        self.repeat = repeat and repeat(step, net.layout.offsets)
         self.most = DISPATCH if self.repeat else 1
         self.constant = is_constant(net, optimizer)
 
     def __call__(self, carry: Carry, data: Data, n: int, steps: int, masks: Masks | None) -> Carry:
         """Return the carry after ``steps`` steps, at most ``most``, of n samples each."""
-        return self.repeat(carry, data, steps) if self.repeat else self.step(carry, data, masks)
+        after: Carry = self.repeat(carry, data, steps) if self.repeat else self.step(carry, data, masks)
+        return after
 
     def invalidate(self) -> None:
         """At the start of an epoch, let the compiled step be compared with its text again."""
         if not self.constant:
-            invalidate(self.repeat or self.step)
+            (self.repeat or self.step).invalidate()
 
     def ended(self, interrupt: Interrupt) -> bool:
         """Return whether the run is to end after this step."""
         return interrupt.requested
 
 
-def compiler(net: Network, optimizer: Optimizer, backend: Backend) -> tuple[Callable[..., Any], Update]:
+def compiler(net: Network, optimizer: Optimizer, backend: Backend) -> tuple[Compile, Update]:
     """Return the function that compiles a step, and the update to use in the step."""
     fused, offsets = optimizer.fused, net.layout.offsets
     if fused is not None:
         return backend.compile, fused(lambda kernel: backend.fuse(kernel, offsets))
     if backend.eager:  # an update without ``fused`` may do more than array operations
-        return lambda function: function, optimizer.update
+        return Simple, optimizer.update
     return backend.compile, optimizer.update
 
 
 def is_constant(net: Network, optimizer: Optimizer) -> bool:
     """Return whether nothing outside can change a step: no schedule, no activation or loss of the user's own."""
     return optimizer.constant and isinstance(net.hidden, str) and isinstance(net.output, str)
-
-
-def invalidate(compiled: Callable[..., Any]) -> None:
-    """Let a compiled function look whether its text still does the same."""
-    getattr(compiled, "invalidate", lambda: None)()

@@ -11,7 +11,7 @@ from xpdl import checks
 from xpdl.arrays import Array
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.data import inputs
-from xpdl.data.disk_inputs import stored
+from xpdl.data.disk_inputs import DiskInputs
 from xpdl.data.shards import on_disk
 from xpdl.distributed.communicators import Communicator, Serial, share
 from xpdl.files.train_state import TrainState
@@ -195,7 +195,7 @@ def _source(config: RunConfig, x: Any, y: Any, weight: Any, batch_size: int | No
     """Return the samples that count: on disk if x is mapped from files, else on the device."""
     net, backend, dtype = config.net, config.backend, config.dtype
     if on_disk(x):
-        data = stored(net, x, y, weight, dtype)
+        data = DiskInputs.checked(net, x, y, weight, dtype)
         return OnDisk(config, batches_of(data.count, batch_size), data)
     x, y, weight = inputs.weighted(net, x, y, weight, backend, dtype)
     kept = inputs.counting(None if weight is None else backend.to_numpy(weight))

@@ -1,125 +1,15 @@
 """Products by cuBLAS: the arguments on a library that multiplies column by column in host memory, and the real one."""
 
-import ctypes
 import gc
 from itertools import product as combinations
 from types import SimpleNamespace
 
 import numpy as np
+from pretend_cublas import PLACES, STORED, HostLibrary, products, put
 import pytest
 
 from xpdl.backends import backend
-from xpdl.backends.cuda import cublas, cublas_3xtf32
-
-
-class OnHost(np.ndarray):
-    """Host memory that looks like an array of CuPy."""
-
-    @property
-    def data(self):
-        return SimpleNamespace(ptr=self.ctypes.data)
-
-
-def put(x):
-    return np.asarray(x).view(OnHost)
-
-
-def columns(pointer, dtype, rows, n, leading):
-    """The matrix (rows, n), stored by columns, at an address."""
-    buffer = (ctypes.c_char * (dtype.itemsize * (leading * (n - 1) + rows))).from_address(pointer.value)
-    return np.ndarray((rows, n), dtype, buffer, strides=(dtype.itemsize, leading * dtype.itemsize))
-
-
-class HostLibrary:
-    """libcublas.so in NumPy: C = alpha op(A) op(B) + beta C, all stored by columns (cuBLAS Library, cublasGemmEx)."""
-
-    computes = 68, 70  # CUBLAS_COMPUTE_32F, CUBLAS_COMPUTE_64F
-
-    def __init__(self):
-        self.log, self.status, self.stream, self.workspace = [], 0, None, None
-
-    def cublasCreate_v2(self, handle):  # noqa: N802
-        handle._obj.value = 4711
-        self.log.append("create")
-        return self.status
-
-    def cublasDestroy_v2(self, handle):  # noqa: N802
-        assert handle.value == 4711
-        self.log.append("destroy")
-        return 0
-
-    def cublasSetStream_v2(self, handle, stream):  # noqa: N802
-        self.log.append(("stream", stream.value))
-        self.stream, self.workspace = stream.value, None
-        return 0
-
-    def cublasSetWorkspace_v2(self, handle, pointer, size):  # noqa: N802
-        self.workspace = pointer.value, size.value
-        return 0
-
-    def cublasGemmEx(  # noqa: N802
-        self, handle, op_a, op_b, m, n, k, alpha, a, a_type, lda, b, b_type, ldb, beta, c, c_type, ldc, compute, algo
-    ):
-        assert handle.value == 4711
-        assert self.workspace is not None
-        assert (a_type, b_type, c_type) in [(0,) * 3, (1,) * 3]
-        assert (compute, algo) == (self.computes[a_type], -1)
-        dtype = np.dtype(["float32", "float64"][a_type])
-        assert lda >= max(1, k if op_a else m)
-        assert ldb >= max(1, n if op_b else k)
-        assert ldc >= max(1, m)
-        left = self.read(columns(a, dtype, *((k, m) if op_a else (m, k)), lda))
-        right = self.read(columns(b, dtype, *((n, k) if op_b else (k, n)), ldb))
-        value = alpha._obj.value * ((left.T if op_a else left) @ (right.T if op_b else right))
-        result = columns(c, dtype, m, n, ldc)
-        result[...] = value + beta._obj.value * result if beta._obj.value else value
-        self.log.append("multiply")
-        return self.status
-
-    def read(self, x):
-        """What of a factor is multiplied."""
-        return x
-
-
-class InTF32(HostLibrary):
-    """As tensor cores may do it: they read 19 of a float's 32 bits."""
-
-    computes = 77, 70  # CUBLAS_COMPUTE_32F_FAST_TF32
-
-    def read(self, x):
-        return (x.view("int32") & ~0x1FFF).view("float32") if x.dtype == "float32" else x
-
-
-def products(library, stream=lambda: 5):
-    return cublas.Products(library, lambda size: put(np.empty(size, "uint8")), stream)
-
-
-def by_rows(x):
-    return put(np.ascontiguousarray(x))
-
-
-def by_columns(x):
-    return put(np.ascontiguousarray(x.T)).T
-
-
-def part_of_rows(x):
-    wide = put(np.full((x.shape[0], x.shape[1] + 3), np.nan, x.dtype))
-    wide[:, 2:-1] = x
-    return wide[:, 2:-1]
-
-
-def part_of_columns(x):
-    return part_of_rows(x.T).T
-
-
-def every_other_row(x):
-    tall = put(np.full((2 * x.shape[0], x.shape[1]), np.nan, x.dtype))
-    tall[::2, :] = x
-    return tall[::2, :]
-
-
-STORED = [by_rows, by_columns, part_of_rows, part_of_columns, every_other_row]
-PLACES = [by_rows, part_of_rows, every_other_row]
+from xpdl.backends.cuda import cublas
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -156,92 +46,6 @@ def test_products_multiply_as_they_are_told():
         multiply = cublas.Products(Library(), lambda size: put(np.empty(size, "uint8")), lambda: 5, arithmetic)
         multiply.call(*(put(np.ones((2, 2), "float32")) for _ in range(3)))()
     assert computed == [68, 77]
-
-
-@pytest.fixture(scope="module")
-def split(host_library):
-    """The kernel of 3xTF32 on the host: split(x, big, small, big)."""
-    inputs, outputs, body, _ = cublas_3xtf32.SPLIT
-    text = f"""
-        #include <cstring>
-        #define __device__
-        using float32 = float;
-        static int __float_as_int(float x) {{ int i; std::memcpy(&i, &x, 4); return i; }}
-        static float __int_as_float(int i) {{ float x; std::memcpy(&x, &i, 4); return x; }}
-        {cublas_3xtf32.PREAMBLE}
-        extern "C" void split(int n, const float *x, float *big, float *small, float *again) {{
-            for (int i = 0; i < n; i++) {{
-                {inputs} = x[i]; {outputs.replace(", float32", ",")}; {body}
-                big[i] = y0; small[i] = y1; again[i] = y2;
-            }}
-        }}"""
-    library = host_library(text)
-
-    def launch(x, *places):
-        x = np.ascontiguousarray(x)
-        parts = [np.empty_like(x) for _ in places]
-        library.split(x.size, *(ctypes.c_void_p(array.ctypes.data) for array in (x, *parts)))
-        for place, part in zip(places, parts, strict=True):
-            place[...] = part
-
-    return launch
-
-
-@pytest.fixture
-def three_products(split):
-    return cublas_3xtf32.ThreeProducts(InTF32(), lambda size: put(np.empty(size, "uint8")), lambda: 5, split)
-
-
-def test_the_parts_of_a_number_are_numbers_of_tf32_and_all_of_it_but_its_last_bits(split):
-    x = np.random.default_rng(0).normal(size=10_000).astype("float32")
-    x[:6] = 0, 1, -1 - 2**-10, 1 + 2**-11, 2**-126, 3e38
-    big, small, again = np.empty((3, len(x)), "float32")
-    split(x, big, small, again)
-    np.testing.assert_array_equal(big, again)
-    for part in (big, small):
-        assert not np.any(part.view("int32") & 0x1FFF)
-    off = np.abs(x.astype("float64") - big - small)
-    assert np.all(off <= 2.0**-23 * np.abs(x))
-    assert np.mean(off[6:] / np.abs(x[6:])) < 2**-25
-
-
-@pytest.mark.parametrize("place_stored", PLACES)
-@pytest.mark.parametrize("y_stored", STORED)
-@pytest.mark.parametrize("x_stored", STORED)
-def test_three_products_in_tf32_have_the_digits_of_float32(three_products, x_stored, y_stored, place_stored):
-    """Positive factors: nothing averages out.  One product in TF32 is off by a thousand times as much."""
-    rng = np.random.default_rng(0)
-    for n, k, m in [(5, 33, 7), (1, 20, 3), (4, 1, 1), (2, 3, 1)]:
-        x, y = rng.uniform(1, 2, (n, k)).astype("float32"), rng.uniform(1, 2, (k, m)).astype("float32")
-        expected, place = x.astype("float64") @ y, place_stored(np.full((n, m), np.nan, "float32"))
-        three_products.call(place, x_stored(x), y_stored(y))()
-        np.testing.assert_allclose(np.asarray(place), expected, rtol=2**-20)
-        assert np.all(np.abs(cut(x) @ cut(y) - expected) > 2**-14 * expected)
-
-
-def cut(x):
-    """What TF32 holds of it, in float64."""
-    return InTF32().read(x).astype("float64")
-
-
-def test_other_products_are_as_they_were(three_products):
-    """float64, and what cuBLAS cannot read."""
-    place = put(np.empty((2, 2)))
-    three_products.call(place, put(np.full((2, 3), 1 + 2**-40)), put(np.ones((3, 2))))()
-    np.testing.assert_array_equal(np.asarray(place), 3 * (1 + 2**-40))
-    assert three_products.call(ONES, ONES.astype("float32"), ONES) is None
-
-
-@pytest.mark.parametrize("architecture", [80, 90, 100])
-def test_the_kernel_of_three_products_compiles_for_gpus(architecture):
-    nvrtc = pytest.importorskip("cupy.cuda", reason="compiling for GPUs needs CuPy").nvrtc
-    if architecture not in nvrtc.getSupportedArchs():
-        pytest.skip(f"this NVRTC does not know sm_{architecture}")
-    inputs, outputs, body, name = (text.replace("float32 ", "float &") for text in cublas_3xtf32.SPLIT)
-    text = f"{cublas_3xtf32.PREAMBLE} __device__ void {name}({inputs}, {outputs}) {{ {body} }}"
-    program = nvrtc.createProgram(text, "split.cu", (), ())
-    nvrtc.compileProgram(program, (f"--gpu-architecture=sm_{architecture}",))
-    assert nvrtc.getCUBIN(program)
 
 
 def test_only_the_place_is_written():

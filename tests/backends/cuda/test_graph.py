@@ -5,7 +5,7 @@ import gc
 from itertools import product
 
 import numpy as np
-from pretend_cupy import CUPY, GPU, XP, Cublas, ElementwiseKernel, Stream, do, empty, matmul, put, start, zeros
+from pretend_cupy import CUPY, GPU, XP, Cublas, Stream, do, empty, matmul, put, start, zeros
 import pytest
 
 import xpdl
@@ -15,11 +15,9 @@ from xpdl.backends.cuda.cublas import Products
 from xpdl.backends.cuda.cublas_3xtf32 import ThreeProducts
 from xpdl.backends.cuda.graph import STEPS, Captured, Graphs, Repeated
 from xpdl.backends.cuda.streams import SIDE, Use, span, turns
-from xpdl.backends.cupy_replay import compile, machine
-from xpdl.backends.kernels import tracing
+from xpdl.backends.cupy_replay import compile, target
 from xpdl.backends.replay import recorder as record
 from xpdl.backends.replay.plan import Plan
-from xpdl.backends.replay.recorder import recordable
 from xpdl.backends.replay.replayed import Replayed
 from xpdl.files.train_state import Carry
 from xpdl.optimizers import OPTIMIZERS
@@ -35,14 +33,6 @@ def another_gpu(raw_kernel):
 # Steps
 
 
-def kernel(*texts):
-    made = ElementwiseKernel(*texts)
-    return recordable(made, made.nout)
-
-
-fuse = partial(tracing.fuse, kernel)
-
-
 def products(kind=Products, **options):
     return kind(Cublas(), partial(empty, dtype="uint8"), lambda: GPU.current.ptr, **options)
 
@@ -53,7 +43,7 @@ def as_graph(step, **options):
 
 def as_calls(step, products=products):
     """The same plan without a graph."""
-    return Replayed(machine(CUPY, XP, cache(products)), step)
+    return Replayed(target(CUPY, XP, cache(products)), step)
 
 
 def unchanged(step):
@@ -67,7 +57,7 @@ def train_by(wrap, net, optimizer, *, sizes=(8, 8, 5), epochs=6, dtype="float32"
     x = rng.integers(0, 256, (n, d)).astype(np.uint8) if images else rng.normal(size=(n, d)).astype(dtype)
     y = net.targets(np.zeros(1, dtype), x, np.eye(k, dtype=dtype)[rng.integers(0, k, n)])
     x, y, theta = put(x), put(y), put(net.initialize(0, dtype))
-    step = wrap(make_step(net, optimizer.fused(fuse)))
+    step = wrap(make_step(net, optimizer.update))
     state, seen, number = optimizer.init(theta), [], 0
     for _ in range(epochs):
         order = put(rng.permutation(n).astype(np.int32))
@@ -174,7 +164,7 @@ def test_the_gradients_of_weights_are_on_the_side():
 
 def test_a_step_is_one_launch_on_the_current_stream():
     net, optimizer = Network([6, 7, 3], dropout=0.5), xpdl.adam()
-    step, theta = as_graph(make_step(net, optimizer.fused(fuse))), put(net.initialize(0))
+    step, theta = as_graph(make_step(net, optimizer.update)), put(net.initialize(0))
     data = Data(
         put(np.ones((9, 6), "f4")), put(np.ones((9, 3), "f4")), *(put(np.arange(n, dtype="i4")) for n in (9, 4))
     )
@@ -197,7 +187,7 @@ def train_repeated(optimizer, dispatches, *, epochs=3):
     """theta after each dispatch of so many steps, in epochs of 31 and one smaller batch, and the repeated step."""
     rng, net, sizes = np.random.default_rng(0), NETS["relu softmax l2"], (4, 3)
     x, y, theta = put(rng.normal(size=(127, 6))), put(np.eye(3)[rng.integers(0, 3, 127)]), put(net.initialize(0, "f8"))
-    repeated = Repeated(as_graph(make_step(net, optimizer.fused(fuse))))
+    repeated = Repeated(as_graph(make_step(net, optimizer.update)))
     lanes, state, seen = {n: put(np.arange(n, dtype=np.int32)) for n in sizes}, optimizer.init(theta), []
     for _ in range(epochs):
         repeated.invalidate()

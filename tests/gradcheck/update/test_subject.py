@@ -1,6 +1,7 @@
 """The optimizer under test: the paths of theta, its state, and entries that take the same path."""
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,7 @@ def test_arrays_are_found_in_a_state_of_any_shape() -> None:
         rest: Any
 
     one, two, three = np.ones(1), np.ones(2), np.ones(3)
-    found = arrays_in({"a": Moments(one, [(two, "text", 3)]), "b": three, "c": None})
+    found = arrays_in({"a": Moments(one, [(two, "text", 3)]), "b": MappingProxyType({"z": three}), "c": None})
     assert [array.size for array in found] == [1, 2, 3]
 
 

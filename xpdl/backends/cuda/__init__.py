@@ -1,1 +1,1 @@
-"""What only CUDA has: graphs, streams, cuBLAS, kernels of several stages, dropout bits."""
+"""What only CUDA has: graphs, kernels of several stages, streams, cuBLAS, dropout bits."""

@@ -1,18 +1,18 @@
-"""Matrix products by cuBLAS that a CUDA graph can capture.
+"""cuBLAS: matrix products that a CUDA graph can capture.
 
-CuPy's own products cannot be: it asks cuBLAS for the stream before each, and refuses while that stream is capturing
-(https://github.com/cupy/cupy/issues/6290).  cuBLAS itself has nothing against it.  What a captured product needs is
+CuPy's own products cannot be captured: CuPy sets the stream of cuBLAS before each product, and refuses to while that
+stream is capturing (https://github.com/cupy/cupy/issues/6290).  cuBLAS itself can be captured.  It needs
 
-    a handle of our own, told once which stream it works on
-    a workspace of our own, 32 MiB as NVIDIA advises: what cuBLAS would allocate itself is not the graph's; another
-    for products that run at the same time
+    a handle of our own, which is told once on which stream it works
+    a workspace of our own, 32 MiB as NVIDIA advises: memory that cuBLAS allocates itself does not belong to the graph.
+    Products that run at the same time need one workspace each
 
-cuBLAS reads matrices column by column.  So it sees every matrix of ours (rows one after the other) transposed, and
+cuBLAS reads matrices column by column, and ours are stored row by row.  So it sees each matrix transposed, and
 
     C = A B    is computed as    C^T = B^T A^T
 
-A matrix that is stored by columns, such as the view x^T, it is told to transpose.  Nothing is copied.  float32 is
-multiplied in float32, as CuPy does, or in TF32 if that is asked for.
+A matrix that is stored column by column, such as the view x^T, is marked as transposed.  Nothing is copied.  float32 is
+multiplied in float32, as CuPy does it, or in TF32 if that is asked for.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ DEFAULT_ALGORITHM = -1  # CUBLAS_GEMM_DEFAULT
 
 
 class Arithmetic(NamedTuple):
-    """How cuBLAS calls a dtype, how it is to compute, and the numbers 1 and 0."""
+    """How cuBLAS names a dtype and the way to compute, and the numbers 1 and 0."""
 
     data: int
     compute: int
@@ -61,14 +61,14 @@ STATUS = {
 
 
 class Stored(NamedTuple):
-    """How a matrix lies in memory: by rows (``PLAIN``) or by columns, and how far apart two of them begin."""
+    """How a matrix is stored: by rows (``PLAIN``) or by columns, and the distance between the starts of two of them."""
 
     operation: int
     leading: int
 
 
 def stored(x: Array) -> Stored | None:
-    """How the matrix x lies in memory; None if cuBLAS cannot read it as it is."""
+    """Return how the matrix x is stored; None if cuBLAS cannot read it as it lies."""
     (rows, columns), (down, across) = x.shape, (stride // x.itemsize for stride in x.strides)
     if columns == 1 or across == 1:
         leading = down if rows > 1 else columns
@@ -82,7 +82,7 @@ def stored(x: Array) -> Stored | None:
 def product(
     place: Array, x: Array, y: Array, arithmetic: Mapping[str, Arithmetic] = ARITHMETIC
 ) -> tuple[Any, ...] | None:
-    """What cublasGemmEx needs to be told, after the handle, to write x y into place; None if it cannot do it."""
+    """Return the arguments of cublasGemmEx after the handle, to write x y into ``place``; None if it cannot."""
     alike = x.dtype == y.dtype == place.dtype and x.ndim == y.ndim == 2
     if not alike or x.dtype.name not in arithmetic or 0 in (*x.shape, *y.shape):
         return None
@@ -101,12 +101,12 @@ def product(
 class Products:
     """cuBLAS on the current device.
 
-    library     the shared library, as ``load`` gives it
-    memory      (bytes) -> an array of so many
+    library     the shared library, from ``load``
+    memory      (bytes) -> an array of so many bytes
     stream      () -> the address of the current stream
     arithmetic  how each dtype is multiplied
-    branches    how many streams may multiply at the same time: so many that are seen one after the other do not share
-                a workspace
+    branches    how many streams may multiply at the same time: so many streams, seen one after the other, share no
+                workspace
     """
 
     def __init__(
@@ -124,28 +124,28 @@ class Products:
         weakref.finalize(self, library.cublasDestroy_v2, self.handle).atexit = False
 
     def call(self, place: Array, x: Array, y: Array) -> Callable[[], None] | None:
-        """x y into place as a function without arguments; None if cuBLAS cannot do it."""
+        """Return a function without arguments that writes x y into ``place``; None if cuBLAS cannot do it."""
         arguments = product(place, x, y, self.arithmetic)
         return None if arguments is None else partial(self.multiply, arguments, (place, x, y))
 
     def multiply(self, arguments: tuple[Any, ...], arrays: tuple[Array, ...]) -> None:
-        """On the current stream.  The arrays are there to be kept."""
+        """Multiply on the current stream.  ``arrays`` only keeps the memory alive."""
         stream = self.stream()
         if stream != self.last:
             workspace = self.seen.setdefault(stream, self.workspaces[len(self.seen) % len(self.workspaces)])
             pointer, size = c_void_p(workspace.data.ptr), c_size_t(workspace.nbytes)
-            check(self.library.cublasSetStream_v2(self.handle, c_void_p(stream)))  # this forgets the workspace
+            check(self.library.cublasSetStream_v2(self.handle, c_void_p(stream)))  # cuBLAS forgets the workspace
             check(self.library.cublasSetWorkspace_v2(self.handle, pointer, size))
             self.last = stream
         check(self.library.cublasGemmEx(self.handle, *arguments))
 
 
 def check(status: int) -> None:
-    """``RuntimeError`` with the name of a status that is not success."""
+    """Raise ``RuntimeError`` with the name of the status, unless it is success."""
     if status:
         raise RuntimeError(f"cuBLAS: {STATUS.get(status, f'status {status}')}")
 
 
 def load() -> ctypes.CDLL:
-    """The cuBLAS that CuPy uses: both look for it by cuda-pathfinder."""
+    """Return the cuBLAS that CuPy uses: both find it with cuda-pathfinder."""
     return ctypes.CDLL(import_module("cuda.pathfinder").load_nvidia_dynamic_lib("cublas").abs_path)

@@ -1,11 +1,12 @@
-"""Products of float32 by three products of TF32: the digits of float32, on units that multiply TF32 alone.
+"""3xTF32: a product of float32 as three products of TF32, with the digits of float32.
 
-TF32 keeps 11 bits of a number's 24.  So each factor is the sum of a big part, x rounded to TF32, and a small one, the
-rest rounded to TF32, and less than 2^-22 of x is lost:
+The units of a GPU that multiply TF32 are many times as fast as those for float32, but TF32 keeps 11 of the 24 bits of a
+number.  So each factor is split into a big part, x rounded to TF32, and a small part, the rest rounded to TF32.  Less
+than 2^-22 of x is lost:
 
     x y = big_x big_y + big_x small_y + small_x big_y        (small_x small_y is below 2^-22 of it, and left out)
 
-For matrices that is one product, of factors three times as long:
+For matrices this is one product, of factors that are three times as long:
 
                            [big_y  ]
     [small_x big_x big_x]  [small_y]
@@ -29,18 +30,18 @@ SPLIT = (
     "y0 = rounded(x0);\ny1 = rounded(x0 - y0);\ny2 = y0;",
     "xpdl_split",
 )
-"""A kernel for ``cupy.ElementwiseKernel``: x in its big part, its small part, and its big part again."""
+"""A kernel for ``cupy.ElementwiseKernel``: x becomes its big part, its small part, and its big part again."""
 
 PREAMBLE = """
 static __device__ float rounded(float x) {
     return __int_as_float((__float_as_int(x) + 0x1000) & 0xffffe000);
 }
 """
-"""To TF32: the last 13 bits of a float become zeros."""
+"""``rounded`` rounds to TF32: the last 13 bits of a float become zeros."""
 
 
 class ThreeProducts(Products):
-    """``Products`` whose float32 is multiplied so; ``split`` launches SPLIT."""
+    """``Products`` that multiplies float32 as three products; ``split`` launches SPLIT."""
 
     def __init__(
         self,
@@ -54,12 +55,12 @@ class ThreeProducts(Products):
         self.split = split
 
     def call(self, place: Array, x: Array, y: Array) -> Callable[[], None] | None:
-        """As that of ``Products``."""
+        """Return the product as a function without arguments, as ``Products.call`` does."""
         call = super().call(place, x, y)
         return partial(self.triple, place, x, y) if call and x.dtype.name == "float32" else call
 
     def triple(self, place: Array, x: Array, y: Array) -> None:
-        """Split, and multiply: what cuBLAS can read of x and y it can of their parts."""
+        """Split both factors, and multiply; cuBLAS can read the parts as it can read x and y."""
         (n, k), m = x.shape, y.shape[1]
         left, right = self.like(x, (n, 3 * k)), self.like(y, (3 * k, m))
         self.split(x, left[:, k : 2 * k], left[:, :k], left[:, 2 * k :])
@@ -67,7 +68,7 @@ class ThreeProducts(Products):
         super().call(place, left, right)()  # type: ignore[misc]
 
     def like(self, x: Array, shape: tuple[int, int]) -> Array:
-        """Memory for another matrix that is stored as x is."""
+        """Return memory for another matrix, stored as x is."""
         array = self.memory(x.itemsize * math.prod(shape)).view(x.dtype)
         by_columns = stored(x)[0] == TRANSPOSED  # type: ignore[index]
         return array.reshape(shape[::-1]).T if by_columns else array.reshape(shape)

@@ -1,4 +1,4 @@
-"""The launch of cuda_dropout.cu: dropout masks on an NVIDIA GPU, bit for bit those of ``randomness.dropout_mask``."""
+"""Dropout: masks made on an NVIDIA GPU (dropout.cu), with the bits of ``randomness.dropout_mask``."""
 
 from collections.abc import Callable
 from functools import cache
@@ -19,7 +19,7 @@ ENTRIES = 8  # of the mask, that a thread makes at a time
 def dropout_mask(
     library: Namespace, seed: int, step: int, layer: int, shape: tuple[int, int], drop: float, dtype: str
 ) -> Array:
-    """The mask on the library's current device; the library has ``empty`` and ``RawKernel`` as CuPy does."""
+    """Return the mask on the current device of the library, which has ``empty`` and ``RawKernel`` as CuPy does."""
     mask = library.empty(shape, dtype=dtype)
     words = (mask.size, check_seed(seed), Stream.DROPOUT, step, layer, round(drop * 2**32))
     kept = np.dtype(dtype).type(1 / (1 - drop))

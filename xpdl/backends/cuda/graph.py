@@ -1,23 +1,23 @@
-"""A step as a CUDA graph: all its launches become one.
+"""Graph: all launches of a step become the launch of one CUDA graph.
 
-    record, place, bind    as on NumPy (replay.py): a plan, a list of calls that write into the same memory each time
-    warm up                the plan runs once as it is: what is compiled, loaded or allocated at a first use is
-    capture                its calls are made once more on a stream that only writes down what it is told
-    launch                 does all that was written down
-    repeat                 steps that change nothing but what they consume are launched without looking at arrays again,
-                           STEPS of them as one graph
+    record, plan    as on NumPy (replay/replayed.py): a list of calls that write into the same memory each time
+    warm up         the plan runs once call by call, so that everything is compiled, loaded and allocated
+    capture         the calls are made once more, on a stream that only writes down what it is told
+    launch          one launch does everything that was written down
+    repeat          steps that change only what they consume are launched without looking at arrays again, ``STEPS`` of
+                    them as one graph
 
-What is written down are addresses and numbers.  So
+A capture writes down addresses and numbers.  It follows:
 
-* every array of the plan is kept as long as the graph, and what a call allocates for itself comes from a pool that
-  belongs to the graph alone: a CUDA graph keeps nothing alive.
-* numbers are those of the capture.  The plan has none but constants: whatever changes from step to step (step,
-  learning rate, offset) is an array on the device, or it would not have been the same in both recorded runs.
-* an argument that is another array than before is either copied into memory of the graph, or the graph is captured
-  again to read it where it lies: see ``Captured.settled``.  Another shape has a plan and a graph of its own.
+* A CUDA graph keeps nothing alive.  So every array of the plan lives as long as the graph, and memory that a call
+  allocates comes from a pool of the graph's own.
+* Numbers stay those of the capture.  The plan only has constants: everything that changes from step to step (step
+  number, learning rate, offset) is an array on the device, or the two recorded runs would have differed.
+* If an argument is another array than before, it is copied into memory of the graph, or the graph is captured again and
+  reads the array where it lies: see ``Captured.settled``.  Another shape has a plan and a graph of its own.
 
-Streams: only the capture has some of its own, and does nothing on them.  Copies and launches go to the stream that is
-current when the step is called, as all of CuPy does, so whatever the caller does before and after is in order.
+Only the capture uses streams of its own, and nothing runs on them.  Copies and launches go to the stream that is
+current when the step is called, as everything in CuPy does.  So they are in order with the caller's own work.
 """
 
 from collections import Counter
@@ -37,14 +37,16 @@ from xpdl.backends.replay.target import Run
 from xpdl.pytree import flatten
 
 STEPS = 7
-"""Steps of a graph, where several are one: a training asks for 50 at a time, of which the first is looked at."""
+"""Steps of one graph, where a graph has several: a training asks for 50 at a time, and checks the first one alone."""
 
 RECAPTURE = 100
-"""A capture takes as long as about so many copies: half a millisecond for some 30 launches against 5 us."""
+"""A capture takes as long as about so many copies: half a millisecond for some 30 launches, against 5 us a copy.
+
+The figures are estimates; nothing was measured on a GPU."""
 
 
 class Repeated:
-    """(run, data, count) -> the run after so many steps, for a compiled step that has no masks."""
+    """(run, data, count) -> the run after so many steps of a compiled step without masks."""
 
     def __init__(self, step: Replayed) -> None:
         self.step, self.invalidate = step, step.invalidate
@@ -60,18 +62,18 @@ class Repeated:
 
 
 class Graphs:
-    """What the graphs of a step have in common: the streams for captures, and one warning for all of them."""
+    """What the graphs of a step share: the streams for captures, and one warning for all graphs."""
 
     def __init__(self, cupy: Namespace, branches: bool) -> None:
         self.cupy, self.branches, self.warned = cupy, branches, False
 
     @cached_property
     def streams(self) -> list[Any]:
-        """Non-blocking: what others do on the default stream meanwhile would spoil a capture."""
+        """The streams for captures: non-blocking, as work of others on the default stream would spoil a capture."""
         return [self.cupy.cuda.Stream(non_blocking=True) for _ in range(1 + self.branches)]
 
     def notice(self, reason: str) -> None:
-        """Say once that something is slower than it should be."""
+        """Warn once that the step is slower than it should be."""
         if not self.warned:
             self.warned = True
             warnings.warn(
@@ -79,11 +81,11 @@ class Graphs:
             )
 
     def dispatch(self, plan: Plan, plain: Run) -> Run:
-        """What runs the plan: first call by call, then as a graph; the step itself if a call fails."""
+        """Return what runs the plan: first call by call, then as a graph; the step itself if a call fails."""
 
         def warm_up(arguments: Any, arrays: list[Array]) -> tuple[Any, Run]:
             try:
-                with unharmed(plan.machine, flatten(arguments[0])):
+                with unharmed(plan.target, flatten(arguments[0])):
                     result, _ = plan(arguments, arrays)
             except Exception as error:
                 self.notice(_spelled(error))
@@ -93,20 +95,20 @@ class Graphs:
         return warm_up
 
     def capture(self, plan: Plan, steps: int, pool: Any) -> Any:
-        """The calls of so many steps as a graph; what they allocate comes from the pool."""
+        """Return the calls of so many steps as a graph; the memory that they allocate comes from the pool."""
         with _no_garbage_collection(), self.cupy.cuda.using_allocator(pool.malloc), self.streams[0] as stream:
             stream.begin_capture()
             try:
                 for _ in range(steps):
                     self.call(plan)
             except Exception:
-                with suppress(Exception):  # the capture that has failed must be ended, and says so again
+                with suppress(Exception):  # the failed capture must be ended, which raises its error again
                     stream.end_capture()
                 raise
             return stream.end_capture()
 
     def call(self, plan: Plan) -> None:
-        """Make the calls, on the streams for captures."""
+        """Make the calls of a plan on the streams for captures."""
         if self.branches:
             uses = (Use(*([span(x) for x in arrays] for arrays in plan.used(number))) for number in plan.calls)
             make([*plan.calls.values()], turns([*uses]), *self.streams)
@@ -118,8 +120,8 @@ class Graphs:
 class Captured:
     """A plan as a graph.
 
-    graphs_of  the graphs of so many steps; none when the plan is to be captured at the next run
-    buffers    the arguments that are copied before each launch, into memory that is the graph's
+    graphs_of  number of steps -> their graph; empty if the next run must capture the plan again
+    buffers    the arguments that are copied before each launch, into memory of the graph
     continues  whether the results lie where the next step reads them
     """
 
@@ -146,7 +148,7 @@ class Captured:
         return self.plan.result, self
 
     def repeat(self, count: int) -> int:
-        """Do up to so many more steps with the arrays of the last run; how many were done."""
+        """Do up to so many more steps with the arrays of the last run; return how many were done."""
         steps = STEPS if count >= STEPS else 1
         graph, times = self.graph(steps), count // steps
         if graph is None:
@@ -157,7 +159,7 @@ class Captured:
         return steps * times
 
     def graph(self, steps: int) -> Any:
-        """The graph of so many steps; None if they cannot be captured."""
+        """Return the graph of so many steps; None if they cannot be captured."""
         if steps not in self.graphs_of:
             self.graphs_of[steps] = None
             try:
@@ -167,7 +169,7 @@ class Captured:
         return self.graphs_of[steps]
 
     def enter(self, changed: list[tuple[Recorded, Array]]) -> None:
-        """Other arrays than in the last run: what has a buffer is copied there; the rest is as in a plan."""
+        """Take other arrays than in the last run: those with a buffer are copied, all others go to the plan."""
         for x, a in changed:
             if x in self.buffers:
                 self.graphs.cupy.copyto(self.plan.arrays[x], a)
@@ -177,11 +179,11 @@ class Captured:
         self.plan.enter([(x, a) for x, a in changed if x not in self.plan.users] + moved)
 
     def settled(self, x: Recorded, a: Array) -> Array:
-        """Where the graph reads the argument x from now on.
+        """Return the array that the graph reads for the argument x from now on.
 
-        One that often changes, such as a mask, gets a buffer.  It is copied before every launch: that it is the same
-        array as in the last step does not say that nobody has written to it.  One that seldom or never changes, such
-        as the samples or their order in an epoch, is read where it lies.
+        An argument that often changes, such as a mask, gets a buffer and is copied before every launch: even if it is
+        the same array as in the last step, somebody may have written to it.  An argument that seldom changes, such as
+        the samples or their order in an epoch, is read where it lies.
         """
         self.changes[x] += 1
         if self.changes[x] * RECAPTURE <= self.runs:
@@ -191,7 +193,7 @@ class Captured:
 
 
 def _same(x: Array, y: Array) -> bool:
-    """Whether two arrays of the same shape and dtype are the same memory."""
+    """Return whether two arrays of the same shape and dtype are the same memory."""
     return x is y or (x.data.ptr == y.data.ptr and x.strides == y.strides)
 
 
@@ -201,7 +203,7 @@ def _spelled(error: Exception) -> str:
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """A block in which no forgotten array, handle or graph is destroyed: CUDA may refuse that during a capture."""
+    """Destroy no forgotten array, handle or graph in the block: CUDA may refuse that during a capture."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,40 +1,232 @@
-"""Groups of operations one after the other in a single launch.
+"""Kernels of several stages: groups of operations that follow each other become one launch.
 
-Between two products stand more operations than one group can hold: what a softmax needs is maximum, exponential, sum,
-logarithm, in arrays of three shapes.  Each is too small to keep a GPU busy for the time that a launch takes.  So groups
-and reductions that follow each other become stages of one kernel, with a barrier between two of them:
+Between two products stand more operations than one group can hold: a softmax needs maximum, exponential, sum and
+logarithm, on arrays of three shapes.  Each of them is too small to keep a GPU busy for the time that a launch takes.
+So groups and reductions that follow each other become a chain: the stages of one kernel, with a barrier between two
+stages.  There are two kinds:
 
-    small     one block goes through arrays of up to ``SMALL`` entries
-    columns   each block goes through some columns of arrays (n, m) and (m,) of up to ``LARGE`` entries: a derivative,
-              and its sum over the samples
+    small     one block does all entries, of arrays of up to ``SMALL`` entries
+    columns   each block does some columns, of arrays (n, m) and (m,) of up to ``LARGE`` entries: a derivative, and its
+              sum over the samples
 
-A sum has an order of its own (stages.py), which is not that of the library: a step in chains rounds differently from
-the step as it is.  Nothing here needs a GPU or CuPy.
+A sum in a chain has an order of its own.  There are ``lanes`` partial sums: lane j adds every lanes-th entry from j on,
+and then the partial sums are added one after the other.  The order depends on the shape alone, not on threads and
+blocks, but it is not the order of the library: a step with chains rounds differently from the step as it is.  Nothing
+here needs a GPU or CuPy.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 import math
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
-from xpdl.backends.cuda.stages import Blocks, Entries, Launch, Reduced, in_columns
+from xpdl.arrays import Array
 from xpdl.backends.kernels.fusion import Fusion, Group, by_entries, ordered
-from xpdl.backends.kernels.operations import TYPES
+from xpdl.backends.kernels.operations import OPERATIONS, OPTIONS, PREAMBLE, TYPES
 from xpdl.backends.replay.recorder import Library, Operation, Recorded
+from xpdl.backends.replay.target import Call
+
+Shape: TypeAlias = tuple[int, ...]
 
 SMALL = 8_192
 LARGE = 131_072
 
+THREADS, THREADS_OF_DOUBLES = 1024, 256
+"""Threads of a block; functions of doubles need so many registers that only a quarter fits."""
+
+WIDTH = 8
+"""Columns of a block: 32 bytes in float32, which a GPU reads at a time."""
+
+SHARED = 4_096
+"""Partial sums for which a block has memory."""
+
+# A chain in CUDA C
+
+KERNEL = """
+extern "C" __global__ void __launch_bounds__({threads}) xpdl_chain({parameters}) {{
+    __shared__ float64 shared[{shared}];
+    {stages}
+}}
+"""
+BARRIER = "\n    __syncthreads();\n    "
+
+LOOP = """for (int32 j = threadIdx.x; j < {count}; j += blockDim.x) {{
+        const int32 i = {entry};
+        {body}
+    }}"""
+
+REDUCTION = """for (int32 j = threadIdx.x; j < {count} * {lanes}; j += blockDim.x) {{
+        const int32 i = {entry_of_lane}, lane = j % {lanes};
+        const {dtype} *x = {x} + {start};
+        {dtype} t = x[lane * {stride}];
+        for (int32 r = lane + {lanes}; r < {length}; r += {lanes}) t = {both_entries};
+        (({dtype} *)shared)[j] = t;
+    }}
+    __syncthreads();
+    for (int32 j = threadIdx.x; j < {count}; j += blockDim.x) {{
+        const {dtype} *x = ({dtype} *)shared + j * {lanes};
+        {dtype} t = x[0];
+        for (int32 lane = 1; lane < {lanes}; lane++) t = {both_lanes};
+        const int32 i = {entry};
+        {y}[i] = t;
+    }}"""
+
+
+class Place(NamedTuple):
+    """Where an operand lies: the name of its pointer, and its strides, counted in entries."""
+
+    name: str
+    strides: Shape
+
+
+Places: TypeAlias = Mapping[Recorded, Place]
+
+
+class Blocks(NamedTuple):
+    """How blocks share the entries: each does ``width`` of ``columns`` columns; by default one block does all."""
+
+    columns: int = 1
+    width: int = 1
+
+    @property
+    def number(self) -> int:
+        """The number of blocks."""
+        return self.columns // self.width
+
+    def count(self, entries: int) -> int:
+        """Return how many of so many entries each block does."""
+        return entries // self.number
+
+    def entry(self, j: str) -> str:
+        """Return, in C, the j-th entry of a block."""
+        if self.number == 1:
+            return j
+        return f"{j} / {self.width} * {self.columns} + blockIdx.x * {self.width} + {j} % {self.width}"
+
+
+def in_columns(columns: int) -> Blocks:
+    """Return blocks of equally many columns, up to ``WIDTH``."""
+    return Blocks(columns, max(width for width in range(1, WIDTH + 1) if columns % width == 0))
+
+
+class Entries(NamedTuple):
+    """A stage: lines of C for each entry of arrays of this shape, and the variables of its arrays."""
+
+    shape: Shape
+    entries: dict[Recorded, str]
+    arrays: dict[Recorded, str]
+    lines: list[str]
+
+    @property
+    def operands(self) -> list[Recorded]:
+        """The arrays that the stage reads or writes."""
+        return [*self.entries, *self.arrays]
+
+    def text(self, places: Places, blocks: Blocks) -> str:
+        """Return the stage in C."""
+        lines = [
+            f"{x.dtype} &{name} = {places[x].name}[{offset(self.shape, x.shape, places[x].strides)}];"
+            for x, name in self.entries.items()
+        ]
+        lines += [f"const {x.dtype} *{name} = {places[x].name};" for x, name in self.arrays.items()]
+        body = "\n        ".join(lines + self.lines)
+        return LOOP.format(count=blocks.count(math.prod(self.shape)), entry=blocks.entry("j"), body=body)
+
+
+class Reduced(NamedTuple):
+    """A stage: y combines the entries of x along an axis, two at a time; ``both`` is the C for two entries."""
+
+    both: str
+    axis: int
+    x: Recorded
+    y: Recorded
+
+    @property
+    def operands(self) -> list[Recorded]:
+        """The arrays that the stage reads or writes."""
+        return [self.x, self.y]
+
+    def text(self, places: Places, blocks: Blocks) -> str:
+        """Return the stage in C."""
+        (x, steps), axis, length = places[self.x], self.axis, self.x.shape[self.axis]
+        left = self.x.shape[:axis] + self.x.shape[axis + 1 :]
+        count = blocks.count(math.prod(left))
+        lanes = max(1, min(math.isqrt(length), SHARED // count))
+        return REDUCTION.format(
+            count=count,
+            lanes=lanes,
+            length=length,
+            stride=steps[axis],
+            start=offset(left, left, steps[:axis] + steps[axis + 1 :]),
+            dtype=self.x.dtype,
+            entry=blocks.entry("j"),
+            entry_of_lane=blocks.entry(f"(j / {lanes})"),
+            both_entries=self.both.format("t", f"x[r * {steps[axis]}]"),
+            both_lanes=self.both.format("t", "x[lane]"),
+            x=x,
+            y=places[self.y].name,
+        )
+
+
+def offset(shape: Shape, own: Shape, steps: Shape) -> str:
+    """Return, in C, where entry i of an array of this shape lies in one of shape ``own`` that is broadcast to it."""
+    terms = []
+    for axis in range(-len(own), 0):
+        if own[axis] > 1:
+            inner = math.prod(shape[axis + 1 :]) if axis < -1 else 1
+            place = "i" if inner == 1 else f"i / {inner}"
+            terms.append(f"{place} % {shape[axis]} * {steps[axis]}")
+    return " + ".join(terms) or "0"
+
+
+class Launch:
+    """A chain as the function of an operation; ``compiler`` is like ``cupy.RawKernel``."""
+
+    def __init__(
+        self,
+        compiler: Callable[..., Any],
+        stages: Sequence[Entries | Reduced],
+        operands: Sequence[Recorded],
+        blocks: Blocks,
+    ) -> None:
+        self.compiler, self.stages, self.operands, self.blocks = compiler, stages, operands, blocks
+
+    @property
+    def threads(self) -> int:
+        """The threads of each block."""
+        return THREADS if all(x.dtype.itemsize <= 4 for x in self.operands) else THREADS_OF_DOUBLES
+
+    def text(self, arrays: Sequence[Array]) -> str:
+        """Return the kernel for operands that lie in memory like these arrays."""
+        steps = [tuple(step // a.itemsize for step in a.strides) for a in arrays]
+        places = {x: Place(f"p{k}", steps[k]) for k, x in enumerate(self.operands)}
+        parameters = ", ".join(f"{x.dtype} *{places[x].name}" for x in self.operands)
+        stages = BARRIER.join(stage.text(places, self.blocks) for stage in self.stages)
+        return PREAMBLE + KERNEL.format(threads=self.threads, shared=SHARED, parameters=parameters, stages=stages)
+
+    def bind(self, *arrays: Array) -> Call:
+        """Return the launch as a function without arguments."""
+        kernel = self.compiler(self.text(arrays), "xpdl_chain", options=OPTIONS)
+        return lambda: kernel((self.blocks.number,), (self.threads,), arrays)
+
+    def __call__(self, *arrays: Array) -> None:
+        """Launch the kernel."""
+        self.bind(*arrays)()
+
+
+# Which operations become a chain
+
 
 class Chained(Fusion):
-    """Records of a library with chains, too; ``raw`` is as ``cupy.RawKernel``."""
+    """``Fusion`` that also makes chains; ``raw`` is like ``cupy.RawKernel``."""
 
     def __init__(self, library: Library, compiler: Callable[..., Callable[..., Any]], raw: Callable[..., Any]) -> None:
         super().__init__(library, compiler)
         self.raw = raw
-        self.both = {self.xp.sum: "{} + {}", self.xp.max: "maximum({}, {})", self.xp.min: "minimum({}, {})"}
+        combined = {self.xp.sum: "add", self.xp.max: "maximum", self.xp.min: "minimum"}
+        self.both = {function: OPERATIONS[name].text for function, name in combined.items()}
 
     def chains(self, groups: list[Group]) -> list[list[Group]]:
-        """Each group goes to the last chain that takes it, if it need not wait for what comes after that."""
+        """Return the groups in chains: each joins the last chain that takes it, unless it must wait for a later one."""
         chains: list[list[Group]] = []
         for group in groups:
             chain = self.home(chains, group) or []
@@ -44,7 +236,7 @@ class Chained(Fusion):
         return chains
 
     def home(self, chains: list[list[Group]], group: Group) -> list[Group] | None:
-        """The chain that a group can join."""
+        """Return the chain that a group can join."""
         for chain in reversed(chains):
             if self.blocks([*chain, group]):
                 return chain
@@ -53,7 +245,7 @@ class Chained(Fusion):
         return None
 
     def blocks(self, chain: list[Group]) -> Blocks | None:
-        """The blocks that can go through a chain, if it can be one."""
+        """Return the blocks that can do a chain; None if these groups cannot be one."""
         if not all(group.anywhere is not None or self.reduces(group.operations[0]) for group in chain):
             return None
         if all(size <= SMALL for group in chain for size in self.sizes(group)):
@@ -66,25 +258,25 @@ class Chained(Fusion):
         return in_columns(*columns.pop()) if apart else None
 
     def sizes(self, group: Group) -> list[int]:
-        """Of the arrays whose entries are gone through."""
+        """Return the sizes of the arrays that a group reads or writes at entry i."""
         found = [x for o in group.operations for x in (*self.entries(o), *o.results) if isinstance(x, Recorded)]
         return [math.prod(x.shape) for x in found]
 
     def by_columns(self, group: Group) -> bool:
-        """Whether no entry depends on one of another column, in arrays that are not too large."""
+        """Return whether no entry depends on another column, and the arrays are not too large."""
         if group.anywhere or not group.shape or max(self.sizes(group)) > LARGE:
             return False
         return group.anywhere is not None or axis_of(group.operations[0]) == 0 < len(group.shape)
 
     def reduces(self, operation: Operation) -> bool:
-        """Whether it is a sum, maximum or minimum along one axis."""
+        """Return whether the operation is a sum, maximum or minimum along one axis."""
         if operation.function not in self.both or operation.options.keys() - {"axis", "keepdims"}:
             return False
         (x,), result = operation.operands, operation.results[0]
         return axis_of(operation) is not None and x.dtype == result.dtype and x.dtype.name in TYPES
 
     def joined(self, chain: list[Group], later: set[Recorded]) -> list[Operation]:
-        """A chain of several groups as one operation."""
+        """Return a chain of several groups as one operation."""
         if len(chain) == 1:
             return super().joined(chain, later)
         stages: list[Entries | Reduced] = []
@@ -98,7 +290,7 @@ class Chained(Fusion):
         return [Operation(launch, order, {}, tuple(x for x in used if x in results))]
 
     def stage(self, group: Group, later: set[Recorded]) -> Entries | Reduced:
-        """A group of a chain in C."""
+        """Return a group of a chain as a stage."""
         operation = group.operations[0]
         if group.anywhere is None:
             return Reduced(
@@ -109,7 +301,7 @@ class Chained(Fusion):
 
 
 def axis_of(operation: Operation) -> int | None:
-    """The one axis of a reduction, counted from the first; None if there are several."""
+    """Return the one axis of a reduction, counted from the first; None if there are several."""
     (x,), axis = operation.inputs, operation.options.get("axis")
     if axis is None:
         return 0 if x.ndim == 1 else None

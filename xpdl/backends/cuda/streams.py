@@ -1,9 +1,11 @@
-"""Which calls of a step can be made side by side: a CUDA graph runs at the same time what need not wait for the other.
+"""Streams: calls of a step that need not wait for one another run side by side in a CUDA graph.
 
-Small products leave most of a GPU idle, and x.T @ dz, a layer's part of the gradient, is needed by nobody before the
-update.  So the longest chains of calls that must wait for one another are the main branch, and all others the side
-branch.  Two calls are kept in order if one writes into memory that the other reads or writes, so the plan should not
-use memory again.
+Small products leave most of a GPU idle, and nothing before the update needs x.T @ dz, a layer's part of the gradient.
+So the longest chains of calls that must wait for one another are the main branch, and all other calls the side branch.
+Two calls stay in order if one writes memory that the other reads or writes.  So the plan should not use memory twice.
+
+Side branches are off by default: only the benchmark contender "xpdl-cupy-branches" turns them on.  They are expected to
+save 5 to 8 us of the 55 to 75 us that a step of 784-256-128-10 should take, but nothing was measured on a GPU yet.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +17,7 @@ MAIN, SIDE = 0, 1
 
 
 class Use(NamedTuple):
-    """First byte and end of what a call reads, and of what it writes."""
+    """The memory that a call reads and writes, as pairs of first byte and end."""
 
     read: list[tuple[int, int]]
     written: list[tuple[int, int]]
@@ -29,14 +31,14 @@ class Turn(NamedTuple):
 
 
 def span(x: Array) -> tuple[int, int]:
-    """First byte and end of the memory of a CuPy array."""
+    """Return first byte and end of the memory of a CuPy array."""
     steps = [(size - 1) * stride for size, stride in zip(x.shape, x.strides, strict=True)]
     first = x.data.ptr + sum(step for step in steps if step < 0)
     return first, x.data.ptr + sum(step for step in steps if step > 0) + x.itemsize
 
 
 def turns(uses: Sequence[Use]) -> list[Turn]:
-    """The turn of each call."""
+    """Return the turn of each call."""
     numbers = range(len(uses))
     before = [{j for j in range(i) if conflict(uses[j], uses[i])} for i in numbers]
     after = [{j for j in range(i + 1, len(uses)) if i in before[j]} for i in numbers]
@@ -51,7 +53,7 @@ def turns(uses: Sequence[Use]) -> list[Turn]:
 
 
 def lengths(others: list[set[int]], order: range) -> list[int]:
-    """The length of the longest chain of calls before each, or after each."""
+    """Return, for each call, the length of the longest chain of calls before it, or after it."""
     found = [0] * len(order)
     for number in order:
         found[number] = max((found[other] + 1 for other in others[number]), default=0)
@@ -59,17 +61,17 @@ def lengths(others: list[set[int]], order: range) -> list[int]:
 
 
 def conflict(one: Use, other: Use) -> bool:
-    """Whether the order of two calls matters."""
+    """Return whether the order of two calls matters."""
     return meet(one.written, other.read) or meet(one.written, other.written) or meet(one.read, other.written)
 
 
 def meet(ones: list[tuple[int, int]], others: list[tuple[int, int]]) -> bool:
-    """Whether there is memory in both."""
+    """Return whether some memory is in both."""
     return any(first < stop and start < end for first, end in ones for start, stop in others)
 
 
 def make(calls: Sequence[Callable[[], Any]], plan: Sequence[Turn], main: Any, side: Any) -> None:
-    """Make the calls on two streams of CuPy; what comes on the main one afterwards waits for both."""
+    """Make the calls on two streams of CuPy; later work on the main stream waits for both."""
     streams, wanted = (main, side), {turn.after for turn in plan}
     events: dict[int | None, Any] = {}
     side.wait_event(main.record())

@@ -1,1 +1,1 @@
-"""Elementwise operations as C: one table of operations, and how a group of them becomes one kernel."""
+"""Elementwise work in C: one table of operations, and groups of operations as kernels."""

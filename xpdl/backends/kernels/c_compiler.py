@@ -1,9 +1,9 @@
-"""Elementwise kernels in C, where the machine has a compiler: one pass over memory, bit for bit what NumPy computes.
+"""Elementwise kernels in C, where the machine has a compiler: one pass over memory, with the bits that NumPy computes.
 
-NumPy needs a pass for each operation.  The lines of a traced kernel (tracing.py, fusion.py) are C as they stand, so
-two loops around them are all there is to write.  Every operation is rounded by itself (no a * b + c in one rounding),
-and functions that two libraries may round differently, as exp, are refused: whether there is a compiler shows in the
-time a step takes, not in a digit.
+NumPy needs one pass over memory for each operation.  The lines of a group of operations (fusion.py) are already C, so
+this module only puts two loops around them.  Every operation is rounded by itself (no a * b + c in one rounding), and
+functions that two libraries may round differently, such as exp, are refused.  So a compiler changes the time of a step,
+but no digit of its result.
 """
 
 from collections.abc import Callable
@@ -19,24 +19,19 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from xpdl.backends.replay.recorder import recordable
+from xpdl.backends.kernels.operations import HELPERS, OPERATIONS, TYPES, as_macro
 
 FLAGS = ["-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"]
 
-TYPES = {"bool": "int32_t", "uint8": "uint8_t", "int32": "int32_t", "int64": "int64_t", "float32": "float"}
-TYPES |= {"float64": "double"}
-"""NumPy's types in C; truth is as wide as numbers in a kernel, as nothing else is vectorised, and a byte in memory."""
+C_TYPES = dict(zip(TYPES, ("int32_t", "uint8_t", "int32_t", "int64_t", "float", "double"), strict=True))
+"""NumPy's dtypes in C.  A bool is a byte in memory, but as wide as a number in a kernel: else nothing is vectorised."""
 
-EXACT = {*TYPES, "T", "sqrt", "fabs", "floor", "ceil", "isfinite", "isnan", "maximum", "minimum"}
-"""What a kernel may call: the results are the same everywhere."""
+CALL = re.compile(r"(\w+)\(")
+EXACT = {*TYPES, *(name for row in OPERATIONS.values() if row.exact for name in CALL.findall(row.text))}
+"""The functions that a kernel may call: their results are the same on every machine."""
 
-HEAD = """
-#include <stdint.h>
-#include <tgmath.h>
-#define maximum(a, b) ((a) >= (b) || (a) != (a) ? (a) : (b))
-#define minimum(a, b) ((a) <= (b) || (a) != (a) ? (a) : (b))
-"""
-HEAD += "\n".join(f"typedef {TYPES[name]} {name};\n#define {name}(x) (({name})(x))" for name in TYPES)
+HEAD = "#include <stdint.h>\n#include <tgmath.h>\n" + "\n".join(map(as_macro, HELPERS)) + "\n"
+HEAD += "\n".join(f"typedef {C_TYPES[name]} {name};\n#define {name}(x) (({name})(x))" for name in TYPES)
 
 TEXT = """
 void {name}(long rows, long columns, void **p)
@@ -64,9 +59,13 @@ SPREADS = {
 
 @cache
 def compiler() -> str | None:
-    """The C compiler: $CC, else cc, if there is one; CC="" is none."""
+    """Return the path of a C compiler that works: $CC, else cc; None if there is none, or if CC is empty."""
     name = os.environ.get("CC", "cc")
-    return shutil.which(name) if name else None
+    path = shutil.which(name) if name else None
+    try:
+        return path if path and compiled(path, "void nothing(void) {}\n") else None
+    except TypeError:
+        return None
 
 
 class Operand(NamedTuple):
@@ -81,7 +80,7 @@ class Kernel:
     """kernel(*inputs, *outputs), as a ``cupy.ElementwiseKernel``; ``TypeError`` if it cannot be had, or not exactly."""
 
     def __init__(self, inputs: str, outputs: str, body: str, name: str, **options: Any) -> None:
-        if compiler() is None or not set(re.findall(r"(\w+)\(", body)) <= EXACT:
+        if compiler() is None or not EXACT.issuperset(CALL.findall(body)):
             raise TypeError(f"no exact kernel by the compiler {compiler()}: {body}")
         self.names = re.findall(r"\w+ (\w+)", f"{inputs}, {outputs}")
         self.outputs = outputs.count(",") + 1
@@ -92,18 +91,18 @@ class Kernel:
 
     def bind(self, *arguments: Any) -> Callable[[], None]:
         """The call with these arguments, which must be arrays without gaps, or numbers."""
-        shape, own = arguments[-1].shape, arguments[-1].dtype
-        arrays = [a if isinstance(a, np.ndarray) else np.asarray(a, own) for a in arguments]
+        shape, dtype = arguments[-1].shape, arguments[-1].dtype
+        arrays = [a if isinstance(a, np.ndarray) else np.asarray(a, dtype) for a in arguments]
         operands = tuple(
             Operand(a.dtype.name, name, _spread(a, shape)) for a, name in zip(arrays, self.names, strict=True)
         )
         rows, columns = _loops({operand.spread for operand in operands}, shape)
         pointers = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
         pointers.arrays = arrays  # type: ignore[attr-defined]  # they live as long as the call
-        return partial(_source(self.text(operands, own.name)), rows, columns, pointers)
+        return partial(_source(self.text(operands)), rows, columns, pointers)
 
-    def text(self, operands: tuple[Operand, ...], own: str) -> str:
-        """The kernel in C, with a name still to be given; T is the dtype of what it changes."""
+    def text(self, operands: tuple[Operand, ...]) -> str:
+        """The kernel in C; its name is still open."""
         lines: dict[str, list[str]] = {part: [] for part in ("once", "each_row", "each", "stores")}
         for k, (dtype, name, spread) in enumerate(operands):
             changed = k >= len(operands) - self.outputs
@@ -112,14 +111,8 @@ class Kernel:
             part, load = SPREADS[spread]
             lines[part].append(load.format(const=const, dtype=dtype, name=name))
             lines["stores"] += [f"            p{name}[i * columns + j] = {name};"] * changed
-        body = re.sub(r"\bT\b", own, self.body)
-        return TEXT.format(name="{name}", body=body, **{part: "\n".join(texts) for part, texts in lines.items()})
-
-
-def elementwise_kernel(inputs: str, outputs: str, body: str, name: str) -> Callable[..., None]:
-    """A kernel that can be recorded as one operation."""
-    kernel = Kernel(inputs, outputs, body, name)
-    return recordable(kernel, kernel.outputs)
+        parts = {part: "\n".join(texts) for part, texts in lines.items()}
+        return TEXT.format(name="{name}", body=self.body, **parts)
 
 
 def _spread(array: np.ndarray, shape: tuple[int, ...]) -> str:
@@ -167,18 +160,19 @@ def compile_waiting() -> None:
     sources, Source.waiting[:] = Source.waiting[:], []
     names = [f"kernel{number}" for number in range(len(sources))]
     texts = [source.text.replace("{name}", name) for source, name in zip(sources, names, strict=True)]
-    library = _compiled("\n".join([HEAD, *texts])) if sources else None
+    library = compiled(str(compiler()), "\n".join([HEAD, *texts])) if sources else None
     for source, name in zip(sources, names, strict=True):
         source.function = getattr(library, name)
         source.function.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.POINTER(ctypes.c_void_p)]
         source.function.restype = None
 
 
-def _compiled(text: str) -> ctypes.CDLL:
+def compiled(path: str, text: str) -> ctypes.CDLL:
+    """Return the library that the compiler at this path makes of a text; ``TypeError`` if it makes none."""
     with tempfile.TemporaryDirectory() as folder:
         source, library = Path(folder, "kernels.c"), Path(folder, "kernels.so")
         source.write_text(text)
-        command = [str(compiler()), *FLAGS, "-o", str(library), str(source), "-lm"]
+        command = [path, *FLAGS, "-o", str(library), str(source), "-lm"]
         try:
             subprocess.run(command, check=True, capture_output=True, timeout=60)
             return ctypes.CDLL(str(library))

@@ -1,17 +1,18 @@
-"""Elementwise operations of a record, one launch for as many as possible.
+"""Fusion: the elementwise operations of a record in as few kernels as possible.
 
-A step has long runs of them: a bias is added and an activation follows, a learning rate is computed.  Each launch
-takes a GPU a microsecond or two, however little there is to do, and each pass over memory takes a CPU longer than the
-arithmetic.  So an operation joins an earlier group of operations whose results have the same shape, if nothing between
-the two needs it to wait.  A group becomes one kernel:
+A step has long runs of elementwise operations: a bias is added and an activation follows, the optimizer updates theta.
+Each launch takes a GPU one or two microseconds, however little there is to do, and each pass over memory takes a CPU
+longer than the arithmetic.  So an operation joins an earlier group of operations whose results have the same shape, if
+it need not wait for anything between the two.  A group becomes one kernel:
 
     z += b                   const float32 t0 = x0 + x1;
     a = maximum(z, 0.0)      const float32 t1 = maximum(t0, float32(0.0));
                              x2 = t1;
 
-Only what is used later is stored.  Every operation is rounded by itself, so the numbers are those of the operations
-one by one, to the last bit.  Rows that are taken from a matrix are elementwise, too, with a matrix that is read
-anywhere.  Groups and other small operations can be joined further (chains.py).  Nothing here needs a GPU or CuPy.
+Only results that are used later are stored.  Every operation is rounded by itself, so the kernel gives the bits of the
+operations one by one.  Taking rows of a matrix counts as elementwise, too: the matrix is an array that is read at any
+entry.  An operation that the table does not know (operations.py) stays a call of the library.  On CUDA, groups and
+other small operations are joined further (cuda/multi_stage.py).  Nothing here needs a GPU or CuPy.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,15 +22,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xpdl.backends.kernels.operations import ARITHMETIC, OPTIONS, PREAMBLE, TESTS, TYPES, converted, parameters
+from xpdl.backends.kernels.operations import OPERATIONS, OPTIONS, PREAMBLE, TRUTH, TYPES
 from xpdl.backends.replay.recorder import Library, Operation, Record, Recorded
 
 
 @dataclass
 class Group:
-    """Operations that can be one kernel: their results have the same shape, and entries i depend on entries i alone.
+    """Operations that can be one kernel: all results have one shape, and entry i depends on entries i alone.
 
-    anywhere   the memory that is read at other entries, too; None for an operation that is alone: not elementwise
+    anywhere  the memory that is read at other entries, too; None for an operation that is not elementwise, and so alone
     """
 
     shape: tuple[int, ...]
@@ -37,7 +38,7 @@ class Group:
     operations: list[Operation] = field(default_factory=list)
 
     def takes(self, operation: Operation, anywhere: set[Recorded]) -> bool:
-        """Whether it can be one more: it reads what the group writes, and writes what the group reads, by entries."""
+        """Return whether the operation can join: what both use, one writing it, is used entry by entry."""
         result = operation.results[0]
         if self.anywhere is None or result.shape != self.shape or result.root in self.anywhere | anywhere:
             return False
@@ -46,7 +47,7 @@ class Group:
 
 
 class Body(NamedTuple):
-    """A group in C: lines for one entry, and the variables in them of what is read, stored, and read anywhere."""
+    """A group in C: lines for one entry, and the variables of what is read at it, read anywhere, and stored."""
 
     inputs: dict[Recorded, str]
     arrays: dict[Recorded, str]
@@ -55,10 +56,11 @@ class Body(NamedTuple):
 
 
 class Fusion:
-    """Records of a library with groups instead of elementwise operations.
+    """Makes records shorter: a group of elementwise operations becomes one operation.
 
-    compiler(inputs, outputs, body, name, preamble=, options=) -> launch(*inputs, *outputs) is as
-    ``cupy.ElementwiseKernel``; ``suits`` tells which operations it is for.
+    compiler  (inputs, outputs, body, name, preamble=, options=) -> launch(*inputs, *outputs), as
+              ``cupy.ElementwiseKernel``
+    suits     (operation) -> whether the compiler should get it
     """
 
     def __init__(
@@ -68,11 +70,16 @@ class Fusion:
         suits: Callable[[Operation], bool] = lambda operation: True,
     ) -> None:
         self.xp, self.compiler, self.suits = library.xp, compiler, suits
-        self.names = {getattr(library.module, name): name for name in (*ARITHMETIC, *TESTS)}
+        self.names = {
+            getattr(source, name): name
+            for source in (library.module, library.xp)
+            for name, row in OPERATIONS.items()
+            if row.text and hasattr(source, name)
+        }
         self.launches: dict[tuple[str, ...], Callable[..., Any]] = {}
 
     def __call__(self, record: Record, results: Sequence[Recorded]) -> Record:
-        """The same done in fewer operations; ``results`` are what is returned."""
+        """Return a record of fewer operations that does the same; ``results`` are the arrays that the step returns."""
         later = {x.root for x in results} | entered(record)
         fused: list[Operation] = []
         for chain in reversed(self.chains(self.groups(record))):
@@ -83,7 +90,7 @@ class Fusion:
         return shorter
 
     def groups(self, record: Record) -> list[Group]:
-        """All operations in groups; one that is not elementwise is a group that takes no other."""
+        """Return all operations in groups; an operation that is not elementwise is a group of its own."""
         groups: list[Group] = []
         for operation in record:
             anywhere = {x.root for x in self.arrays(operation)} if self.can(operation) else None
@@ -97,19 +104,18 @@ class Fusion:
         return groups
 
     def chains(self, groups: list[Group]) -> list[list[Group]]:
-        """Groups that are one launch: here each by itself."""
+        """Return the groups of each launch: here, one group each."""
         return [[group] for group in groups]
 
     def joined(self, chain: list[Group], later: set[Recorded]) -> list[Operation]:
-        """A chain as operations."""
+        """Return a chain as operations."""
         return self.operations(chain[0], later)
 
     def can(self, operation: Operation) -> bool:
-        """Whether it is elementwise, of numbers that C has."""
-        known = operation.function in self.names and not operation.options
+        """Return whether the operation is elementwise, and its dtypes and numbers can be written in C."""
         if operation.is_view or not self.suits(operation):
             return False
-        if not (known or operation.function is self.xp.astype or self.takes_rows(operation)):
+        if not (self.known(operation) or operation.function is self.xp.astype or self.takes_rows(operation)):
             return False
         operands, result = [*self.entries(operation), *self.arrays(operation)], operation.results[0]
         dtypes = {x.dtype for x in operands if isinstance(x, Recorded)} | {result.dtype}
@@ -117,27 +123,32 @@ class Fusion:
             return False
         return all(isinstance(x, Recorded) or (type(x) in (int, float) and math.isfinite(x)) for x in operands)
 
+    def known(self, operation: Operation) -> bool:
+        """Return whether the table has C for the operation, with a result of this dtype."""
+        name = self.names.get(operation.function)
+        return name is not None and not operation.options and operation.results[0].dtype.name in OPERATIONS[name].dtypes
+
     def takes_rows(self, operation: Operation) -> bool:
-        """Whether it takes rows of a matrix, or entries of a vector, that lies in memory row by row."""
+        """Return whether the operation takes rows of a matrix, or entries of a vector, stored row by row."""
         if operation.function is not self.xp.take or operation.options.get("axis", 0) != 0:
             return False
         x, rows = operation.inputs
         return rows.ndim == 1 <= x.ndim <= 2 and all(a.value.flags.c_contiguous for a in (x, rows))
 
     def entries(self, operation: Operation) -> tuple[Any, ...]:
-        """The operands whose own entry is read."""
+        """Return the operands that are read at entry i."""
         if operation.function is self.xp.take:
             return operation.operands[operation.operands[0].ndim :]
         only_read = operation.in_place or operation.function is self.xp.astype
         return operation.operands[:-1] if only_read else operation.operands
 
     def arrays(self, operation: Operation) -> tuple[Recorded, ...]:
-        """Those that are read anywhere: x in x[rows], and the rows of a matrix."""
+        """Return the operands that are read at any entry: x in x[rows], and the rows of a matrix."""
         takes = operation.function is self.xp.take
         return operation.operands[: operation.operands[0].ndim] if takes else ()
 
     def operations(self, group: Group, later: set[Recorded]) -> list[Operation]:
-        """The group as one operation that stores what is used later; none, if nothing is."""
+        """Return the group as one operation that stores what is used later; none if nothing is."""
         if len(group.operations) == 1:
             return group.operations
         body = self.body(group, later)
@@ -147,8 +158,8 @@ class Fusion:
         return [Operation(launch, (*body.inputs, *body.arrays, *stored), {}, stored)] if stored else []
 
     def body(self, group: Group, later: set[Recorded]) -> Body:
-        """The group in C."""
-        names: dict[Recorded, str] = {}  # what is read or made, and the variable that has its value now
+        """Return the group in C."""
+        names: dict[Recorded, str] = {}  # of each array, the variable that holds its present value
         read: dict[Recorded, str] = {}
         arrays: dict[Recorded, str] = {}
         lines: list[str] = []
@@ -167,13 +178,13 @@ class Fusion:
         return Body({x: name for x, name in read.items() if x not in stored}, arrays, stored, lines)
 
     def launch(self, *texts: str) -> Callable[..., Any]:
-        """The kernel of these inputs, outputs and lines, compiled once."""
+        """Return the kernel of these inputs, outputs and lines; it is made once."""
         if texts not in self.launches:
             self.launches[texts] = self.compiler(*texts, "xpdl_group", preamble=PREAMBLE, options=OPTIONS)
         return self.launches[texts]
 
     def expression(self, operation: Operation, names: dict[Recorded, str], arrays: dict[Recorded, str]) -> str:
-        """The value of an operation in C."""
+        """Return the value of an operation in C."""
         operands, dtype = self.entries(operation), operation.results[0].dtype
         if operation.function is self.xp.astype:
             return f"{dtype}({names[operands[0]]})"
@@ -182,14 +193,26 @@ class Fusion:
             n, d = x.shape if x.ndim == 2 else (x.shape[0], 1)
             place = f"inside({names[rows]}, {n})" if x.ndim == 1 else f"entry({arrays[rows]}, i, {d}, {n})"
             return f"{arrays[x]}[{place}]"
-        name = self.names[operation.function]
-        if name in TESTS:
+        row = OPERATIONS[self.names[operation.function]]
+        if row.dtypes == TRUTH:
             dtype = np.result_type(*(getattr(x, "dtype", x) for x in operands))
-        return (ARITHMETIC | TESTS)[name].format(*(converted(x, dtype, names) for x in operands))
+        return row.text.format(*(converted(x, dtype, names) for x in operands))
+
+
+def converted(x: Any, dtype: Any, names: dict[Recorded, str]) -> str:
+    """Return an operand in C, as a value of this dtype."""
+    if not isinstance(x, Recorded):
+        return f"{dtype}({x!r})"
+    return names[x] if x.dtype == dtype else f"{dtype}({names[x]})"
+
+
+def parameters(names: dict[Recorded, str]) -> list[str]:
+    """Return the declarations of these variables."""
+    return [f"{x.dtype} {name}" for x, name in names.items()]
 
 
 def home(groups: list[Group], operation: Operation, anywhere: set[Recorded]) -> Group | None:
-    """The last group that takes the operation, if the operation need not wait for what comes after that group."""
+    """Return the last group that takes the operation; None if it must wait for something after that group."""
     for group in reversed(groups):
         if group.takes(operation, anywhere):
             return group
@@ -199,14 +222,14 @@ def home(groups: list[Group], operation: Operation, anywhere: set[Recorded]) -> 
 
 
 def by_entries(operations: Sequence[Operation], operation: Operation) -> bool:
-    """Whether it reads what they write, and writes what they read, only as that same array."""
+    """Return whether the operation reads what the others write, and writes what they read, as the same array only."""
     written, result = {x.root: x for o in operations for x in o.results}, operation.results[0]
     exact = all(written.get(x.root, x) is x for x in operation.inputs)
     return exact and all(x is result for o in operations for x in o.inputs if x.root is result.root)
 
 
 def ordered(first: Operation, second: Operation) -> bool:
-    """Whether one of two operations writes what the other reads or writes.  A view does nothing."""
+    """Return whether one of two operations writes what the other reads or writes.  A view does nothing."""
     if first.is_view or second.is_view:
         return False
     one, other = ({x.root for x in (*o.inputs, *o.results)} for o in (first, second))
@@ -214,6 +237,6 @@ def ordered(first: Operation, second: Operation) -> bool:
 
 
 def entered(record: Record) -> set[Recorded]:
-    """The memory that is there before the first operation."""
+    """Return the arrays that exist before the first operation."""
     made = {x for operation in record if not operation.in_place for x in operation.results}
     return {x.root for operation in record for x in operation.inputs} - made

@@ -1,11 +1,102 @@
-"""Operations of a record in C: the text of each function, for one entry.
+"""The one table of elementwise operations: how Python, NumPy and C spell each of them.
 
-It means the same in CUDA C, in C on the host, and, but for the types, in Python.
+A new elementwise operation is one line of ``OPERATIONS``.  Everything that must know such operations reads it there:
+the recorder (Python's operators), fusion (the C text and the dtypes), the C compiler and NumPy (which operations C and
+NumPy round alike) and PyTorch (its functions).  An operation that is not in the table is no error: it stays a call of
+the library.
 """
 
-from typing import Any
+from typing import NamedTuple
 
-from xpdl.backends.replay.recorder import Recorded
+TRUTH = ("bool",)
+FLOATS = ("float32", "float64")
+NUMBERS = ("uint8", "int32", "int64", *FLOATS)
+TYPES = (*TRUTH, *NUMBERS)
+"""The dtypes that kernels can read and write."""
+
+
+class Elementwise(NamedTuple):
+    """An elementwise operation.
+
+    text      its value for one entry in C, with {} for each operand; "": it has none, and is never fused
+    dtypes    the dtypes its result may have in a kernel.  Operands are converted to the dtype of the result first; for
+              ``TRUTH``, to the dtype in which they are compared
+    exact     whether C and NumPy give the same bits
+    operator  Python's operator: "add" is that of ``__add__``; "": there is none
+    """
+
+    text: str
+    dtypes: tuple[str, ...]
+    exact: bool = True
+    operator: str = ""
+
+    @property
+    def operands(self) -> int:
+        """How many there are."""
+        return 1 if "{0}" in self.text else self.text.count("{}")
+
+
+OPERATIONS = {
+    "add": Elementwise("{} + {}", NUMBERS, operator="add"),
+    "subtract": Elementwise("{} - {}", NUMBERS, operator="sub"),
+    "multiply": Elementwise("{} * {}", NUMBERS, operator="mul"),
+    "divide": Elementwise("{} / {}", FLOATS, operator="truediv"),
+    "floor_divide": Elementwise("", FLOATS, exact=False, operator="floordiv"),
+    "remainder": Elementwise("", FLOATS, exact=False, operator="mod"),
+    "power": Elementwise("pow({}, {})", FLOATS, exact=False, operator="pow"),
+    "negative": Elementwise("-{}", NUMBERS, operator="neg"),
+    "absolute": Elementwise("fabs({})", FLOATS, operator="abs"),
+    "less": Elementwise("{} < {}", TRUTH, operator="lt"),
+    "less_equal": Elementwise("{} <= {}", TRUTH, operator="le"),
+    "greater": Elementwise("{} > {}", TRUTH, operator="gt"),
+    "greater_equal": Elementwise("{} >= {}", TRUTH, operator="ge"),
+    "equal": Elementwise("{} == {}", TRUTH, operator="eq"),
+    "not_equal": Elementwise("{} != {}", TRUTH, operator="ne"),
+    "bitwise_and": Elementwise("{} & {}", TRUTH, operator="and"),
+    "bitwise_or": Elementwise("{} | {}", TRUTH, operator="or"),
+    "invert": Elementwise("{} == 0", TRUTH, operator="invert"),
+    "isfinite": Elementwise("isfinite({})", TRUTH),
+    "isnan": Elementwise("isnan({})", TRUTH),
+    "where": Elementwise("where({}, {}, {})", NUMBERS),
+    "maximum": Elementwise("maximum({}, {})", NUMBERS),
+    "minimum": Elementwise("minimum({}, {})", NUMBERS),
+    "sign": Elementwise("sign({})", NUMBERS),
+    "square": Elementwise("{0} * {0}", NUMBERS),
+    "sqrt": Elementwise("sqrt({})", FLOATS),
+    "floor": Elementwise("floor({})", FLOATS),
+    "ceil": Elementwise("ceil({})", FLOATS),
+    "exp": Elementwise("exp({})", FLOATS, exact=False),
+    "expm1": Elementwise("expm1({})", FLOATS, exact=False),
+    "log": Elementwise("log({})", FLOATS, exact=False),
+    "log1p": Elementwise("log1p({})", FLOATS, exact=False),
+    "log2": Elementwise("log2({})", FLOATS, exact=False),
+    "sin": Elementwise("sin({})", FLOATS, exact=False),
+    "cos": Elementwise("cos({})", FLOATS, exact=False),
+    "tanh": Elementwise("tanh({})", FLOATS, exact=False),
+}
+"""The operations by NumPy's names."""
+
+HELPERS = {
+    "maximum": ("a, b", "a >= b || a != a ? a : b"),
+    "minimum": ("a, b", "a <= b || a != a ? a : b"),
+    "sign": ("a", "a != a ? a : (a > 0) - (a < 0)"),
+    "where": ("a, b, c", "a != 0 ? b : c"),
+}
+"""Functions of the table that C does not have: parameters and value.  NaN passes through them, unlike C's ``fmax``."""
+
+
+def as_template(name: str) -> str:
+    """A helper as a function in CUDA C."""
+    parameters, value = HELPERS[name]
+    declared = ", ".join(f"T {parameter}" for parameter in parameters.split(", "))
+    return f"template <typename T> __device__ T {name}({declared}) {{ return {value}; }}"
+
+
+def as_macro(name: str) -> str:
+    """A helper as a macro in C, which has no templates; operands are names or conversions."""
+    parameters, value = HELPERS[name]
+    return f"#define {name}({parameters}) ({value})"
+
 
 PREAMBLE = """
 typedef unsigned char uint8;
@@ -13,53 +104,12 @@ typedef int int32;
 typedef long long int64;
 typedef float float32;
 typedef double float64;
-template <typename T> __device__ T maximum(T a, T b) { return a >= b || a != a ? a : b; }
-template <typename T> __device__ T minimum(T a, T b) { return a <= b || a != a ? a : b; }
 __device__ int64 inside(int64 i, int64 n) { return (i % n + n) % n; }
 template <typename R>
 __device__ int64 entry(const R& rows, int64 i, int64 d, int64 n) { return inside(rows[i / d], n) * d + i % d; }
 """
+PREAMBLE += "\n".join(map(as_template, HELPERS)) + "\n"
+"""What a kernel in CUDA C needs; ``inside`` and ``entry`` find the rows that are taken from a matrix."""
 
 OPTIONS = ("--fmad=false",)
-"""No a * b + c in one rounding."""
-
-TYPES = ("bool", "uint8", "int32", "int64", "float32", "float64")
-
-SAME_IN_C = ("ceil", "cos", "exp", "expm1", "floor", "log", "log1p", "sin", "sqrt", "tanh")
-
-ARITHMETIC = {
-    "add": "{} + {}",
-    "subtract": "{} - {}",
-    "multiply": "{} * {}",
-    "divide": "{} / {}",
-    "negative": "-{}",
-    "square": "{0} * {0}",
-    **{name: f"{name}({{}})" for name in SAME_IN_C},
-    "maximum": "maximum({}, {})",
-    "minimum": "minimum({}, {})",
-}
-"""Functions by NumPy's names, in C: operands have the dtype of the result."""
-
-TESTS = {
-    "less": "{} < {}",
-    "less_equal": "{} <= {}",
-    "greater": "{} > {}",
-    "greater_equal": "{} >= {}",
-    "equal": "{} == {}",
-    "not_equal": "{} != {}",
-    "isfinite": "isfinite({})",
-    "isnan": "isnan({})",
-}
-"""Those that give truth: operands have the dtype they are compared in."""
-
-
-def converted(x: Any, dtype: Any, names: dict[Recorded, str]) -> str:
-    """An operand as a value of this dtype."""
-    if not isinstance(x, Recorded):
-        return f"{dtype}({x!r})"
-    return names[x] if x.dtype == dtype else f"{dtype}({names[x]})"
-
-
-def parameters(names: dict[Recorded, str]) -> list[str]:
-    """Declarations of these variables."""
-    return [f"{x.dtype} {name}" for x, name in names.items()]
+"""Options of NVIDIA's compiler: no a * b + c in one rounding."""

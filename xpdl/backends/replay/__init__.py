@@ -1,1 +1,1 @@
-"""A training step is written down once, planned, and repeated in the same memory."""
+"""A training step is recorded once, planned, and repeated in the same memory."""

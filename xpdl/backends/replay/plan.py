@@ -1,7 +1,7 @@
-"""A record as calls without arguments, that write into the same memory again and again.
+"""Plan: a record becomes a list of calls without arguments, which write into the same memory each time.
 
-place    each result gets memory, which a later one may take over when nobody needs it any more; what is only joined
-         to a larger vector (``concat``) is computed in its place there
+place    each result gets memory, which a later result may take over when nobody needs the first one any more; an array
+         that is only joined to a larger vector (``concat``) is computed where it lies in that vector
 bind     each operation becomes a call; views are taken once
 """
 
@@ -13,27 +13,27 @@ from typing import Any
 
 from xpdl.arrays import Array
 from xpdl.backends.replay.recorder import Operation, Record, Recorded, recorded
-from xpdl.backends.replay.target import Call, Machine
+from xpdl.backends.replay.target import Call, Target
 from xpdl.pytree import tree_map
 
 
 class Plan:
     """A record, placed and bound.
 
-    arrays  what each recorded array is now
-    calls   the operations that are no views, by their number
-    users   for each input that is not consumed the operations that see its memory, directly or through views
+    arrays  the present array of each recorded array
+    calls   the call of each operation that is not a view, by the number of the operation
+    users   for each input that is not consumed, the operations that read its memory, directly or through views
     """
 
-    def __init__(self, machine: Machine, record: Record, inputs: list[Recorded], consumed: int, result: Any) -> None:
-        record = machine.fusion(needed(record, recorded(result)), recorded(result))
-        self.machine, self.record, self.inputs = machine, record, inputs
+    def __init__(self, target: Target, record: Record, inputs: list[Recorded], consumed: int, result: Any) -> None:
+        record = target.fusion(needed(record, recorded(result)), recorded(result))
+        self.target, self.record, self.inputs = target, record, inputs
         self.users = {x: users(record, x) for x in inputs[consumed:]}
-        self.arrays = placed(machine, record, inputs[:consumed], inputs[consumed:], recorded(result))
+        self.arrays = placed(target, record, inputs[:consumed], inputs[consumed:], recorded(result))
         self.calls: dict[int, Call] = {}
         for number in views_first(record):
             self.bind(number)
-        machine.ready()
+        target.ready()
         self.result = tree_map(self.array, result)
 
     def __call__(self, arguments: Any, arrays: list[Array]) -> tuple[Any, "Plan"]:
@@ -45,11 +45,10 @@ class Plan:
         return self.result, self
 
     def enter(self, changed: list[tuple[Recorded, Array]]) -> None:
-        """Other arrays than in the last run: what is consumed is copied, the rest is read where it lies."""
-        module = self.machine.library.module
-        copies = [
-            (self.arrays[x], module.copy(a)) for x, a in changed if x not in self.users
-        ]  # they may be one another's
+        """Take other arrays than in the last run: consumed ones are copied, all others are read where they lie."""
+        module = self.target.library.module
+        # Two consumed arrays may have changed places, so all are read before one is written.
+        copies = [(self.arrays[x], module.copy(a)) for x, a in changed if x not in self.users]
         for own, copy in copies:
             module.copyto(own, copy)
         for x, a in changed:
@@ -59,26 +58,26 @@ class Plan:
                     self.bind(number)
 
     def bind(self, number: int) -> None:
-        """Make an operation a call, or take a view."""
+        """Make a call of an operation, or take its view."""
         operation = self.record[number]
         operands = tree_map(self.array, operation.operands)
         if operation.is_view:
             self.arrays[operation.results[0]] = operation.function(*operands, **operation.options)
         else:
-            self.calls[number] = call(self.machine, operation, operands, self.arrays[operation.results[0]])
+            self.calls[number] = call(self.target, operation, operands, self.arrays[operation.results[0]])
 
     def used(self, number: int) -> tuple[list[Array], list[Array]]:
-        """What an operation reads, and what it writes."""
+        """Return the arrays that an operation reads, and those that it writes."""
         operation = self.record[number]
         return [self.arrays[x] for x in operation.inputs], [self.arrays[x] for x in operation.results]
 
     def array(self, x: Any) -> Any:
-        """What x is now."""
+        """Return the present array of x; x itself if it is not recorded."""
         return self.arrays[x] if isinstance(x, Recorded) else x
 
 
 def needed(record: Record, results: list[Recorded]) -> Record:
-    """The operations without those whose result nobody reads, such as a learning rate's step where it is constant."""
+    """Return the record without operations whose results nobody reads, such as the step of a constant learning rate."""
     read, kept = {x.root for x in results}, []
     for operation in reversed(record):
         if operation.in_place or any(x.root in read for x in operation.results):
@@ -90,31 +89,29 @@ def needed(record: Record, results: list[Recorded]) -> Record:
 
 
 def users(record: Record, x: Recorded) -> list[int]:
-    """The operations that see the memory of x."""
+    """Return the numbers of the operations that read or write the memory of x."""
     return [number for number in views_first(record) if any(y.root is x for y in record[number].inputs)]
 
 
 def views_first(record: Record) -> list[int]:
-    """The numbers of all operations in an order to bind them: those in a kernel may be before the views they read."""
+    """Return the numbers of all operations, views first: a fused kernel may stand before a view that it reads."""
     return sorted(range(len(record)), key=lambda number: not record[number].is_view)
 
 
-# Calls: an operation and where to write its result
+# Calls: an operation, and where it writes its result
 
 
-def call(machine: Machine, operation: Operation, operands: tuple[Any, ...], place: Array) -> Call:
-    """The operation as a function without arguments that writes into its place."""
+def call(target: Target, operation: Operation, operands: tuple[Any, ...], place: Array) -> Call:
+    """Return the operation as a function without arguments that writes into ``place``."""
     function, options = operation.function, operation.options
     if operation.in_place:
         bind = getattr(function, "bind", partial(partial, function))
         return bind(*operands)
-    if machine.elementwise(function) and not options:
+    if target.elementwise(function) and not options:
         return partial(function, *operands, out=place)
-    if function is machine.library.xp.concat:
-        return _joining(machine.library.module, place, *operands, **options)
-    return machine.writers.get(function, partial(_copying, machine.library.module, function))(
-        place, *operands, **options
-    )
+    if function is target.library.xp.concat:
+        return _joining(target.library.module, place, *operands, **options)
+    return target.writers.get(function, partial(_copying, target.library.module, function))(place, *operands, **options)
 
 
 def _copying(module: Any, function: Callable[..., Any], place: Array, *operands: Any, **options: Any) -> Call:
@@ -122,32 +119,32 @@ def _copying(module: Any, function: Callable[..., Any], place: Array, *operands:
 
 
 def _joining(module: Any, place: Array, arrays: Sequence[Array], *, axis: int = 0) -> Call:
-    """Only what does not lie there already is copied."""
+    """Return a call that copies the arrays into ``place``, except for those that already lie there."""
     ends = accumulate((x.shape[axis] for x in arrays), initial=0)
     parts = [module.moveaxis(module.moveaxis(place, axis, 0)[start:stop], 0, axis) for start, stop in pairwise(ends)]
     moves = [(part, x) for part, x in zip(parts, arrays, strict=True) if not module.may_share_memory(part, x)]
     return lambda: [module.copyto(part, x) for part, x in moves]
 
 
-# Places
+# Memory
 
 
 def placed(
-    machine: Machine, record: Record, consumed: list[Recorded], inputs: list[Recorded], results: list[Recorded]
+    target: Target, record: Record, consumed: list[Recorded], inputs: list[Recorded], results: list[Recorded]
 ) -> dict[Recorded, Array]:
-    """Memory for every array that is no view; it goes on to the next when its time is over.
+    """Return memory for every array that is not a view; it is used again when an array is no longer needed.
 
-    What is consumed gets aligned memory for good; other inputs stay where they are.
+    Consumed inputs get aligned memory of their own; other inputs stay where they are.
     """
     last = {x.root: number for number, operation in enumerate(record) for x in (*operation.inputs, *operation.results)}
     last |= {x.root: len(record) for x in (*consumed, *inputs, *results)}
-    homes, pool = joined(machine, record, last), Pool(machine)
+    homes, pool = joined(target, record, last), Pool(target)
     arrays = {x: x.value for x in inputs} | {x: pool.take(x) for x in consumed}
 
     for number, operation in enumerate(record):
         roots = {x.root for x in (*operation.inputs, *operation.results)}
         ending = {x for x in roots if last[x] == number and x in arrays and x not in homes}
-        early = {x for x in ending if machine.elementwise(operation.function) and may_overwrite(operation, x)}
+        early = {x for x in ending if target.elementwise(operation.function) and may_overwrite(operation, x)}
         for x in early:
             pool.give(arrays[x])
         for x in operation.results:
@@ -161,7 +158,7 @@ def placed(
 def place(
     x: Recorded, arrays: dict[Recorded, Array], homes: dict[Recorded, tuple[Recorded, int]], pool: "Pool"
 ) -> None:
-    """Enter the memory of x into ``arrays``."""
+    """Enter memory for x into ``arrays``."""
     if x in arrays:
         return
     if x not in homes:
@@ -173,47 +170,47 @@ def place(
 
 
 def may_overwrite(operation: Operation, x: Recorded) -> bool:
-    """Whether an elementwise result may be written over the operand x: each entry where it has been read."""
+    """Return whether an elementwise result may overwrite the operand x: each entry is read before it is written."""
     alike = x.shape == operation.results[0].shape
     return alike and not any(y.root is x and y is not x for y in operation.inputs)
 
 
-def joined(machine: Machine, record: Record, last: dict[Recorded, int]) -> dict[Recorded, tuple[Recorded, int]]:
-    """The arrays that end as a part of a vector: the vector, and where in it."""
+def joined(target: Target, record: Record, last: dict[Recorded, int]) -> dict[Recorded, tuple[Recorded, int]]:
+    """Return the arrays that end as a part of a vector, with that vector and the place in it."""
     homes = {}
     made = {x for operation in record for x in operation.results if x.source is None}
     for number, operation in enumerate(record):
         vector = operation.results[0]
-        if operation.function is machine.library.xp.concat and vector.ndim == 1:
+        if operation.function is target.library.xp.concat and vector.ndim == 1:
             ends = accumulate((x.shape[0] for x in operation.inputs), initial=0)
             for x, start in zip(operation.inputs, ends, strict=False):
-                whole = math.prod(x.root.shape) == x.shape[0] and _in_order(machine, x.root.value)
+                whole = math.prod(x.root.shape) == x.shape[0] and _in_order(target, x.root.value)
                 ends_here = x.root in made and last[x.root] == number and x.root not in homes
-                if whole and ends_here and x.dtype == vector.dtype and _in_order(machine, x.value):
+                if whole and ends_here and x.dtype == vector.dtype and _in_order(target, x.value):
                     homes[x.root] = vector, start
     return homes
 
 
-def _in_order(machine: Machine, array: Array) -> bool:
-    """Whether it lies in memory row by row."""
-    shared: bool = machine.library.module.may_share_memory(array.reshape(-1), array)
+def _in_order(target: Target, array: Array) -> bool:
+    """Return whether the array is stored row by row."""
+    shared: bool = target.library.module.may_share_memory(array.reshape(-1), array)
     return shared
 
 
 class Pool:
-    """Memory that is not needed, by its size."""
+    """Free memory, by size."""
 
-    def __init__(self, machine: Machine) -> None:
-        self.memory, self.byte, self.reuse = machine.memory, machine.library.xp.uint8, machine.reuse
+    def __init__(self, target: Target) -> None:
+        self.memory, self.byte, self.reuse = target.memory, target.library.xp.uint8, target.reuse
         self.free: dict[int, list[Array]] = {}
 
     def take(self, x: Recorded) -> Array:
-        """Memory like x, what was given last first: that is in cache."""
+        """Return memory for an array like x; the memory that was given back last is taken first, as it is in cache."""
         size = x.value.nbytes
         memory = self.free[size].pop() if self.free.get(size) else self.memory(size)
         return memory.view(x.dtype).reshape(x.shape)
 
     def give(self, array: Array) -> None:
-        """Back."""
+        """Take back the memory of an array."""
         if self.reuse:
             self.free.setdefault(array.nbytes, []).append(array.reshape(-1).view(self.byte))

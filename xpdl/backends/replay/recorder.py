@@ -1,54 +1,35 @@
-"""A function of arrays, written down while it runs.
+"""Record: a function of arrays is written down while it runs.
 
-A ``Recorded`` stands for an array and has its values; whatever is done to it is done to the values, and becomes an
-``Operation`` of the record.  Numbers, shapes and arrays from elsewhere are constants of the record: what is recorded
-must be a function of its arguments alone, as for ``jax.jit``.
+A ``Recorded`` stands for an array and holds it.  Every operation on it is done on the array, and becomes an
+``Operation`` of the record.  Numbers, shapes and arrays from elsewhere are constants of the record.  So the function
+must depend on its arguments alone, as for ``jax.jit``.
 """
 
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple
 
+from xpdl.backends.kernels.operations import OPERATIONS
 from xpdl.pytree import flatten, tree_map
 
-OPERATORS = {
-    "add": "add",
-    "sub": "subtract",
-    "mul": "multiply",
-    "truediv": "divide",
-    "floordiv": "floor_divide",
-    "mod": "remainder",
-    "pow": "power",
-    "matmul": "matmul",
-    "and": "bitwise_and",
-    "or": "bitwise_or",
-}
-"""Python's operators that numbers may stand to the left of, and that have augmented assignment, by NumPy's names."""
+OPERATORS = {row.operator: name for name, row in OPERATIONS.items() if row.operator} | {"matmul": "matmul"}
+"""Python's operators, and the functions that do the same, by NumPy's names."""
 
-PLAIN = {
-    "lt": "less",
-    "le": "less_equal",
-    "gt": "greater",
-    "ge": "greater_equal",
-    "eq": "equal",
-    "ne": "not_equal",
-    "neg": "negative",
-    "abs": "absolute",
-    "invert": "invert",
-}
-"""Those that have neither."""
+REFLECTED = {operator for operator in OPERATORS if hasattr(int, f"__r{operator}__")} | {"matmul"}
+"""The operators that a number may stand to the left of.  They are also those that have augmented assignment."""
 
 
 class RecordingError(TypeError):
-    """What cannot be written down: a branch on a value, a number read from an array."""
+    """Raised by what cannot be recorded: a branch on a value, a number read from an array."""
 
 
 class Library(NamedTuple):
-    """What recording must know of an array library.
+    """An array library, as far as recording and replaying must know it.
 
     xp      the namespace of the standard
-    module  what has functions by NumPy's names: those of OPERATORS and PLAIN, asarray, copyto, may_share_memory
-    types   the types of its arrays; the first is that of the arguments of a step
+    module  an object with functions by NumPy's names: those of OPERATORS, and asarray, copy, copyto, moveaxis and
+            may_share_memory
+    types   the types of its arrays; the arguments of a step have the first
     """
 
     xp: Any
@@ -57,7 +38,7 @@ class Library(NamedTuple):
 
 
 class Recorded:
-    """An array of a record.  ``source`` is the one it is a view of, None if it has memory of its own."""
+    """An array of a record.  ``source`` is the array of which it is a view; None if it has memory of its own."""
 
     __hash__ = object.__hash__
     library: Library
@@ -70,7 +51,7 @@ class Recorded:
 
     @property
     def root(self) -> "Recorded":
-        """Whose memory this is."""
+        """The array that owns the memory."""
         return self if self.source is None else self.source.root
 
     def __array_namespace__(self, *, api_version: str | None = None) -> "Namespace":
@@ -88,7 +69,7 @@ class Recorded:
         return apply(_getitem, self, key)
 
     def __getattr__(self, name: str) -> Any:
-        """Not even ``hasattr`` gets an answer that an array would not give."""
+        """Refuse every other attribute, also in ``hasattr``, which must not answer otherwise than for the array."""
         if name.startswith("__"):
             raise AttributeError(name)
         raise RecordingError(f"the attribute {name} of an array is not recorded")
@@ -100,7 +81,7 @@ class Recorded:
 
 
 class Operation(NamedTuple):
-    """results = function(*operands, **options).  What an operation in place changes is among its operands."""
+    """results = function(*operands, **options).  An array that is changed in place is an operand and a result."""
 
     function: Callable[..., Any]
     operands: tuple[Any, ...]
@@ -114,7 +95,7 @@ class Operation(NamedTuple):
 
     @property
     def in_place(self) -> bool:
-        """Whether it changes operands: an augmented assignment, or a kernel."""
+        """Whether it changes an operand: augmented assignment, or a kernel."""
         return any(x is self.results[0] for x in self.inputs)
 
     @property
@@ -131,11 +112,11 @@ class Record(list[Operation]):
         self.library = library
 
     def stand_in(self, value: Any, source: Recorded | None = None) -> Recorded:
-        """What stands for the array ``value`` in this record."""
+        """Return a new ``Recorded`` of this record that stands for the array ``value``."""
         return _type(self.library)(value, self, source)
 
     def spelled(self) -> list[Any]:
-        """What is the same each time the same is done: arrays by number, everything else as it prints."""
+        """Return a description that is equal for two runs that did the same: arrays by number, other things by repr."""
         numbers: dict[int, int] = {}
 
         def spell(x: Any) -> Any:
@@ -149,7 +130,7 @@ class Record(list[Operation]):
         return [spell([o.function, o.operands, sorted(o.options.items()), o.results]) for o in self]
 
     def release(self) -> None:
-        """Let go of the values, at once: arrays and record hold one another, and a GPU's memory should not wait."""
+        """Let go of the arrays now; record and arrays refer to one another, and would wait for garbage collection."""
         for x in (x for operation in self for x in (*operation.inputs, *operation.results)):
             x.value = x.record = None
 
@@ -169,12 +150,12 @@ class Namespace:
 
 @cache
 def _type(library: Library) -> type[Recorded]:
-    """A type for each library: an array's namespace is remembered by its type (arrays.py)."""
+    """Return a subclass for the library: ``arrays.namespace`` remembers the namespace of each type."""
     return type("Recorded", (Recorded,), {"library": library, "namespace": Namespace(library.xp)})
 
 
 def apply(function: Callable[..., Any], *operands: Any, **options: Any) -> Any:
-    """Do it, and write it down if there is anything recorded among the operands."""
+    """Call the function, and record the call if there is a ``Recorded`` among the operands."""
     value, inputs = function(*values(operands), **options), recorded(operands)
     if not inputs:
         return value
@@ -192,33 +173,19 @@ def apply(function: Callable[..., Any], *operands: Any, **options: Any) -> Any:
 
 
 def assign(function: Callable[..., Any], x: Recorded, y: Any) -> Recorded:
-    """Augmented assignment: function(x, y, x), where the last says what to write to."""
+    """Do an augmented assignment: function(x, y, x), where the last operand is the one to write to."""
     function(x.value, values(y), x.value)
     x.record.append(Operation(function, (x, y, x), {}, (x,)))
     return x
 
 
-def recordable(kernel: Callable[..., Any], outputs: int) -> Callable[..., None]:
-    """A kernel that changes the last ``outputs`` of its operands, as one that can be written down as one operation."""
-
-    def run(*operands: Any) -> None:
-        kernel(*values(operands))
-        inputs, results = recorded(operands), operands[-outputs:]
-        if inputs and len(recorded(results)) < outputs:
-            raise RecordingError(f"{kernel} changes an array from elsewhere")
-        if inputs:
-            inputs[0].record.append(Operation(kernel, operands, {}, results))
-
-    return run
-
-
 def values(tree: Any) -> Any:
-    """The tree with values for recorded arrays."""
+    """Return the tree with the arrays that its recorded arrays hold."""
     return tree_map(lambda x: x.value if isinstance(x, Recorded) else x, tree)
 
 
 def recorded(tree: Any) -> list[Recorded]:
-    """The recorded arrays in a tree."""
+    """Return the recorded arrays in a tree."""
     return [x for x in flatten(tree) if isinstance(x, Recorded)]
 
 
@@ -232,10 +199,10 @@ def _give_operator(name: str, function: str) -> None:
         return found
 
     setattr(Recorded, f"__{name}__", lambda x, *y: apply(of(x), x, *y))
-    if name in OPERATORS:
+    if name in REFLECTED:
         setattr(Recorded, f"__r{name}__", lambda x, y: apply(of(x), y, x))
         setattr(Recorded, f"__i{name}__", lambda x, y: assign(of(x), x, y))
 
 
-for _name, _function in (OPERATORS | PLAIN).items():
+for _name, _function in OPERATORS.items():
     _give_operator(_name, _function)

@@ -1,4 +1,4 @@
-"""How an array library replays steps: what record.py, plan.py and replay.py must know of it."""
+"""Target: what the recorder, the plan and the replay must know of an array library to repeat its steps."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -9,49 +9,50 @@ from xpdl.backends.replay.recorder import Library, Record, Recorded
 
 Call: TypeAlias = Callable[[], Any]
 Run: TypeAlias = Callable[[Any, list[Array]], tuple[Any, Any]]
-"""(arguments of the step, the arrays in them) -> its result, and the Run of the next call."""
+"""(arguments of the step, the arrays in them) -> (its result, the Run for the next call)."""
 
 
 def replay(plan: Run, plain: Run) -> Run:
-    """The default of ``Machine.dispatch``."""
+    """Return the plan: the default of ``Target.dispatch``."""
     return plan
 
 
-def as_it_is(record: Record, results: Sequence[Recorded]) -> Record:
-    """The default of ``Machine.fusion``."""
+def unfused(record: Record, results: Sequence[Recorded]) -> Record:
+    """Return the record: the default of ``Target.fusion``."""
     return record
 
 
 def nothing() -> None:
-    """The default of ``Machine.ready``."""
+    """Do nothing: the default of ``Target.ready``."""
 
 
 def silent(reason: str) -> None:
-    """The default of ``Machine.notice``."""
+    """Say nothing: the default of ``Target.notice``."""
 
 
-class Machine(NamedTuple):
-    """How the steps of an array library are replayed.
+class Target(NamedTuple):
+    """An array library as the target of replayed steps.
 
-    library      what recording must know
-    memory       (bytes) -> so many bytes, aligned: a vector of uint8
-    elementwise  (function) -> whether it works entry by entry and takes ``out=``
-    writers      function -> (place, *operands, **options) -> a call that writes the result into place; for functions
-                 that are not elementwise.  What has none makes an array, which is copied
-    fusion       (record, what is returned) -> a record of fewer operations that do the same
-    reuse        whether memory goes on to the next array when its time is over: then the calls must keep their order
-    exact        whether a plan rounds as the step as it is does; if not, the plan does every step, recorded ones too
-    ready        () -> None, when all calls of a plan are bound and before the first is made
-    context      () -> context in which steps run
+    library      what the recorder must know
+    memory       (bytes) -> a vector of so many uint8, aligned
+    elementwise  (function) -> whether the function works entry by entry and takes ``out=``
+    writers      function -> (place, *operands, **options) -> a call that writes the result into place.  They are for
+                 functions that are not elementwise; the result of a function without a writer is copied into place
+    fusion       (record, what is returned) -> a record of fewer operations that does the same
+    reuse        whether an array may take over the memory of one that nobody needs any more; the calls must then keep
+                 their order
+    exact        whether a plan rounds as the step itself does; if not, the plan computes every step, recorded ones too
+    ready        () -> None, called when all calls of a plan are bound, before the first one is made
+    context      () -> the context in which steps run
     dispatch     (plan, the step as it is) -> what runs the plan
-    notice       is told why a step is not replayed
+    notice       (reason) -> None, called when a step cannot be replayed
     """
 
     library: Library
     memory: Callable[[int], Array]
     elementwise: Callable[[Callable[..., Any]], bool]
     writers: dict[Callable[..., Any], Callable[..., Call]]
-    fusion: Callable[[Record, Sequence[Recorded]], Record] = as_it_is
+    fusion: Callable[[Record, Sequence[Recorded]], Record] = unfused
     reuse: bool = True
     exact: bool = True
     ready: Callable[[], None] = nothing

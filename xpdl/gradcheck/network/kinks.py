@@ -1,4 +1,4 @@
-"""Kinks: where an activation bends within rounding of a pre-activation, so that f' can be either of two numbers.
+"""Kinks: where an activation bends within rounding of a pre-activation, so that f' may be either of two numbers.
 
 Backward propagation with intervals gives the least and the largest gradient over every choice that code may make there,
 the one-sided derivatives of the cost among them:
@@ -13,11 +13,11 @@ from itertools import product
 from typing import NamedTuple
 
 from xpdl.arrays import Array, namespace
-from xpdl.gradcheck.network.bars import Trace
+from xpdl.gradcheck.network.bars import LayerErrors
 from xpdl.gradcheck.network.perturbation import Point, eps, gradient
 
-NEARBY = 16.0
-"""Rounding errors of z within which a bend counts."""
+NEAR = 16.0
+"""A bend counts if it is within so many rounding errors of z."""
 
 JUMP = 1e-3
 """A smaller change of f' is curvature, not a kink."""
@@ -35,11 +35,11 @@ class Bend(NamedTuple):
         return namespace(self.left).abs(self.right - self.left) > JUMP
 
 
-def bends(at: Point, traces: Sequence[Trace]) -> list[Bend]:
+def bends(at: Point, forward: Sequence[LayerErrors]) -> list[Bend]:
     """f' of the hidden layers, some rounding errors of z to the left and to the right."""
     xp = namespace(at.y)
-    near = [NEARBY * eps(at.y) * xp.sqrt(trace.z) + 1e-30 for trace in traces]
-    return [Bend(*at.slope.beside(layer.z, d)) for layer, d in zip(at.layers[:-1], near, strict=False)]
+    near = [NEAR * eps(at.y) * xp.sqrt(errors.z) + 1e-30 for errors in forward]
+    return [Bend(*at.fprime.beside(layer.z, d)) for layer, d in zip(at.layers[:-1], near, strict=False)]
 
 
 def limits(at: Point, bent: Sequence[Bend], dz: Array) -> tuple[Array, Array]:

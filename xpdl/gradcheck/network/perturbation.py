@@ -1,51 +1,50 @@
 """The numeric derivative of a network's cost, from changes of single pre-activations.
 
 Every entry of W_l and b_l acts through z_l = x_l W_l + b_l alone: a change h of W_l[i, j] moves z_l[s, j], of sample s,
-by h x_l[s, i].  So it is enough to move each unit of each sample once, and the numeric gradient is
+by h x_l[s, i].  So each unit of each sample is moved only once, and the numeric gradient is
 
     dW_l = x_l^T dz_l,   db_l = sum of dz_l over the samples,   dz_l[s, j] = numeric d cost / d z_l[s, j]
 
-with n n_l derivatives for n_in n_l entries.  Samples do not meet, so that one pass moves a unit in all of them; the
-layers before l stay as they are, and the next one changes by an outer product:
+This takes n n_l derivatives for n_in n_l entries.  The cost of a sample depends on that sample alone, so one pass moves
+a unit in all samples.  The layers before l stay as they are, and the next one changes by an outer product:
 
     z_{l+1} += change w_{l+1}[j, :],    change = (f(z_l[:, j] + h) - f(z_l[:, j])) * mask
 
-Only from there on the network is gone through, for many units at once.
+Only the layers after it are computed again, for many units at once.
 
     complex step           Im cost(i h) / h                      no difference, no cancellation, crosses no kink
     central difference     (cost(h) - cost(-h)) / (2 h)
 
-in float64, whatever the gradient under test is in.
+All this is in float64, whatever the dtype of the gradient under test is.
 
 Sources: Squire & Trapp 1998, Using complex variables to estimate derivatives; Dennis & Schnabel 1983 (step sizes).
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from xpdl.activations import identity
 from xpdl.arrays import Array, device, namespace
+from xpdl.gradcheck.linearity import Function
 from xpdl.losses import count
 from xpdl.network import Layer, Network
 
-Function: TypeAlias = Callable[[Array], Array]
+COMPLEX_STEP = 1e-60
+"""h of the complex step: so small that h^2 vanishes beside 1 after any gain, and far above underflow in float64."""
 
-STEP = 1e-60
-"""h of the complex step: so small that h^2 vanishes beside 1 after any gain, and far above underflow."""
-
-PROBES = 4
-"""Directions in which logits are moved to see how a loss behaves."""
+LOGIT_DIRECTIONS = 4
+"""How many directions logits are moved in, to see how a loss behaves."""
 
 
-class Slope(NamedTuple):
-    """f' of an activation f."""
+class EntrywiseDerivative(NamedTuple):
+    """f' of a function f that works entry by entry."""
 
     at: Function  # z -> f'(z)
     beside: Callable[[Array, Array], tuple[Array, Array]]  # z, distance -> f' to the left and to the right of z
 
 
 class Point(NamedTuple):
-    """Where the cost is differentiated: all that stays the same while single units are moved."""
+    """Where the cost is differentiated: everything that stays the same while single units are moved."""
 
     net: Network
     layers: Sequence[Layer]  # of the forward pass
@@ -53,10 +52,10 @@ class Point(NamedTuple):
     masks: Sequence[Array | None]  # of each hidden layer
     y: Array  # (n, k) targets
     weight: Array | None  # (n,)
-    derive: Callable[[Function], Slope]  # f, entry by entry -> f'
+    derive: Callable[[Function], EntrywiseDerivative]  # f, entry by entry -> f'
 
     @property
-    def slope(self) -> Slope:
+    def fprime(self) -> EntrywiseDerivative:
         """f' of the hidden activation."""
         return self.derive(self.net.activation.forward)
 
@@ -67,7 +66,7 @@ class Point(NamedTuple):
 
     @property
     def share(self) -> Any:
-        """What the cost of each sample is multiplied with in the mean: a number, or (n, 1)."""
+        """The factor of each sample's cost in the mean: a number, or (n, 1)."""
         return (1 if self.weight is None else namespace(self.weight).expand_dims(self.weight, axis=1)) / self.count
 
 
@@ -78,7 +77,7 @@ def point(
     y: Array,
     masks: Sequence[Array | None] | None,
     weight: Array | None,
-    derive: Callable[[Function], Slope],
+    derive: Callable[[Function], EntrywiseDerivative],
 ) -> Point:
     """The forward pass at theta (P,), for samples x (n, d) with labels y and weights."""
     layers = net.forward(theta, x, masks)
@@ -87,31 +86,31 @@ def point(
 
 
 def eps(z: Array) -> float:
-    """The unit round-off of these numbers."""
+    """The machine epsilon of the dtype of z."""
     return float(namespace(z).finfo(z.dtype).eps)
 
 
-def complex_slope(f: Function) -> Slope:
+def complex_derivative(f: Function) -> EntrywiseDerivative:
     """f'(z) = Im f(z + i h) / h."""
 
     def at(z: Array) -> Array:
-        return namespace(z).imag(f(_as_complex(z) + STEP * 1j)) / STEP
+        return namespace(z).imag(f(_as_complex(z) + COMPLEX_STEP * 1j)) / COMPLEX_STEP
 
-    return Slope(at, lambda z, distance: (at(z - distance), at(z + distance)))
+    return EntrywiseDerivative(at, lambda z, distance: (at(z - distance), at(z + distance)))
 
 
-def difference_slope(f: Function) -> Slope:
-    """f'(z) by the difference quotients, with h = u^(1/3) (1 + |z|)."""
+def difference_derivative(f: Function) -> EntrywiseDerivative:
+    """f'(z) by difference quotients, with h = u^(1/3) (1 + |z|)."""
 
     def beside(z: Array, distance: Array) -> tuple[Array, Array]:
         h = difference_step(z)
         return (f(z) - f(z - h)) / h, (f(z + h) - f(z)) / h
 
-    return Slope(lambda z: sum(beside(z, z)) / 2, beside)
+    return EntrywiseDerivative(lambda z: sum(beside(z, z)) / 2, beside)
 
 
-def cost_slope(at: Point, z: Array) -> Array:
-    """d cost / d z (n, k) of each sample at logits z (n, k): from the cost, whatever the loss says of it."""
+def cost_derivative(at: Point, z: Array) -> Array:
+    """d cost / d z (n, k) of each sample at logits z (n, k), from the cost alone, not from the loss's derivative."""
     xp = namespace(z)
     unit = xp.eye(z.shape[1], dtype=z.dtype, device=device(z))
 
@@ -124,33 +123,33 @@ def cost_slope(at: Point, z: Array) -> Array:
     return xp.stack([column(j) for j in range(z.shape[1])], axis=1)
 
 
-def directions(z: Array) -> list[Array]:
-    """Some vectors of signs (k,), for logits z (n, k)."""
+def sign_vectors(z: Array) -> list[Array]:
+    """Some vectors of signs (k,), along which logits z (n, k) are moved."""
     xp = namespace(z)
     units = xp.arange(1, z.shape[1] + 1, dtype=z.dtype, device=device(z))
-    return [xp.sign(xp.sin(b * units)) for b in range(1, PROBES + 1)]
+    return [xp.sign(xp.sin(b * units)) for b in range(1, LOGIT_DIRECTIONS + 1)]
 
 
 def difference_step(z: Array) -> Array:
-    """The step for a difference quotient at z."""
+    """The step of a difference quotient at z."""
     return eps(z) ** (1 / 3) * (1 + namespace(z).abs(z))
 
 
 def complex_step(at: Point, l: int, units: slice) -> Array:
     """d cost / d z_l[:, units] (n, K) by the complex step."""
-    costs = _costs(at, l, units, _as_complex(at.layers[l].z[:, units]), STEP * 1j)
-    return namespace(costs).imag(costs) / STEP * at.share
+    costs = _costs(at, l, units, _as_complex(at.layers[l].z[:, units]), COMPLEX_STEP * 1j)
+    return namespace(costs).imag(costs) / COMPLEX_STEP * at.share
 
 
 def quotients(at: Point, l: int, units: slice, h: float) -> tuple[Array, Array]:
-    """The backward and the forward difference quotient of the cost of moving z_l[:, units], each (n, K)."""
+    """The backward and the forward difference quotient of the cost in z_l[:, units], each (n, K)."""
     z = at.layers[l].z[:, units]
     left, middle, right = (_costs(at, l, units, z, step) for step in (-h, 0.0, h))
     return (middle - left) / h * at.share, (right - middle) / h * at.share
 
 
 def gradient(at: Point, dz: Sequence[Array], falling: Sequence[Array] | None = None) -> Array:
-    """The gradient (P,) that follows from dz_l (n, n_l) of every layer, with L2; ``falling`` is dz where x < 0."""
+    """The gradient (P,) from dz_l (n, n_l) of every layer, with L2; where x < 0, ``falling`` takes the place of dz."""
     xp = namespace(at.y)
     parts = []
     for layer, d, other in zip(at.layers, dz, falling or dz, strict=True):
@@ -166,7 +165,7 @@ def _as_complex(z: Array) -> Array:
 
 
 def _costs(at: Point, l: int, units: slice, z: Array, step: complex) -> Array:
-    """The cost of each sample when ``step`` moves one of the units' pre-activations z (n, K), all (n, K)."""
+    """The cost of each sample (n, K) if one unit is moved: its pre-activation, a column of z (n, K), by ``step``."""
     xp = namespace(z)
     hidden = l < len(at.masks)
     f = at.net.activation.forward if hidden else identity.forward
@@ -182,7 +181,7 @@ def _costs(at: Point, l: int, units: slice, z: Array, step: complex) -> Array:
 
 
 def _logits(at: Point, l: int, z: Array) -> Array:
-    """The logits (K, n, k), from pre-activations z (K, n, n_l) of layer l."""
+    """The logits (K, n, k) that follow from pre-activations z (K, n, n_l) of layer l."""
     xp = namespace(z)
     for layer, b, mask in zip(at.layers[l + 1 :], at.biases[l + 1 :], at.masks[l:], strict=False):
         a = at.net.activation.forward(z)

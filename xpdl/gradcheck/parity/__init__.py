@@ -1,8 +1,9 @@
 """The same computation on several backends: where they part, and whether one multiplies in reduced precision.
 
-check      the entrance: every quantity against its float64 value from the same inputs
-products   how many bits of a factor reach a matrix product
-report     the table
+check       ``check_backends``: which backends, and their verdicts
+quantities  the quantities of both passes, and the error that each may have
+products    how many bits of a factor reach a matrix product
+report      the table
 """
 
 from xpdl.gradcheck.parity.check import check_backends

@@ -1,7 +1,7 @@
-"""How many bits of a factor reach the product: TF32, bfloat16 and float16 in place of float32 show here.
+"""How many bits of a factor reach a matrix product: TF32, bfloat16 and float16 in place of float32 show here.
 
-Errors of reduced precision average out in long sums, so the products of a network are also asked with factors that are
-not added up, in the shapes and layouts that the network has.
+Errors of reduced precision average out in long sums.  So the products of the network are also tried with factors that
+leave nothing to add up, in the shapes and layouts of the network.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from xpdl import checks
 from xpdl.arrays import Array, namespace
 from xpdl.backends import Backend
 from xpdl.backends.base import unchanged
-from xpdl.gradcheck.network.check import Problem
+from xpdl.gradcheck.problem import Problem
 
 Wrapper: TypeAlias = Callable[[Callable[..., Any]], Callable[..., Any]]
 Shape: TypeAlias = tuple[int, int, int]  # rows, inner, columns
@@ -22,7 +22,7 @@ Flips: TypeAlias = tuple[bool, bool]  # which factors are stored transposed
 
 
 def kept_bits(problem: Problem, home: Backend, run: Wrapper = unchanged) -> dict[str, int]:
-    """Bits of the mantissa that each matrix product of the network keeps, by the quantity it gives."""
+    """How many bits of the mantissa each matrix product of the network keeps, by the quantity it computes."""
     n, dtype = len(problem.y), checks.dtype_name(problem.theta.dtype)
     products: dict[str, tuple[Shape, Flips]] = {}
     for l, (d, k) in enumerate(pairwise(problem.net.sizes), 1):
@@ -35,9 +35,9 @@ def kept_bits(problem: Problem, home: Backend, run: Wrapper = unchanged) -> dict
 
 
 def _kept(home: Backend, dtype: str, shape: Shape, flips: Flips, run: Wrapper) -> int:
-    """Bits that (rows, inner) times (inner, columns) keeps: the most with which v = 1.0101...1 comes out as it is.
+    """How many bits (rows, inner) times (inner, columns) keeps: the most with which v = 1.0101...1 comes out unchanged.
 
-    One factor has a single entry in each row, so that nothing is added up, and either of them is v.
+    One factor has a single entry in each row, so that nothing is added up.  v stands in either of them.
     """
 
     def step(token: Array, left: Array, right: Array) -> tuple[Array, Array]:
@@ -61,7 +61,7 @@ def _kept(home: Backend, dtype: str, shape: Shape, flips: Flips, run: Wrapper) -
 
 
 def compiled_note(problem: Problem, home: Backend, bits: Mapping[str, int]) -> tuple[str, ...]:
-    """What to say of a compiled step, if products lose bits outside of it."""
+    """A note on compiled steps, if products lose bits outside of them."""
     if min(bits.values()) >= np.finfo(checks.dtype_name(problem.theta.dtype)).nmant:
         return ()
     kept = min(kept_bits(problem, home, home.compile).values())

@@ -1,4 +1,4 @@
-"""What backends made of the same computation, as a table and in words."""
+"""The reports of ``check_backends``: what each backend computed, as a table and in words."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 
 from xpdl.gradcheck.report import FAIL, PASS, Parameter, finite
 
-MEANINGS = {
+QUANTITIES = {
     "x": ("input", ("sample", "unit")),
     "z": ("pre-activation", ("sample", "unit")),
     "a": ("activation", ("sample", "unit")),
@@ -19,21 +19,40 @@ MEANINGS = {
     "db": ("gradient of the biases", ("unit",)),
     "da": ("derivative of the activation", ("sample", "unit")),
 }
-"""What a quantity is, and its axes."""
+"""What each quantity is, and what its axes are."""
 
 FORMATS = {7: " (bfloat16)", 10: " (TF32 or float16)", 23: " (float32)", 52: " (float64)"}
-"""Number formats by the bits of their mantissa."""
+"""Number formats, by the bits of their mantissa."""
 
 
 @dataclass(frozen=True)
 class BackendResult:
     """What one backend computed.
 
-    precision   the dtype it was to compute in
-    difference  ||g - r|| / (||g|| + ||r||) of its gradient g and the one in float64 r; NaN if it could not compute
-    quantities  a ``Parameter`` for each, in the order of computation; ``numeric`` is the value in float64
-    bits        bits of the mantissa that each matrix product keeps, by the quantity it gives
-    notes       what else is worth knowing
+    Parameters
+    ----------
+    name : str
+        The backend.
+    precision : str
+        The dtype in which it computed.
+    difference : float
+        ||g - r|| / (||g|| + ||r||), g its gradient, r the one in float64; NaN if it could not compute.
+    quantities : mapping of str to Parameter
+        Every quantity in the order of computation, as "z2"; ``numeric`` is its float64 value from the same inputs.
+    bits : mapping of str to int
+        How many bits of the mantissa each matrix product keeps, by the quantity it computes.
+    notes : tuple of str
+        What else is worth knowing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> net = xpdl.Network([2, 3, 2])
+    >>> x, y = np.array([[0.1, -0.2], [0.3, 0.5]]), np.array([0, 1])
+    >>> result = xpdl.check_backends(net, net.initialize(0), x, y, backends=["numpy"]).backends["numpy"]
+    >>> result.verdict, list(result.quantities)[:3], result.bits["z1"]
+    ('PASS', ['x1', 'z1', 'a1'], 23)
     """
 
     name: str
@@ -45,18 +64,18 @@ class BackendResult:
 
     @property
     def verdict(self) -> str:
-        """FAIL if anything diverges, or if the backend could not compute at all."""
+        """FAIL if a quantity diverges, or if the backend could not compute at all; else PASS."""
         return FAIL if self.diverging or not self.quantities else PASS
 
     @property
     def diverging(self) -> list[str]:
-        """What is wrong by itself, not just because something before it is, in the order of computation."""
+        """The quantities that are wrong by themselves, given their inputs, in the order of computation."""
         reduced = self.reduced
         return [name for name, found in self.quantities.items() if found.verdict == FAIL or name in reduced]
 
     @property
     def first(self) -> str | None:
-        """What diverges first, as "z2"."""
+        """The first quantity that diverges, as "z2"; None if none does."""
         return next(iter(self.diverging), None)
 
     @property
@@ -66,21 +85,32 @@ class BackendResult:
 
     @property
     def worst(self) -> float:
-        """The largest error, in bars; NaN if it could not compute."""
+        """The largest error, in error bars; NaN if the backend could not compute."""
         off = [abs(q.worst.analytic - q.worst.numeric) / q.worst.bar for q in self.quantities.values()]
         return math.inf if any(map(math.isnan, off)) else max(off, default=math.nan)
 
     @property
     def products(self) -> str:
-        """The least precise matrix product, in words."""
+        """The precision of the least precise matrix product, in words."""
         kept = min(self.bits.values(), default=None)
         return "" if kept is None else f"{kept}-bit mantissa{FORMATS.get(kept, '')}"
 
     def describe(self, name: str) -> str:
-        """A quantity and its worst entry, in words."""
+        """Describe a quantity and its worst entry.
+
+        Parameters
+        ----------
+        name : str
+            The quantity, as "z2".
+
+        Returns
+        -------
+        str
+            What and where it is, both values, the error bar, and how many entries are wrong.
+        """
         found, entry = self.quantities[name], self.quantities[name].worst
         kind = name.rstrip("0123456789")
-        what, axes = MEANINGS[kind]
+        what, axes = QUANTITIES[kind]
         where = f"layer {name.removeprefix(kind)}, {what}" if kind != name else what
         place = ", ".join(f"{axis} {i}" for axis, i in zip(axes, entry.index, strict=True))
         return (
@@ -89,7 +119,13 @@ class BackendResult:
         )
 
     def lines(self) -> list[str]:
-        """What there is to say beside the table, a line each."""
+        """Return what the report says below the table.
+
+        Returns
+        -------
+        list of str
+            One line each: the first divergence, the others, reduced precision, notes.
+        """
         said = [f"first divergence: {self.describe(self.first)}"] if self.first else []
         if self.diverging[1:]:
             said.append(f"wrong by themselves too: {', '.join(self.diverging[1:])}")
@@ -99,7 +135,13 @@ class BackendResult:
         return [f"{self.name}: {line}" for line in (*said, *self.notes)]
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers without the arrays, for JSON."""
+        """Return the result as values that JSON can hold, without the arrays.
+
+        Returns
+        -------
+        dict
+            The fields and properties by name; a number that is not finite is None.
+        """
         return {
             "verdict": self.verdict,
             "precision": self.precision,
@@ -116,21 +158,56 @@ class BackendResult:
 
 @dataclass(frozen=True)
 class BackendsReport:
-    """What several backends made of the same computation; true if and only if all pass, and ``str`` is a table."""
+    """What several backends made of the same computation.
+
+    A report is true if and only if all backends pass, and ``str(report)`` is a table with a line for each.
+
+    Parameters
+    ----------
+    backends : mapping of str to BackendResult
+        What each backend computed, by its name.
+    seconds : float
+        How long the check took.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> net = xpdl.Network([2, 3, 2])
+    >>> x, y = np.array([[0.1, -0.2], [0.3, 0.5]]), np.array([0, 1])
+    >>> report = xpdl.check_backends(net, net.initialize(0), x, y, backends=["numpy"])
+    >>> print(str(report).splitlines()[0])
+    PASS  1 of 1 backends agree with float64 to rounding
+    """
 
     backends: Mapping[str, BackendResult]
     seconds: float = 0.0
 
     @property
     def verdict(self) -> str:
-        """PASS if every backend passes, else FAIL."""
+        """PASS if every backend passes; else FAIL."""
         return PASS if all(result.verdict == PASS for result in self.backends.values()) else FAIL
 
     def __bool__(self) -> bool:
         return self.verdict == PASS
 
     def to_dict(self) -> dict[str, Any]:
-        """The report as JSON-serialisable values; a number that is not finite is None."""
+        """Return the report as values that JSON can hold.
+
+        Returns
+        -------
+        dict
+            verdict, seconds, and the result of each backend.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> net = xpdl.Network([2, 3, 2])
+        >>> x, y = np.array([[0.1, -0.2], [0.3, 0.5]]), np.array([0, 1])
+        >>> xpdl.check_backends(net, net.initialize(0), x, y, backends=["numpy"]).to_dict()["verdict"]
+        'PASS'
+        """
         results = {name: result.to_dict() for name, result in self.backends.items()}
         return {"verdict": self.verdict, "seconds": self.seconds, "backends": results}
 

@@ -14,7 +14,7 @@ class UpdateReport:
 
     A report is true if and only if its verdict is PASS, and ``str(report)`` says all in a few lines.
 
-    Attributes
+    Parameters
     ----------
     verdict : str
         "PASS", "FAIL" or "INCONCLUSIVE".

@@ -13,6 +13,7 @@ from xpdl.arrays import Array
 from xpdl.backends import Backend
 from xpdl.backends.base import to_numpy
 from xpdl.gradcheck.report import Vector
+from xpdl.pytree import flatten
 
 
 class Subject(NamedTuple):
@@ -89,13 +90,18 @@ class EntryPaths(NamedTuple):
 
 
 def arrays_in(state: Any) -> list[Array]:
-    """The arrays in a state made of tuples, lists, dicts and dataclasses, to any depth."""
-    if hasattr(state, "shape") and hasattr(state, "dtype"):
-        return [state]
-    if is_dataclass(state):
-        state = [getattr(state, field.name) for field in fields(state)]
-    parts = state.values() if isinstance(state, Mapping) else state if isinstance(state, (tuple, list)) else ()
-    return [slot for part in parts for slot in arrays_in(part)]
+    """The arrays in a state made of tuples, lists, mappings and dataclasses, to any depth."""
+    found = []
+    for leaf in flatten(state):
+        found += [leaf] if hasattr(leaf, "shape") and hasattr(leaf, "dtype") else arrays_in(_parts(leaf))
+    return found
+
+
+def _parts(leaf: Any) -> list[Any]:
+    """What a dataclass or a mapping of another kind than dict holds."""
+    if is_dataclass(leaf):
+        return [getattr(leaf, field.name) for field in fields(leaf)]
+    return list(leaf.values()) if isinstance(leaf, Mapping) else []
 
 
 class Paths(NamedTuple):

@@ -1,0 +1,104 @@
+"""Samples in memory: what is moved to the device, in which dtype, and how errors name what is wrong.
+
+All public functions that take samples use these checks; tests/test_bad_input.py has a table of their errors.
+"""
+
+import numpy as np
+import pytest
+
+import xpdl
+from xpdl import Network
+from xpdl.backends import backend
+from xpdl.data import inputs
+
+NET = Network([3, 4, 2])
+HERE = backend("numpy")
+X, Y = np.arange(12.0).reshape(4, 3), np.array([0, 1, 1, 0])
+
+
+def test_samples_are_moved_in_the_dtype_of_the_training(lib) -> None:
+    x, y = inputs.pair(NET, X.tolist(), Y.tolist(), lib.backend, lib.dtype)
+    for found, expected in ((x, X), (y, np.eye(2)[Y])):
+        assert np.dtype(lib.host(found).dtype) == lib.dtype
+        np.testing.assert_array_equal(lib.host(found), expected)
+
+
+def test_images_stay_bytes(lib) -> None:
+    images = X.astype("uint8")
+    found = lib.host(inputs.features(NET, images, lib.backend, lib.dtype))
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, images)
+
+
+def test_theta_is_a_copy(lib) -> None:
+    theta = NET.initialize(0, lib.dtype)
+    found = inputs.parameters(NET, theta, lib.backend, lib.dtype)
+    before, theta[0] = theta.copy(), 99
+    np.testing.assert_array_equal(lib.host(found), before)
+
+
+def test_weights_may_be_missing(lib) -> None:
+    assert inputs.weighted(NET, X, Y, None, lib.backend, lib.dtype)[2] is None
+    weight = inputs.weighted(NET, X, Y, [1, 0, 2, 0.5], lib.backend, lib.dtype)[2]
+    np.testing.assert_array_equal(lib.host(weight), [1, 0, 2, 0.5])
+
+
+def test_samples_of_weight_0_do_not_count() -> None:
+    assert inputs.counting(np.array([0.0, 2.0, 0.0, 1.0])).tolist() == [1, 3]
+    assert inputs.counting(np.ones(3)) is None
+    assert inputs.counting(None) is None
+
+
+def test_the_loss_tells_which_targets_it_accepts() -> None:
+    own = Network([3, 2], output=xpdl.losses.linear._replace(accepts=lambda y, k: (y >= k, f"at least {k}")))
+    assert inputs.targets(own, [[2, 3]], 1, HERE, "float64").tolist() == [[2, 3]]
+    with pytest.raises(ValueError, match=r"y must be at least 2, got y\[0, 1\] = 1"):
+        inputs.targets(own, [[2, 1]], 1, HERE, "float64")
+
+
+BAD = {
+    # name: the argument of ``weighted`` or ``parameters``, and its error
+    "x of text": ({"x": [["a", "b", "c"]] * 4}, "x must hold real numbers, got dtype <U1"),
+    "x of rows of different lengths": ({"x": [[1, 2, 3], [1]]}, "x must hold real numbers, got dtype object"),
+    "x masked": ({"x": np.ma.masked_array(X, X > 3)}, "x must hold a number in every entry, got a masked array"),
+    "x complex": ({"x": X + 1j}, "x must hold real numbers, got dtype complex128"),
+    "x too narrow": ({"x": X[:, :2]}, r"x must have shape \(n, 3\)"),
+    "x infinite": ({"x": np.where(X == 7, np.inf, X)}, r"x must be finite, got inf at x\[2, 1\]"),
+    "y short": ({"y": Y[:3]}, r"y must hold one row for each of the 4 samples, got shape \(3,\)"),
+    "y no class": ({"y": [0, 1, 2, 0]}, r"y must be labels 0..1 for 2 outputs, got y\[2\] = 2"),
+    "y NaN": ({"y": [0, 1, np.nan, 0]}, r"y must be finite, got nan at y\[2\]"),
+    "weight short": ({"weight": [1, 2]}, r"sample_weight must have shape \(4,\), one for each sample, got \(2,\)"),
+    "weight negative": ({"weight": [1, 1, -1, 1]}, r"sample_weight must be at least 0, got sample_weight\[2\] = -1"),
+    "weight zero": ({"weight": [0, 0, 0, 0]}, "sample_weight must be above 0 for a sample, got 4 zeros"),
+    "weight NaN": ({"weight": [1, np.nan, 1, 1]}, r"sample_weight must be finite, got nan"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_an_error_names_the_argument_and_the_place(name) -> None:
+    change, said = BAD[name]
+    with pytest.raises((TypeError, ValueError), match=said):
+        inputs.weighted(NET, **{"x": X, "y": Y, "weight": None} | change, backend=HERE, dtype="float64")
+
+
+def test_an_error_can_have_a_prefix() -> None:
+    with pytest.raises(ValueError, match=r"validation_y must be labels 0..1 for 2 outputs, got validation_y\[0\] = 5"):
+        inputs.pair(NET, X, [5, 0, 0, 0], HERE, "float64", prefix="validation_")
+
+
+@pytest.mark.parametrize(
+    ("theta", "said"),
+    [
+        (np.zeros(5), r"theta must have shape \(26,\) for sizes \[3, 4, 2\], got \(5,\)"),
+        (np.full(26, np.nan), r"theta must be finite, got nan at theta\[0\]"),
+        (["a"] * 26, "theta must hold real numbers"),
+    ],
+)
+def test_parameters_that_do_not_fit_are_named(theta, said) -> None:
+    with pytest.raises((TypeError, ValueError), match=said):
+        inputs.parameters(NET, theta, HERE, "float64")
+
+
+def test_numbers_too_large_for_the_dtype_are_an_error() -> None:
+    with pytest.raises(ValueError, match=r"y must be finite, got inf at y\[0, 0\]"), np.errstate(over="ignore"):
+        inputs.targets(Network([3, 1], output="linear"), [1e300, 1.0], 2, HERE, "float32")

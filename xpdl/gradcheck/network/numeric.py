@@ -1,0 +1,78 @@
+"""The numeric derivatives with respect to every pre-activation, by the complex step or by central differences."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from xpdl.arrays import Array, namespace
+from xpdl.gradcheck.network.bars import forward_errors
+from xpdl.gradcheck.network.perturbation import Point, complex_step, cost_derivative, eps, quotients
+from xpdl.progress import report
+
+CACHE = 2**20
+"""Bytes of the largest array in which units are moved at a time, if the budget allows: larger ones leave the cache."""
+
+
+class NumericDeltas(NamedTuple):
+    """The numeric derivatives with respect to z (n, n_l) of every layer, and their errors beyond rounding."""
+
+    dz: list[Array]
+    errors: list[Array] | None
+
+
+class NumericMethod(NamedTuple):
+    """A way to the numeric derivatives: (point, bytes of memory, whether to show progress), passes for each unit."""
+
+    find: Callable[[Point, int, bool], NumericDeltas]
+    passes: int
+
+
+def _by_complex_step(at: Point, memory: int, progress: bool) -> NumericDeltas:
+    """By the complex step, which has no error but rounding."""
+    parts: list[list[Array]] = [[] for _ in at.layers]
+    for l, units in _chunks(at, memory, progress, itemsize=16):
+        parts[l].append(complex_step(at, l, units))
+    return NumericDeltas([namespace(at.y).concat(part, axis=1) for part in parts], None)
+
+
+def _by_central_differences(at: Point, memory: int, progress: bool) -> NumericDeltas:
+    """By central differences with h = u^(1/3) |z|; a step half as long shows their errors."""
+    xp = namespace(at.y)
+    steps = [eps(at.y) ** (1 / 3) * (float(xp.mean(xp.abs(layer.z))) or 1.0) for layer in at.layers]
+    floors = [at.share * xp.expand_dims(_cost_error(at), axis=1) / h for h in steps]
+    dz: list[list[Array]] = [[] for _ in at.layers]
+    errors: list[list[Array]] = [[] for _ in at.layers]
+    for l, units in _chunks(at, memory, progress, itemsize=8):
+        long, short = (quotients(at, l, units, h) for h in (steps[l], steps[l] / 2))
+        dz[l].append(sum(short) / 2)
+        kink = xp.abs(2 * (short[1] - short[0]) - (long[1] - long[0]))
+        change, size = xp.abs(sum(short) - sum(long)), xp.abs(sum(short)) + xp.abs(sum(long))
+        rough = xp.astype(change > 1e-3 * size, change.dtype)  # h is too long to tell anything
+        errors[l].append(4 * change + kink + 8 * rough * size + 2 * floors[l])
+    return NumericDeltas(*([xp.concat(part, axis=1) for part in parts] for parts in (dz, errors)))
+
+
+def _chunks(at: Point, memory: int, progress: bool, itemsize: int) -> Iterator[tuple[int, slice]]:
+    """Layers, and the units in them that are moved at a time."""
+    n = at.y.shape[0]
+    with report(sum(layer.z.shape[1] for layer in at.layers), "checking", shown=progress) as reporter:
+        for l, layer in enumerate(at.layers):
+            onward = at.layers[min(l + 1, len(at.layers) - 1)].z.shape[1]
+            units = max(1, min(memory // 8, CACHE) // (n * onward * itemsize))
+            for start in range(0, layer.z.shape[1], units):
+                stop = min(start + units, layer.z.shape[1])
+                yield l, slice(start, stop)
+                reporter.advance(stop - start)
+
+
+def _cost_error(at: Point) -> Array:
+    """How wrong rounding may make the cost of each sample (n,): its own rounding, and that of the logits."""
+    xp = namespace(at.y)
+    z = at.layers[-1].z
+    logits = xp.abs(cost_derivative(at, z)) * xp.sqrt(forward_errors(at)[-1].z)
+    return 16 * eps(at.y) * (xp.abs(at.net.head.value(z, at.y)) + xp.sum(logits, axis=1))
+
+
+NUMERIC_METHODS = {
+    "complex": NumericMethod(_by_complex_step, 1),
+    "central": NumericMethod(_by_central_differences, 6),
+}
