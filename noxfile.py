@@ -22,7 +22,8 @@ PARALLEL = ("-n", "logical", "--maxprocesses", "16", "--dist", "worksteal")
 """A process for each core, and neighbours in a file in the same process: ``nox -s tests -- -n 0`` for one alone."""
 
 PAGES = [
-    *("xpdl", "xpdl.origin", "xpdl.randomness", "xpdl.data.inputs", "xpdl.training.batches", "xpdl.data.shard_folder"),
+    *("xpdl", "xpdl.origin", "xpdl.randomness", "xpdl.sklearn"),
+    *("xpdl.data.inputs", "xpdl.data.shard_folder", "xpdl.training.batches"),
     *("xpdl.gradcheck", "xpdl.gradcheck.report", "xpdl.gradcheck.network.bars", "xpdl.gradcheck.function.probe"),
 ]  # what is public, and what its docstrings refer to
 PDOC = """
@@ -33,9 +34,8 @@ pdoc.__main__.cli()
 """
 STYLE = """
 @media (min-width: 770px) { main { width: calc(64rem + var(--sidebar-width)); } }
-.docstring p, .docstring pre { white-space: pre-wrap; font: 0.75rem/1.5 monospace; }
-.pdoc .docstring code { padding: 0; background: none; font-size: inherit; }
-"""  # docstrings are read in lines and columns, as they were written
+.pdoc .docstring h6 { margin: 1rem 0 0.25rem; font-size: 1rem; font-weight: bold; }
+"""  # wide enough for formulas; the sections of a docstring stand out
 
 
 def group(name: str) -> list[str]:
@@ -111,10 +111,10 @@ def package(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """The API pages, in build/docs; a public name without its entry is an error."""
-    session.install(".[tune]", *group("docs"))
+    session.install(".[tune,sklearn]", *group("docs"))
     styles = Path(session.create_tmp())
     (styles / "custom.css").write_text(STYLE, encoding="utf-8")
-    options = ["--docformat", "markdown", "--template-directory", str(styles), "--output-directory", "build/docs"]
+    options = ["--docformat", "numpy", "--template-directory", str(styles), "--output-directory", "build/docs"]
     session.run("python", "-W", "error", "-c", PDOC, *options, *PAGES)
 
 

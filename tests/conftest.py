@@ -2,16 +2,12 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-import ctypes
 from dataclasses import dataclass, replace
-from functools import cache, reduce
+from functools import reduce
 import operator
 import os
 from pathlib import Path
-import re
-import shutil
 import signal
-import subprocess
 import threading
 from typing import Any
 
@@ -19,9 +15,8 @@ import numpy as np
 import pytest
 
 from xpdl.backends import Backend, backend
-from xpdl.backends.kernels.operations import HELPERS, OPERATIONS
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background of a shell are deaf to Ctrl-C
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells make background jobs ignore Ctrl-C
 
 LIBRARIES = {
     # id: (backend, the dtype tests use there)
@@ -106,96 +101,11 @@ def data_folder() -> Path:
     return Path(folder)
 
 
-TEAM = """
-#include <barrier>
-#include <thread>
-#include <vector>
-struct Place { unsigned x; };
-static thread_local Place thread_place, block_place;
-static Place block_size;
-static std::barrier<> *team;
-extern "C" {
-Place *thread_index() { return &thread_place; }
-Place *block_index() { return &block_place; }
-Place *block_dimension() { return &block_size; }
-void wait_for_all() { team->arrive_and_wait(); }
-void launch(void (*kernel)(void **), void **arguments, unsigned blocks, unsigned threads) {
-    block_size.x = threads;
-    for (unsigned block = 0; block < blocks; block++) {
-        std::barrier<> all(threads);
-        team = &all;
-        auto one = [=](unsigned t) { thread_place.x = t, block_place.x = block; kernel(arguments); };
-        std::vector<std::thread> running;
-        for (unsigned t = 1; t < threads; t++) running.emplace_back(one, t);
-        one(0);
-        for (std::thread &other : running) other.join();
-    }
-}
-}
-"""
-"""What runs a kernel on the host: its threads are threads."""
-
-HOST = """
-struct Place { unsigned x; };
-extern "C" { Place *thread_index(), *block_index(), *block_dimension(); void wait_for_all(); }
-#define threadIdx (*thread_index())
-#define blockIdx (*block_index())
-#define blockDim (*block_dimension())
-#define __syncthreads wait_for_all
-#define __global__
-#define __device__
-#define __shared__ static
-#define __launch_bounds__(threads)
-#define isfinite __builtin_isfinite
-#define isnan __builtin_isnan
-"""
-CALLED = {name for row in OPERATIONS.values() for name in re.findall(r"(\w+)\(", row.text)}
-HOST += "\n".join(
-    f"static {kind} {name}({kind} x) {{ return __builtin_{name}{suffix}(x); }}"
-    for name in sorted(CALLED - {*HELPERS, "isfinite", "isnan", "pow"})
-    for kind, suffix in {"float": "f", "double": ""}.items()
-)
-
-
-def compile_for_host(path: Path, text: str, *flags: str, mode: int = ctypes.DEFAULT_MODE) -> ctypes.CDLL:
-    """The text as a shared library."""
-    options = ["-std=c++20", "-O0", "-ffp-contract=off", "-w", "-shared", "-fPIC", "-o", path, "-x", "c++", "-"]
-    subprocess.run(["g++", *options, *flags], input=text, text=True, check=True)
-    return ctypes.CDLL(str(path), mode=mode)
-
-
-@pytest.fixture(scope="session")
-def host_library(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., ctypes.CDLL]:
-    """``compile_for_host`` into a file of its own."""
-    if shutil.which("g++") is None:
-        pytest.skip("running CUDA C on the host needs g++")
-    folder = tmp_path_factory.mktemp("kernels")
-    return lambda *text, **mode: compile_for_host(folder / f"{len(list(folder.iterdir()))}.so", *text, **mode)
-
-
-@pytest.fixture(scope="session")
-def raw_kernel(host_library: Callable[..., ctypes.CDLL]) -> Callable[..., Any]:
-    """``cupy.RawKernel`` on the host: launch(blocks, threads, NumPy arrays)."""
-    team = host_library(TEAM, "-pthread", mode=ctypes.RTLD_GLOBAL)
-
-    @cache
-    def compiled(text: str, name: str, options: tuple[str, ...] = ()) -> Callable[..., None]:
-        kinds = re.findall(r"(\w+) \*p\d+", re.search(rf"{name}\((.*?)\) {{", text)[1])
-        arguments = ", ".join(f"({kind} *)p[{k}]" for k, kind in enumerate(kinds))
-        call = f'extern "C" void call(void **p) {{ {name}({arguments}); }}'
-        library = host_library(f"{HOST}\n{text}\n{call}")
-
-        def run(blocks: int, threads: int, arrays: Any) -> None:
-            pointers = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
-            team.launch(library.call, pointers, *map(ctypes.c_uint, (blocks, threads)))
-
-        return run
-
-    return compiled
-
-
 class Rank:
-    """A communicator whose ranks are threads: what each has lies on a table that all read before anybody goes on."""
+    """A communicator whose ranks are threads.
+
+    Each rank puts its array on a table, and waits until all have done so, and again until all have read it.
+    """
 
     def __init__(self, rank: int, table: list[Any], meeting: threading.Barrier) -> None:
         self.rank, self.size, self.table, self.meeting = rank, len(table), table, meeting
@@ -219,7 +129,7 @@ class Rank:
 
 @pytest.fixture
 def on_ranks() -> Callable[..., list[Any]]:
-    """on_ranks(size, function) -> what function(communicator) gives on each of so many threads."""
+    """on_ranks(size, function) -> the results of function(communicator) on so many threads."""
 
     def run(size: int, function: Callable[[Rank], Any]) -> list[Any]:
         table, meeting = [None] * size, threading.Barrier(size, timeout=60)
