@@ -56,7 +56,8 @@ class Loss(NamedTuple):
     cost : callable
         cost(s, y) -> (..., n): the cost of each sample, from s (..., n, k) and the targets y (n, k).
     derivative : callable, default p - y
-        derivative(s, p, y) -> (..., n, k): d cost / d z, as a new array, from whichever of s, p and y it needs.
+        derivative(s, p, y) -> (..., n, k): d cost / d z from whichever of s, p and y it needs; a new array in the dtype
+        of s.
     response : callable, default identity
         response(s) -> p (..., n, k): what ``Network.predict_proba`` gives back.
     scores : callable, default identity

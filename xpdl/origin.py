@@ -108,10 +108,10 @@ error.
 **A bias without the mean** (Part 4, ``layerActivationBackward``).  For softmax, db is the sum over the samples, not the
 mean.  Part 8 tells how this error was found; Parts 5 to 8 have it right.
 
-**A gradient check that fails at kinks** (Part 8, ``gradient_check_n``). At the kink of a ReLU, the central difference
+**A gradient check that fails at kinks** (Part 8, ``gradient_check_n``).  At the kink of a ReLU, the central difference
 is the mean of two derivatives, and equal to neither.  With biases of 0, a sample that no unit of a layer sees is at the
 kink in all layers after it.  So the check accuses 44 of 240 correct networks.  With a step of 1e-7, rounding alone
-makes a difference of 1e-6. The bound of 1e-5 (in Octave 1e-4) is for the vector as a whole, where small parameters do
+makes a difference of 1e-6.  The bound of 1e-5 (in Octave 1e-4) is for the vector as a whole, where small parameters do
 not count.  The check takes hidden layers as ReLU and lambd as 0, whatever the network has.  ``vector_to_list2`` in R
 shows the numbers in the wrong places.  In xpdl every entry has an error bar, and at a kink both derivatives are right.
 

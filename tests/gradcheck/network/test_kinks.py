@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from xpdl import Activation, Network
+from xpdl import Activation, Loss, Network
 from xpdl.gradcheck.network import check_network
 from xpdl.gradcheck.network.bars import forward_errors
 from xpdl.gradcheck.network.kinks import Bend, bends, limits
@@ -88,3 +88,46 @@ def test_limits_hold_both_one_sided_gradients() -> None:
     away = np.array([[1.0, 1.5], [1.0, 1.0]])
     beyond = gradient(at, [delta @ at.layers[1].w.T * away, delta])
     assert np.any((beyond < low - 1e-6) | (beyond > high + 1e-6))
+
+
+# Kinks of a cost
+
+
+def absolute(at_zero):
+    """The loss sum |z - y|, which has this derivative at z = y."""
+
+    def derivative(s, p, y):
+        return np.where(s == y, at_zero, np.sign(s - y))
+
+    return Loss(lambda s, y: np.sum((s - y) * np.where(np.real(s) > y, 1, -1), axis=-1), derivative, near_one=False)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("at_zero", [-1.0, 0.0, 0.3, 1.0])
+def test_a_derivative_between_those_of_a_cost_at_its_kink_is_right(at_zero, dtype) -> None:
+    """Samples that no unit sees have z = 0, and some of them the target 0."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(30, 2)) * (rng.random((30, 1)) < 0.7)
+    y = np.round(rng.normal(size=(30, 2)))
+    for seed in range(20):
+        net = Network([2, 5, 5, 2], output=absolute(at_zero))
+        report = check_network(net, net.initialize(seed, dtype), x, y, dtype=dtype)
+        assert report, str(report)
+    assert any("kinks" in note for note in report.notes) == (at_zero != -1.0), "-1 is what the complex step finds"
+
+
+@pytest.mark.parametrize("at_zero", [-1.1, 1.1])
+def test_a_derivative_beyond_those_of_a_cost_at_its_kink_is_wrong(at_zero) -> None:
+    net = Network([1, 1], output=absolute(at_zero))
+    report = check_network(net, np.zeros(2), np.ones((3, 1)), np.array([0.0, 1.0, -1.0]))
+    assert report.verdict == "FAIL"
+
+
+def test_a_cost_has_kinks_only_where_its_derivative_jumps() -> None:
+    net = Network([1, 2], output=absolute(0.0))
+    at = point(net, np.zeros(4), np.ones((2, 1)), np.array([[0.0, 1.0], [-1.0, 0.0]]), None, None, complex_derivative)
+    (bend,) = bends(at, forward_errors(at))
+    assert bend.kinks.tolist() == [[True, False], [False, True]]
+    smooth = Network([1, 2], output=Loss(lambda s, y: np.sum((s - y) ** 2, axis=-1) / 2))
+    (bend,) = bends(at._replace(net=smooth), forward_errors(at))
+    assert not bend.kinks.any()

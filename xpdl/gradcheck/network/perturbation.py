@@ -111,16 +111,22 @@ def difference_derivative(f: Function) -> EntrywiseDerivative:
 
 def cost_derivative(at: Point, z: Array) -> Array:
     """d cost / d z (n, k) of each sample at logits z (n, k), from the cost alone, not from the loss's derivative."""
+    columns = [_in_logit(at, z, j).at(z[:, j]) for j in range(z.shape[1])]
+    return namespace(z).stack(columns, axis=1)
+
+
+def cost_derivatives_beside(at: Point, z: Array, distance: Array) -> tuple[Array, Array]:
+    """The same (n, k) to the left and to the right of each logit, at a distance (n, k)."""
+    columns = [_in_logit(at, z, j).beside(z[:, j], distance[:, j]) for j in range(z.shape[1])]
+    left, right = (namespace(z).stack(side, axis=1) for side in zip(*columns, strict=True))
+    return left, right
+
+
+def _in_logit(at: Point, z: Array, j: int) -> EntrywiseDerivative:
+    """The derivative of the costs (n,) in logit j, with the other logits of z (n, k) where they are."""
     xp = namespace(z)
-    unit = xp.eye(z.shape[1], dtype=z.dtype, device=device(z))
-
-    def column(j: int) -> Array:
-        def cost(moved: Array) -> Array:
-            return at.net.head.value(z + xp.expand_dims(moved - z[:, j], axis=1) * unit[j, :], at.y)
-
-        return at.derive(cost).at(z[:, j])
-
-    return xp.stack([column(j) for j in range(z.shape[1])], axis=1)
+    unit = xp.eye(z.shape[1], dtype=z.dtype, device=device(z))[j, :]
+    return at.derive(lambda moved: at.net.head.value(z + xp.expand_dims(moved - z[:, j], axis=1) * unit, at.y))
 
 
 def sign_vectors(z: Array) -> list[Array]:
