@@ -88,8 +88,8 @@ def check_network(
 
     The numeric gradient is always in float64.  It is computed on the device of theta, or on the host if that device
     has no float64 or its library (JAX) compiles every operation for every shape.  No tolerance has to be chosen: the
-    error bar of each entry comes from a running error analysis (bars.py), and at kinks every value
-    between the one-sided derivatives is right.
+    error bar of each entry comes from a running error analysis (bars.py), and at kinks every value between the
+    one-sided derivatives is right.
 
     Parameters
     ----------
