@@ -77,7 +77,7 @@ class Operand(NamedTuple):
 
 
 class Kernel:
-    """kernel(*inputs, *outputs), like a ``cupy.ElementwiseKernel``; ``TypeError`` if C cannot have it, or not exactly."""
+    """kernel(*inputs, *outputs), like ``cupy.ElementwiseKernel``; ``TypeError`` if C cannot have it, or not exactly."""
 
     def __init__(self, inputs: str, outputs: str, body: str, name: str, **options: Any) -> None:
         if compiler() is None or not EXACT.issuperset(CALL.findall(body)):
