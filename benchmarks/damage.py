@@ -31,7 +31,7 @@ from benchmarks import memory
 from benchmarks.mutations import mutated
 from benchmarks.processes import last_json
 import xpdl
-from xpdl.files import checkpoint as resuming
+from xpdl.files import checkpoint
 
 app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 LIMIT = 60
@@ -88,10 +88,10 @@ def as_it_is(content: bytes) -> bytes:
 def sealed(content: bytes) -> bytes:
     """Return the content with a correct SHA-256, if there is a place for it, as an attacker would."""
     try:
-        place = resuming._place_of_seal(content)
+        place = checkpoint._place_of_seal(content)
     except ValueError:
         return content
-    return content[: place.start] + resuming._seal(content, place) + content[place.stop :]
+    return content[: place.start] + checkpoint._seal(content, place) + content[place.stop :]
 
 
 @dataclass(frozen=True)

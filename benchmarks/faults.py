@@ -32,7 +32,7 @@ from benchmarks.output import Output, Row
 import xpdl
 from xpdl.distributed import connect
 from xpdl.distributed.launching import command
-from xpdl.training.distributed_step import SharedSteps
+from xpdl.training.distributed_step import DistributedSteps
 
 app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 COLUMNS = {"what": "", "tried": "d", "held": "d", "most_s": ".2f", "holds": ""}
@@ -193,15 +193,15 @@ def child(run: Path, out: Path, *, resume: bool = False, rank: int = -1, step: i
 
 def _raise_in(step: int, mark: Path) -> None:
     """Let the step of this number fail on this rank, and write the time of it to the file ``mark``."""
-    proceed, numbers = SharedSteps.__call__, iter(range(step + 1))
+    proceed, numbers = DistributedSteps.__call__, iter(range(step + 1))
 
-    def fail(self: SharedSteps, *arguments: Any) -> Any:
+    def fail(self: DistributedSteps, *arguments: Any) -> Any:
         if next(numbers) == step:
             mark.write_text(str(time.time()))
             raise RuntimeError("the end of this rank")
         return proceed(self, *arguments)
 
-    SharedSteps.__call__ = fail  # type: ignore[method-assign]
+    DistributedSteps.__call__ = fail  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

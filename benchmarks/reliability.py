@@ -30,7 +30,7 @@ from benchmarks.damage import damaged
 from benchmarks.machine import ROOT
 from benchmarks.output import Output, Row
 import xpdl
-from xpdl.files import checkpoint as resuming
+from xpdl.files import checkpoint
 
 app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 COLUMNS = {"what": "", "tried": ",d", "held": ",d", "slowest_ms": ".1f", "more_mib": ".1f", "holds": ""}
@@ -184,7 +184,7 @@ def child(run: Path, out: Path, *, pause: float = 0.0) -> None:
 
 def _announce_saves(pause: float) -> None:
     """Print when a save begins and ends, and slow its parts down."""
-    write, sync, rename = resuming.write_whole, os.fsync, Path.replace
+    write, sync, rename = checkpoint.write_whole, os.fsync, Path.replace
 
     def announced(*arguments: Any) -> None:
         print("saving", flush=True)
@@ -198,7 +198,7 @@ def _announce_saves(pause: float) -> None:
 
         return slow
 
-    resuming.write_whole = announced
+    checkpoint.write_whole = announced
     if pause:
         os.fsync, Path.replace = slowly(sync), slowly(rename)  # type: ignore[method-assign]
 
@@ -218,7 +218,7 @@ def flipped_bits(folder: Path, count: int, seed: int = 0) -> list[bool]:
 
 def _refused(path: Path) -> bool:
     try:
-        resuming.read_sealed(path)
+        checkpoint.read_sealed(path)
     except xpdl.RunFileError:
         return True
     return False

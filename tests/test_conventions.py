@@ -385,7 +385,6 @@ def lengths() -> dict[str, int]:
     }
 
 
-@UNTIL_MERGED
 def test_no_function_is_long() -> None:
     assert {name: length for name, length in lengths().items() if length > LONGEST} == {}
 

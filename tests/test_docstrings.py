@@ -78,7 +78,6 @@ def complaints_of(name: str, value: Any) -> list[str]:
     return found
 
 
-@pytest.mark.xfail(reason="until all docstrings of issue 11 are merged", strict=False)
 @pytest.mark.parametrize("name", MODULES)
 def test_every_public_name_is_documented(name) -> None:
     module = import_or_skip(name)

@@ -1,10 +1,10 @@
-"""Where each function of the origin has its place here, and where the origin erred.
+"""The origin: where each of its functions is found in xpdl, and the errors it has.
 
-The origin is T. V. Ganesh's series "Deep Learning from first principles in Python, R and Octave" (2018), whose code
-is github.com/tvganesh/DeepLearningFromFirstPrinciples.  Its eight parts are eight files, later ones with copies of
-what stands in earlier ones: DLfunctions1.py, DLfunctions.py (Part 2), DLfunctions34.py, 41, 51, 61, 7 and 8; Parts 3
-and 5 have load_mnist.py beside it.  There samples are columns, weights are W (n_out, n_in), and parameters are a
-dictionary; here samples are rows, weights are w (n_in, n_out), and parameters are one vector theta.
+The origin is T. V. Ganesh's series "Deep Learning from first principles in Python, R and Octave" (2018).  Its code is
+at github.com/tvganesh/DeepLearningFromFirstPrinciples.  The eight parts are eight files, and later files repeat
+functions of earlier ones: DLfunctions1.py, DLfunctions.py (Part 2), DLfunctions34.py, 41, 51, 61, 7 and 8.  Parts 3 and
+5 also have load_mnist.py.  In the origin, samples are columns, weights are W (n_out, n_in), and the parameters are a
+dictionary.  In xpdl, samples are rows, weights are w (n_in, n_out), and the parameters are one vector theta.
 
 
 Every function of the eight parts
@@ -71,65 +71,68 @@ Every function of the eight parts
     plotSurface                                 3 5              none
     normalize                                   1                none: x / np.linalg.norm(x, axis=1, keepdims=True)
 
-The curves of cost that the training functions draw are ``xpdl.plots.curves``.  In R and Octave most are called the
-same.  Other names of Part 8 are ``computeScores`` and ``scores`` for ``predict_proba``, ``list_to_vector`` and
-``cellArray_to_vector``, ``vector_to_list`` and ``vector_to_cellArray`` (and a second of each) for what packs and
-unpacks, ``plotDecisionBoundary``, and ``L2NormVec`` for a norm; R's Part 5 has ``load_mnist`` and ``show_digit``.
+The training functions of the origin also draw curves of the cost: here that is ``xpdl.plots.curves``.  In R and Octave
+most functions have the same names.  Part 8 has other names for some: ``computeScores`` and ``scores`` are
+``predict_proba``; ``list_to_vector`` and ``cellArray_to_vector`` pack, ``vector_to_list`` and ``vector_to_cellArray``
+unpack (there are two of each); ``plotDecisionBoundary`` draws, and ``L2NormVec`` is a norm.  Part 5 in R has
+``load_mnist`` and ``show_digit``.
 
 
-Where the origin erred
-----------------------
+Errors of the origin
+--------------------
 
-Each of these was read in the file of the part that is named.  ``xpdl.check_update`` finds the first two and says
-which entries of theta they concern; ``xpdl.check_network`` says of a gradient that it lacks the dropout mask, is
-transposed or lacks the mean over samples.
+Each error was read in the file of the part that is named.  ``xpdl.check_update`` finds the first two, and says which
+entries of theta they concern.  ``xpdl.check_network`` says that a gradient lacks the dropout mask, that it is
+transposed, or that it lacks the mean over the samples.
 
-**Adam on the last layer** (Parts 7 and 8, ``gradientDescentWithAdam``).  The block for layer L stands inside the loop
-over the others, so it is updated L - 1 times in a step: right for two layers, twice for three, never for one.
+**Adam on the last layer** (Parts 7 and 8, ``gradientDescentWithAdam``).  The block for layer L is inside the loop over
+the other layers, so layer L is updated L - 1 times in a step: once for two layers, which is right, twice for three
+layers, and never for one.
 
 **Momentum on the last layer** (Parts 7 and 8, ``gradientDescentWithMomentum``).  The velocity of layer L is computed,
-and the step is taken along the gradient all the same.
+but the step is taken along the gradient.
 
-**Dropout with L2** (Parts 6 to 8, ``backwardPropagationDeep``).  The masks are applied in the branch for lambd == 0
-only; with L2 the forward pass drops units and the backward pass does not, and the gradient is that of no cost.
+**Dropout with L2** (Parts 6 to 8, ``backwardPropagationDeep``).  Only the branch for lambd == 0 applies the masks.
+With L2 the forward pass drops units and the backward pass does not, so the result is not the gradient of any cost.
 
 **Learning-rate decay** (Parts 7 and 8, ``L_Layer_DeepModel_SGD``).  After each epoch the rate is multiplied by
-decayRate^(num_epochs / 1000), where num_epochs is how many there will be: a run that is to be twice as long decays
-twice as fast in each epoch.  Here decay by epochs is ``xpdl.schedules.exponential`` with ``every``, the steps of an
-epoch.
+decayRate^(num_epochs / 1000), where num_epochs is the length of the whole run.  So a run of twice the length decays
+twice as fast in each epoch.  In xpdl, decay by epochs is ``xpdl.schedules.exponential``, where ``every`` is the number
+of steps in an epoch.
 
 **The transposed softmax layer** (Parts 4 to 8, ``softmax``, ``stableSoftmax`` and their derivatives).  They return
-(m, k) where all other layers have (k, m), so dW and db of layer L are transposed, which every optimizer undoes and
-whoever calls ``gradient_check_n`` must undo: ``gradients_to_vector`` flattens a transposed dW without a word.
+(m, k), while all other layers have (k, m), so dW and db of layer L are transposed.  Every optimizer transposes them
+back, and the caller of ``gradient_check_n`` must do so too: ``gradients_to_vector`` flattens a transposed dW without an
+error.
 
-**A bias without the mean** (Part 4, ``layerActivationBackward``).  For softmax, db is the sum over the samples, not
-their mean.  It is the error that Part 8 tells the discovery of; Parts 5 to 8 have it right.
+**A bias without the mean** (Part 4, ``layerActivationBackward``).  For softmax, db is the sum over the samples, not the
+mean.  Part 8 tells how this error was found; Parts 5 to 8 have it right.
 
-**A gradient check that fails at kinks** (Part 8, ``gradient_check_n``).  At a ReLU's kink the central difference is
-the mean of two derivatives and neither of them, and with biases of 0 a sample that no unit of a layer sees is at the
-kinks of all layers behind it: of 240 correct networks it accuses 44.  With a step of 1e-7 rounding alone makes a
-difference of 1e-6, and the bound of 1e-5 (in Octave 1e-4) is for the vector as a whole, in which small parameters do
-not count.  Hidden layers are taken as ReLU and lambd as 0 whatever the network is.  R's ``vector_to_list2`` shows the
-numbers in other places than they have.  Here every entry has an error bar, and at a kink both derivatives are right.
+**A gradient check that fails at kinks** (Part 8, ``gradient_check_n``).  At the kink of a ReLU, the central difference
+is the mean of two derivatives, and equal to neither.  With biases of 0, a sample that no unit of a layer sees is at the
+kink in all layers after it.  So the check accuses 44 of 240 correct networks.  With a step of 1e-7, rounding alone
+makes a difference of 1e-6.  The bound of 1e-5 (in Octave 1e-4) is for the vector as a whole, where small parameters do
+not count.  The check takes hidden layers as ReLU and lambd as 0, whatever the network has.  ``vector_to_list2`` in R
+shows the numbers in the wrong places.  In xpdl every entry has an error bar, and at a kink both derivatives are right.
 
-**Saturated costs** (all parts but 4, ``computeLoss``, ``computeCost``).  log(1 - A) of a probability that was rounded
-to 1 is infinite, times 0 NaN.  Here costs are functions of the logits.
+**Saturated costs** (all parts but 4, ``computeLoss``, ``computeCost``).  If a probability was rounded to 1, log(1 - A)
+is infinite, and 0 times that is NaN.  In xpdl costs are functions of the logits.
 
-**The mean over features** (Part 1, ``forwardPropagation``).  X is (features, samples), and len(X), by which cost and
-gradient are divided, counts features.  ``predict`` of Part 1 leaves out the bias.
+**The mean over features** (Part 1, ``forwardPropagation``).  X is (features, samples).  Cost and gradient are divided
+by len(X), which is the number of features.  ``predict`` of Part 1 leaves out the bias.
 
 **Hidden layers** (Parts 5 to 8, ``L_Layer_DeepModel``, ``L_Layer_DeepModel_SGD``, and ``predict`` of Parts 3 and 5 to
-8).  hiddenActivationFunc is not passed on: whatever it says, "relu" is used.
+8).  hiddenActivationFunc is not passed on: "relu" is used, whatever the argument is.
 
-**What cannot run, or runs for nothing.**  In Parts 6 to 8 ``predict_proba`` takes two of the three things that
-``forwardPropagationDeep`` returns, and so does ``L_Layer_DeepModel_SGD`` of Part 6.  For softmax ``predict_proba``
-looks for the largest along the samples.  ``L_Layer_DeepModel_SGD`` of Parts 7 and 8 does not return what it has
-learned.  In Part 8 ``computeCost`` is called with an argument it no longer has, so nothing trains without L2, and
-``forwardPropagationDeep`` divides by a keep_prob that is 0 unless it is given.  ``initializeDeepModel`` of Parts 7
-and 8 writes W1.csv, b1.csv, ... where it is called.
+**Code that cannot run, or has no effect.**  In Parts 6 to 8, ``predict_proba`` takes two of the three values that
+``forwardPropagationDeep`` returns; so does ``L_Layer_DeepModel_SGD`` of Part 6.  For softmax, ``predict_proba`` looks
+for the largest value along the samples.  ``L_Layer_DeepModel_SGD`` of Parts 7 and 8 does not return the parameters it
+has learned.  In Part 8, ``computeCost`` is called with an argument that it no longer has, so nothing trains without L2;
+and ``forwardPropagationDeep`` divides by a keep_prob that is 0 unless it is given.  ``initializeDeepModel`` of Parts 7
+and 8 writes W1.csv, b1.csv, ... into the current folder.
 
-**R forgets** (Part 8).  ``gradientDescentWithMomentum``, ``...RMSProp`` and ``...Adam`` return the parameters and not
-the moments, which so are 0 before every step.  For a sigmoid output ``...RMSProp`` moves the last layer along the
-gradient of the one before.  The samples that are left over in ``random_mini_batches`` take the place of the last
-whole batch.
+**State that is lost in R** (Part 8).  ``gradientDescentWithMomentum``, ``...RMSProp`` and ``...Adam`` return the
+parameters but not the moments, so the moments are 0 before every step.  For a sigmoid output, ``...RMSProp`` moves the
+last layer along the gradient of the layer before it.  In ``random_mini_batches`` the samples that are left over replace
+the last whole batch.
 """

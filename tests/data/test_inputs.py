@@ -9,6 +9,7 @@ import pytest
 import xpdl
 from xpdl import Network
 from xpdl.backends import backend
+from xpdl.checks import BadNumberError
 from xpdl.data import inputs
 
 NET = Network([3, 4, 2])
@@ -102,3 +103,31 @@ def test_parameters_that_do_not_fit_are_named(theta, said) -> None:
 def test_numbers_too_large_for_the_dtype_are_an_error() -> None:
     with pytest.raises(ValueError, match=r"y must be finite, got inf at y\[0, 0\]"), np.errstate(over="ignore"):
         inputs.targets(Network([3, 1], output="linear"), [1e300, 1.0], 2, HERE, "float32")
+
+
+FIRST = [  # sizes, output, y, how the error ends
+    ([3, 3], "softmax", [0, 1, 3, -1], "y must be labels 0..2 for 3 outputs, got y[2] = 3"),
+    ([3, 3], "softmax", [[0], [1], [0.5], [7]], "y must be labels 0..2 for 3 outputs, got y[2, 0] = 0.5"),
+    ([3, 2], "softmax", np.array([[1, 0], [2, -1], [0, 0], [0, 1]]), "rows that sum to 1, got y[1] = [ 2 -1]"),
+    ([3, 2], "sigmoid", [[0, 1], [1, 0], [0, 2], [3, 0]], "y must be 0 or 1, got y[2, 1] = 2"),
+    ([3, 2], "linear", [[0, 1], [1, np.nan], [0, 2], [np.inf, 0]], "y must be finite, got nan at y[1, 1]"),
+]
+
+
+@pytest.mark.parametrize(("sizes", "output", "y", "text"), FIRST)
+def test_the_first_wrong_entry_of_y_is_named(sizes, output, y, text) -> None:
+    with pytest.raises(BadNumberError) as caught:
+        inputs.targets(Network(sizes, output=output), y, 4, HERE, "float32")
+    assert str(caught.value).endswith(text)
+    moved = str(caught.value.in_row(1000))
+    assert "y[1000" in moved, "the same error, of the whole that these are rows of"
+
+
+def test_finite_numbers_whose_sum_is_infinite_are_no_error() -> None:
+    large = np.full((4, 3), 3e38, "float32")
+    assert inputs.features(NET, large, HERE, "float32").tolist() == large.tolist()
+
+
+def test_infinities_of_both_signs_are_found_without_a_warning() -> None:
+    with pytest.raises(BadNumberError, match=r"x must be finite, got inf at x\[0, 1\]"):
+        inputs.features(NET, [[0.0, np.inf, 0.0], [-np.inf, 0.0, 0.0]], HERE, "float32")

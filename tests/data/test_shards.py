@@ -65,7 +65,7 @@ def resident(file: Path) -> int:
     return sum(int(mapping.partition("Rss:")[2].split()[0]) for mapping in mappings)
 
 
-@pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="the system cannot be told")
+@pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="this system takes no advice on memory")
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="the system does not say")
 @pytest.mark.parametrize("mode", ["r", "r+", "w+"])
 def test_what_was_read_is_given_back(tmp_path, mode) -> None:
@@ -88,7 +88,7 @@ def bytes_read() -> int:
 
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="the system does not say what was read")
-@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system cannot be told")
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system takes no advice on memory")
 def test_no_more_is_read_from_disk_than_requested(tmp_path) -> None:
     path = tmp_path / "large.npy"
     np.save(path, np.ones((64, 2**17)))  # 1 MiB a row

@@ -16,8 +16,10 @@ from xpdl.gradcheck.demo import run_demo
 from xpdl.gradcheck.network.numeric import NUMERIC_METHODS
 from xpdl.training.dropout import dropout_masks
 
-KNOWN = options.listed(["auto", *NUMERIC_METHODS])
-Method = Annotated[str, Parameter(help=f"How the numeric gradient is computed: {KNOWN}.")]
+Method = Annotated[
+    str,
+    Parameter(help=f"How the numeric gradient is computed: {options.listed(['auto', *NUMERIC_METHODS])}."),
+]
 
 
 def check(

@@ -20,7 +20,7 @@ class RateFlags(NamedTuple):
     length: int  # of the whole run
 
     def in_steps(self, steps: int) -> "RateFlags":
-        """Return the same with lengths in steps, for so many steps per epoch."""
+        """Return the flags with lengths in steps, for this number of steps per epoch."""
         return RateFlags(self.lr, self.decay, self.decay_every * steps, self.warmup * steps, self.length * steps)
 
 

@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 
 class DataFormatError(ValueError):
-    """Data that cannot be used as it is.
+    """Data that cannot be used.
 
     The message names the data set or file and the reason, on one line.
 
@@ -147,9 +147,9 @@ class Dataset:
 
 
 def labels_or_targets(y: Array) -> Array:
-    """Return what a file holds as y as labels, int64 (n,), if it can be read so, else as it is.
+    """Return the y of a file as labels, int64 (n,), if it holds labels, and otherwise unchanged.
 
-    Whole numbers are labels, (n,) or (n, 1), and so are rows of zeros with a single 1.
+    Labels are whole numbers, (n,) or (n, 1), or rows of zeros with a single 1.
     """
     if y.dtype.kind not in "biuf" or y.ndim not in (1, 2) or 0 in y.shape:
         return y

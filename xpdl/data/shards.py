@@ -1,8 +1,8 @@
-"""Samples on disk: arrays in memory-mapped files, of which only the requested rows are read.
+"""Samples on disk: arrays in memory-mapped files.  Only the requested rows are read.
 
 Pages that were read from a mapped file count as memory of the process until the system needs them for something else.
 Here they are given back after each access, so a process holds only the rows that it asked for.  For single rows far
-apart, a system would read megabytes around each, ten times the requested bytes; here it is told which pages to read.
+apart, the system would read megabytes around each, ten times the requested bytes.  Advice on the pages prevents that.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ EXTENT = 128 << 10
 """The most bytes that are requested from the system at once; some systems ignore the rest of a longer request."""
 
 GAP = 16 << 10
-"""Gaps of so many bytes between two rows are read too: that is faster than two requests."""
+"""A gap of at most this many bytes between two rows is read too, because one request is faster than two."""
 
 
 class Shards:
