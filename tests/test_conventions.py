@@ -362,10 +362,6 @@ def test_nothing_is_left_unfinished(module) -> None:
     assert unfinished(tree(module)) + reminders(FILES[module].read_text(encoding="utf-8")) == []
 
 
-UNTIL_MERGED = pytest.mark.xfail(reason="until all parts of issue 11 are merged", strict=False)
-
-
-@UNTIL_MERGED
 def test_every_module_with_code_has_the_test_file_of_its_name() -> None:
     expected = {m: TESTED_ELSEWHERE.get(m) or mirrored(m) for m in FILES if has_code(tree(m))}
     assert {module: name for module, name in expected.items() if not (TESTS / name).exists()} == {}

@@ -18,7 +18,7 @@ def test_shares_are_all_samples_once_and_differ_by_one_at_most(n, size) -> None:
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_the_only_rank_speaks_to_itself() -> None:
+def test_a_single_rank_communicates_with_itself() -> None:
     alone, array = Serial(), np.arange(3)
     assert (alone.rank, alone.size) == (0, 1)
     assert alone.allreduce(array) is array
@@ -27,7 +27,7 @@ def test_the_only_rank_speaks_to_itself() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])
-def test_every_rank_hears_what_each_has_to_say(on_ranks, size) -> None:
+def test_every_rank_gathers_the_values_of_all(on_ranks, size) -> None:
     said = [{"rank": rank, "text": "\u00fc" * rank, "more": [None, 0.1]} for rank in range(size)]
     assert on_ranks(size, lambda ranks: gather(ranks, said[ranks.rank])) == [said] * size
 

@@ -4,7 +4,7 @@ from xpdl.distributed import Serial, transport
 from xpdl.distributed.nccl import Nccl
 
 
-def test_only_arrays_of_cupy_have_a_way_of_their_own(monkeypatch) -> None:
+def test_only_cupy_has_a_faster_transport(monkeypatch) -> None:
     class Backend:
         name = "cupy:1"
 

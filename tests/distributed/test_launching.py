@@ -25,7 +25,7 @@ def mpiexec(tmp_path, monkeypatch):
     return tmp_path / "beside" / "mpiexec"
 
 
-def test_the_command_is_that_of_the_engine(mpiexec) -> None:
+def test_the_command_is_that_of_mpiexec(mpiexec) -> None:
     arguments = ["train", "--ranks", "3", "--data", "a folder"]
     line = [str(mpiexec), "-n", "3", sys.executable, "-m", "mpi4py", "-m", "xpdl", *arguments]
     assert command(3, ["-m", "xpdl", *arguments]) == line
@@ -63,7 +63,7 @@ def test_the_launcher_takes_the_place_of_this_process(mpiexec, monkeypatch, rank
 
 
 @pytest.mark.parametrize(("terminal", "expected"), [(True, "xterm"), (False, "dumb")])
-def test_ranks_have_no_better_terminal_than_their_launcher(mpiexec, monkeypatch, terminal, expected) -> None:
+def test_ranks_have_a_dumb_terminal_if_the_launcher_has_none(mpiexec, monkeypatch, terminal, expected) -> None:
     calls = []
     monkeypatch.setattr(os, "execve", lambda *arguments: calls.append(arguments))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
@@ -82,7 +82,7 @@ def test_ranks_have_no_better_terminal_than_their_launcher(mpiexec, monkeypatch,
         ({"PMI_SIZE": "4"}, (0, 1)),
     ],
 )
-def test_launchers_tell_which_of_how_many(mpiexec, monkeypatch, told, expected) -> None:
+def test_rank_and_size_are_those_the_launcher_says(mpiexec, monkeypatch, told, expected) -> None:
     for name, value in told.items():
         monkeypatch.setenv(name, value)
     assert started() == expected

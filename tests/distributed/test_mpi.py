@@ -130,7 +130,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("name", ENDS)
-def test_a_rank_that_ends_ends_them_all(job, name, tmp_path) -> None:
+def test_if_one_rank_ends_all_ranks_end(job, name, tmp_path) -> None:
     """In time, with an exit code, and its traceback; the checkpoint leads to the same result."""
     text, expected, said = ENDS[name]
     mark = "import time\ndef mark(): open('mark', 'w').write(str(time.time()))\n"
@@ -181,7 +181,7 @@ sys.exit(main(["train", *flags, *["--wrong"] * (started()[0] == 1)]))
 """
 
 
-def test_a_rank_whose_command_line_is_wrong_ends_them_all(job) -> None:
+def test_if_one_command_line_is_wrong_all_ranks_end(job) -> None:
     code, _, err = ended(job(2, WRONG_FLAG, program=""))
     assert code == 1
     assert "Unknown option" in err

@@ -106,7 +106,7 @@ def stop_after(monkeypatch):
 @pytest.mark.parametrize("net", [NET, PLAIN], ids=["dropout", "plain"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @on_each
-def test_a_run_resumed_after_any_epoch_ends_as_if_it_had_never_ended(lib, net, dtype, path) -> None:
+def test_a_run_resumed_after_any_epoch_ends_with_the_same_bits(lib, net, dtype, path) -> None:
     rate = schedules.warmup(schedules.cosine(0.05, 3 * STEPS), 5)
     options = {"optimizer": adam(rate), "backend": lib.backend, "dtype": dtype, "validation": (X, Y)}
     expected = run(net, epochs=3, **options)
@@ -117,7 +117,7 @@ def test_a_run_resumed_after_any_epoch_ends_as_if_it_had_never_ended(lib, net, d
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @on_each
-def test_a_run_resumed_at_any_step_ends_as_if_it_had_never_ended(lib, dtype, path, stop_after, monkeypatch) -> None:
+def test_a_run_resumed_at_any_step_ends_with_the_same_bits(lib, dtype, path, stop_after, monkeypatch) -> None:
     monkeypatch.setattr("xpdl.training.step.DISPATCH", 1)
     options = {"epochs": 2, "backend": lib.backend, "dtype": dtype, "optimizer": momentum(0.05, nesterov=True)}
     net = {"float32": NET, "float64": PLAIN}[dtype]
@@ -170,7 +170,7 @@ def test_images_can_be_resumed(path) -> None:
     same(run(x=x, epochs=2, resume=path), run(x=x, epochs=2))
 
 
-def test_a_run_with_a_theta_of_its_own_can_be_resumed(path) -> None:
+def test_a_run_that_began_at_a_given_theta_can_be_resumed(path) -> None:
     theta = NET.initialize(9)
     run(epochs=1, theta=theta, checkpoint=path)
     same(run(epochs=2, resume=path), run(epochs=2, theta=theta))
@@ -183,7 +183,7 @@ BACKENDS = ["numpy", "array_api_strict", "jax", "torch"]
 
 @pytest.mark.parametrize("first", BACKENDS)
 @pytest.mark.parametrize("second", BACKENDS)
-def test_a_run_goes_on_on_another_backend_to_rounding(path, first, second) -> None:
+def test_a_run_resumed_on_another_backend_agrees_to_rounding(path, first, second) -> None:
     for name in (first, second):
         pytest.importorskip(name)
     options = {"dtype": "float64", "optimizer": adam(0.01)}
@@ -196,7 +196,7 @@ def test_a_run_goes_on_on_another_backend_to_rounding(path, first, second) -> No
 
 
 @pytest.mark.parametrize("second", BACKENDS)
-def test_a_run_that_stopped_in_an_epoch_goes_on_on_another_backend(path, stop_after, second) -> None:
+def test_a_run_that_stopped_in_an_epoch_is_resumed_on_another_backend(path, stop_after, second) -> None:
     pytest.importorskip(second)
     expected = run(PLAIN, epochs=2, dtype="float64")
     stop_after(2)
@@ -206,7 +206,7 @@ def test_a_run_that_stopped_in_an_epoch_goes_on_on_another_backend(path, stop_af
     np.testing.assert_allclose(actual.theta, expected.theta, rtol=0, atol=1e-12)
 
 
-def test_where_steps_are_dispatched_in_groups_a_run_stops_and_goes_on_between_groups(path, stop_after) -> None:
+def test_steps_that_are_dispatched_in_groups_stop_and_resume_between_groups(path, stop_after) -> None:
     pytest.importorskip("jax")
     options = {"backend": "jax", "batch_size": 1, "epochs": 2}
     x, y = np.tile(X, (5, 1)), np.tile(Y, 5)
@@ -227,7 +227,7 @@ def test_where_steps_are_dispatched_in_groups_a_run_stops_and_goes_on_between_gr
 
 @pytest.mark.parametrize("net", [NET, PLAIN], ids=["dropout", "plain"])
 @on_each
-def test_a_run_goes_on_from_its_result_as_if_it_had_never_ended(lib, net) -> None:
+def test_a_run_resumed_from_its_result_ends_with_the_same_bits(lib, net) -> None:
     options = {"optimizer": adam(0.02), "backend": lib.backend, "dtype": lib.dtype, "validation": (X, Y)}
     expected = run(net, epochs=3, **options)
     result = run(net, epochs=0, **options)
@@ -236,7 +236,7 @@ def test_a_run_goes_on_from_its_result_as_if_it_had_never_ended(lib, net) -> Non
     same(result, expected)
 
 
-def test_a_run_that_was_stopped_in_an_epoch_goes_on_in_it(stop_after) -> None:
+def test_a_run_that_stopped_in_an_epoch_is_resumed_in_that_epoch(stop_after) -> None:
     """And the result it went on from is what it was."""
     expected = run(epochs=2)
     stop_after(STEPS + 2)
@@ -248,13 +248,13 @@ def test_a_run_that_was_stopped_in_an_epoch_goes_on_in_it(stop_after) -> None:
     assert stopped.theta.tobytes() == before
 
 
-def test_a_run_with_a_file_goes_on_from_a_result(path) -> None:
+def test_a_run_with_a_checkpoint_is_resumed_from_its_result(path) -> None:
     expected = run(epochs=3)
     run(epochs=2, resume=run(epochs=1), checkpoint=path)
     same(run(epochs=3, resume=path), expected)
 
 
-def test_it_goes_on_from_where_it_stood_and_not_from_the_best() -> None:
+def test_a_run_is_resumed_where_it_ended_and_not_at_its_best_epoch() -> None:
     def keep_the_first():
         return KeepBest("epoch")
 
@@ -264,7 +264,7 @@ def test_it_goes_on_from_where_it_stood_and_not_from_the_best() -> None:
     same(run(epochs=3, resume=result), run(epochs=3))
 
 
-def test_other_samples_batches_and_rates_are_welcome() -> None:
+def test_a_result_is_resumed_with_other_samples_batches_and_rates() -> None:
     result = run(epochs=1, optimizer=sgd(0.1))
     more = run(x=X[:10], y=Y[:10], batch_size=5, epochs=2, optimizer=sgd(0.01), resume=result)
     assert [metrics["epoch"] for metrics in more.history] == [1, 2]
@@ -286,7 +286,7 @@ def test_a_result_that_does_not_fit_is_refused(options, message) -> None:
         run(**{"epochs": 2, "optimizer": momentum(0.1), "resume": result, **options})
 
 
-def test_a_run_that_diverged_does_not_go_on() -> None:
+def test_a_run_that_diverged_cannot_be_resumed() -> None:
     with pytest.raises(DivergenceError) as caught:
         run(epochs=3, optimizer=sgd(1e30))
     with pytest.raises(ValueError, match="resume must be the result of a run that came to an end"):
@@ -327,7 +327,7 @@ def own_update(theta, grad, state):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @on_each
-def test_an_optimizer_of_ones_own_is_resumed_whatever_its_state_is_made_of(lib, dtype, path) -> None:
+def test_an_own_optimizer_is_resumed_with_any_kind_of_state(lib, dtype, path) -> None:
     options = {"optimizer": Optimizer(own, own_update), "backend": lib.backend, "dtype": dtype}
     expected = run(PLAIN, epochs=3, **options)
     run(PLAIN, epochs=1, checkpoint=path, **options)
@@ -364,7 +364,7 @@ def test_the_structure_comes_back_as_it_was(path) -> None:
         (lambda theta: (0, 1), lambda theta, grad, state: (theta, (0,)), "keep the structure .*run/state/0"),
     ],
 )
-def test_a_state_that_could_not_be_resumed_is_an_error_when_it_is_saved(path, init, update, message) -> None:
+def test_a_state_that_cannot_be_resumed_is_an_error_when_it_is_saved(path, init, update, message) -> None:
     optimizer = Optimizer(init, update or (lambda theta, grad, state: (theta, state)))
     with pytest.raises((TypeError, ValueError), match=message):
         run(epochs=1, optimizer=optimizer, checkpoint=path)
@@ -388,7 +388,7 @@ def print_nothing(metrics, step):
     pass
 
 
-def test_a_run_that_a_callback_has_ended_goes_on_only_with_more_patience_or_without(path) -> None:
+def test_a_run_that_a_callback_has_stopped_goes_on_only_with_more_patience(path) -> None:
     ended = run(epochs=9, callbacks=[EarlyStopping(2)], checkpoint=path, **WORSE)
     n = len(ended.history)
     assert n < 9
@@ -396,7 +396,7 @@ def test_a_run_that_a_callback_has_ended_goes_on_only_with_more_patience_or_with
         assert len(run(epochs=9, callbacks=callbacks, resume=path, **WORSE).history) == epochs
 
 
-def test_callbacks_the_file_knows_nothing_of_begin_anew(path) -> None:
+def test_callbacks_that_are_not_in_the_file_begin_anew(path) -> None:
     stale = EarlyStopping(1)
     run(epochs=5, callbacks=[stale], optimizer=sgd(0.0))
     assert stale.ended
@@ -404,7 +404,7 @@ def test_callbacks_the_file_knows_nothing_of_begin_anew(path) -> None:
     same(run(epochs=2, callbacks=[stale], resume=path), run(epochs=2))
 
 
-def test_a_metric_of_ones_own_may_be_a_number_of_numpy_s(path) -> None:
+def test_a_callback_may_add_a_numpy_number_to_the_metrics(path) -> None:
     class Own:
         resume_state: dict = {}  # noqa: RUF012
 
@@ -424,7 +424,7 @@ def test_a_metric_of_ones_own_may_be_a_number_of_numpy_s(path) -> None:
 
 
 @pytest.mark.parametrize("state", [{"a": object()}, {"a": [np.ones(3)]}])
-def test_a_callback_whose_state_no_file_can_hold_is_an_error(path, state) -> None:
+def test_a_callback_state_that_a_file_cannot_hold_is_an_error(path, state) -> None:
     def callback(metrics, step):
         pass
 
@@ -440,7 +440,7 @@ def test_callbacks_see_only_the_epochs_that_are_new(path) -> None:
     assert seen == [(3, 3 * STEPS), (4, 4 * STEPS)]
 
 
-def test_a_run_resumed_in_an_epoch_diverges_as_it_would_have(path, stop_after) -> None:
+def test_a_resumed_run_diverges_at_the_same_step(path, stop_after) -> None:
     """With the parameters from before that epoch, which the resumed run has not seen."""
     exploding = sgd(lambda t: 0.1 / namespace(t).astype(t < STEPS + 2, t.dtype))
     stop_after(STEPS + 2)
@@ -460,7 +460,7 @@ def test_a_run_resumed_in_an_epoch_diverges_as_it_would_have(path, stop_after) -
 
 
 @pytest.mark.parametrize(("epochs", "every", "written"), [(0, 1, [0]), (3, 1, [0, 1, 2, 3]), (5, 2, [0, 2, 4, 5])])
-def test_a_file_is_written_at_once_every_so_many_epochs_and_at_the_end(
+def test_a_file_is_written_at_the_start_every_few_epochs_and_at_the_end(
     path, monkeypatch, epochs, every, written
 ) -> None:
     seen, real = [], checkpoint_file.write_sealed
@@ -489,7 +489,7 @@ def test_the_file_is_plain_safetensors(path, stop_after) -> None:
     assert document["configuration"]["seed"] == 3
 
 
-def test_arrays_that_lie_in_memory_otherwise_are_saved_as_what_they_are(path) -> None:
+def test_strided_and_transposed_arrays_are_saved_correctly(path) -> None:
     """safetensors writes the memory of strided arrays as if they were contiguous."""
     matrix = np.arange(12.0).reshape(3, 4)
     state = (matrix.T, matrix[:, ::2], matrix[::-1], np.broadcast_to(matrix[0], (2, 4)))
@@ -558,7 +558,7 @@ MISFITS = {
 
 
 @pytest.mark.parametrize("name", MISFITS)
-def test_a_run_that_is_another_is_refused_with_the_difference(path, name) -> None:
+def test_a_checkpoint_of_another_run_is_refused_with_the_difference(path, name) -> None:
     run(epochs=1, checkpoint=path)
     before = path.read_bytes()
     options, message = MISFITS[name]
@@ -628,7 +628,7 @@ def test_a_file_cut_anywhere_is_refused(path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "count"), [("run", 500), ("resealed", 500)])
-def test_files_that_say_something_else_are_refused_and_do_nothing(kind, count, monkeypatch) -> None:
+def test_files_with_other_content_are_refused_and_run_no_code(kind, count, monkeypatch) -> None:
     """Also where their SHA-256 is that of what they hold now.  benchmarks/reliability.py reads 20,000 of each."""
     if not (ROOT / "benchmarks").is_dir():
         pytest.skip("benchmarks/ is not beside tests/: it is no part of the wheel")
@@ -645,7 +645,7 @@ def test_a_file_of_another_kind_is_refused(path, content) -> None:
     refused(path, "Error while deserializing header")
 
 
-def test_a_file_that_has_grown_beyond_all_memory_is_refused_unread(path) -> None:
+def test_a_file_larger_than_memory_is_refused_unread(path) -> None:
     """By a hole of a terabyte, as a file system may leave it."""
     run(epochs=1, checkpoint=path)
     for content in (path.read_bytes(), b"junk"):
@@ -654,7 +654,7 @@ def test_a_file_that_has_grown_beyond_all_memory_is_refused_unread(path) -> None
         refused(path, "Error while deserializing header")
 
 
-def test_a_model_is_no_run_and_a_run_no_model(path, tmp_path) -> None:
+def test_a_model_is_not_a_checkpoint_nor_a_checkpoint_a_model(path, tmp_path) -> None:
     xpdl.save(path, NET, NET.initialize(0))
     refused(path, "no SHA-256")
     run(epochs=1, checkpoint=tmp_path / "run")
@@ -662,7 +662,7 @@ def test_a_model_is_no_run_and_a_run_no_model(path, tmp_path) -> None:
         xpdl.load(tmp_path / "run")
 
 
-def test_a_damaged_file_is_refused_with_the_reason_and_stays_with_the_one_before(path, tmp_path) -> None:
+def test_a_damaged_file_is_refused_and_not_overwritten(path, tmp_path) -> None:
     run(epochs=1, checkpoint=path)
     damaged, before = tmp_path / "damaged", path.read_bytes()
     damaged.write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
@@ -826,7 +826,7 @@ test_checkpoint.run(epochs=2, resume={str(path)!r}, checkpoint={str(path)!r})
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is of POSIX")
-def test_20_runs_killed_at_random_moments_end_as_if_they_had_not_been(tmp_path, monkeypatch) -> None:
+def test_20_runs_killed_at_random_times_end_with_the_same_bits(tmp_path, monkeypatch) -> None:
     """A third of them while a file is being written.  The benchmark itself does this 100 times."""
     if not (ROOT / "benchmarks").is_dir():
         pytest.skip("benchmarks/ is not beside tests/: it is no part of the wheel")
@@ -867,7 +867,7 @@ def signalling(*numbers, at):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("step", [1, 2, STEPS, STEPS + 1])
-def test_a_signal_ends_the_step_saves_and_the_run_goes_on_from_there(path, handlers, number, step) -> None:
+def test_after_a_signal_the_run_is_saved_and_can_be_resumed(path, handlers, number, step) -> None:
     ended = run(epochs=3, optimizer=signalling(number, at=step), checkpoint=path)
     assert (ended.interrupted, ended.signal) == (True, number)
     document = checkpoint_file.read_sealed(path)[1]

@@ -100,7 +100,7 @@ def test_a_trained_model_predicts_the_same_after_loading(path) -> None:
     assert before == after
 
 
-def test_the_loaded_theta_is_the_caller_s(path) -> None:
+def test_the_loaded_theta_can_be_changed(path) -> None:
     """Writable, and not a view of the file."""
     save(path, NET, THETA)
     model = load(path)
@@ -601,7 +601,7 @@ def test_damaged_files_cost_no_memory(path) -> None:
     assert peak < 1_000_000
 
 
-def test_2000_files_that_say_something_else_are_refused_or_still_models_and_do_nothing(monkeypatch) -> None:
+def test_2000_files_with_other_content_are_refused_or_models_and_run_no_code(monkeypatch) -> None:
     """Bytes, headers, documents and tensors; memory, time and audit too.  benchmarks/reliability.py reads 200,000."""
     if not (ROOT / "benchmarks").is_dir():
         pytest.skip("benchmarks/ is not beside tests/: it is no part of the wheel")

@@ -66,7 +66,7 @@ def test_validation_curves_and_callbacks(small) -> None:
 
 @both
 @pytest.mark.parametrize("options", [{}, {"solver": "sgd", "dropout": 0.3}, {"learning_rate": "invscaling"}])
-def test_epochs_one_at_a_time_are_the_same_run(estimator, options, small, loss_of) -> None:
+def test_partial_fits_are_the_same_run_as_a_fit(estimator, options, small, loss_of) -> None:
     """Bit for bit: batches, masks, moments and rates go on, and after a pickle too."""
     expected, estimator = small(estimator, **options).fit(X, BINARY), small(estimator, **options)
     for _ in range(4):
@@ -112,7 +112,7 @@ def test_what_cannot_go_on(attempt, message, small) -> None:
         attempt(small)
 
 
-def test_arrays_of_a_device_come_back_there(lib, small) -> None:
+def test_results_are_on_the_device_of_the_arguments(lib, small) -> None:
     """With labels and weights on the host, or there as well; the numbers are those of NumPy."""
     if not lib.backend.eager and lib.jitted:
         pytest.skip("the estimator is not jitted")

@@ -184,12 +184,12 @@ def test_samples_on_disk_are_checked_when_they_are_read(x, y, message) -> None:
     ],
     ids=["one", "none", "ragged", "masked"],
 )
-def test_labels_beside_samples_on_disk_are_checked_like_others(mapped, y, kind, message) -> None:
+def test_labels_of_samples_on_disk_are_checked_like_others(mapped, y, kind, message) -> None:
     with pytest.raises(kind, match=message):
         run(mapped, y)
 
 
-def test_the_next_is_loaded_meanwhile_and_no_more() -> None:
+def test_only_the_next_window_is_loaded_ahead() -> None:
     here, loads, loaded = threading.current_thread(), [], threading.Event()
 
     def load(item):
@@ -209,7 +209,7 @@ def test_the_next_is_loaded_meanwhile_and_no_more() -> None:
     assert list(ahead(load, [])) == []
 
 
-def test_an_error_of_the_reader_is_one_of_the_training() -> None:
+def test_an_error_while_reading_is_raised_in_training() -> None:
     def load(item):
         if item == 1:
             raise OSError("the disk fails")

@@ -50,7 +50,7 @@ def test_theta_is_copied_from_the_device_only_when_it_is_asked_for() -> None:
         ("validation_accuracy", [0.0, 0.0], 1),
     ],
 )
-def test_the_best_epoch_has_the_lowest_loss_or_the_highest_accuracy_the_first_of_equals(key, values, best) -> None:
+def test_the_first_epoch_with_the_lowest_loss_or_highest_accuracy_is_the_best(key, values, best) -> None:
     keep = KeepBest(key)
     assert feed(keep, values, key) == len(values)
     assert keep.theta.tolist() == [best]
@@ -73,7 +73,7 @@ def test_the_loss_of_validation_counts_where_there_is_one() -> None:
     assert keep.theta.tolist() == [1]
 
 
-def test_a_key_that_is_no_metric_is_an_error_with_the_close_match() -> None:
+def test_an_unknown_metric_is_an_error_that_suggests_a_close_one() -> None:
     with pytest.raises(ValueError, match="monitor must be one of epoch, loss, got 'los'; did you mean 'loss'"):
         feed(KeepBest("los"), [1.0])
 

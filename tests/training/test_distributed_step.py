@@ -127,7 +127,7 @@ def test_a_signal_on_one_rank_ends_all_after_the_next_step(tmp_path, step, done,
     close(run(resume=path, dtype="float64"), expected)
 
 
-def test_a_device_with_a_queue_is_asked_less_often(on_ranks, interrupted, monkeypatch) -> None:
+def test_a_device_with_a_queue_is_read_less_often(on_ranks, interrupted, monkeypatch) -> None:
     """To look at an array is to wait for it: here after every fourth step."""
     monkeypatch.setattr("xpdl.training.distributed_step.DISPATCH", 4)
     backend = xpdl.backend("numpy")
@@ -139,7 +139,7 @@ def test_a_device_with_a_queue_is_asked_less_often(on_ranks, interrupted, monkey
     assert len(steps) == 2 * 4
 
 
-def test_rank_0_alone_calls_callbacks_and_all_do_as_it_says(on_ranks) -> None:
+def test_only_rank_0_calls_callbacks_and_all_ranks_stop_with_it(on_ranks) -> None:
     called = []
 
     def train_on(ranks):
@@ -160,7 +160,7 @@ def test_rank_0_alone_calls_callbacks_and_all_do_as_it_says(on_ranks) -> None:
     assert all(np.array_equal(result.theta, kept[0]) for result in results)
 
 
-def test_a_run_that_a_callback_has_ended_is_over_on_all_ranks(tmp_path, on_ranks) -> None:
+def test_a_run_that_a_callback_has_stopped_is_over_on_all_ranks(tmp_path, on_ranks) -> None:
     path, data = tmp_path / "run", {"validation": (X, (Y + 1) % 3), "epochs": 50, "optimizer": xpdl.adam(0.05)}
 
     def early(ranks, **options):
@@ -173,7 +173,7 @@ def test_a_run_that_a_callback_has_ended_is_over_on_all_ranks(tmp_path, on_ranks
         assert len(result.history) == len(stopped[0].history)
 
 
-def test_only_rank_0_speaks_checks_and_writes(tmp_path, capsys, on_ranks) -> None:
+def test_only_rank_0_prints_checks_gradients_and_writes(tmp_path, capsys, on_ranks) -> None:
     def train_on(ranks):
         return run(communicator=ranks, progress=True, checkpoint=tmp_path / f"run{ranks.rank}", check_gradients=1)
 
@@ -183,7 +183,7 @@ def test_only_rank_0_speaks_checks_and_writes(tmp_path, capsys, on_ranks) -> Non
     assert ["gradient_difference" in result.history[0] for result in results] == [True, False]
 
 
-def test_a_cost_that_is_not_finite_ends_all_ranks_alike(on_ranks) -> None:
+def test_all_ranks_end_if_the_cost_is_not_finite(on_ranks) -> None:
     def train_on(ranks):
         with pytest.raises(DivergenceError, match="the cost in step 2 of epoch 1") as caught:
             run(
@@ -198,7 +198,7 @@ def test_a_cost_that_is_not_finite_ends_all_ranks_alike(on_ranks) -> None:
     assert [len(result.history) for result in results] == [0, 0]
 
 
-def test_validation_is_shared_out(on_ranks, monkeypatch) -> None:
+def test_each_rank_evaluates_its_share_of_the_validation_samples(on_ranks, monkeypatch) -> None:
     looked_at = []
 
     class Spied(Evaluator):

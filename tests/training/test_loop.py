@@ -27,7 +27,7 @@ def test_every_sample_is_used_once_an_epoch_in_the_order_of_the_seed(
     agree([metrics["loss"] for metrics in result.history], losses, 1e-12)
 
 
-def test_without_shuffling_every_epoch_takes_the_samples_as_they_come(samples, quiet_train, agree) -> None:
+def test_without_shuffling_every_epoch_has_the_order_of_the_samples(samples, quiet_train, agree) -> None:
     x, y = samples(10)
     result = quiet_train(DROPPING, x, y, optimizer=sgd(0.1), epochs=2, batch_size=4, shuffle=False, dtype="float64")
     theta = DROPPING.initialize(0, "float64")
@@ -147,7 +147,7 @@ def test_stop_training_ends_the_run_with_what_was_learned(lib, samples, quiet_tr
     assert np.array_equal(result.theta, quiet_train(DROPPING, *samples(16), epochs=2, **options).theta)
 
 
-def test_the_last_epoch_is_seen_by_the_callbacks_after_the_one_that_stops(capfd, quiet_train) -> None:
+def test_all_callbacks_see_the_epoch_in_which_one_stops_the_training(capfd, quiet_train) -> None:
     """A log is complete, and the best epoch is kept, in whatever order the callbacks stand."""
 
     def stop(metrics, step):
@@ -162,7 +162,7 @@ def test_the_last_epoch_is_seen_by_the_callbacks_after_the_one_that_stops(capfd,
     assert np.array_equal(result.theta, best.theta)
 
 
-def test_another_error_in_a_callback_is_the_caller_s(samples, quiet_train) -> None:
+def test_another_error_in_a_callback_is_raised(samples, quiet_train) -> None:
     with pytest.raises(ZeroDivisionError):
         quiet_train(DROPPING, *samples(8), epochs=2, callbacks=[lambda metrics, step: 1 / 0])
 
@@ -199,7 +199,7 @@ def test_early_stopping_ends_the_run_and_keeps_the_best(quiet_train) -> None:
 
 
 @pytest.mark.parametrize("epochs", [0, 1])
-def test_a_kept_best_of_an_earlier_run_does_not_leak_into_the_next(epochs, samples, quiet_train) -> None:
+def test_the_best_of_an_earlier_run_does_not_leak_into_the_next(epochs, samples, quiet_train) -> None:
     """result.theta always is of this run and of this network."""
     best = KeepBest()
     x, y = samples(30)
@@ -221,7 +221,7 @@ def test_a_kept_best_of_an_earlier_run_does_not_leak_into_the_next(epochs, sampl
     ],
 )
 @on_each
-def test_divergence_is_an_error_that_names_the_place_and_keeps_the_last_good_parameters(
+def test_divergence_is_an_error_with_the_step_and_the_last_good_parameters(
     lib, step, where, good, samples, quiet_train, exploding
 ) -> None:
     """Of 25 samples in batches of 8, an epoch has 4 steps."""
@@ -236,7 +236,7 @@ def test_divergence_is_an_error_that_names_the_place_and_keeps_the_last_good_par
 
 
 @on_each
-def test_a_cost_that_is_not_finite_in_the_very_first_step_gives_back_the_start(lib, quiet_train) -> None:
+def test_if_the_first_step_diverges_the_result_is_the_start(lib, quiet_train) -> None:
     theta = np.full(4, 1e25 if lib.dtype == "float32" else 1e200, lib.dtype)
     with pytest.raises(DivergenceError, match="the cost in step 1 of epoch 1") as caught:
         quiet_train(REGRESSION, np.ones((5, 3)), np.ones(5), theta=theta, backend=lib.backend, dtype=lib.dtype)
@@ -258,7 +258,7 @@ def test_without_progress_nothing_is_printed(capfd, samples, quiet_train) -> Non
     assert capfd.readouterr() == ("", "")
 
 
-def test_where_there_is_no_terminal_an_epoch_is_a_line(capfd, samples, quiet_train) -> None:
+def test_without_a_terminal_an_epoch_is_a_line(capfd, samples, quiet_train) -> None:
     x, y = samples(16)
     history = quiet_train(DROPPING, x, y, epochs=3, validation=(x, y), progress=True).history
     out, err = capfd.readouterr()

@@ -56,12 +56,12 @@ def test_a_second_ctrl_c_ends_the_run_at_once(sigint, samples, quiet_train, inte
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
-def test_a_run_that_nobody_interrupts_is_not_interrupted(samples, quiet_train) -> None:
+def test_without_a_signal_a_run_is_not_interrupted(samples, quiet_train) -> None:
     assert not quiet_train(DROPPING, *samples(8), epochs=1).interrupted
 
 
 @pytest.mark.parametrize("ending", ["as planned", "interrupted", "diverged", "error"])
-def test_the_handler_of_ctrl_c_is_what_it_was_however_the_run_ends(
+def test_the_handler_of_ctrl_c_is_restored_however_the_run_ends(
     sigint, ending, samples, quiet_train, exploding, interrupting
 ) -> None:
     def handler(number, frame):
@@ -85,7 +85,7 @@ def test_the_second_ctrl_c_goes_to_the_handler_there_was(sigint, samples, quiet_
     assert (received, len(calls), result.interrupted) == ([signal.SIGINT], 2, True)
 
 
-def test_where_ctrl_c_is_ignored_it_stays_ignored(sigint, samples, quiet_train, interrupting) -> None:
+def test_ctrl_c_stays_ignored_if_it_was_ignored(sigint, samples, quiet_train, interrupting) -> None:
     """As in a background job of a shell script, which a Ctrl-C in the foreground must not end."""
     sigint(signal.SIG_IGN)
     optimizer, calls = interrupting(adam(), at=2)

@@ -118,7 +118,7 @@ def test_the_result_shares_no_memory_with_where_it_started(lib, samples, quiet_t
     assert np.array_equal(theta, DROPPING.initialize(0, lib.dtype))
 
 
-def test_a_label_given_as_a_one_hot_row_of_nan_never_trains(samples, quiet_train) -> None:
+def test_targets_of_nan_are_refused(samples, quiet_train) -> None:
     with pytest.raises(ValueError, match="y must be finite"):
         quiet_train(Network([6, 3]), samples(4)[0], np.full((4, 3), np.nan))
 

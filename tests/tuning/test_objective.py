@@ -29,7 +29,7 @@ def same(one, other):
     return one.tobytes() == other.tobytes()
 
 
-def test_the_parameters_of_another_process_are_trained_once_more() -> None:
+def test_the_best_trial_of_another_process_is_trained_once_more() -> None:
     """Those of the best epoch, which is not the last where labels are noise."""
     noise = {"validation": (VALIDATION[0], VALIDATION[1][::-1]), "storage": optuna.storages.InMemoryStorage()}
     first, second = (tune(NET, *FIT, trials=6, **QUICK | noise | {"epochs": 6}) for _ in range(2))

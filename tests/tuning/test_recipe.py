@@ -32,7 +32,7 @@ def test_units_grow_as_long_as_that_helps_and_then_the_choices_are_compared(foll
     assert {point["lr"] for point in tried} == {0.00316}
 
 
-def test_what_is_left_of_the_trials_goes_around_the_best_in_smaller_steps(follow, points) -> None:
+def test_the_remaining_trials_search_around_the_best_in_smaller_steps(follow, points) -> None:
     study = follow(40)
     assert study.best_params["init"] == "lecun"
     assert study.best_params["units"] == pytest.approx(200, rel=0.1)
@@ -46,7 +46,7 @@ def test_the_recipe_beats_random_search_on_the_valley(valley, suggest, follow) -
     assert follow(30).best_value < study.best_value / 10
 
 
-def test_both_directions_are_climbed_where_a_stage_says_so(follow, points) -> None:
+def test_a_stage_may_climb_in_both_directions(follow, points) -> None:
     gap = Stage("gap", FloatDistribution(0.001, 0.5, log=True), 0.1, step=10, directions=(-1, 1))
     tried = [point["gap"] for point in points(follow(3, lambda point: abs(point["gap"] - 0.3), [gap]))]
     assert tried == [0.1, 0.01, 0.5]
@@ -54,7 +54,7 @@ def test_both_directions_are_climbed_where_a_stage_says_so(follow, points) -> No
     assert tried[:3] == [0.1, 0.01, 0.001]
 
 
-def test_a_remedy_is_tried_as_soon_as_its_condition_is_true_and_once() -> None:
+def test_a_remedy_is_tried_as_soon_as_its_condition_is_true() -> None:
     decay = Stage("decay", FloatDistribution(0.2, 1.0), 1.0, step=0.2, directions=(-1,), when=oscillates)
     stages = [Stage("units", IntDistribution(16, 64, log=True), 16, step=2), decay]
     even, uneven = [3.0, 2.0, 1.5], [3.0, 2.0, 2.1]

@@ -71,7 +71,7 @@ def test_the_claim_of_a_trial_that_ended_before_it_began_is_void(suggest, stages
     assert suggest(study.ask()) == START
 
 
-def test_what_a_trial_is_given_replaces_what_it_has_claimed(valley, suggest, follow, points, stages) -> None:
+def test_enqueued_parameters_replace_those_of_the_claim(valley, suggest, follow, points, stages) -> None:
     study = optuna.create_study(sampler=RecipeSampler(stages))
     study.enqueue_trial({"lr": 0.02, "units": 100, "init": "he"})
     study.enqueue_trial({"lr": 0.03})
@@ -126,7 +126,7 @@ def test_a_loss_that_ends_as_nan_is_bad_and_its_point_is_not_tried_again(valley,
     assert [point["lr"] for point in points(study)][5:] == [0.000316, 0.00316]
 
 
-def test_a_study_that_maximises_is_the_same_upside_down(valley, follow, points) -> None:
+def test_a_study_that_maximises_tries_the_same_points(valley, follow, points) -> None:
     assert points(follow(25, lambda point: -valley(point), direction="maximize")) == points(follow(25))
 
 
@@ -136,7 +136,7 @@ def test_several_objectives_are_refused(suggest, stages) -> None:
         study.optimize(lambda trial: suggest(trial) and (0.0, 0.0), n_trials=1)
 
 
-def test_when_the_recipe_is_at_its_end_and_for_other_parameters_values_are_random(suggest, points) -> None:
+def test_after_the_recipe_and_for_other_parameters_values_are_random(suggest, points) -> None:
     stage = Stage("n", IntDistribution(1, 3), 1, step=1)
 
     def loss(trial):

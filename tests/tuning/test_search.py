@@ -47,7 +47,7 @@ def test_the_best_trial_is_a_run_that_can_be_repeated() -> None:
 
 
 @pytest.mark.parametrize("chosen", ["recipe", "tpe", "random", optuna.samplers.TPESampler(seed=0)])
-def test_every_sampler_of_optuna_will_do_and_goes_on_where_it_was(chosen) -> None:
+def test_a_study_goes_on_with_any_sampler_of_optuna(chosen) -> None:
     storage = optuna.storages.InMemoryStorage()
     for trials in (3, 6):
         tuned = tune(NET, *FIT, trials=trials, sampler=chosen, storage=storage, **QUICK)
@@ -61,13 +61,13 @@ def test_a_study_in_which_every_trial_diverges_has_no_best_one() -> None:
     assert str(tuned).splitlines()[-1] == "no trial is complete"
 
 
-def test_those_that_begin_slowly_are_not_ended_before_half_of_their_epochs() -> None:
+def test_no_trial_is_pruned_before_half_of_its_epochs() -> None:
     assert search.PRUNERS["median"](10)._n_warmup_steps == 5
     everything = tune(NET, *FIT, trials=8, pruner="none", **QUICK)
     assert {row["state"] for row in rows(everything.study)} == {"complete"}
 
 
-def test_a_guess_of_ones_own_is_tried_first(points) -> None:
+def test_a_point_that_the_user_enqueues_is_tried_first(points) -> None:
     storage = optuna.storages.InMemoryStorage()
     guess = {stage.name: stage.start for stage in space.stages("adam")} | {"lr": 0.02, "units": 50}
     optuna.create_study(storage=storage, study_name="xpdl").enqueue_trial(guess)
@@ -76,7 +76,7 @@ def test_a_guess_of_ones_own_is_tried_first(points) -> None:
     assert points(tuned.study)[1] != guess
 
 
-def test_what_would_mix_two_things_in_one_study_is_refused(tmp_path) -> None:
+def test_a_study_of_other_samples_or_options_is_refused(tmp_path) -> None:
     place = {"storage": tmp_path / "s.journal", "study": "s"}
     tune(NET, *FIT, trials=2, **place, **QUICK)
     with pytest.raises(ValueError, match=r"'s' is of something else, .*: epochs is 2 there and 3 here$"):

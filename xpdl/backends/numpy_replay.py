@@ -34,7 +34,7 @@ def _matmul(place: np.ndarray, x: np.ndarray, y: np.ndarray) -> Call:
 
 
 def _take(place: np.ndarray, x: np.ndarray, rows: np.ndarray, *, axis: int | None = None) -> Call:
-    return partial(np.take, x, rows, axis, place, "wrap")  # to look at indices first would take a buffer
+    return partial(np.take, x, rows, axis, place, "wrap")  # checking the indices first would take a buffer
 
 
 def _astype(place: np.ndarray, x: np.ndarray, dtype: Any, **options: Any) -> Call:

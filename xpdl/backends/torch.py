@@ -36,7 +36,7 @@ def connect(name: str, device: str) -> Backend:
     try:
         found = torch.zeros(1, device=device or "cpu").device
         torch.zeros(1, device=found).cpu()
-    except Exception as error:  # AssertionError, NotImplementedError and others, by device
+    except Exception as error:  # its type depends on the device: AssertionError and others
         raise RuntimeError(f"PyTorch has no device {device!r} here: {error}") from error
     return Backend(
         name,

@@ -33,7 +33,7 @@ def _operator(name: str) -> Callable[..., Tensor]:
         if isinstance(x, torch.Tensor):
             return function(x, y, out=out)
         if function is torch.divide:
-            return torch.mul(torch.reciprocal(y), x, out=out)  # as PyTorch itself has it, to the last bit
+            return torch.mul(torch.reciprocal(y), x, out=out)  # as PyTorch itself computes it, to the last bit
         return function(torch.full_like(y, x), y, out=out)
 
     return operator

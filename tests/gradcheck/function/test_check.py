@@ -361,8 +361,8 @@ def test_methods_are_named_and_can_be_chosen() -> None:
 
     report = check_gradient(conj, grad, points())
     assert report.method == "central differences"
-    assert "central differences, as fun of complex numbers" in report.notes[0]
-    with pytest.raises(ValueError, match="method 'complex' is not possible for theta: fun of complex numbers gives"):
+    assert "central differences, because for complex numbers fun" in report.notes[0]
+    with pytest.raises(ValueError, match="method 'complex' is not possible for theta: for complex numbers fun gives"):
         check_gradient(conj, grad, points(), method="complex")
     mixed = check_gradient(
         lambda p: (p["a"] ** 2).sum() + (np.abs(p["b"]) ** 2).sum(),

@@ -122,8 +122,8 @@ def test_the_complex_step_is_refused_if_it_must_be_used(probe) -> None:
     around = probe(lambda t: float((t * t).real.sum()), lambda t: 2 * t, np.ones(3))
     tensor = TensorCheck(around, "theta", 2 * np.ones(3), Directions(3))
     with reported(3, "", shown=False) as reporter:
-        with pytest.raises(ValueError, match="method 'complex' is not possible for theta: fun of complex numbers"):
+        with pytest.raises(ValueError, match="method 'complex' is not possible for theta: for complex numbers fun"):
             tensor.measure("complex", reporter)
         tensor.measure("auto", reporter)
     assert tensor.method == "central"
-    assert tensor.notes() == ["theta: central differences, as fun of complex numbers has no imaginary part"]
+    assert tensor.notes() == ["theta: central differences, because for complex numbers fun has no imaginary part"]

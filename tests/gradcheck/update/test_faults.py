@@ -43,7 +43,7 @@ FAULTY = {  # the check: an optimizer that it complains of, and what it says
     "_is_finite": (stepping(lambda p, g: p - g / np.zeros(4)), "theta is not finite after step 1: a step counter"),
     "_survives_zero": (stepping(lambda p, g: p - g / np.abs(g)), "a gradient of 0 in the first step gives NaN"),
     "_knows_signs": (stepping(lambda p, g: p - np.abs(g)), "the sign of the gradient is lost"),
-    "_restarts": (random_steps(), "the same steps from a new state differ"),
+    "_restarts": (random_steps(), "a second run from a new state takes other steps"),
     "_leaves_the_gradient_alone": (stepping(doubles_the_gradient), "update changes the gradient it is given"),
     "_shares_memory": ((zeros, lambda p, g, s: (p - g, g)), "the gradient and a state vector share memory"),
     "_keeps_the_dtype": (stepping(lambda p, g: (p - g).astype(np.float32)), "theta becomes float32, it was float64"),

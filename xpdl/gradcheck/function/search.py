@@ -75,15 +75,15 @@ class Search:
 
     def _search(self) -> None:
         """Bisect the direction that is most wrong until none is left, or enough entries are named."""
-        if self._off():
+        if self._missed():
             self.cause = self.tensor.cause()
         for _ in range(ROUNDS):
-            off = self._off()
-            if not off or len(self.wrong) >= (1 if self.cause else NAMED):
+            missed = self._missed()
+            if not missed or len(self.wrong) >= (1 if self.cause else NAMED):
                 break
-            found = self._bisect(off[0])
+            found = self._bisect(missed[0])
             if not found:
-                self._give_up(off[0])
+                self._give_up(missed[0])
             for suspect in found:
                 self._correct(suspect)
 
@@ -91,15 +91,15 @@ class Search:
         claims: list[float] = self.tensor.directions.project(self.natural).tolist()
         return claims
 
-    def _off(self) -> list[int]:
-        """The directions whose claim is more than a bar off, the worst first, after a second look at each."""
+    def _missed(self) -> list[int]:
+        """The directions whose claim is more than a bar away, the worst first, after a second look at each."""
         claims, derivatives = self._claims(), self.tensor.derivatives
         for k in range(len(derivatives)):
             if k not in self.sure and derivatives[k].bars(claims[k]) > 1:
                 derivatives[k] = self.tensor.again(self.tensor.directions.row(k), claims[k], derivatives[k])
                 self.sure.add(k)
-        off = {k: found.bars(claims[k]) for k, found in enumerate(derivatives) if k not in self.opaque}
-        return sorted((k for k in off if off[k] > 1), key=lambda k: -off[k])
+        bars = {k: found.bars(claims[k]) for k, found in enumerate(derivatives) if k not in self.opaque}
+        return sorted((k for k in bars if bars[k] > 1), key=lambda k: -bars[k])
 
     def _give_up(self, k: int) -> None:
         """Leave a direction: many entries are wrong by too little each, or several kinks meet and excuse anything."""
@@ -170,7 +170,8 @@ class Search:
             worst=Entry(index, worst.claim / scale, found.value / scale, found.bar / scale),
             failing=len(positions),
             unseen=0,
-            diagnosis=self.cause or self.tensor.some(positions, "at least" if self._off() or self.opaque else "only"),
+            diagnosis=self.cause
+            or self.tensor.some(positions, "at least" if self._missed() or self.opaque else "only"),
         )
 
 

@@ -117,7 +117,7 @@ class TensorCheck:
 
     def _decide(self, reason: str | None, *, required: bool) -> None:
         if reason is not None and required:
-            raise ValueError(f"method 'complex' is not possible for {self.name}: fun of complex numbers {reason}")
+            raise ValueError(f"method 'complex' is not possible for {self.name}: for complex numbers fun {reason}")
         self.method, self.reason = "complex" if reason is None else "central", reason
 
     def _measure_all(self, reporter: Reporter) -> None:
@@ -196,7 +196,7 @@ class TensorCheck:
         """What else the report says about this tensor."""
         notes = []
         if self.reason:
-            notes.append(f"central differences, as fun of complex numbers {self.reason}")
+            notes.append(f"central differences, because for complex numbers fun {self.reason}")
         if self.kinks:
             shown = list(self.kinks.values())[:3]
             text = f"{len(self.kinks)} at a kink, accepted between one-sided derivatives: {', '.join(shown)}"

@@ -2,8 +2,8 @@
 
 Every quantity is compared with its float64 value *from the same inputs*: from the x, z, a, da and dz that the backend
 itself computed before.  So an error is found where it is made: it neither hides another one nor spreads, and at a kink
-of the activation both sides look at the same z.  The bar covers the rounding of one step: 64 u size + m u partial, u
-the unit round-off, m the number of terms in a sum, and partial the size that sums of some of the terms may reach.
+of the activation both sides look at the same z.  The bar covers the rounding of one step: u (32 size + m / 2 partial),
+u the machine epsilon, m the number of terms in a sum, and partial the size that sums of some of the terms may reach.
 
     quantity                     size                               partial
     x  = a * mask                |x|
@@ -37,7 +37,7 @@ from xpdl.gradcheck.report import Parameter, Vector, judge
 from xpdl.network import Layer
 
 SAFETY = 32.0
-"""The 64 u of a bar, in eps = 2 u.  In 7,200 passes through random networks the largest error was a ninth of a bar."""
+"""The 32 of a bar.  In 7,200 passes through random networks the largest error was a ninth of a bar."""
 
 
 class Computed(NamedTuple):
@@ -74,7 +74,7 @@ def compute(problem: Problem) -> Computed:
 
 
 class Comparison(NamedTuple):
-    """A quantity, its float64 value from the same inputs, and the error it may have, in eps."""
+    """A quantity, its float64 value from the same inputs, and the error it may have, in machine epsilons."""
 
     name: str
     actual: Vector

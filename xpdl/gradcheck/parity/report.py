@@ -86,8 +86,8 @@ class BackendResult:
     @property
     def worst(self) -> float:
         """The largest error, in error bars; NaN if the backend could not compute."""
-        off = [abs(q.worst.analytic - q.worst.numeric) / q.worst.bar for q in self.quantities.values()]
-        return math.inf if any(map(math.isnan, off)) else max(off, default=math.nan)
+        errors = [abs(q.worst.analytic - q.worst.numeric) / q.worst.bar for q in self.quantities.values()]
+        return math.inf if any(map(math.isnan, errors)) else max(errors, default=math.nan)
 
     @property
     def products(self) -> str:
@@ -128,7 +128,7 @@ class BackendResult:
         """
         said = [f"first divergence: {self.describe(self.first)}"] if self.first else []
         if self.diverging[1:]:
-            said.append(f"wrong by themselves too: {', '.join(self.diverging[1:])}")
+            said.append(f"also wrong by themselves: {', '.join(self.diverging[1:])}")
         if self.reduced:
             where = ", ".join(self.reduced)
             said.append(f"multiplies {self.precision} in reduced precision: {self.products}, in {where}")

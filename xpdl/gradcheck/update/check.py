@@ -143,7 +143,7 @@ def _findings(measured: Measurements, fit: Fit | None, wrong: bool) -> Iterator[
     if measured.power in OTHER_POWERS:
         yield FAULT, OTHER_POWERS[measured.power]
     if fit is None:
-        yield from [] if wrong else [(DOUBT, "its steps are those of no rule known here")]
+        yield from [] if wrong else [(DOUBT, "no known rule takes these steps")]
         return
     yield from ((part.kind, part.finding) for part in fit.candidate if part.finding)
     if fit.values["eps_root"]:
@@ -157,13 +157,13 @@ def _findings(measured: Measurements, fit: Fit | None, wrong: bool) -> Iterator[
 
 def _rates(fit: Fit) -> Iterator[tuple[int, str]]:
     """What the learning rates say, if they vary."""
-    if not fit.constant and _falls(fit.rates):
+    if not fit.constant and _fall_like_a_bias(fit.rates):
         yield FAULT, LOST_MOMENTS[1]
     elif not fit.constant:
         yield FORM, f"the learning rate varies: from {fit.rates[0]:.6g} in step 1 to {fit.rates[-1]:.6g} in the last"
 
 
-def _falls(rates: Vector) -> bool:
+def _fall_like_a_bias(rates: Vector) -> bool:
     """Whether they fall like (1 - beta) / (1 - beta^t): a bias is corrected, but the moment has none."""
     beta = rates[0] / rates[1] - 1
     falling = rates[0] * (1 - beta) / (1 - beta ** np.arange(1, len(rates) + 1))
@@ -176,14 +176,14 @@ def _others(subject: Subject, main: Fit | None, groups: list[list[int]], short: 
         paths = long.of(group[0])
         moved = np.diff(paths.theta, axis=0).any()
         fit = relate(main, measure(subject, group[0]), short.of(group[0]), paths) if moved else None
-        yield f"{_entries(group)} of {subject.size}: {_difference(main, fit) if moved else 'never updated'}"
+        yield f"{_entries(group)} of {subject.size}: {_how_it_differs(main, fit) if moved else 'never updated'}"
     if len(groups) > MOST_GROUPS:
         yield f"entries follow {len(groups)} different rules"
 
 
-def _difference(main: Fit | None, other: Fit | None) -> str:
+def _how_it_differs(main: Fit | None, other: Fit | None) -> str:
     if other is None:
-        return "updated by another rule than the rest, and by none that is known here"
+        return "updated by another rule than the rest, which is not known here"
     if other.candidate.mistake is not NOTHING:
         return other.candidate.mistake.finding
     if main is not None and main.candidate == other.candidate:

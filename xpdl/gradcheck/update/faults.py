@@ -18,14 +18,14 @@ from xpdl.gradcheck.update.subject import Subject, arrays_in
 def _restarts(subject: Subject, grads: Vector) -> str | None:
     first, second = (subject.run(1.0, grads) for _ in range(2))
     if not np.array_equal(first, second, equal_nan=True):
-        return "the same steps from a new state differ: random numbers, or a state kept elsewhere than in the state"
+        return "a second run from a new state takes other steps: random numbers, or a state kept outside of the state"
     return None
 
 
 def _leaves_the_gradient_alone(subject: Subject, grads: Vector) -> str | None:
     for values, (_, grad, _) in zip(grads[:3], list(subject.walk(1.0, grads[:3]))[1:], strict=False):
         if not np.array_equal(to_numpy(grad), to_numpy(subject.put(values))):
-            return "update changes the gradient it is given, which is the caller's"
+            return "update changes the gradient it is given, which belongs to the caller"
     return None
 
 

@@ -50,7 +50,7 @@ def measure(subject: Subject, entry: int) -> Measurements:
     huge = moved(0.0, HUGE_GRADIENT)
     power = _power(quotient(moved(0.0, 2 * HUGE_GRADIENT), huge))
     measured = Measurements(power, huge, *_epsilon(moved, TINY_GRADIENT[subject.dtype]), *5 * [0.0])
-    decay = _decay(moved, measured.unit, subject.u)
+    decay = _decay_of_theta(moved, measured.unit, subject.u)
     beta1, beta2, again = _betas(moved, measured.unit, decay)
     balance = _balance(moved) if decay else 0.0
     return measured._replace(decay=decay, balance=balance, beta1=beta1, beta2=beta2, again=again)
@@ -69,7 +69,7 @@ def _epsilon(moved: Moved, tiny: float) -> tuple[float, float]:
     return whole, min(max(quotient(whole**2 - beyond**2, 2 * beyond), 0.0), whole)
 
 
-def _decay(moved: Moved, unit: float, u: float) -> float:
+def _decay_of_theta(moved: Moved, unit: float, u: float) -> float:
     """The step of theta = 1 without a gradient; where that is 0 / 0, the mean of the steps with g and -g."""
     decay = moved(1.0, 0.0)
     if math.isfinite(decay):

@@ -27,7 +27,7 @@ class Subject(NamedTuple):
 
     @property
     def u(self) -> float:
-        """The unit round-off."""
+        """The machine epsilon of the dtype."""
         return float(np.finfo(self.dtype).eps)
 
     def put(self, values: Any) -> Array:
