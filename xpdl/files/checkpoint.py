@@ -173,8 +173,8 @@ def names(chosen: str | Activation | Loss) -> str | list[str]:
 
 
 def _name(held: Any) -> str:
-    """The same in each process: the repr of an object that can be called has its address."""
-    return str(getattr(held, "__qualname__", type(held).__qualname__ if callable(held) else repr(held)))
+    """Return the name of a function, or the text of another object without addresses: the same in each process."""
+    return str(getattr(held, "__qualname__", re.sub(r" at 0x[0-9a-fA-F]+", "", repr(held))))
 
 
 def fingerprint(array: np.ndarray) -> str:
