@@ -1,5 +1,7 @@
 """The checks behind error messages."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,33 @@ def test_integer_takes_whole_numbers_of_integer_type_only():
             checks.integer("n", wrong, least=1)
     with pytest.raises(ValueError, match="n must be at least 2, got 1"):
         checks.integer("n", 1, least=2)
+
+
+@pytest.mark.parametrize(("below", "text"), [(5, r"\[1, 5\), got 5"), (2**32, r"\[1, 2\*\*32\), got 4294967296")])
+def test_integer_takes_numbers_of_a_half_open_range(below, text):
+    assert checks.integer("n", below - 1, least=1, below=below) == below - 1
+    with pytest.raises(ValueError, match=f"n must be in {text}"):
+        checks.integer("n", below, least=1, below=below)
+    with pytest.raises(ValueError, match=r"n must be in .*, got 0"):
+        checks.integer("n", 0, least=1, below=below)
+
+
+class Holding(NamedTuple):
+    """Functions, one of which may be missing, and a number."""
+
+    first: Any
+    second: Any = None
+    number: Any = 3
+
+
+def test_functions_are_wanted_in_every_field():
+    for good in (Holding(abs), Holding(abs, max)):
+        checks.functions("own", good, besides=("number",))
+    for wrong, text in ((Holding(None), "first, got None"), (Holding(abs, 5), "second, got 5")):
+        with pytest.raises(TypeError, match=f"own must hold a function as {text}"):
+            checks.functions("own", wrong, besides=("number",))
+    with pytest.raises(TypeError, match="own must hold a function as number, got 3"):
+        checks.functions("own", Holding(abs))
 
 
 def test_real_takes_finite_numbers_in_a_half_open_range():

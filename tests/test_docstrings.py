@@ -5,6 +5,7 @@ import doctest
 from importlib import import_module
 import inspect
 from pathlib import Path
+import sys
 from types import ModuleType
 from typing import Any
 import warnings
@@ -110,6 +111,8 @@ def test_examples_run(name, pytestconfig, tmp_path, monkeypatch) -> None:
     runner = doctest.DocTestRunner(optionflags=flags, verbose=False)
     for example in doctest.DocTestFinder(exclude_empty=True).find(module, name):
         runner.run(example, out=said.append)
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")  # other tests count the open figures
     assert runner.summarize(verbose=False).failed == 0, "".join(said)
 
 

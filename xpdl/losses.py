@@ -1,6 +1,6 @@
-"""Losses: what stands behind the last layer, as data that every part of xpdl asks.
+"""Losses: the response of the output layer and its cost, as data.  No other part of xpdl knows a loss by its name.
 
-A loss is a set of functions of the logits z (..., n, k), the last layer's pre-activations:
+A loss is a set of functions of the logits z (..., n, k), the pre-activations of the last layer:
 
     y  = encode(labels, (n, k), dtype)     targets (n, k)
     s  = scores(z)                         what response and cost share: log p for softmax, else z itself
@@ -71,14 +71,15 @@ class Loss(NamedTuple):
     decide : callable or None, default None
         decide(p) -> labels, for p and for targets.  None: the outputs are values, and there is no accuracy.
     classes : callable, default 0
-        classes(k) -> the number of classes that k outputs tell apart, the largest logit deciding; 0 if they tell none.
-        A single output that tells two apart, 1 where z > 0, is given back as (n,).
+        classes(k) -> the number of classes that k outputs tell apart: the largest logit decides, or z > 0 for a single
+        output, whose p is given back as (n,).  0 if they tell none apart.  Classes need ``decide``.
     near_one : bool, default True
         Whether p and the cost are computed from numbers near 1, such as 1 + exp(z).  Then their rounding errors are
         as large for small results as for 1, and checks allow for them.
     error_variance : callable or None, default None
         error_variance(p, v) -> (n, k): the variance of the error of ``derivative``, if that of z is v, in units of the
-        rounding unit squared.  None: ``check_network`` finds it from the cost.
+        rounding unit squared.  It is for a cost without kinks.  None: ``check_network`` finds errors and kinks from the
+        cost itself.
     activation : str, default "identity"
         The name of the response for the attribute ``out_activation_`` of the scikit-learn estimators.
 

@@ -183,10 +183,14 @@ def test_a_graph_gives_the_numbers_of_numpy(gpu, net, dtype):
 
 
 def test_products_in_tf32_are_off_by_as_much_as_tf32_is(gpu):
-    """10 bits of a fraction: some 1e-4 of a gradient, where float32, and three products, are off by 1e-7."""
+    """TF32 has 10 bits of a fraction: a gradient is off by some 1e-4; with float32 and with three products by 1e-7.
+
+    The distance is relative to how far theta moves, 0.18 of a norm of 23.  So rounding theta counts 130-fold: NumPy's
+    float32 is off by 1.4e-5.
+    """
     net, dtype = Network([784, 256, 10]), "float32"
     expected, _ = train_by(gpu.compile, gpu, net, "float64", xpdl.sgd(1e-2))
-    for precision, bounds in {"float32": (0, 1e-5), "3xtf32": (0, 1e-5), "tf32": (1e-6, 1e-2)}.items():
+    for precision, bounds in {"float32": (0, 5e-5), "3xtf32": (0, 5e-5), "tf32": (1e-6, 1e-2)}.items():
         chosen = backend(gpu, precision=precision)
         actual, _ = train_by(chosen.compile, chosen, net, dtype, xpdl.sgd(1e-2))
         moved = [np.linalg.norm(run[-1][0] - run[0][0]) for run in (actual, expected)]

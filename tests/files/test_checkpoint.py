@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from contextlib import contextmanager
 import errno
+from functools import partial
 from importlib import import_module
 import json
 import os
@@ -890,3 +891,19 @@ def test_without_a_checkpoint_sigterm_is_not_the_run_s(handlers) -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
     result = run(epochs=2, optimizer=signalling(signal.SIGTERM, at=1))
     assert (received, result.interrupted, len(result.history)) == ([signal.SIGTERM], False, 2)
+
+
+def test_a_run_with_a_loss_of_your_own_is_resumed(path) -> None:
+    """It is known by the names of its functions, of objects by their types: these are the same in each process."""
+    huber = xpdl.Loss(partial(scaled_squares, 0.5), lambda s, p, y: s - y)
+    net = Network([6, 5, 2], output=huber)
+    options = {"batch_size": 8, "seed": 3, "backend": "numpy", "progress": False}
+    whole = xpdl.train(net, X, X[:, :2], epochs=3, **options)
+    xpdl.train(net, X, X[:, :2], epochs=1, checkpoint=path, **options)
+    resumed = xpdl.train(net, X, X[:, :2], epochs=3, resume=path, **options)
+    assert resumed.theta.tobytes() == whole.theta.tobytes()
+    assert " at 0x" not in path.read_bytes().decode("latin-1")
+
+
+def scaled_squares(factor, s, y):
+    return factor * np.sum((s - y) ** 2, axis=-1)
