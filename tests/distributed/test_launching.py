@@ -91,5 +91,5 @@ def test_rank_and_size_are_those_the_launcher_says(mpiexec, monkeypatch, told, e
 def test_ranks_do_not_start_ranks(mpiexec, monkeypatch) -> None:
     monkeypatch.setenv("PMI_RANK", "0")
     monkeypatch.setenv("PMI_SIZE", "2")
-    with pytest.raises(ValueError, match="ranks must be 2, as many as there are, got 3"):
+    with pytest.raises(ValueError, match="ranks must be 2, the number of running ranks, got 3"):
         launch(3, [])

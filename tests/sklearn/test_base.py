@@ -99,9 +99,9 @@ def test_a_warm_start_keeps_the_parameters_alone(small, trained) -> None:
         (lambda new: new().partial_fit(X, Y), "classes must be passed on the first call"),
         (
             lambda new: new().partial_fit(X, Y, classes=[0, 1]),
-            "classes that were not there before: .*2.*known are .*0 1",
+            "classes that are new: .*2.*known ones are .*0 1",
         ),
-        (lambda new: new(warm_start=True).fit(X, BINARY).fit(X, Y), "classes that were not there before"),
+        (lambda new: new(warm_start=True).fit(X, BINARY).fit(X, Y), "classes that are new"),
         (lambda new: new(early_stopping=True).partial_fit(X, Y, classes=[0, 1, 2]), "does not support early_stopping"),
         (lambda new: new(class_weight="balanced").partial_fit(X, Y, classes=[0, 1, 2]), "class_weight .*'balanced'"),
         (lambda new: new().fit(X, Y).set_params(solver="sgd").partial_fit(X, Y), "does not fit: state/2 is float64"),

@@ -79,7 +79,7 @@ def test_a_point_that_the_user_enqueues_is_tried_first(points) -> None:
 def test_a_study_of_other_samples_or_options_is_refused(tmp_path) -> None:
     place = {"storage": tmp_path / "s.journal", "study": "s"}
     tune(NET, *FIT, trials=2, **place, **QUICK)
-    with pytest.raises(ValueError, match=r"'s' is of something else, .*: epochs is 2 there and 3 here$"):
+    with pytest.raises(ValueError, match=r"'s' differs from this one, .*: epochs is 2 there and 3 here$"):
         tune(NET, *FIT, trials=2, **place, **QUICK | {"epochs": 3})
     with pytest.raises(ValueError, match=r": x is .* there and .* here; y is"):
         tune(NET, X[1:80], Y[1:80], trials=2, **place, **QUICK)

@@ -71,7 +71,7 @@ def _dtype(name: str, dtype: np.dtype) -> np.dtype:
 
 
 def _map_npy(path: Path) -> Array:
-    """Map the array in a file.  NumPy's header parser raises many errors: all but those of the disk are caught."""
+    """Map the array in a file.  NumPy raises many kinds of errors for a bad header; all but ``OSError`` are caught."""
     try:
         with np.errstate(over="ignore"):
             return np.lib.format.open_memmap(path, mode="r")
@@ -82,4 +82,4 @@ def _map_npy(path: Path) -> Array:
 
 
 OPENERS: dict[str, Callable[[Path], Array]] = {".npy": _map_npy, ".idx": map_idx}
-"""Suffixes, and how the array in such a file is mapped."""
+"""Suffixes, and the functions that map the array in such a file."""

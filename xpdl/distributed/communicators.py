@@ -1,4 +1,4 @@
-"""A communicator: what connects the ranks of a job, which are processes that run the same program.
+"""A communicator connects the ranks of a job.  The ranks are processes that run the same program.
 
     rank, size         the number of this rank, and how many ranks there are
     allreduce(array)   the sum of the arrays of all ranks, the same bits on each
@@ -18,7 +18,7 @@ from xpdl.arrays import Array
 
 
 class Communicator(Protocol):
-    """What connects the ranks of a job; any object with these two attributes and two methods will do.
+    """The connection between the ranks of a job: any object with these two attributes and two methods.
 
     Examples
     --------
@@ -72,7 +72,7 @@ class Communicator(Protocol):
         Returns
         -------
         array
-            That of rank 0.
+            The array of rank 0.
         """
 
 
@@ -129,12 +129,12 @@ class Serial:
 
 
 def share(n: int, communicator: Communicator) -> slice:
-    """Return this rank's share of n samples; the shares of two ranks differ by at most one sample.
+    """Return this rank's share of n samples; the sizes of two shares differ by at most one sample.
 
     Parameters
     ----------
     n : int
-        Samples of all ranks.
+        The number of samples of all ranks together.
     communicator : Communicator
         The ranks.
 

@@ -1,4 +1,4 @@
-"""Labelled samples with the predictions of a classifier, on the host: all that its pictures need."""
+"""``Classified``: what the pictures of a classifier need.  Labelled samples and their predictions, on the host."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""The attributes of a fitted estimator, by their names in ``MLPClassifier``; most follow from three of them."""
+"""The attributes of a fitted estimator, with the names that ``MLPClassifier`` uses; most are computed from a few."""
 
 from xpdl.arrays import Array
 from xpdl.network import Network
@@ -19,7 +19,7 @@ class Attributes:
     n_iter_ : int
         The epochs of the last fit.
     t_ : int
-        The samples of all epochs.
+        The number of samples seen in all epochs.
     """
 
     network_: Network

@@ -78,7 +78,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
     epsilon : float, default 1e-8
         The epsilon of "adam" and "rmsprop".
     n_iter_no_change : float, default 10
-        Stop after more than so many epochs in a row that were not better.
+        Stop after more than this many epochs in a row without an improvement.
     dropout : float or sequence of float, default 0.0
         The probability of dropping a hidden unit: one number, or one for each hidden layer.
     init : str or float, default "xavier"
@@ -88,7 +88,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
     backend : str, Backend or None, default None
         Where to compute, as for ``xpdl.backend``; None: where X is.
     loss : str or Loss, default "log_loss"
-        "log_loss" is cross-entropy, of a softmax or of sigmoids; or an ``xpdl.Loss`` that tells classes apart.
+        "log_loss" is cross-entropy, with a softmax or with sigmoids; or an ``xpdl.Loss`` that tells classes apart.
     class_weight : dict, list, "balanced" or None, default None
         {label: factor} for the weights of the samples of each class; "balanced" makes all classes weigh the same.
 
@@ -213,7 +213,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
             self.classes_ = self._binarizer.classes_
         new = np.setdiff1d(unique_labels(y), self.classes_)
         if new.size:
-            raise ValueError(f"y has classes that were not there before: {new}, known are {self.classes_}")
+            raise ValueError(f"y has classes that are new: {new}; the known ones are {self.classes_}")
         return np.asarray(self._binarizer.transform(y), dtype=bool)
 
     def _weights(self, sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
@@ -294,7 +294,7 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     epsilon : float, default 1e-8
         The epsilon of "adam" and "rmsprop".
     n_iter_no_change : float, default 10
-        Stop after more than so many epochs in a row that were not better.
+        Stop after more than this many epochs in a row without an improvement.
     dropout : float or sequence of float, default 0.0
         The probability of dropping a hidden unit: one number, or one for each hidden layer.
     init : str or float, default "xavier"

@@ -10,7 +10,7 @@ from xpdl import checks
 from xpdl.arrays import Array, namespace
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.data import inputs
-from xpdl.data.disk_inputs import DiskInputs, as_shards, naming, windows
+from xpdl.data.disk_inputs import DiskInputs, as_shards, global_row_numbers, windows
 from xpdl.data.shards import on_disk
 from xpdl.network import Network
 
@@ -180,7 +180,7 @@ def _features(net: Network, x: Any, backend: Backend, dtype: str) -> Iterator[Ar
     x = as_shards("x", x)
     checks.rows("x", x, net.sizes[0])
     for rows in windows(x, np.arange(len(x))):
-        with naming(rows):
+        with global_row_numbers(rows):
             part = inputs.features(net, x[rows], backend, dtype)
         yield part
 

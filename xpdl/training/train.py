@@ -198,7 +198,7 @@ def _source(config: RunConfig, x: Any, y: Any, weight: Any, batch_size: int | No
         data = DiskInputs.checked(net, x, y, weight, dtype)
         return OnDisk(config, batches_of(data.count, batch_size), data)
     x, y, weight = inputs.weighted(net, x, y, weight, backend, dtype)
-    kept = inputs.counting(None if weight is None else backend.to_numpy(weight))
+    kept = inputs.nonzero_rows(None if weight is None else backend.to_numpy(weight))
     if kept is not None:
         rows = backend.asarray(kept)
         x, y, weight = (backend.xp.take(values, rows, axis=0) for values in (x, y, weight))

@@ -1,13 +1,13 @@
 """The recipe: tune the hyper-parameters one after the other, each as one would tune it by hand.
 
     grid     the learning rate: try the whole range in steps of a decade, then bisect the best bracket
-    climb    units, layers, dropout ...: go a step further as long as that helps, then bisect if there are halvings
+    climb    units, layers, dropout ...: go a step further as long as the loss falls, then bisect if there are halvings
     choices  the initialiser: try each of them
-    when     only if the losses of the best trial so far call for it, such as decay when they oscillate
+    when     only if the losses of the best trial so far meet a condition: decay is tuned if they oscillate
 
-The code is written as if every loss were known.  A loss that is not known yet ends the walk, and its point is the next
-trial.  So the trials of a study are all the state there is, and any process that can read them can go on.  At its end
-the recipe begins again around the best point with half the steps, then with a quarter of them, and so on.
+The code is written as if every loss were known.  A loss that is not known yet ends the walk through the recipe, and its
+point is the next trial.  So the trials of a study are the whole state, and any process that can read them can continue.
+At its end the recipe begins again around the best point with half the steps, then with a quarter of them, and so on.
 
 Source: Deep Learning from first principles, part 8, tips for tuning.
 """
@@ -22,14 +22,14 @@ Point: TypeAlias = Mapping[str, Any]
 Key: TypeAlias = tuple[tuple[str, Any], ...]
 
 DIGITS = 3
-"""Significant digits of a value: more would not change a loss, and would make command lines hard to read."""
+"""Significant digits of a value.  More digits would hardly change a loss, but make command lines hard to read."""
 
 FINEST = 5
 """How often the steps are halved before the recipe ends."""
 
 
 class Untried(Exception):
-    """A walk needs the loss of a point that no trial has had."""
+    """The walk needs the loss of a point that no trial has tried."""
 
     def __init__(self, point: Point) -> None:
         super().__init__(point)
@@ -38,13 +38,13 @@ class Untried(Exception):
 
 @dataclass(frozen=True)
 class Known:
-    """What the trials have shown: the loss of each point, infinite where it is bad or not known yet, and its curve."""
+    """The results of the trials: the loss of each point (infinite if it is bad or not known yet), and its curve."""
 
     losses: dict[Key, float] = field(default_factory=dict)
     curves: dict[Key, Sequence[float]] = field(default_factory=dict)
 
     def loss(self, point: Point) -> float:
-        """Return the loss of a point; ``Untried`` if no trial has had it."""
+        """Return the loss of a point; ``Untried`` if no trial has tried it."""
         try:
             return self.losses[key(point)]
         except KeyError:
@@ -70,7 +70,7 @@ class Stage:
     distribution : optuna.distributions.BaseDistribution
         The range, or the choices, of the parameter.
     start : object
-        Its value until it is tuned.
+        The value of the parameter until it is tuned.
     step : float, default nan
         The step to the next value: a factor on a logarithmic scale, else a difference.  Choices have no step.
     grid : bool, default False
@@ -103,7 +103,7 @@ class Stage:
     when: Callable[[Sequence[float]], bool] | None = None
 
     def called_for(self, curve: Sequence[float]) -> bool:
-        """Return whether the stage has a condition, and it is true.
+        """Return whether the stage has a condition that is true.
 
         Parameters
         ----------
@@ -145,7 +145,7 @@ class Stage:
         return point
 
     def climb(self, point: Point, known: Known) -> Point:
-        """Go a step further, in each direction, as long as that helps.
+        """Go a step further in each direction as long as the loss falls.
 
         Parameters
         ----------
@@ -240,7 +240,7 @@ class Stage:
         Returns
         -------
         float
-            Steps, rounded so that steps back and forth lead to the same value.
+            Steps, rounded so that a step forward and a step back lead to the same value.
         """
         d = self.distribution
         steps: float = math.log(value / d.low, self.step) if d.log else (value - d.low) / self.step
@@ -266,12 +266,12 @@ class Stage:
 
     @property
     def choices(self) -> Sequence[Any]:
-        """The values of a parameter that is no number.
+        """The values of a parameter that is not a number.
 
         Returns
         -------
         sequence
-            Empty for a number.
+            Empty for a parameter that is a number.
         """
         return getattr(self.distribution, "choices", ())
 
@@ -289,12 +289,12 @@ class Stage:
 
 
 def key(point: Point) -> Key:
-    """Return what identifies a point: the values by name, numbers to the digits that every storage keeps."""
+    """Return the identity of a point: its values by name, with as many digits as every storage keeps."""
     return tuple(sorted((name, _rounded(value, 9)) for name, value in point.items()))
 
 
 def oscillates(curve: Sequence[float]) -> bool:
-    """Return whether the loss oscillates: a smooth one falls by less in each epoch than in the epoch before."""
+    """Return whether the loss oscillates.  A smooth loss falls in each epoch by less than in the epoch before."""
     falls = [before - after for before, after in pairwise(curve)]
     return any(later > max(earlier, 0) for earlier, later in pairwise(falls)) or any(fall < 0 for fall in falls)
 

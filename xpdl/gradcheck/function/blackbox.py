@@ -1,8 +1,7 @@
 """The functions under test as black boxes on the host.
 
-Tensors in float64 go in, and arrays of the user's library are made of them.  What comes out is a number, or tensors
-again.  Whether these are functions at all, is observed: they must not change their argument, and must answer the same
-each time.
+Tensors in float64 go in and are turned into arrays of the user's library.  A number or tensors come out.  Both
+functions are called repeatedly, because they must not change their argument, and must give the same result each time.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,7 +22,7 @@ from xpdl.gradcheck.report import Vector
 T = TypeVar("T")
 
 ROUNDINGS = 64.0
-"""How many roundings a later answer may differ by: libraries add up in another order in other memory."""
+"""A later result may differ by this many roundings: in other memory, a library may add up in another order."""
 COMPLEX = {"float64": "complex128", "float32": "complex64"}
 
 
@@ -74,7 +73,7 @@ class BlackBox:
         return {name: _gradient(f"grad(theta)[{name!r}]", result[name], like) for name, like in self.like.items()}
 
     def watched(self, function: Callable[[Any], T]) -> tuple[T, str | None]:
-        """function(theta), and the name of what it changed in its argument."""
+        """function(theta), and the name of the first tensor that it changed in its argument, if any."""
         placed = self.place(self.theta)
         kept = {"theta": placed} if self.single else dict(placed)
         result = function(placed)
@@ -84,7 +83,7 @@ class BlackBox:
         return result, next(changed, None)
 
     def title(self, name: str) -> str:
-        """What the user calls a tensor."""
+        """The user's name of a tensor."""
         return "theta" if self.single else f"theta[{name!r}]"
 
 
@@ -92,7 +91,7 @@ class BlackBox:
 
 
 def enter(fun: Any, grad: Any, theta: Any, dtype: str | None) -> tuple[BlackBox, float, list[str]]:
-    """fun and grad around theta, in the dtype they are judged in; J there; and notes on the dtype."""
+    """fun and grad as a black box at theta, in the dtype of the check; J at theta; and notes on the dtype."""
     box = _checked(fun, grad, theta)
     candidates, notes = _dtypes(box.like, dtype)
     for box.dtype in candidates[:-1]:
@@ -135,7 +134,7 @@ def _check_tensor(title: str, array: Any) -> None:
 
 
 def _dtypes(like: Mapping[str, Array], dtype: str | None) -> tuple[list[str], list[str]]:
-    """The dtypes to judge in, the best first, and notes on them."""
+    """The dtypes to try, the best first, and notes on them."""
     known = set.intersection(*(_available(array) for array in like.values()))
     if dtype is not None:
         name = checks.float_dtype("dtype", dtype)
@@ -168,31 +167,31 @@ def _tried(box: BlackBox) -> float:
 
 
 def call_twice(box: BlackBox, start: float) -> tuple[dict[str, Vector], list[str]]:
-    """The gradient at theta, and why nothing can be judged: who changes its argument or answers differently."""
+    """The gradient at theta, and complaints if a function changes its argument or gives different values."""
     values = [box.watched(box.value_of) for _ in range(2)]
     gradients = [box.watched(box.gradient_of) for _ in range(2)]
     changed = {"fun": values[-1][1], "grad": gradients[-1][1]}
     complaints = [f"{title} changes its argument {name}" for title, name in changed.items() if name]
     other = next((value for value, _ in values if value != start), start)
     if other != start:
-        complaints.append(f"fun answers differently for the same theta ({start!r}, then {other!r})")
+        complaints.append(f"fun gives different values for the same theta ({start!r}, then {other!r})")
     (first, _), (second, _) = gradients
     unequal = [name for name in first if not np.array_equal(first[name], second[name], equal_nan=True)]
     if unequal:
-        complaints.append(f"grad answers differently for the same theta ({', '.join(unequal)})")
-    return first, [f"{complaint}: nothing can be judged" for complaint in complaints]
+        complaints.append(f"grad gives different values for the same theta ({', '.join(unequal)})")
+    return first, [f"{complaint}: no verdict is possible" for complaint in complaints]
 
 
 def call_again(box: BlackBox, start: float, gradient: Tensors, u: float, noise: float) -> list[str]:
-    """Why nothing can be judged: fun or grad answers differently at the end, by more than rounding."""
+    """Complaints if fun or grad gives another value at the end than at the start, by more than rounding."""
     later, second = box.value(box.theta), box.gradient(box.theta)
     complaints = []
     if not abs(later - start) <= ROUNDINGS * u * abs(start) + noise:
-        complaints.append(f"fun answers differently for the same theta ({start!r}, and {later!r} at the end)")
+        complaints.append(f"fun gives different values for the same theta ({start!r}, and {later!r} at the end)")
     unequal = [name for name, first in gradient.items() if not _same(first, second[name], u)]
     if unequal:
-        complaints.append(f"grad answers differently for the same theta at the end ({', '.join(unequal)})")
-    return [f"{complaint}: nothing can be judged" for complaint in complaints]
+        complaints.append(f"grad gives different values for the same theta at the end ({', '.join(unequal)})")
+    return [f"{complaint}: no verdict is possible" for complaint in complaints]
 
 
 def _same(first: Vector, second: Vector, u: float) -> bool:
@@ -204,7 +203,7 @@ def _same(first: Vector, second: Vector, u: float) -> bool:
 
 
 def _place(home: Backend, tensor: Vector, like: Array, dtype: str) -> Array:
-    """A tensor as an array of the user's library, which autograd follows as it follows the user's array."""
+    """A tensor as an array of the user's library; autograd records operations on it if it does for the user's array."""
     name = COMPLEX[dtype] if np.iscomplexobj(tensor) else dtype
     values = np.array(tensor, dtype=name, copy=True)
     return home.track(home.xp.asarray(values, dtype=getattr(home.xp, name), device=home.device), like)

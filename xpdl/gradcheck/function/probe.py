@@ -1,8 +1,8 @@
 """``Probe``: a function and the gradient under test around theta, on the host, and how noisy both are there.
 
 Directions are in natural units: d = 1 moves an entry by its scale.  The scale is max(|theta|, scale of the tensor),
-rounded to a power of two, so that theta + h d is exact.  Noise is what a smooth function cannot do within a short
-distance.
+rounded to a power of two, so that theta + h d is exact.  Noise is the change within a short distance that a smooth
+function cannot have.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,11 +22,11 @@ Tensors = Mapping[str, Vector]
 COMPLEX_STEP = 2.0**-66
 """h of the complex step, 1e-20: small in natural units, and far above underflow in complex64, too."""
 RIPPLES = (20, 24, 28, 32, 36)
-"""Noise is measured at distances of 2^-20 to 2^-36 (in float64), as kinks and waves may spoil some of them."""
+"""Noise is measured at distances of 2^-20 to 2^-36 (in float64): kinks and waves may spoil some of them."""
 FAR = (0.5, 0.125, 0.0)
 """Multiples of theta at which the gradient may be larger."""
 QUANTUM_ROUNDINGS = 8.0
-"""If J moves in steps of more roundings than this, rounding is not the reason."""
+"""If J changes in steps of more roundings than this, rounding is not the reason."""
 QUANTUM_BITS = range(48, -9, -2)
 """Such steps are looked for at distances of 2^-48 to 2^8 (in float64)."""
 JITTERS = 3
@@ -88,7 +88,7 @@ class Probe:
         with _quiet():
             try:
                 value = self._value(self.moved(shift))
-            except Exception:  # it must be defined at theta only, and there it was called before
+            except Exception:  # J must be defined at theta only
                 return math.nan
         return value if isinstance(value, float) else math.nan
 
@@ -98,7 +98,7 @@ class Probe:
         tensors |= {other: np.array(tensors[other], dtype=np.complex128) for other in self.moving[name]}
         tensors[name].imag = h * d.reshape(tensors[name].shape) * self.scale[name]
         with _quiet():
-            warnings.filterwarnings("error", message=".*[Cc]omplex")  # they say that the imaginary part is dropped
+            warnings.filterwarnings("error", message=".*[Cc]omplex")  # such a warning: the imaginary part is dropped
             try:
                 value = self._value(tensors)
             except Exception as error:
@@ -119,13 +119,13 @@ class Probe:
 
     @cached_property
     def noise(self) -> float:
-        """The noise of J.  Rounding to multiples of a quantum is uniform noise, which ripples see only by chance."""
+        """The noise of J.  Rounding to multiples of a quantum is uniform noise; ripples show it only by chance."""
         ripples = _quantile((ripple[""] for ripple in self._ripples(lambda shift: {"": self.real(shift)})), 0.5)
         return max(ripples, self.quantum / math.sqrt(12))
 
     @cached_property
     def quantum(self) -> float:
-        """The step in which J moves, if it is constant in between; 0 if it is not, or if that is mere rounding."""
+        """The quantum q if J is rounded to multiples of q; 0 if it is not, or if q is no more than rounding."""
         signs = {name: self.signs(name) for name in self.theta}
 
         def at(t: float) -> float:
@@ -147,7 +147,7 @@ class Probe:
         return _quantile((ripple[""] for ripple in ripples), 0.5)
 
     def noise_of_gradient(self, name: str, d: Vector) -> float:
-        """The noise of <g, d>, g the gradient under test: its ripples, and what a few roundings of theta change."""
+        """The noise of <g, d>, g the gradient under test: its ripples, and its change by a few roundings of theta."""
         places = np.flatnonzero(d)
         weights = d[places] * self.scale[name].ravel()[places]
 
@@ -170,9 +170,9 @@ class Probe:
 
     @cached_property
     def _far(self) -> Tensors:
-        """The size of the gradient where theta, or one of its tensors, is smaller.
+        """The size of the gradient at points where theta, or one of its tensors, is smaller.
 
-        Where a unit is saturated, p - y is small but has the rounding error of p; elsewhere it is as large as p.
+        If a unit is saturated, p - y is small but has the rounding error of p.  At other points p - y is as large as p.
         """
         points = [{n: c * t for n, t in self.theta.items()} for c in FAR]
         points += [{**self.theta, n: c * t} for n, t in self.theta.items() for c in FAR]
@@ -188,7 +188,7 @@ class Probe:
                 return {name: np.full(tensor.shape, math.nan) for name, tensor in self.theta.items()}
 
     def _ripples(self, function: Callable[[Tensors], Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Third differences over t, 2 t, 3 t, 4 t along a random direction, for several t; they vary as noise does."""
+        """Third differences over t, 2 t, 3 t, 4 t along a random direction, for several t; they vary like noise."""
         signs = {name: self.signs(name) for name in self.theta}
         ripples = []
         for t in (self.distance(bits) * (-1) ** k for k, bits in enumerate(RIPPLES)):
