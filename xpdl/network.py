@@ -106,7 +106,14 @@ class Network:
 
     @cached_property
     def layout(self) -> Layout:
-        """The place of each parameter in theta."""
+        """The place of each parameter in theta.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> xpdl.Network([2, 3, 1]).layout.offsets  # where W1, W2, b1 and b2 begin, and the end
+        [0, 6, 9, 12, 13]
+        """
         return Layout(tuple(self.sizes))
 
     @property

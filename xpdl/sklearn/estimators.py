@@ -410,8 +410,8 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         Examples
         --------
         >>> from xpdl.sklearn import NetworkRegressor
-        >>> model = NetworkRegressor((), learning_rate_init=0.1, tol=1e-6, random_state=0).fit([[0.0], [1.0]], [0.0, 2.0])
-        >>> model.predict([[0.5]]).round(1)
+        >>> model = NetworkRegressor((), learning_rate_init=0.1, tol=1e-6, random_state=0)
+        >>> model.fit([[0.0], [1.0]], [0.0, 2.0]).predict([[0.5]]).round(1)
         array([1.])
         """
         values = self._outputs(X, "predict", Network.predict)
