@@ -277,7 +277,7 @@ def test_a_result_is_resumed_with_other_samples_batches_and_rates() -> None:
         ({"dtype": "float64"}, "does not fit: theta is float32 .* in it and float64 .* here"),
         ({"optimizer": adam()}, r"state/2 is nothing in it and float32 \(107,\) here"),
         ({"theta": NET.initialize(0)}, "theta and resume cannot both be given"),
-        ({"epochs": 0}, "epochs must be at least 1, as many as the run to resume has begun, got 0"),
+        ({"epochs": 0}, "epochs must be at least 1, the number that the run to resume has begun, got 0"),
     ],
 )
 def test_a_result_that_does_not_fit_is_refused(options, message) -> None:
