@@ -15,7 +15,7 @@ import pytest
 import xpdl
 from xpdl.distributed import Serial, connect
 from xpdl.distributed.mpi import claim_gpu
-from xpdl.files import checkpoint as resuming
+from xpdl.files import checkpoint
 
 pytest.importorskip("mpi4py", reason="mpi4py is not installed")
 MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
@@ -156,7 +156,7 @@ def test_a_signal_to_one_rank_ends_all_after_the_same_step(job, tmp_path) -> Non
     first, *others = (json.loads((tmp_path / f"rank{rank}").read_text()) for rank in range(3))
     assert first[:2] == [signal.SIGTERM, 1]
     assert others == [first, first]
-    assert resuming.read_sealed(tmp_path / "run")[1]["step"] == 3
+    assert checkpoint.read_sealed(tmp_path / "run")[1]["step"] == 3
 
 
 def test_ranks_that_disagree_are_refused_with_the_reason(job) -> None:

@@ -894,15 +894,20 @@ def test_without_a_checkpoint_sigterm_is_not_the_run_s(handlers) -> None:
 
 
 def test_a_run_with_a_loss_of_your_own_is_resumed(path) -> None:
-    """It is known by the names of its functions, of objects by their types: these are the same in each process."""
-    huber = xpdl.Loss(partial(scaled_squares, 0.5), lambda s, p, y: s - y)
-    net = Network([6, 5, 2], output=huber)
+    """It is known by the names of its functions and by what they were given: these are the same in each process."""
+
+    def network(factor):
+        return Network([6, 5, 2], output=xpdl.Loss(partial(scaled_squares, factor), lambda s, p, y: s - y))
+
+    net = network(0.5)
     options = {"batch_size": 8, "seed": 3, "backend": "numpy", "progress": False}
     whole = xpdl.train(net, X, X[:, :2], epochs=3, **options)
     xpdl.train(net, X, X[:, :2], epochs=1, checkpoint=path, **options)
     resumed = xpdl.train(net, X, X[:, :2], epochs=3, resume=path, **options)
     assert resumed.theta.tobytes() == whole.theta.tobytes()
     assert " at 0x" not in path.read_bytes().decode("latin-1")
+    with pytest.raises(ValueError, match=r"another run: network output is .*, 0\.5\).* here"):
+        xpdl.train(network(0.7), X, X[:, :2], epochs=3, resume=path, **options)
 
 
 def scaled_squares(factor, s, y):

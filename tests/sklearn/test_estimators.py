@@ -80,6 +80,14 @@ def test_a_loss_of_your_own_for_classes(name, y, outputs, small) -> None:
     np.testing.assert_allclose(fitted.predict_proba(X).sum(axis=1), 1.0)
 
 
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_loss_that_does_not_tell_the_classes_apart_is_refused(early_stopping, small) -> None:
+    losses = [(xpdl.Loss(log_cosh, log_cosh_slope), BINARY, 2), (xpdl.losses.binary, Y, 3)]
+    for loss, y, n in losses:
+        with pytest.raises(ValueError, match=rf"loss must tell {n} classes apart, got Loss\("):
+            small(loss=loss, early_stopping=early_stopping).fit(X, y)
+
+
 @pytest.mark.parametrize("labels", [["b", "a", "c"], [3, 1, 2], [2.0, 1.0, -1.0], [True, False]])
 def test_labels_come_back_as_they_are(labels, small) -> None:
     labels = np.array(labels)

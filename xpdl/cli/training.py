@@ -93,6 +93,7 @@ def train(
     communicator = connected(ranks)
     check_writable(save=save, history=history)
     samples, split = load_and_split(data, holdout, validation, seed)
+    files: dict[str, Any] = {"checkpoint": checkpoint, "every": every, "resume": resume}
     network: dict[str, Any] = {"hidden": activation, "init": init, "l2": l2, "dropout": dropout}
     net = network_for(samples, lambda d, k: [d, *hidden, k], output, **network)
     rate = learning_rate(schedule, RateFlags(lr, decay, decay_every, warmup, epochs), len(split.x), batch_size)
@@ -111,10 +112,8 @@ def train(
         dtype=dtype,
         seed=seed,
         callbacks=_callbacks(history, patience),
-        checkpoint=checkpoint,
-        every=every,
-        resume=resume,
         communicator=communicator,
+        **files,
     )
     if communicator.rank:
         return 0  # only rank 0 scores and saves the model, and returns the exit code of an interrupted run

@@ -169,12 +169,12 @@ def configuration(
 
 def names(chosen: str | Activation | Loss) -> str | list[str]:
     """Return the name of an activation or a loss; for one of the user's own, the names of its functions."""
-    return chosen if isinstance(chosen, str) else [_name(held) for held in chosen]
+    return chosen if isinstance(chosen, str) else [name_of(held) for held in chosen]
 
 
-def _name(held: Any) -> str:
-    """Return a text that is the same in each process; the repr of a callable object contains its address in memory."""
-    return str(getattr(held, "__qualname__", type(held).__qualname__ if callable(held) else repr(held)))
+def name_of(held: Any) -> str:
+    """Return the name of a function, or the text of another object without addresses: the same in each process."""
+    return str(getattr(held, "__qualname__", re.sub(r" at 0x[0-9a-fA-F]+", "", repr(held))))
 
 
 def fingerprint(array: np.ndarray) -> str:

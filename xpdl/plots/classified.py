@@ -51,7 +51,7 @@ def _decision(net: Network) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:
     k = head.classes(outputs)
     if k < 2 or head.decide is None:
         got = f"output {checks.shorten(net.output)} of {outputs} unit{'s' * (outputs > 1)}"
-        raise ValueError(f"net must tell classes apart, with 'softmax' or one 'sigmoid', got {got}")
+        raise ValueError(f"net must tell classes apart, as with 'softmax' or one 'sigmoid', got {got}")
     return k, head.decide
 
 

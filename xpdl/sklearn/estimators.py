@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
+from xpdl import checks
 from xpdl.arrays import Array, namespace
 from xpdl.losses import Loss
 from xpdl.network import Network
@@ -87,7 +88,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
     backend : str, Backend or None, default None
         Where to compute, as for ``xpdl.backend``; None: where X is.
     loss : str or Loss, default "log_loss"
-        "log_loss" is cross-entropy, with a softmax or with sigmoids; or an ``xpdl.Loss`` with ``decide``.
+        "log_loss" is cross-entropy, with a softmax or with sigmoids; or an ``xpdl.Loss`` that tells classes apart.
     class_weight : dict, list, "balanced" or None, default None
         {label: factor} for the weights of the samples of each class; "balanced" makes all classes weigh the same.
 
@@ -223,10 +224,13 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         return factors if weights is None else weights * factors
 
     def _output(self, y: np.ndarray) -> tuple[str | Loss, int]:
-        several = self._binarizer.y_type_.startswith("multilabel")
-        if isinstance(self.loss, Loss):
-            return self.loss, y.shape[1] if several else self.loss.outputs(len(self.classes_))
-        return "sigmoid" if several or len(self.classes_) == 2 else "softmax", y.shape[1]
+        several, n = self._binarizer.y_type_.startswith("multilabel"), len(self.classes_)
+        if not isinstance(self.loss, Loss):
+            return "sigmoid" if several or n == 2 else "softmax", y.shape[1]
+        k = y.shape[1] if several else self.loss.outputs(n)
+        if self.loss.decide is None or not (several or self.loss.classes(k) >= n):
+            raise ValueError(f"loss must tell {n} classes apart, got {checks.shorten(self.loss)}")
+        return self.loss, k
 
     def _score_of(self, held: Samples) -> Score:
         """Return the accuracy of the samples held out."""

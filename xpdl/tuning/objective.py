@@ -14,7 +14,7 @@ from optuna import Trial, TrialPruned
 
 from xpdl.backends import Backend
 from xpdl.backends.base import to_numpy
-from xpdl.files.checkpoint import fingerprint
+from xpdl.files.checkpoint import fingerprint, name_of, names
 from xpdl.network import Network
 from xpdl.training.callbacks import Callback, KeepBest, Metrics
 from xpdl.training.train import DivergenceError, Result, train
@@ -99,8 +99,8 @@ class Objective:
             **{name: fingerprint(to_numpy(array)) for name, array in arrays.items()},
             "input": self.net.sizes[0],
             "outputs": self.net.sizes[-1],
-            "output": self.net.output if isinstance(self.net.output, str) else self.net.output.cost.__qualname__,
-            "hidden": self.net.hidden if isinstance(self.net.hidden, str) else self.net.hidden.forward.__qualname__,
+            "output": names(self.net.output),
+            "hidden": self.net.hidden if isinstance(self.net.hidden, str) else name_of(self.net.hidden.forward),
             "optimizer": self.optimizer,
             "epochs": self.epochs,
             "dtype": self.dtype,
