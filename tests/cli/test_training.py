@@ -152,7 +152,7 @@ def resumable(flags):
 
 
 def test_a_run_is_resumed_from_its_checkpoint(run, tmp_path) -> None:
-    """It gets more epochs.  Model and history equal those of a run that never stopped, except for the seconds."""
+    """The resumed run has more epochs.  Model and history equal those of an uninterrupted run, except the seconds."""
     assert run(f"{RESUMABLE} --epochs 5 --save {tmp_path}/m1 --history {tmp_path}/h1")[0] == 0
     files = f"--checkpoint {tmp_path}/c --save {tmp_path}/m2 --history {tmp_path}/h2"
     assert run(f"{RESUMABLE} --epochs 2 --every 2 {files}")[0] == 0
@@ -281,7 +281,7 @@ def test_errors_are_one_line_on_stderr_with_exit_code_2(refused, command) -> Non
 @pytest.mark.parametrize("flag", ["save", "history"])
 @pytest.mark.parametrize("path", ["no/m", "."])
 def test_a_file_that_cannot_be_written_is_an_error_before_the_training(refused, flag, path) -> None:
-    """It must not come after hours of training."""
+    """The error must not come only after hours of training."""
     out = refused(f"train --data classes.npz {QUICK} --{flag} {path}", f"{flag} must be a file in a directory")
     assert "epoch" not in out
 
