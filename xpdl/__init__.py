@@ -1,6 +1,6 @@
 """xpdl: dense networks from first principles, on any array library that speaks the Python Array API.
 
-``xpdl.origin`` tells where the functions of the series it grew from have their places.
+xpdl grew from a series of articles; ``xpdl.origin`` maps the functions of that series to xpdl.
 """
 
 from importlib import import_module
@@ -67,7 +67,7 @@ __all__ = [
     "tuning",
 ]
 
-HOMES = {
+NAMES_IN = {
     "callbacks": ["EarlyStopping", "KeepBest", "StopTraining"],
     "files.checkpoint": ["RunFileError"],
     "files.model": ["Model", "ModelFileError", "load", "save"],
@@ -77,8 +77,8 @@ HOMES = {
     "training.train": ["DivergenceError", "Result", "train"],
 }
 MODULES = ["callbacks", "data", "distributed", "plots", "testing", "tuning"]
-LAZY = dict(zip(MODULES, MODULES, strict=True)) | {name: home for home, names in HOMES.items() for name in names}
-"""Names, and the modules they come from when they are first used: these need half of the standard library."""
+LAZY = dict(zip(MODULES, MODULES, strict=True)) | {name: module for module, names in NAMES_IN.items() for name in names}
+"""Names whose modules are imported at the first use, because these modules need half of the standard library."""
 
 
 def __getattr__(name: str) -> Any:

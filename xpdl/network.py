@@ -23,7 +23,7 @@ Masks = Sequence[Array | None]
 
 
 class Layer(NamedTuple):
-    """What one layer received and computed in a forward pass."""
+    """The input and the results of one layer in a forward pass."""
 
     x: Array  # (n, n_in) its input
     w: Array  # (n_in, n_out)
@@ -35,7 +35,8 @@ class Layer(NamedTuple):
 class Network:
     """A dense network: the sizes of its layers, and the functions between them.
 
-    It is a configuration and holds no parameters: those are one vector theta (P,), which every method takes.
+    It is a configuration and holds no parameters.  The parameters are one vector theta (P,), an argument of the
+    methods.
 
     Parameters
     ----------
@@ -271,7 +272,7 @@ class Network:
         return self.layout.pack(parameters)
 
     def forward(self, theta: Array, x: Array, masks: Masks | None = None) -> list[Layer]:
-        """Return what each layer receives and computes.
+        """Return the input and the results of each layer.
 
         Parameters
         ----------
@@ -325,13 +326,13 @@ class Network:
         Parameters
         ----------
         layers : sequence of Layer
-            What ``forward`` returned.
+            The result of ``forward``.
         dz : array (..., n, k)
             The derivative of the mean cost with respect to the logits, from ``Loss.delta``.
         masks : sequence of array (n, units) or None, optional
             The dropout masks of the forward pass.
         n : int or 0-d array, optional
-            What the L2 term is divided by; default the number of samples.
+            The divisor of the L2 term; default the number of samples.
 
         Returns
         -------
@@ -367,8 +368,8 @@ class Network:
 
             sum_i weight_i cost_i / n + l2 / (2 n) * sum of w^2,   n = sum_i weight_i
 
-        Labels and weights are not checked here, as that would make the device wait; ``train`` checks them.  A label
-        that is no class gives NaN, and so do weights that are all 0.
+        Labels and weights are not checked here, because a check would make the device wait; ``train`` checks them.  A
+        wrong label gives NaN, and so do weights that are all 0.
 
         Parameters
         ----------
@@ -435,7 +436,7 @@ class Network:
         Returns
         -------
         cost : array (...)
-            What ``loss`` returns.
+            The cost, as ``loss`` returns it.
         gradient : array (..., P)
             The gradient of the cost.
 
@@ -574,7 +575,7 @@ def _features(x: Array, dtype: object) -> Array:
 
 
 def _check_masks(masks: Masks, x: Array, units: Sequence[int]) -> None:
-    """One mask (n, units), or None, for each hidden layer."""
+    """Check that there is one mask (n, units), or None, for each hidden layer."""
     if not isinstance(masks, Sequence) or len(masks) != len(units):
         got = len(masks) if isinstance(masks, Sequence) else checks.shorten(masks)
         raise ValueError(f"masks must hold an array for each hidden layer, {len(units)} in all, got {got}")
@@ -597,7 +598,7 @@ def _sizes(sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def _dropout(dropout: Any, n_hidden: int) -> float | tuple[float, ...]:
-    """One probability, or as many as there are hidden layers."""
+    """Check that this is one probability, or one for each hidden layer."""
     if isinstance(dropout, str) or not hasattr(dropout, "__iter__"):
         return checks.real("dropout", dropout, below=1.0)
     drops = tuple(checks.real("dropout", p, below=1.0) for p in dropout)

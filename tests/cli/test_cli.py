@@ -74,7 +74,7 @@ def test_ranks_are_started_with_the_same_flags(run, monkeypatch) -> None:
 
 
 def test_rank_0_alone_reports_an_error_of_all_ranks(run, monkeypatch) -> None:
-    """The others wait for it.  An error that rank 0 does not have comes from its own rank, with a traceback."""
+    """The other ranks wait for rank 0.  Another rank reports an error that only it has, with a traceback."""
     waits = []
     monkeypatch.setattr(cli.time, "sleep", waits.append)
     monkeypatch.setattr(cli, "fail_stop", lambda: True)

@@ -47,7 +47,7 @@ def test_what_is_missing_is_said(mpiexec, monkeypatch) -> None:
     ("ranks", "given", "threads"), [(2, None, "4"), (3, None, "2"), (16, None, "1"), (2, "7", "7")]
 )
 def test_the_launcher_takes_the_place_of_this_process(mpiexec, monkeypatch, ranks, given, threads) -> None:
-    """And shares out the cores."""
+    """The launcher also gives each rank its share of the cores."""
     calls = []
     monkeypatch.setattr(os, "execve", lambda *arguments: calls.append(arguments))
     monkeypatch.setattr(os, "cpu_count", lambda: 8)

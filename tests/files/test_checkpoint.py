@@ -1,4 +1,4 @@
-"""A run that ends anywhere goes on from its file as if it had never ended, bit for bit; any other file is refused."""
+"""A run that ends anywhere continues from its checkpoint with the same bits; any other file is refused."""
 
 from collections import OrderedDict
 from contextlib import contextmanager
@@ -59,7 +59,7 @@ def path(tmp_path):
 
 
 def run(net=NET, x=X, y=Y, **options):
-    """A training in batches of 8 that says nothing."""
+    """Train in batches of 8, without output."""
     return train(net, x, y, **{"backend": "numpy", "batch_size": 8, "progress": False, "seed": 3, **options})
 
 
@@ -139,7 +139,7 @@ def test_any_batch_size_can_be_resumed(path, batch_size) -> None:
 
 
 def test_a_run_that_stops_at_every_step_ends_the_same(path, stop_after) -> None:
-    """From one file to the next, by the same path."""
+    """Each run resumes from a checkpoint and writes the next one to the same path."""
     expected, resume = run(epochs=3), None
     stop_after(1)
     for _ in range(3 * STEPS):
@@ -237,7 +237,7 @@ def test_a_run_resumed_from_its_result_ends_with_the_same_bits(lib, net) -> None
 
 
 def test_a_run_that_stopped_in_an_epoch_is_resumed_in_that_epoch(stop_after) -> None:
-    """And the result it went on from is what it was."""
+    """The result that it resumes from is not changed."""
     expected = run(epochs=2)
     stop_after(STEPS + 2)
     stopped = run(epochs=2)
@@ -277,7 +277,7 @@ def test_a_result_is_resumed_with_other_samples_batches_and_rates() -> None:
         ({"dtype": "float64"}, "does not fit: theta is float32 .* in it and float64 .* here"),
         ({"optimizer": adam()}, r"state/2 is nothing in it and float32 \(107,\) here"),
         ({"theta": NET.initialize(0)}, "theta and resume cannot both be given"),
-        ({"epochs": 0}, "epochs must be at least 1, as many as the run to resume has begun, got 0"),
+        ({"epochs": 0}, "epochs must be at least 1, the number that the run to resume has begun, got 0"),
     ],
 )
 def test_a_result_that_does_not_fit_is_refused(options, message) -> None:
@@ -338,7 +338,7 @@ def test_an_own_optimizer_is_resumed_with_any_kind_of_state(lib, dtype, path) ->
 
 
 def test_the_structure_comes_back_as_it_was(path) -> None:
-    """Every container in its type."""
+    """Every container keeps its type."""
     seen = []
 
     def update(theta, grad, state):
@@ -441,7 +441,7 @@ def test_callbacks_see_only_the_epochs_that_are_new(path) -> None:
 
 
 def test_a_resumed_run_diverges_at_the_same_step(path, stop_after) -> None:
-    """With the parameters from before that epoch, which the resumed run has not seen."""
+    """The error has the parameters from before that epoch, which only the checkpoint holds."""
     exploding = sgd(lambda t: 0.1 / namespace(t).astype(t < STEPS + 2, t.dtype))
     stop_after(STEPS + 2)
     run(epochs=3, optimizer=exploding, checkpoint=path)
@@ -598,7 +598,7 @@ def unreadable(path):
 
 
 def test_flips_of_single_bits_are_all_detected(path) -> None:
-    """A sample of 500 here; benchmarks/reliability.py tries 20,000."""
+    """This test tries 500 bits; benchmarks/reliability.py tries 20,000."""
     run(epochs=2, checkpoint=path, validation=(X, Y))
     content = path.read_bytes()
     header = int.from_bytes(content[:8], "little")
@@ -629,7 +629,7 @@ def test_a_file_cut_anywhere_is_refused(path) -> None:
 
 @pytest.mark.parametrize(("kind", "count"), [("run", 500), ("resealed", 500)])
 def test_files_with_other_content_are_refused_and_run_no_code(kind, count, monkeypatch) -> None:
-    """Also where their SHA-256 is that of what they hold now.  benchmarks/reliability.py reads 20,000 of each."""
+    """Files of kind "resealed" have a valid SHA-256.  benchmarks/reliability.py reads 20,000 of each kind."""
     if not (ROOT / "benchmarks").is_dir():
         pytest.skip("benchmarks/ is not beside tests/: it is no part of the wheel")
     monkeypatch.syspath_prepend(str(ROOT))
@@ -646,7 +646,7 @@ def test_a_file_of_another_kind_is_refused(path, content) -> None:
 
 
 def test_a_file_larger_than_memory_is_refused_unread(path) -> None:
-    """By a hole of a terabyte, as a file system may leave it."""
+    """The file has a hole of a terabyte, as file systems allow."""
     run(epochs=1, checkpoint=path)
     for content in (path.read_bytes(), b"junk"):
         path.write_bytes(content)
@@ -740,7 +740,7 @@ def test_a_file_that_cannot_be_read_is_an_error_of_the_file_system(tmp_path) -> 
 
 
 def test_a_header_that_looks_like_utf_16_imports_no_codec(path) -> None:
-    """As Python's JSON reader would, which guesses the encoding of bytes."""
+    """Python's JSON reader would import one, because it guesses the encoding of bytes."""
     run(epochs=1, checkpoint=path)
     content = bytearray(path.read_bytes())
     content[8] = 0
@@ -804,7 +804,7 @@ def test_a_folder_without_permission_is_an_error_before_the_training(tmp_path) -
 
 
 def test_a_disk_without_room_leaves_the_old_file(path) -> None:
-    """Where the write itself fails: the file may not grow beyond 2,000 bytes."""
+    """Here the write itself fails: the file must not grow beyond 2,000 bytes."""
     pytest.importorskip("resource", reason="limits are of POSIX")
     run(epochs=1, checkpoint=path)
     before = path.read_bytes()
@@ -827,7 +827,7 @@ test_checkpoint.run(epochs=2, resume={str(path)!r}, checkpoint={str(path)!r})
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is of POSIX")
 def test_20_runs_killed_at_random_times_end_with_the_same_bits(tmp_path, monkeypatch) -> None:
-    """A third of them while a file is being written.  The benchmark itself does this 100 times."""
+    """A third of the runs are killed while they write a file.  The benchmark kills 100 runs."""
     if not (ROOT / "benchmarks").is_dir():
         pytest.skip("benchmarks/ is not beside tests/: it is no part of the wheel")
     monkeypatch.syspath_prepend(str(ROOT))
@@ -843,7 +843,7 @@ def test_20_runs_killed_at_random_times_end_with_the_same_bits(tmp_path, monkeyp
 
 @pytest.fixture
 def handlers():
-    """Python's own, and afterwards what they were."""
+    """Set Python's own signal handlers, and restore the previous ones afterwards."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
@@ -894,7 +894,7 @@ def test_without_a_checkpoint_sigterm_is_not_the_run_s(handlers) -> None:
 
 
 def test_a_run_with_a_loss_of_your_own_is_resumed(path) -> None:
-    """It is known by the names of its functions and by what they were given: these are the same in each process."""
+    """The loss is identified by the names of its functions and their arguments, which are the same in each process."""
 
     def network(factor):
         return Network([6, 5, 2], output=xpdl.Loss(partial(scaled_squares, factor), lambda s, p, y: s - y))

@@ -93,7 +93,7 @@ def test_ranks_that_would_compute_something_else_are_refused(name, on_ranks) -> 
 
 
 def test_ranks_of_another_version_are_refused(on_ranks, monkeypatch) -> None:
-    """The threads have one version, so the second rank's is changed on the way."""
+    """All threads have the same version, so the version of the second rank is changed in transit."""
     real = loop.gather
 
     def gather(ranks, value):

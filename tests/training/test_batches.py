@@ -49,7 +49,7 @@ def source(communicator=None, *, seed=0, weight=None, batch_size=8):
 
 
 def batches(own, epoch=0, first=0):
-    """The first feature of every sample that this rank trains on, batch by batch, as the step takes them."""
+    """Return the first feature of every sample that this rank trains on, batch by batch, in the order of the step."""
     taken = []
     for steps, data in own.blocks(epoch, first):
         for step in steps:
@@ -61,7 +61,7 @@ def batches(own, epoch=0, first=0):
 
 
 def numbers(taken):
-    """Which samples they are."""
+    """Return the numbers of these samples."""
     return [np.rint(x * 100 / D).astype(int).tolist() for x, *_ in taken]
 
 
@@ -121,7 +121,7 @@ def test_an_epoch_can_begin_in_the_middle(first) -> None:
 
 @pytest.mark.parametrize("lib", ["numpy", "strict-device1", "jax", "torch"], indirect=True)
 def test_training_from_disk_is_training_in_that_order(lib, mapped, monkeypatch) -> None:
-    """With one window for all and pages of one sample there is nothing but the order that differs."""
+    """With a single window and pages of one sample, only the order differs."""
     options = {"backend": lib.backend, "sample_weight": WEIGHT, "epochs": 1}
     result = run(mapped, **options)
     order = flat(numbers(batches(source(weight=WEIGHT))))

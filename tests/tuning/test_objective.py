@@ -32,7 +32,7 @@ def same(one, other):
 
 
 def test_the_best_trial_of_another_process_is_trained_once_more() -> None:
-    """Those of the best epoch, which is not the last where labels are noise."""
+    """The parameters are those of the best epoch, which is not the last one because labels are noise."""
     noise = {"validation": (VALIDATION[0], VALIDATION[1][::-1]), "storage": optuna.storages.InMemoryStorage()}
     first, second = (tune(NET, *FIT, trials=6, **QUICK | noise | {"epochs": 6}) for _ in range(2))
     assert len(second.study.trials) == 6
@@ -65,7 +65,7 @@ def scaled_squares(factor, s, y):
 
 
 def test_a_study_is_of_one_loss() -> None:
-    """One of the user's own may be made of any functions."""
+    """A loss of the user's own may consist of any functions."""
     options = QUICK | {"validation": (VALIDATION[0], VALIDATION[0]), "storage": optuna.storages.InMemoryStorage()}
 
     def search(factor):

@@ -110,7 +110,7 @@ def test_wrong_arguments_are_named(options, error, said) -> None:
 
 
 def test_ranks_share_a_study_and_rank_0_has_the_result_of_all(on_ranks, tmp_path, capsys, points, opened) -> None:
-    """Each has trials of its own; rank 0 speaks."""
+    """Each rank runs its own trials; only rank 0 prints."""
     options = QUICK | {"trials": 9, "storage": tmp_path / "s.journal", "progress": True}
     first, other, another = on_ranks(3, lambda ranks: tune(NET, *FIT, communicator=ranks, **options))
     study = opened(tmp_path / "s.journal", "xpdl")

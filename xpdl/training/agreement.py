@@ -1,4 +1,4 @@
-"""All ranks must be about to compute the same run; this is checked before it begins."""
+"""Check before a run that all ranks are about to compute the same run."""
 
 from collections.abc import Mapping
 from types import FunctionType
@@ -9,7 +9,7 @@ from xpdl.files.checkpoint import differences
 
 
 def check_agreement(communicator: Communicator, described: Mapping[str, Any]) -> None:
-    """Raise ``ValueError`` on every rank, naming all differences, unless all ranks describe the same run."""
+    """Raise ``ValueError`` with all differences, on every rank, unless all ranks describe the same run."""
     first, *others = gather(communicator, described)
     for rank, other in enumerate(others, start=1):
         if found := differences(first, other, "on rank 0", f"on rank {rank}"):
@@ -17,10 +17,10 @@ def check_agreement(communicator: Communicator, described: Mapping[str, Any]) ->
 
 
 def constants(value: Any, name: str) -> dict[str, Any]:
-    """Return the numbers that a function has been made with, such as a learning rate, by name.
+    """Return the constants in a function, such as a learning rate, by name.
 
-    For a number this is the number.  For a function it is the function's own name, and the constants of everything in
-    its closure, each under a name that begins with ``name``.
+    A number is a constant itself.  For a function, these are the name of the function and the constants of everything
+    in its closure; their names begin with ``name``.
     """
     if isinstance(value, int | float):
         return {name: value}
