@@ -7,7 +7,7 @@ Nothing outside this folder names a library.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from array_api_compat import array_namespace, is_array_api_obj
 import numpy as np
@@ -21,6 +21,7 @@ ALL = slice(None)
 TRANSFER_ERRORS = (AttributeError, BufferError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 
+@runtime_checkable
 class Compiled(Protocol):
     """The result of ``Backend.compile`` and ``Backend.repeat``: a function that may repeat recorded operations."""
 
@@ -42,6 +43,11 @@ class Simple:
 
     def invalidate(self) -> None:
         """Do nothing."""
+
+
+def as_compiled(function: Callable[..., Any]) -> Compiled:
+    """Return what a hook gave back; a plain function, as of ``jax.jit``, has nothing to check."""
+    return function if isinstance(function, Compiled) else Simple(function)
 
 
 def unchanged(function: F, offsets: Sequence[int] = ()) -> F:
@@ -175,12 +181,12 @@ class Backend:
         (elementwise kernel, offsets) -> a function that does the same, faster inside a compiled step.  The offsets are
         the places in theta where parameters begin, and its end.  Only JAX needs it.
     compile : callable
-        (step) -> ``Compiled``: the same step as one dispatch.  It consumes its first argument.  Later calls may repeat
-        the array operations of earlier ones without running the Python function; ``invalidate()`` is called before each
-        epoch in which the function might do something else.
+        (step) -> ``Compiled``, or a function: the same step as one dispatch.  It consumes its first argument.  Later
+        calls may repeat the array operations of earlier ones without running the Python function; ``invalidate()``, if
+        there is one, is called before each epoch in which the function might do something else.
     repeat : callable or None
-        (step, offsets) -> ``Compiled``: (run, data, count) -> the run after ``count`` steps without masks, in fewer
-        dispatches; None: the host repeats the step.
+        (step, offsets) -> ``Compiled``, or a function: (run, data, count) -> the run after ``count`` steps without
+        masks, in fewer dispatches; None: the host repeats the step.
     mask : callable or None
         (seed, step, layer, shape, drop, dtype) -> the bits of ``randomness.dropout_mask``, made on the device; None:
         they are drawn on the host and placed on the device.

@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from xpdl.arrays import Array, namespace
-from xpdl.backends.base import nothing
+from xpdl.backends.base import as_compiled, nothing
 from xpdl.distributed import transport
 from xpdl.files.train_state import Carry
 from xpdl.losses import count
@@ -45,8 +45,8 @@ class DistributedSteps:
         sizes, weighted = set(source.batches), source.weight is not None
         compile, update = compiler(net, optimizer, backend)
         parts = {n: replace(net, l2=net.l2 / min(n, communicator.size)) for n in sizes}
-        self.shares = {n: compile(make_share(parts[n], n)) for n in sizes}
-        self.updates = {n: compile(make_update(update, n, weighted)) for n in sizes}
+        self.shares = {n: as_compiled(compile(make_share(parts[n], n))) for n in sizes}
+        self.updates = {n: as_compiled(compile(make_update(update, n, weighted))) for n in sizes}
         self.constant = is_constant(net, optimizer)
         self.backend, self.communicator = backend, transport(communicator, backend)
         self.empty = backend.zeros((net.size + 2,), config.dtype)  # the share of a rank without samples

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from xpdl import checks
 from xpdl.arrays import Array, namespace
 from xpdl.backends import Backend
-from xpdl.backends.base import Compiled, Simple
+from xpdl.backends.base import Compiled, Simple, as_compiled
 from xpdl.files.train_state import Carry
 from xpdl.network import Masks, Network
 from xpdl.optimizers import Optimizer, Update
@@ -80,9 +80,9 @@ class Steps:
         net, backend = config.net, config.backend
         compile, update = compiler(net, optimizer, backend)
         step = make_step(net, update)
-        self.step = compile(step)
+        self.step = as_compiled(compile(step))
         repeat = None if any(net.drops) or compile is not backend.compile else backend.repeat
-        self.repeat = repeat and repeat(step, net.layout.offsets)
+        self.repeat = repeat and as_compiled(repeat(step, net.layout.offsets))
         self.most = DISPATCH if self.repeat else 1
         self.constant = is_constant(net, optimizer)
 
