@@ -40,7 +40,7 @@ class Layout:
 
     @property
     def offsets(self) -> list[int]:
-        """Where each parameter begins, and where the last one ends: [0, ..., P]."""
+        """The beginning of each parameter in theta, and the end of the last one: [0, ..., P]."""
         return [0, *(part.stop for part in self.slices)]
 
     @property

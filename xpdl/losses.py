@@ -12,7 +12,7 @@ The backward pass starts from dz = derivative / n.  p - y is right for the canon
 (McCullagh & Nelder 1989): softmax, sigmoid and identity with the costs below.  Working on logits keeps everything
 finite: no logarithm is taken of a probability that was rounded to 0.
 
-A new loss is one ``Loss`` with a name in ``LOSSES``; your own goes to ``Network(output=...)`` as it is.
+A new loss is one ``Loss`` with a name in ``LOSSES``; pass your own to ``Network(output=...)``.
 """
 
 from collections.abc import Callable

@@ -279,7 +279,7 @@ class Network:
         theta : array (..., P)
             The parameters.
         x : array (n, d)
-            Samples.  Images of dtype uint8 are scaled to [0, 1]; numbers of any other dtype stay as they are.
+            Samples.  Images of dtype uint8 are scaled to [0, 1]; numbers of any other dtype stay unchanged.
         masks : sequence of array (n, units) or None, optional
             A dropout mask for each hidden layer, already scaled by 1 / (1 - p), or None for a layer without dropout.
 

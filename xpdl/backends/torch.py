@@ -14,7 +14,7 @@ from xpdl.backends.torch_replay import target
 
 @contextmanager
 def multiplying(precision: str) -> Iterator[None]:
-    """Within the block, multiply float32 on a GPU in this precision, whatever the user's setting is."""
+    """Within the block, multiply float32 on a GPU in this precision, regardless of the user's setting."""
     settings = torch.backends.cuda.matmul
     new = hasattr(settings, "fp32_precision")  # since PyTorch 2.9
     name, value = ("fp32_precision", precision) if new else ("allow_tf32", precision == "tf32")

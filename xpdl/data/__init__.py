@@ -4,7 +4,7 @@ load                          a data set by its name, or your own data by their 
 glyphs digits mnist           images of digits: drawn, small, and the real MNIST
 circles spiral                points in the plane
 Dataset                       a training part and, if there is one, a test part
-DataFormatError               data that cannot be used as they are
+DataFormatError               the error for data that cannot be used
 """
 
 from xpdl.data.dataset import DataFormatError, Dataset

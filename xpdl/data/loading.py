@@ -51,7 +51,7 @@ def load(source: str | Path, *, seed: int = 0, **options: Any) -> Dataset:
     FileNotFoundError
         If MNIST can be neither found nor downloaded.
     ImportError
-        If "digits" is asked for and scikit-learn is not installed.
+        If the source is "digits" and scikit-learn is not installed.
     TypeError
         If the data set has no such option.
     ValueError

@@ -95,7 +95,7 @@ def _fetch(name: str, folder: Path, download: Callable[..., object]) -> None:
 
 
 def _fetch_from(url: str, path: Path, sha256: str, download: Callable[..., object]) -> None:
-    """Download a file, check it, then put it in its place at once: another process may read or write the same file."""
+    """Download a file, check it, then move it to its place in one step: other processes may use the same file."""
     print(f"xpdl: downloading {url} to {path.parent}", file=sys.stderr)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="download-") as temporary:

@@ -13,7 +13,7 @@ from xpdl.data.dataset import Array, DataFormatError, Dataset, labels_or_targets
 def read_npz(path: str | Path) -> Dataset:
     """Read the arrays x and y, and optionally x_test and y_test, of an .npz file (``numpy.savez``).
 
-    In x, uint8 and floats stay as they are, and other integers become float64.  An x of more than two axes (images) is
+    In x, uint8 and floats stay unchanged, and other integers become float64.  An x of more than two axes (images) is
     flattened to (n, d).  In y, whole numbers and rows with a single 1 become labels, int64 (n,).  ``DataFormatError``
     names the array and what is wrong with it.
     """

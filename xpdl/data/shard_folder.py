@@ -19,7 +19,7 @@ from xpdl.data.shards import Shards
 def read_shard_folder(folder: str | Path) -> Dataset:
     """Open a folder of .npy or .idx files; x and y of the training part stay on disk.
 
-    In x, uint8 and floats stay as they are, and other integers become float64.  In y, integers become labels, int64.
+    In x, uint8 and floats stay unchanged, and other integers become float64.  In y, integers become labels, int64.
     ``DataFormatError`` names the file or array and what is wrong with it.
     """
     folder = Path(folder)

@@ -1,8 +1,9 @@
 """Samples on disk: arrays in memory-mapped files.  Only the requested rows are read.
 
 Pages that were read from a mapped file count as memory of the process until the system needs them for something else.
-Here they are given back after each access, so a process holds only the rows that it asked for.  For single rows that
-lie far apart, the system would read megabytes around each row, ten times the requested bytes.  ``madvise`` prevents it.
+Here they are given back after each access, so a process holds only the rows that it has requested.  For single rows
+that lie far apart, the system would read megabytes around each row, ten times the requested bytes.  ``madvise``
+prevents it.
 """
 
 from collections.abc import Iterator, Sequence

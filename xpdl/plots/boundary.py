@@ -43,7 +43,7 @@ def decision_boundary(net: Network, theta: Any, x: Any, y: Any, *, ax: Axes | No
     ImportError
         If matplotlib is not installed.
     ValueError
-        If net does not have two inputs or is no classifier, or if theta, x or y do not fit.
+        If net does not have two inputs or is not a classifier, or if theta, x or y do not fit.
 
     Examples
     --------

@@ -29,7 +29,7 @@ class Classified(NamedTuple):
 
 
 def classify(net: Network, theta: Any, x: Any, y: Any) -> Classified:
-    """Check theta (P,), x (n, d) and y as ``train`` does, and predict x; ``ValueError`` if net is no classifier."""
+    """Check theta (P,), x (n, d) and y as ``train`` does, and predict x; ``ValueError`` if net is not a classifier."""
     (_, decide), here = _decision(net), backend("numpy")
     theta = parameters(net, theta, here)
     x, targets = inputs.pair(net, x, y, here, "float64")

@@ -34,7 +34,7 @@ class DivergenceError(ArithmeticError):
     Parameters
     ----------
     message : str
-        The number that is not finite, and the step from which on it is not.
+        Which number is not finite, and in which step.
     result : Result
         The parameters and the history up to the last good epoch.  ``train`` cannot resume it.
 

@@ -26,6 +26,6 @@ class RunConfig:
         return permutation(self.seed, epoch, n, shuffle=self.shuffle)
 
     @property
-    def leads(self) -> bool:
+    def is_rank_0(self) -> bool:
         """Whether this is rank 0, the one that writes files, calls callbacks and shows progress."""
         return self.communicator.rank == 0

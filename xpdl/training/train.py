@@ -162,7 +162,7 @@ def train(
     with chosen.activate():
         source = _source(config, x, y, sample_weight, batch_size)
         held = None if validation is None else _validation(config, validation)
-        called = _callables(callbacks) if config.leads else ()
+        called = _callables(callbacks) if config.is_rank_0 else ()
         start = _start(config, optimizer, theta)
         checkpointer = cache(partial(_checkpointer, config, source, start.carry.state, called))
         if resume is not None:
@@ -178,9 +178,9 @@ def train(
             monitor=_monitor(config, source, check_gradients, check_seconds),
         )
         if checkpoint is not None:
-            save = partial(checkpointer().write, checkpoint) if config.leads else loop.save
+            save = partial(checkpointer().write, checkpoint) if config.is_rank_0 else loop.save
             loop = replace(loop, save=save, every=every, signals=(signal.SIGINT, signal.SIGTERM))
-        return loop.run(start, epochs, progress and config.leads)
+        return loop.run(start, epochs, progress and config.is_rank_0)
 
 
 def _start(config: RunConfig, optimizer: Optimizer, theta: Any) -> TrainState:
@@ -236,7 +236,7 @@ def _monitor(
     config: RunConfig, source: Source, every: int | None, seconds: float
 ) -> Callable[[int, Array], dict[str, float]]:
     """Return (epoch, theta) -> the result of a gradient check, if one is due on this rank."""
-    if every is None or not config.leads:
+    if every is None or not config.is_rank_0:
         return lambda epoch, theta: {}
     from xpdl.training.gradient_monitor import GradientMonitor
 

@@ -408,5 +408,5 @@ def _around(stage: Stage, point: Point, halving: int) -> list[Point]:
 
 
 def _rounded(value: Any, digits: int) -> Any:
-    """Return a float rounded to some significant digits, and anything else as it is."""
+    """Return a float rounded to some significant digits, and anything else unchanged."""
     return float(f"{value:.{digits}g}") if isinstance(value, float) else value

@@ -1,4 +1,4 @@
-"""Where a study is kept: in memory, in a file, or in a database that many machines share.
+"""The storage of a study: memory, a file, or a database that many machines share.
 
     study.db        an SQLite file, for processes on one machine
     study.journal   a journal file of Optuna, for machines that share a folder
@@ -37,13 +37,13 @@ GRACE = 60
 """Seconds without a heartbeat after which a trial counts as dead."""
 
 RETRIES = 3
-"""How often the same point is tried again before it is given up: it may kill its process each time."""
+"""The largest number of new trials of a point whose process was killed: some points kill their process each time."""
 
 PATIENCE = 60
 """Seconds to wait for an SQLite file while another process writes to it."""
 
 BEGINNERS = 20
-"""How many processes may set up the same database at the same time."""
+"""The largest number of processes that can set up the same database at the same time."""
 
 JOURNALS = {".journal", ".log"}
 

@@ -28,9 +28,9 @@ FAR = (0.5, 0.125, 0.0)
 QUANTUM_ROUNDINGS = 8.0
 """If J changes in steps of more roundings than this, rounding is not the reason."""
 QUANTUM_BITS = range(48, -9, -2)
-"""Such steps are looked for at distances of 2^-48 to 2^8 (in float64)."""
+"""The search for such steps uses distances of 2^-48 to 2^8 (in float64)."""
 JITTERS = 3
-"""How many points a few roundings away from theta are looked at."""
+"""The number of points near theta, a few roundings away, at which the gradient is compared."""
 
 
 class NotAnalyticError(Exception):
@@ -111,7 +111,7 @@ class Probe:
 
     @cached_property
     def coarse(self) -> bool:
-        """Whether all values of J are float32 numbers, whatever its dtype is."""
+        """Whether all values of J are float32 numbers, even if its dtype is float64."""
         shifts = ({n: 1e-3 * self._generator.random(t.size) for n, t in self.theta.items()} for _ in range(4))
         answers = np.array([answer for answer in map(self.real, shifts) if math.isfinite(answer)])
         with _quiet():

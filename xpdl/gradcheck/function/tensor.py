@@ -22,7 +22,7 @@ from xpdl.progress import Reporter
 SMALL = 256
 """Tensors of up to this many entries are checked entry by entry."""
 NAMED = 8
-"""How many entries a message names."""
+"""The largest number of entries that a message names."""
 LARGE = 1e-3
 """If a tensor passes with a larger difference than this, a note explains why."""
 HIDES = 1e-7

@@ -66,7 +66,7 @@ def _fewest_causes(found: Explanations) -> dict[str, str]:
     return named
 
 
-# Mistakes that show in the tensor as it is
+# Mistakes that can be seen in the tensor alone
 
 
 def _not_finite(tensor: WrongTensor) -> Iterator[Explanation]:

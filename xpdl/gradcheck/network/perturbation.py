@@ -33,7 +33,7 @@ COMPLEX_STEP = 1e-60
 """h of the complex step: so small that h^2 vanishes beside 1 after any gain, and far above underflow in float64."""
 
 LOGIT_DIRECTIONS = 4
-"""How many directions logits are moved in, to see how a loss behaves."""
+"""The number of directions in which logits are moved to test a loss."""
 
 
 class EntrywiseDerivative(NamedTuple):
@@ -44,7 +44,7 @@ class EntrywiseDerivative(NamedTuple):
 
 
 class Point(NamedTuple):
-    """Where the cost is differentiated: everything that stays the same while single units are moved."""
+    """The point at which the cost is differentiated: everything that stays the same while single units are moved."""
 
     net: Network
     layers: Sequence[Layer]  # of the forward pass

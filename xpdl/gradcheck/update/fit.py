@@ -196,7 +196,7 @@ def _guess(change: Change, measured: Measurements, lr: float) -> Values:
 
 
 def _beta(beta: float, usual: float) -> float:
-    """The measured beta, 0 if it is tiny, and the usual one if it is no beta."""
+    """The measured beta; 0 if it is tiny, and the usual beta if it is not in [0, 1)."""
     if beta < NO_MEMORY:
         return 0.0
     return beta if beta < 1 - 1e-9 else usual

@@ -24,7 +24,7 @@ def identify(measured: Measurements, short: EntryPaths, long: EntryPaths) -> Fit
 
 
 def _candidates(measured: Measurements) -> Iterator[Candidate]:
-    """The rules as they are in textbooks and libraries."""
+    """The rules of textbooks and libraries."""
     for rule in RULES.get(measured.power, ()):
         for decay in DECAYS if measured.decay else (NOTHING,):
             yield Candidate(rule, decay, NOTHING)

@@ -81,8 +81,8 @@ def _decay_of_theta(moved: Moved, unit: float, u: float) -> float:
 def _betas(moved: Moved, unit: float, decay: float) -> tuple[float, float, float]:
     """beta1, beta2, and the second step with a huge gradient relative to the first.
 
-    Second steps after the gradients 0, a and -a are as 1 : (1 + beta1) / sqrt(1 + beta2) : (1 - beta1) / ..., whatever
-    the learning rate and the bias correction are.  First the part of a step that is due to decay is added back.
+    Second steps after the gradients 0, a and -a have the ratio 1 : (1 + beta1) / sqrt(1 + beta2) : (1 - beta1) / ...,
+    for any learning rate and bias correction.  First the part of a step that is due to decay is added back.
     """
     linear = math.isclose(moved(2.0, 0.0), 2 * decay, rel_tol=1e-3)
 

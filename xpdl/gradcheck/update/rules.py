@@ -44,7 +44,7 @@ def _average(t: Any, h: Values) -> Any:
 
 
 def _dampened(t: Any, h: Values) -> Any:
-    """PyTorch's dampening, which leaves the first gradient as it is."""
+    """PyTorch's dampening, which does not change the first gradient."""
     return 1 - h["dampening"] * (t > 1)
 
 
