@@ -149,6 +149,7 @@ RULES: dict[float, tuple[Rule, ...]] = {  # by the power of a large gradient to 
         Rule("adam", _adam(first=False), ADAM, "no bias correction of the first moment", FAULT),
     ),
 }
+STATELESS = (_sgd, _sign, _soft_sign)
 OTHER_POWERS = {
     -1: "the root of the second moment is missing: steps shrink as gradients grow",
     0.5: "the second moment is an average of gradients that are not squared",
