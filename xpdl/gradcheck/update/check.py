@@ -26,6 +26,7 @@ from xpdl.gradcheck.update.rules import (
     DOUBT,
     FAULT,
     FORM,
+    INSIDE,
     LOST_MOMENTS,
     NOTHING,
     OTHER_POWERS,
@@ -35,7 +36,7 @@ from xpdl.gradcheck.update.rules import (
 )
 from xpdl.gradcheck.update.subject import Paths, Subject, groups_of, observe
 
-NAMES = sorted({rule.name for rules in RULES.values() for rule in rules} | {"adamw"})
+NAMES = sorted({rule.name for rule in RULES} | {"adamw"})
 COUPLED = "entries influence each other: the step of one depends on the gradients of others, by no rule that is known"
 MOST_GROUPS = 8
 """How many groups of entries are compared with the rule."""
@@ -172,11 +173,11 @@ def _findings(measured: Measurements, fit: Fit | None, wrong: bool) -> Iterator[
         yield from [] if wrong else [(DOUBT, "no known rule takes these steps")]
         return
     yield from ((part.kind, part.finding) for part in fit.candidate if part.finding)
-    if fit.values["eps_root"]:
+    if fit.values["eps_root"] and fit.candidate.rule.name not in INSIDE:
         yield VARIANT, "epsilon stands inside the root: sqrt(v + eps_root)"
     if np.median(fit.rates) < 0:
         yield FAULT, "steps go uphill: lr g is added and not subtracted"
-    if fit.name.startswith("adam") and fit.values["beta2"] < NO_MEMORY < fit.values["beta1"]:
+    if fit.name in ("adam", "adamw") and fit.values["beta2"] < NO_MEMORY < fit.values["beta1"]:
         yield DOUBT, "beta2 is 0: it looks the same if the second moment is lost between steps; say what is expected"
     yield from _rates(fit)
 

@@ -14,7 +14,6 @@ from xpdl.gradcheck.report import Vector
 from xpdl.gradcheck.update.rules import LOST_MOMENTS
 from xpdl.gradcheck.update.subject import Subject, arrays_in
 
-
 LOST_STATE = "the state is lost between steps"
 
 
