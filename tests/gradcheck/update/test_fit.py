@@ -15,8 +15,7 @@ def quiet():
 
 
 def candidate(name, decay=NOTHING, finding=""):
-    rules = (rule for rows in RULES.values() for rule in rows)
-    return Candidate(next(r for r in rules if r.name == name and finding in r.finding), decay, NOTHING)
+    return Candidate(next(r for r in RULES if r.name == name and finding in r.finding), decay, NOTHING)
 
 
 def test_gauss_newton_makes_the_parameters_exact(observed) -> None:

@@ -41,7 +41,7 @@ def path_of(optimizer, grads=GRADS):
 
 
 def rule(name, finding=""):
-    return next(row for rows in RULES.values() for row in rows if row.name == name and finding in row.finding)
+    return next(row for row in RULES if row.name == name and finding in row.finding)
 
 
 @pytest.mark.parametrize(

@@ -15,16 +15,29 @@ import numpy as np
 from xpdl import checks
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, PASS, Vector
-from xpdl.gradcheck.update.faults import find_faults
+from xpdl.gradcheck.update.coupling import is_coupled
+from xpdl.gradcheck.update.faults import LOST_STATE, find_faults, idle_slots
 from xpdl.gradcheck.update.fit import NO_MEMORY, Fit
 from xpdl.gradcheck.update.histories import long_histories, short_histories
 from xpdl.gradcheck.update.identify import identify, relate
 from xpdl.gradcheck.update.measure import Measurements, measure
 from xpdl.gradcheck.update.report import UpdateReport
-from xpdl.gradcheck.update.rules import DOUBT, FAULT, FORM, LOST_MOMENTS, NOTHING, OTHER_POWERS, RULES, VARIANT
+from xpdl.gradcheck.update.rules import (
+    DOUBT,
+    FAULT,
+    FORM,
+    INSIDE,
+    LOST_MOMENTS,
+    NOTHING,
+    OTHER_POWERS,
+    RULES,
+    STATELESS,
+    VARIANT,
+)
 from xpdl.gradcheck.update.subject import Paths, Subject, groups_of, observe
 
-NAMES = sorted({rule.name for rules in RULES.values() for rule in rules} | {"adamw"})
+NAMES = sorted({rule.name for rule in RULES} | {"adamw"})
+COUPLED = "entries influence each other: the step of one depends on the gradients of others, by no rule that is known"
 MOST_GROUPS = 8
 """How many groups of entries are compared with the rule."""
 
@@ -107,16 +120,30 @@ def _functions(optimizer: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
 def _report(subject: Subject, expected: str | None, steps: int, rng: np.random.Generator) -> UpdateReport:
     grads = rng.standard_normal(steps)
     findings = [(FAULT, fault) for fault in find_faults(subject, grads)]
+    if is_coupled(subject, grads):
+        return _of_unknown(subject, [*findings, (DOUBT, COUPLED)], expected)
     start = Paths(grads[:, None], subject.run(0.0, grads)[:, None, :], [], subject.u)
     measured = measure(subject, groups_of(start)[0][0])
     short = observe(subject, short_histories(measured))
     long = observe(subject, long_histories(measured, steps, rng))
     groups = groups_of(long)
     main = identify(measured, short.of(groups[0][0]), long.of(groups[0][0]))
+    findings = [finding for finding in findings if not _is_stateless(expected, main, finding[1])]
     findings += _findings(measured, main, bool(findings))
+    findings += _idle(main, idle_slots(subject, grads))
     findings += [(FAULT, text) for text in _others(subject, main, groups, short, long)]
     if expected is not None:
         findings += _unexpected(expected, main)
+    return _made(subject, main, findings, expected)
+
+
+def _of_unknown(subject: Subject, findings: list[tuple[int, str]], expected: str | None) -> UpdateReport:
+    """The report if no rule was looked for."""
+    findings = [*([] if expected is None else _unexpected(expected, None)), *findings]
+    return _made(subject, None, findings, expected)
+
+
+def _made(subject: Subject, main: Fit | None, findings: list[tuple[int, str]], expected: str | None) -> UpdateReport:
     return UpdateReport(
         verdict=_verdict({kind for kind, _ in findings}, expected),
         rule=main and main.name,
@@ -146,13 +173,29 @@ def _findings(measured: Measurements, fit: Fit | None, wrong: bool) -> Iterator[
         yield from [] if wrong else [(DOUBT, "no known rule takes these steps")]
         return
     yield from ((part.kind, part.finding) for part in fit.candidate if part.finding)
-    if fit.values["eps_root"]:
+    if fit.values["eps_root"] and fit.candidate.rule.name not in INSIDE:
         yield VARIANT, "epsilon stands inside the root: sqrt(v + eps_root)"
     if np.median(fit.rates) < 0:
         yield FAULT, "steps go uphill: lr g is added and not subtracted"
-    if fit.name.startswith("adam") and fit.values["beta2"] < NO_MEMORY < fit.values["beta1"]:
-        yield DOUBT, "beta2 is 0, or the second moment is lost between steps: pass expected= to tell them apart"
+    if fit.name in ("adam", "adamw") and fit.values["beta2"] < NO_MEMORY < fit.values["beta1"]:
+        yield DOUBT, "beta2 is 0: it looks the same if the second moment is lost between steps; say what is expected"
     yield from _rates(fit)
+
+
+def _is_stateless(expected: str | None, fit: Fit | None, finding: str) -> bool:
+    """Whether a rule without a state is expected and found, so that a state that stays 0 is no fault."""
+    meant = expected is not None and fit is not None and fit.name == expected and fit.candidate.rule.recurrence
+    return meant in STATELESS and finding.startswith(LOST_STATE)
+
+
+def _idle(fit: Fit | None, idle: list[bool]) -> Iterator[tuple[int, str]]:
+    """What vectors of the state say that stay 0 while others do not; with one moment, another may have been lost."""
+    if any(idle) and not all(idle) and fit is not None:
+        both = {"beta1", "beta2"} <= set(fit.candidate.parameters)
+        yield (
+            (FORM if both else DOUBT),
+            f"{sum(idle)} of the {len(idle)} vectors of the state stay 0: not used, or lost",
+        )
 
 
 def _rates(fit: Fit) -> Iterator[tuple[int, str]]:

@@ -6,6 +6,7 @@ steps are the same, to rounding.  The learning rate of every step is a linear un
 
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import product
 import math
 from typing import Any, NamedTuple
 
@@ -14,13 +15,23 @@ import numpy as np
 from xpdl.gradcheck.report import Vector
 from xpdl.gradcheck.update.measure import HUGE_GRADIENT, Measurements, quotient
 from xpdl.gradcheck.update.report import title
-from xpdl.gradcheck.update.rules import LOST, NOTHING, Change, Memory, Recurrence, Rule, Values
+from xpdl.gradcheck.update.rules import LOST, NOTHING, REPEATED, Change, Memory, Recurrence, Rule, Values
 from xpdl.gradcheck.update.subject import EntryPaths
 
 NO_MEMORY = 1e-6
 """A beta that is smaller than this counts as 0."""
 FRACTIONS = ("beta", "beta1", "beta2", "decay", "dampening")
 """Parameters x that are fitted as 1 - x."""
+
+
+GRID: dict[str, tuple[float, ...]] = {
+    "beta": (0.5, 0.9, 0.98),
+    "beta1": (0.5, 0.9, 0.98),
+    "beta2": (0.6, 0.9, 0.99, 0.999, 0.9999),
+    "decay": (0.6, 0.9, 0.99, 0.999, 0.9999),
+}
+"""Where the search begins if measurements do not say."""
+MOST_STARTS = 3
 
 
 class Candidate(NamedTuple):
@@ -87,7 +98,13 @@ class Fit(NamedTuple):
     @property
     def constant(self) -> bool:
         """Whether the learning rate is constant, to rounding."""
-        return self.exact and bool(np.ptp(self.rates) <= 3 * self.long.tolerance * abs(float(np.median(self.rates))))
+        rate = abs(float(np.median(self.rates)))
+        return self.exact and bool(rate > 0 and np.ptp(self.rates) <= 3 * self.long.tolerance * rate)
+
+    @property
+    def explains_the_state(self) -> bool:
+        """Whether all vectors of the state are those of the rule, or 0."""
+        return self.alike >= sum(slot != 0 for slot in self.long.slots)
 
 
 def fit(candidate: Candidate, measured: Measurements, short: EntryPaths, long: EntryPaths) -> Fit | None:
@@ -96,26 +113,56 @@ def fit(candidate: Candidate, measured: Measurements, short: EntryPaths, long: E
     return compare(candidate, values, long) if error <= 10 * short.tolerance else None
 
 
+def search(candidate: Candidate, measured: Measurements, short: EntryPaths, long: EntryPaths) -> Fit | None:
+    """The fit of a candidate whose betas are not those measured: from the best points of a grid."""
+    grid = {name: GRID[name] for name in candidate.parameters if name in GRID}
+    points = [dict(zip(grid, point, strict=True)) for point in product(*grid.values())]
+    starts = [_start(candidate, measured, short.u, point) for point in points]
+    rows = {name: np.array([[start[name]] for start in starts]) for name in starts[0]}
+    misfit = _misfit(candidate, rows, short).reshape(len(starts), -1) if grid else np.zeros((1, 1))
+    sizes = np.sum(np.where(np.isfinite(misfit), misfit, np.inf) ** 2, axis=1)
+    for k in np.argsort(sizes)[:MOST_STARTS]:
+        values, error = _refine(candidate, starts[k], short, enough=0.98, most=40)
+        if error <= 10 * short.tolerance:
+            return compare(candidate, values, long)
+    return None
+
+
 def compare(candidate: Candidate, values: Values, long: EntryPaths) -> Fit:
-    """Compare a candidate with these parameters with the long histories."""
-    reference, rates, memory = _reproduce(candidate.recurrence, values, long)
-    held = [float(slot[0]) for slot in memory.values()]
-    alike = sum(any(math.isclose(abs(value), abs(slot), rel_tol=1e-3) for slot in long.slots) for value in held)
+    """A candidate with these parameters beside the long histories."""
+    reference, rates, memory = _reproduce(candidate, values, long)
+    held = [float(np.ravel(slot)[0]) for slot in memory.values()]
+    alike = _pairs(held, long.slots)
     errors = np.abs(reference - long.theta[1:]) / long.scale
     return Fit(candidate, values, rates, np.where(np.isfinite(errors), errors, np.inf), reference, long, alike)
 
 
-def _reproduce(recurrence: Recurrence, values: Values, paths: EntryPaths) -> tuple[Vector, Vector, Memory]:
+def _pairs(held: Sequence[float], slots: Sequence[float]) -> int:
+    """How many numbers of the state are those of the rule, each counted once."""
+    left = list(slots)
+    for value in held:
+        left.remove(found) if (found := _nearest(value, left)) is not None else None
+    return len(slots) - len(left)
+
+
+def _nearest(value: float, slots: Sequence[float]) -> float | None:
+    """The first number that is this value but for its sign, if there is one."""
+    return next((slot for slot in slots if math.isclose(abs(value), abs(slot), rel_tol=1e-3)), None)
+
+
+def _reproduce(candidate: Candidate, values: dict[str, Any], paths: EntryPaths) -> tuple[Vector, Vector, Memory]:
     """Theta after each step (T, C) from the theta observed before it, the learning rates (T,), and the last memory.
 
-    A step is linear in its learning rate, or nearly so: two secants through all histories find it.  Values of shape
+    A step is linear in its learning rate, so a secant through all histories finds it; if it is repeated, it is nearly
+    linear, and two secants do.  Values of shape
     (K, 1) give (T, K, C) and (T, K).
     """
-    memory: Memory = defaultdict(float)
+    memory: Memory = defaultdict(np.float64)
+    recurrence, secants = candidate.recurrence, 2 if candidate.mistake in REPEATED else 1
     reference, rates, scale = [], [], paths.scale
     for t, (p, g, goal) in enumerate(zip(paths.theta, paths.grads, paths.theta[1:], strict=False), 1):
         near, far = np.zeros(1), np.ones(1)
-        for _ in range(2):
+        for _ in range(secants):
             a, b = (recurrence(p, g, memory.copy(), t, lr, values) for lr in (near, far))
             change, missing = (b - a) / scale, (goal - a) / scale
             size = np.sum(change * change, axis=-1, keepdims=True)
@@ -124,32 +171,35 @@ def _reproduce(recurrence: Recurrence, values: Values, paths: EntryPaths) -> tup
             far = 1.01 * near
         rates.append(near[..., 0])
         reference.append(recurrence(p, g, memory, t, near, values))
-    return np.stack(reference), np.stack(rates), memory
+    return np.stack(np.broadcast_arrays(*reference)), np.stack(np.broadcast_arrays(*rates)), memory
 
 
-def _refine(candidate: Candidate, values: Values, paths: EntryPaths) -> tuple[Values, float]:
-    """The parameters by Gauss-Newton, and the largest error that is left.  For a beta, 1 - beta is fitted."""
-    fixed = candidate.mistake.parameters if candidate.mistake in LOST else ()  # the learning rates adapt to them
+def _refine(
+    candidate: Candidate, values: Values, paths: EntryPaths, enough: float = 0.8, most: int = 20
+) -> tuple[Values, float]:
+    """The parameters by Gauss-Newton, and the largest error that is left.  Of betas, 1 - beta is fitted."""
+    fixed = candidate.mistake.parameters if candidate.mistake in LOST else ()  # learning rates make up for them
     names = [name for name in candidate.parameters if values[name] and name not in fixed]
     x = np.array([1 - values[name] if name in FRACTIONS else values[name] for name in names])
     before = math.inf
-    for i in range(20):
+    for i in range(most):
         rows = _at(values, names, x * (1 + 1e-6 * np.vstack([np.zeros(len(x)), np.eye(len(x))])))
         misfit = _misfit(candidate, rows, paths)
         here, moved = misfit[0].ravel(), misfit[1:].reshape(len(x), misfit[0].size)
         now = float(here @ here)
-        if not np.isfinite(misfit).all() or (i > 2 and not now < 0.8 * before) or now < paths.u**2 or not names:
+        if not np.isfinite(misfit).all() or (i > 2 and not now < enough * before) or now < paths.u**2 or not names:
             break
         change = np.linalg.lstsq((moved - here).T / 1e-6, -here)[0]
         x, before = x * (1 + np.clip(change, -0.7, 2.0)), now
     return {name: float(np.ravel(value)[0]) for name, value in rows.items()}, float(np.max(np.abs(here)))
 
 
-def _misfit(candidate: Candidate, rows: Values, paths: EntryPaths) -> Vector:
+def _misfit(candidate: Candidate, rows: dict[str, Any], paths: EntryPaths) -> Vector:
     """The errors of theta (K, T, C) for K rows of parameters."""
-    theta, _, _ = _reproduce(candidate.recurrence, rows, paths)
+    theta, _, _ = _reproduce(candidate, rows, paths)
     misfit = (theta.reshape(len(theta), -1, paths.grads.shape[1]) - paths.theta[1:, None]) / paths.scale
-    return np.moveaxis(misfit, 1, 0)
+    rows_of = max(np.size(value) for value in rows.values())
+    return np.broadcast_to(np.moveaxis(misfit, 1, 0), (rows_of, *np.delete(misfit.shape, 1)))
 
 
 def _at(values: Values, names: Sequence[str], x: Vector) -> dict[str, Any]:
@@ -161,20 +211,37 @@ def _at(values: Values, names: Sequence[str], x: Vector) -> dict[str, Any]:
 # The start of Gauss-Newton; for the rules of textbooks, it is already the solution
 
 
-def _start(candidate: Candidate, measured: Measurements, u: float) -> Values:
-    """The parameters that follow from the measurements."""
+def _start(candidate: Candidate, measured: Measurements, u: float, given: Values | None = None) -> Values:
+    """The parameters that follow from the measurements, but for those that are given."""
     rule, decay, mistake = candidate
+    values = _betas(rule, measured) | {"dampening": 0.5, "psi": 0.004, "eps": 0.0, "eps_root": 0.0, "weight_decay": 0.0}
+    values |= _guess(mistake, measured, 1.0) | (given or {})
+
+    def first(gradient: float, **epsilons: float) -> float:
+        g: Any = np.float64(gradient)
+        return -float(mistake.of(rule.recurrence)(0.0, g, defaultdict(np.float64), 1, 1.0, values | epsilons))
+
+    def unit(name: str) -> float:
+        """The unit in which this epsilon is measured."""
+        return quotient(first(1e-20, **{name: 1.0}) * 1e20, first(1e20, **{name: 1.0}))
+
+    sides = zip(("eps", "eps_root"), measured.epsilons(u**0.25 if mistake is NOTHING else 0.5), strict=True)
+    sizes = {name: unit(name) * (size if "eps" in rule.parameters else measured.epsilon) for name, size in sides}
+    values |= {"eps": sizes["eps"], "eps_root": sizes["eps_root"] ** 2}
+    lr = quotient(measured.huge, first(HUGE_GRADIENT, eps_root=values["eps_root"], eps=values["eps"]))
+    return values | _guess(decay, measured, lr)
+
+
+def _betas(rule: Rule, measured: Measurements) -> Values:
+    """The betas: of averages, or of a rule of signs by where its steps turn round.
+
+    Lion turns at beta1 (1 - beta2) / (1 - beta1) after a gradient of 1, and beta2 times that a step later.
+    """
     beta1, beta2 = _beta(measured.beta1, 0.9), _beta(measured.beta2, 0.999)
-    values = {"beta": beta1, "beta1": beta1, "beta2": beta2, "decay": beta2, "dampening": 0.5}
-    values |= {"eps": 0.0, "eps_root": 0.0, "weight_decay": 0.0} | _guess(mistake, measured, 1.0)
-
-    def first(gradient: float, eps: float) -> float:
-        return -float(mistake.of(rule.recurrence)(0.0, gradient, defaultdict(float), 1, 1.0, values | {"eps": eps}))
-
-    sigma = quotient(first(1e-20, 1.0) * 1e20, first(1e20, 1.0))  # the unit in which epsilon is measured
-    outside, inside = measured.epsilons(u**0.25 if mistake is NOTHING else 0.5)
-    values |= {"eps": sigma * outside, "eps_root": (sigma * inside) ** 2}
-    return values | _guess(decay, measured, quotient(measured.huge, first(HUGE_GRADIENT, 0.0)))
+    if measured.flip:
+        beta2 = quotient(measured.flip_later, measured.flip)
+        beta1 = quotient(measured.flip, 1 - beta2 + measured.flip)
+    return {"beta": beta2 if measured.flip else beta1, "beta1": beta1, "beta2": beta2, "decay": beta2}
 
 
 def _guess(change: Change, measured: Measurements, lr: float) -> Values:

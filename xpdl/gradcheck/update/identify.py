@@ -4,28 +4,75 @@ First the rules of textbooks and libraries are fitted, then rules with a mistake
 a heavy ball and an average of gradients do, the state tells them apart.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
+from itertools import groupby
 import math
+from typing import TypeAlias
 
-from xpdl.gradcheck.update.fit import Candidate, Fit, compare, fit
-from xpdl.gradcheck.update.measure import Measurements
-from xpdl.gradcheck.update.rules import CLIPPED, COUNTED, DECAYS, FORM, LOST, NOTHING, REPEATED, RULES, Change
+import numpy as np
+
+from xpdl.gradcheck.update.fit import Candidate, Fit, compare, fit, search
+from xpdl.gradcheck.update.measure import HUGE_GRADIENT, Measurements, power, quotient
+from xpdl.gradcheck.update.rules import (
+    CLIPPED,
+    COMMON,
+    COUNTED,
+    DECAYS,
+    DOUBT,
+    FAULT,
+    FORM,
+    LOST,
+    NOTHING,
+    REPEATED,
+    RULES,
+    WELL_KNOWN,
+    Change,
+    Rule,
+)
 from xpdl.gradcheck.update.subject import EntryPaths
+
+Find: TypeAlias = Callable[[Candidate, Measurements, EntryPaths, EntryPaths], Fit | None]
 
 
 def identify(measured: Measurements, short: EntryPaths, long: EntryPaths) -> Fit | None:
-    """The fit with a constant learning rate, perhaps with a mistake; if there is none, any fit that is exact."""
-    fits = [found for c in _candidates(measured) if (found := fit(c, measured, short, long)) and found.exact]
+    """What fits with a constant learning rate, even with a mistake; if nothing does, what fits at all."""
+    rules = rules_of(measured.power)
+    textbook = [rule for rule in rules if rule.kind in (FORM, DOUBT)]
+    fits = _by_name(fit, textbook, measured, short, long)
+    if not any(map(_is_all, fits)):
+        fits += _by_name(fit, [rule for rule in rules if rule not in textbook], measured, short, long)
+    if all(found.candidate.rule.kind == FAULT for found in fits):
+        fits += _by_name(search, rules, measured, short, long)
     if not any(found.constant for found in fits):
         mistakes = LOST + COUNTED if fits else LOST + (CLIPPED,) * (measured.power == 0) + COUNTED + REPEATED
         tries = (fit(c, measured, short, long) for c in _mistaken(measured, mistakes))
         fits += [found for found in [next((found for found in tries if found and found.constant), None)] if found]
-    return max(fits, key=lambda found: (found.constant, found.alike), default=None)
+    return max(fits, key=lambda found: (found.constant, found.alike, -found.candidate.rule.kind), default=None)
 
 
-def _candidates(measured: Measurements) -> Iterator[Candidate]:
-    """The rules of textbooks and libraries."""
-    for rule in RULES.get(measured.power, ()):
+def _by_name(
+    find: Find, rules: Sequence[Rule], measured: Measurements, short: EntryPaths, long: EntryPaths
+) -> list[Fit]:
+    """What fits exactly, up to the first name that leaves nothing to explain."""
+    fits: list[Fit] = []
+    for _, alike in groupby(rules, lambda rule: rule.name):
+        found = (find(candidate, measured, short, long) for candidate in _candidates(alike, measured))
+        fits += [one for one in found if one and one.exact and one.rates.any()]
+        if any(map(_is_all, fits)):
+            break
+    return fits
+
+
+def _is_all(found: Fit) -> bool:
+    """Whether a rule of the textbook explains the steps and the state."""
+    return found.constant and found.candidate.rule.kind in (FORM, DOUBT) and found.explains_the_state
+
+
+def _candidates(rules: Iterable[Rule], measured: Measurements) -> Iterator[Candidate]:
+    """The rules as they are in textbooks and libraries."""
+    for rule in rules:
         for decay in DECAYS if measured.decay else (NOTHING,):
             yield Candidate(rule, decay, NOTHING)
 
@@ -34,11 +81,28 @@ def _mistaken(measured: Measurements, mistakes: Sequence[Change]) -> Iterator[Ca
     """Rules with a mistake, one rule for each name; a rule that clips gradients is linear for small ones."""
     decays = DECAYS[:2] if measured.decay else (NOTHING,)
     for mistake in mistakes:
-        rules = RULES.get(1.0 if mistake is CLIPPED else measured.power, ())
+        rules = rules_of(1.0 if mistake is CLIPPED else measured.power)
         textbook = {rule.name: rule for rule in reversed(rules) if rule.kind == FORM}
         for rule in rules if mistake in LOST else reversed(textbook.values()):
-            if mistake.needs in (*rule.parameters, ""):
+            if mistake.needs in (*rule.parameters, "") and (rule.name in WELL_KNOWN or mistake in COMMON):
                 yield from (Candidate(rule, decay, mistake) for decay in decays)
+
+
+@cache
+def rules_of(exponent: float) -> tuple[Rule, ...]:
+    """The rules whose first step is proportional to this power of a large gradient."""
+    return tuple(rule for rule in RULES if np.array_equal(_power_of(rule), exponent, equal_nan=True))
+
+
+@cache
+def _power_of(rule: Rule) -> float:
+    values = defaultdict(lambda: 0.5, eps=1e-8, eps_root=1e-8)
+    with np.errstate(all="ignore"):
+        one, two = (
+            float(rule.recurrence(0.0, np.float64(g), defaultdict(np.float64), 1, 1.0, values))
+            for g in (HUGE_GRADIENT, 2 * HUGE_GRADIENT)
+        )
+    return power(quotient(two, one))
 
 
 def relate(main: Fit | None, measured: Measurements, short: EntryPaths, long: EntryPaths) -> Fit | None:

@@ -28,6 +28,8 @@ class Measurements(NamedTuple):
     beta1: float
     beta2: float
     again: float  # the second step with the same gradient, relative to the first
+    flip: float = 0.0  # minus the gradient that turns the step round after a gradient of 1, if only signs count
+    flip_later: float = 0.0  # the same after the gradients 1 and 0
 
     def epsilons(self, least: float) -> Iterator[float]:
         """The parts of Q outside and inside the root; a part below this fraction of Q is 0."""
@@ -48,12 +50,22 @@ def measure(subject: Subject, entry: int) -> Measurements:
         return float(path[-2] - path[-1])
 
     huge = moved(0.0, HUGE_GRADIENT)
-    power = _power(quotient(moved(0.0, 2 * HUGE_GRADIENT), huge))
-    measured = Measurements(power, huge, *_epsilon(moved, TINY_GRADIENT[subject.dtype]), *5 * [0.0])
+    exponent = power(quotient(moved(0.0, 2 * HUGE_GRADIENT), huge))
+    measured = Measurements(exponent, huge, *_epsilon(moved, TINY_GRADIENT[subject.dtype]), *5 * [0.0])
     decay = _decay_of_theta(moved, measured.unit, subject.u)
     beta1, beta2, again = _betas(moved, measured.unit, decay)
-    balance = _balance(moved) if decay else 0.0
-    return measured._replace(decay=decay, balance=balance, beta1=beta1, beta2=beta2, again=again)
+    balance = _turn(lambda c: moved(1.0, -c)) if decay else 0.0
+    measured = measured._replace(decay=decay, balance=balance, beta1=beta1, beta2=beta2, again=again)
+    return measured._replace(**_flips(moved, measured.unit)) if exponent == 0 else measured
+
+
+def _flips(moved: Moved, unit: float) -> dict[str, float]:
+    """Where the step turns round, if all steps are of one size."""
+    sizes = [abs(moved(0.0, unit, now * unit)) for now in (1.0, 0.3, -3.0)]
+    if not sizes[0] or max(sizes) - min(sizes) > 1e-2 * sizes[0]:
+        return {}
+    flip = _turn(lambda c: moved(0.0, unit, -c * unit))
+    return {"flip": flip, "flip_later": _turn(lambda c: moved(0.0, unit, 0.0, -c * unit))} if flip > 1e-8 else {}
 
 
 def _epsilon(moved: Moved, tiny: float) -> tuple[float, float]:
@@ -95,12 +107,15 @@ def _betas(moved: Moved, unit: float, decay: float) -> tuple[float, float, float
     return beta1, beta2, quotient(second(HUGE_GRADIENT, HUGE_GRADIENT), moved(0.0, HUGE_GRADIENT))
 
 
-def _balance(moved: Moved) -> float:
-    """The c > 0 with moved(1, -c) = 0, by bisection of its logarithm; a coupled decay has the coefficient c."""
+def _turn(step: Moved) -> float:
+    """The c > 0 with step(c) = 0, by bisection of its logarithm.
+
+    With the step of theta = 1 at the gradient -c, it is the coefficient of coupled decay.
+    """
     low, high = math.log(1e-9), math.log(1e6)
     for _ in range(50):
         middle = (low + high) / 2
-        low, high = (middle, high) if moved(1.0, -math.exp(middle)) > 0 else (low, middle)
+        low, high = (middle, high) if step(math.exp(middle)) > 0 else (low, middle)
     return math.exp(low)
 
 
@@ -109,7 +124,9 @@ def quotient(a: float, b: float) -> float:
     return a / b if b and math.isfinite(a) and math.isfinite(b) else 0.0
 
 
-def _power(ratio: float) -> float:
-    """1 for a ratio of 2, 0 for 1, rounded to a quarter; NaN if doubling the gradient does something else."""
+def power(ratio: float) -> float:
+    """The power of a gradient that, doubled, makes the step this many times as large.
+
+    It is 1 for a ratio of 2, 0 for 1, rounded to a quarter; NaN if doubling the gradient does something else."""
     power = math.log2(ratio) if ratio > 0 else math.nan
     return round(power * 4) / 4 if abs(power * 4 - round(power * 4, 0)) < 0.01 else math.nan

@@ -63,25 +63,144 @@ def _adagrad(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
     return p - lr * g / (np.sqrt(s["v"] + h["eps_root"]) + h["eps"])
 
 
-def _rmsprop(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
-    """Tieleman & Hinton 2012."""
-    s["v"] = h["decay"] * s["v"] + (1 - h["decay"]) * g * g
-    return p - lr * g / (np.sqrt(s["v"] + h["eps_root"]) + h["eps"])
+def _mixed(s: Memory, slot: str, beta: Any, new: Any, share: Any = None) -> Any:
+    """The moment in this slot, an exponential average: beta of the old one and 1 - beta of the new."""
+    s[slot] = beta * s[slot] + (1 - beta if share is None else share) * new
+    return s[slot]
 
 
-def _adam(first: bool = True, second: bool = True, late: bool = True) -> Recurrence:
-    """Kingma & Ba 2015, Algorithm 1, or without the bias correction of the first or the second moment.
+def _root(v: Any, h: Values) -> Any:
+    return np.sqrt(v + h["eps_root"]) + h["eps"]
 
-    If ``late`` is false, epsilon is added before the bias correction.
+
+def _rmsprop(centred: Any = 0, push: str = "", stale: bool = False, share: Any = None) -> Recurrence:
+    """Tieleman & Hinton 2012; less the square of the mean (Graves 2013); with a heavy ball (TensorFlow, PyTorch).
+
+    ``push`` says where the learning rate of the heavy ball stands, ``centred`` is the power of the mean.
     """
 
     def step(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
-        s["m"] = h["beta1"] * s["m"] + (1 - h["beta1"]) * g
-        s["v"] = h["beta2"] * s["v"] + (1 - h["beta2"]) * g * g
-        unbias1 = 1 - h["beta1"] ** t if first else 1.0
-        unbias2 = 1 - h["beta2"] ** t if second else 1.0
+        v = s["v"] if stale else _mixed(s, "v", h["decay"], g * g, share)
+        if centred:
+            v = v - _mixed(s, "mean", h["decay"], g) ** centred
+        move = g / _root(v, h)
+        if stale:
+            _mixed(s, "v", h["decay"], g * g, share)
+        if not push:
+            return p - lr * move
+        s["b"] = h["beta"] * s["b"] + move * (lr if push == "inside" else 1.0)
+        return p - s["b"] * (1.0 if push == "inside" else lr)
+
+    return step
+
+
+def _stale_adagrad(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+    p = p - lr * g / _root(s["v"], h)
+    s["v"] = s["v"] + g * g
+    return p
+
+
+def _adadelta(of: str = "steps", rms: Any = np.sqrt, stale: bool = False, outside: bool = False) -> Recurrence:
+    """Zeiler 2012: theta <- theta - lr d, d = sqrt(u + eps) / sqrt(v + eps) g; u averages d^2 and v averages g^2."""
+
+    def step(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+        v = s["v"] if stale else _mixed(s, "v", h["decay"], g * g)
+        e = h["eps_root"]
+        d = g * (np.sqrt(s["u"]) + e**0.5) / (np.sqrt(v) + e**0.5) if outside else g * rms(s["u"] + e) / rms(v + e)
+        _mixed(s, "u", h["decay"], g * g if of == "gradients" else d * d)
+        if stale:
+            _mixed(s, "v", h["decay"], g * g)
+        return p - lr * d
+
+    return step
+
+
+def _unbias(beta: Any, t: Any, power: int) -> Any:
+    return (1 - np.power(beta, t)) ** power
+
+
+def _adam(
+    first: int = 1, second: int = 1, late: bool = True, top: str = "", of: str = "g", stale: str = ""
+) -> Recurrence:
+    """Kingma & Ba 2015, Algorithm 1.
+
+    first, second  how often the bias of the moments is corrected
+    late           whether epsilon is added after the bias correction
+    top            of what the maximum is kept, as AMSGrad does: raw or corrected second moments
+    of             what is squared: the gradient, the first moment, or the surprise g - m as in AdaBelief
+    stale          the moment that is updated after its use
+    """
+
+    def step(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+        old = dict(s)
+        before = s["m"]
+        m = _mixed(s, "m", h["beta1"], g)
+        belief = of in ("surprise", "surprise before")
+        seen = {"g": g, "m": m, "surprise": g - m, "surprise before": g - before}[of]
+        v = _mixed(s, "v", h["beta2"], seen * seen)
+        if belief:
+            s["v"] = v = v + h["eps_root"]
+        m, v = (old.get(slot, np.float64(0)) if slot == stale else x for slot, x in (("m", m), ("v", v)))
+        unbias1, unbias2 = _unbias(h["beta1"], t, first), _unbias(h["beta2"], t, second)
+        v = v if top == "raw" else v / unbias2
+        if top:
+            s["top"] = v = np.maximum(s["top"], v)
+        v = v / unbias2 if top == "raw" else v
         early = 1.0 if late else unbias2
-        return p - lr * s["m"] / unbias1 / (np.sqrt(s["v"] / unbias2 + h["eps_root"] / early) + h["eps"] / early**0.5)
+        root = 0.0 if belief else h["eps_root"] / early
+        return p - lr * m / unbias1 / (np.sqrt(v + root) + h["eps"] / early**0.5)
+
+    return step
+
+
+def _nadam(form: str = "optax", second: int = 1, first: int = 1, share: bool = True) -> Recurrence:
+    """Dozat 2016, Adam with Nesterov's momentum.
+
+    optax     m^ = beta1 m / (1 - beta1^(t+1)) + (1 - beta1) g / (1 - beta1^t)
+    ruder     both parts are divided by 1 - beta1^t (Ruder 2016)
+    schedule  Dozat's schedule beta1 (1 - 0.5 0.96^(psi t)), as in PyTorch and Keras
+    """
+
+    def step(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+        beta = h["beta1"]
+        m, v = _mixed(s, "m", beta, g), _mixed(s, "v", h["beta2"], g * g)
+        part = (1 - beta) if share else 1.0
+        if form == "schedule":
+            mu, after = (beta * (1 - 0.5 * 0.96 ** (k * h["psi"])) for k in (t, t + 1))
+            s["product"] = (s["product"] if t > 1 else 1.0) * mu
+            up = (1 - mu) * g / (1 - s["product"]) + after * m / (1 - s["product"] * after)
+        else:
+            up = beta * m / _unbias(beta, t + (form == "optax"), first) + part * g / _unbias(beta, t, first)
+        return p - lr * up / _root(v / _unbias(h["beta2"], t, second), h)
+
+    return step
+
+
+def _adamax(first: int = 1, second: int = 0, inside: bool = False, norm: str = "max", stale: str = "") -> Recurrence:
+    """Kingma & Ba 2015, Algorithm 2: u <- max(beta2 u, |g|); epsilon is added to u, or to |g| as in PyTorch, optax."""
+
+    def step(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+        before = s["m"]
+        m = _mixed(s, "m", h["beta1"], g)
+        old, new = h["beta2"] * s["u"], np.abs(g) + (h["eps"] if inside else 0.0)
+        s["u"] = {"max": np.maximum(old, new), "sum": old + new, "average": old + (1 - h["beta2"]) * new}[norm]
+        m, eps = before if stale else m, 0.0 if inside else h["eps"]
+        return p - lr * m / _unbias(h["beta1"], t, first) / (s["u"] / _unbias(h["beta2"], t, second) + eps)
+
+    return step
+
+
+def _lion(one: bool = False) -> Recurrence:
+    """Chen et al. 2023: the sign of beta1 m + (1 - beta1) g, then m <- beta2 m + (1 - beta2) g.
+
+    With one beta for both it is Signum, the sign of the first moment (Bernstein et al. 2018).
+    """
+
+    def step(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+        beta1, beta2 = (h["beta"], h["beta"]) if one else (h["beta1"], h["beta2"])
+        c = beta1 * s["m"] + (1 - beta1) * g
+        _mixed(s, "m", beta2, g)
+        return p - lr * np.sign(c)
 
     return step
 
@@ -108,47 +227,91 @@ class Rule(NamedTuple):
 
 EPS = ("eps", "eps_root")
 ADAM = ("beta1", "beta2", *EPS)
+AVERAGE = "the velocity is an average: v <- beta v + (1 - beta) g"
+CENTRED = "centred: v less the square of the mean"
 BEFORE = "epsilon is added before the bias correction (the 'epsilon hat' of Kingma & Ba 2015, section 2)"
-SOFT = "g / (|g| + eps), like Adam and RMSprop if their state is lost between steps: pass expected= to tell them apart"
-RULES: dict[float, tuple[Rule, ...]] = {  # by the power of a large gradient to which the first step is proportional
-    1: (
-        Rule("sgd", _sgd, ()),
-        Rule("momentum", _velocity(inside=True), ("beta",), "heavy ball: v <- beta v + lr g, theta <- theta - v"),
-        Rule("momentum", _velocity(), ("beta",), "heavy ball: v <- beta v + g, theta <- theta - lr v"),
-        Rule("momentum", _velocity(gain=_average), ("beta",), "the velocity is an average: v <- beta v + (1 - beta) g"),
-        Rule(
-            "nesterov",
-            _velocity(True, nesterov=True),
-            ("beta",),
-            "v <- beta v + lr g, theta <- theta - (beta v + lr g)",
-        ),
-        Rule("nesterov", _velocity(nesterov=True), ("beta",), "v <- beta v + g, theta <- theta - lr (beta v + g)"),
-        Rule(
-            "nesterov",
-            _velocity(nesterov=True, gain=_average),
-            ("beta",),
-            "the velocity is an average: v <- beta v + (1 - beta) g",
-        ),
-        Rule(
-            "momentum",
-            _velocity(gain=_dampened),
-            ("beta", "dampening"),
-            "all gradients but the first are dampened",
-            VARIANT,
-        ),
+SOFT = "g / (|g| + eps): Adam and RMSprop do the same if their state is lost between steps; say what is expected"
+TWICE = "the bias of {} corrected twice: in the moment and in the learning rate, or two times in the moment"
+LATE = "the {} moment is updated after it is used: the step of the last gradient comes one step late"
+EPSILON_IN_MAXIMUM = "u <- max(beta2 u, |g| + eps)"
+BALL = ("beta", "decay", *EPS)
+RULES: tuple[Rule, ...] = (
+    Rule("sgd", _sgd, ()),
+    Rule("momentum", _velocity(inside=True), ("beta",), "heavy ball: v <- beta v + lr g, theta <- theta - v"),
+    Rule("momentum", _velocity(), ("beta",), "heavy ball: v <- beta v + g, theta <- theta - lr v"),
+    Rule("momentum", _velocity(gain=_average), ("beta",), AVERAGE),
+    Rule(
+        "momentum",
+        _velocity(gain=_dampened),
+        ("beta", "dampening"),
+        "all gradients but the first are dampened",
+        VARIANT,
     ),
-    0: (
-        Rule("sign", _sign, ()),
-        Rule("sign", _soft_sign, EPS, SOFT, DOUBT),
-        Rule("rmsprop", _rmsprop, ("decay", *EPS)),
-        Rule("adagrad", _adagrad, EPS),
-        Rule("adam", _adam(), ADAM),
-        Rule("adam", _adam(late=False), ADAM, BEFORE, VARIANT),
-        Rule("adam", _adam(first=False, second=False), ADAM, "no bias correction, or t stands still", VARIANT),
-        Rule("adam", _adam(second=False), ADAM, "no bias correction of the second moment", FAULT),
-        Rule("adam", _adam(first=False), ADAM, "no bias correction of the first moment", FAULT),
-    ),
-}
+    Rule("nesterov", _velocity(True, True), ("beta",), "v <- beta v + lr g, theta <- theta - (beta v + lr g)"),
+    Rule("nesterov", _velocity(nesterov=True), ("beta",), "v <- beta v + g, theta <- theta - lr (beta v + g)"),
+    Rule("nesterov", _velocity(nesterov=True, gain=_average), ("beta",), AVERAGE),
+    Rule("sign", _sign, ()),
+    Rule("sign", _soft_sign, EPS, SOFT, DOUBT),
+    Rule("signum", _lion(one=True), ("beta",)),
+    Rule("lion", _lion(), ("beta1", "beta2")),
+    Rule("adam", _adam(), ADAM),
+    Rule("adam", _adam(late=False), ADAM, BEFORE, VARIANT),
+    Rule("adam", _adam(0, 0), ADAM, "no bias correction, or t stands still", VARIANT),
+    Rule("adam", _adam(1, 0), ADAM, "no bias correction of the second moment", FAULT),
+    Rule("adam", _adam(0, 1), ADAM, "no bias correction of the first moment", FAULT),
+    Rule("adam", _adam(2, 2), ADAM, TWICE.format("both moments is"), FAULT),
+    Rule("adam", _adam(2, 1), ADAM, TWICE.format("the first moment is"), FAULT),
+    Rule("adam", _adam(1, 2), ADAM, TWICE.format("the second moment is"), FAULT),
+    Rule("adam", _adam(of="m"), ADAM, "the second moment averages m^2 and not g^2", FAULT),
+    Rule("adam", _adam(stale="m"), ADAM, LATE.format("first"), FAULT),
+    Rule("adam", _adam(stale="v"), ADAM, LATE.format("second"), FAULT),
+    Rule("adam", _adam(0, 0, stale="v"), ADAM, LATE.format("second"), FAULT),
+    Rule("adagrad", _adagrad, EPS),
+    Rule("adagrad", _stale_adagrad, EPS, LATE.format("second"), FAULT),
+    Rule("rmsprop", _rmsprop(), ("decay", *EPS)),
+    Rule("rmsprop", _rmsprop(share=1.0), ("decay", *EPS), "the factor 1 - decay is missing: v is no average", FAULT),
+    Rule("rmsprop", _rmsprop(push="inside"), BALL, "a heavy ball on top: b <- beta b + lr g / sqrt(v)"),
+    Rule("rmsprop", _rmsprop(push="outside"), BALL, "a heavy ball on top: b <- beta b + g / sqrt(v)"),
+    Rule("rmsprop", _rmsprop(2), ("decay", *EPS), CENTRED),
+    Rule("rmsprop", _rmsprop(2, "inside"), BALL, f"{CENTRED}, and a heavy ball on top: b <- beta b + lr g / sqrt(v)"),
+    Rule("rmsprop", _rmsprop(2, "outside"), BALL, f"{CENTRED}, and a heavy ball on top: b <- beta b + g / sqrt(v)"),
+    Rule("rmsprop", _rmsprop(stale=True), ("decay", *EPS), LATE.format("second"), FAULT),
+    Rule("adadelta", _adadelta(), ("decay", "eps_root")),
+    Rule("adadelta", _adadelta("gradients"), ("decay", "eps_root"), "u averages gradients and not steps", FAULT),
+    Rule("adadelta", _adadelta(outside=True), ("decay", "eps_root"), "epsilon stands outside the roots", VARIANT),
+    Rule("adadelta", _adadelta(stale=True), ("decay", "eps_root"), LATE.format("second"), FAULT),
+    Rule("amsgrad", _adam(top="raw"), ADAM, "the maximum of v, corrected for its bias afterwards"),
+    Rule("amsgrad", _adam(top="corrected"), ADAM, "the maximum of v after its bias correction"),
+    Rule("amsgrad", _adam(0, 0, top="raw"), ADAM, "no bias correction, as in Reddi et al. 2018"),
+    Rule("amsgrad", _adam(1, 0, top="raw"), ADAM, "no bias correction of the second moment", FAULT),
+    Rule("amsgrad", _adam(0, 1, top="raw"), ADAM, "no bias correction of the first moment", FAULT),
+    Rule("amsgrad", _adam(0, 1, top="corrected"), ADAM, "no bias correction of the first moment", FAULT),
+    Rule("amsgrad", _adam(2, 2, top="raw"), ADAM, TWICE.format("both moments is"), FAULT),
+    Rule("nadam", _nadam(), ADAM, "the bias of m is corrected with t + 1, that of g with t"),
+    Rule("nadam", _nadam("schedule"), (*ADAM, "psi"), "Dozat's schedule of beta1: beta1 (1 - 0.5 0.96^(psi t))"),
+    Rule("nadam", _nadam("ruder"), ADAM, "the bias of m and of g is corrected with t"),
+    Rule("nadam", _nadam(first=0, second=0), ADAM, "no bias correction", VARIANT),
+    Rule("nadam", _nadam(first=0), ADAM, "no bias correction of the first moment", FAULT),
+    Rule("nadam", _nadam(second=0), ADAM, "no bias correction of the second moment", FAULT),
+    Rule("nadam", _nadam(share=False), ADAM, "the factor 1 - beta1 of the gradient is missing", FAULT),
+    Rule("adamax", _adamax(), ("beta1", "beta2", "eps")),
+    Rule("adamax", _adamax(inside=True), ("beta1", "beta2", "eps"), EPSILON_IN_MAXIMUM),
+    Rule("adamax", _adamax(0), ("beta1", "beta2", "eps"), "no bias correction of the first moment", FAULT),
+    Rule("adamax", _adamax(2), ("beta1", "beta2", "eps"), TWICE.format("the first moment is"), FAULT),
+    Rule("adamax", _adamax(1, 1), ("beta1", "beta2", "eps"), "u is divided by 1 - beta2^t, but has no bias", FAULT),
+    Rule("adamax", _adamax(norm="sum"), ("beta1", "beta2", "eps"), "u is a sum and not a maximum", FAULT),
+    Rule("adamax", _adamax(norm="average"), ("beta1", "beta2", "eps"), "u is an average and not a maximum", FAULT),
+    Rule("adamax", _adamax(stale="m"), ("beta1", "beta2", "eps"), LATE.format("first"), FAULT),
+    Rule("adabelief", _adam(of="surprise"), ADAM),
+    Rule("adabelief", _adam(0, 0, of="surprise"), ADAM, "no bias correction", VARIANT),
+    Rule("adabelief", _adam(1, 0, of="surprise"), ADAM, "no bias correction of the second moment", FAULT),
+    Rule("adabelief", _adam(0, 1, of="surprise"), ADAM, "no bias correction of the first moment", FAULT),
+    Rule("adabelief", _adam(2, 2, of="surprise"), ADAM, TWICE.format("both moments is"), FAULT),
+    Rule("adabelief", _adam(of="surprise before"), ADAM, "the gradient is compared with the mean before it", FAULT),
+)
+INSIDE = ("adadelta", "adabelief")
+"""Rules whose textbook has epsilon inside the root."""
+STATELESS = (_sgd, _sign, _soft_sign)
 OTHER_POWERS = {
     -1: "the root of the second moment is missing: steps shrink as gradients grow",
     0.5: "the second moment is an average of gradients that are not squared",
@@ -258,6 +421,9 @@ REPEATED = tuple(
     for counting in (False, True)
 )
 COUNTED = tuple(_counting(i, by) for by in range(1, 9) for i in range(1, by + 2) if (i, by) != (1, 1))
+WELL_KNOWN = ("sgd", "momentum", "nesterov", "sign", "adagrad", "rmsprop", "adam")
+"""Rules around which all mistakes are tried, however rare; around the others, those of COMMON."""
+COMMON = (*(REPEATED[:2]), *COUNTED[:3])
 CLIPPED = Change("gradients are clipped", VARIANT, ("clip",), _clipped, "epsilon")
 LOST_MOMENTS = {  # by the power of g in the moment
     1: "the first moment is lost between steps",
