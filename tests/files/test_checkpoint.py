@@ -25,9 +25,11 @@ from xpdl import (
     DivergenceError,
     EarlyStopping,
     KeepBest,
+    Loss,
     Network,
     Optimizer,
     RunFileError,
+    activations,
     adam,
     momentum,
     schedules,
@@ -36,6 +38,7 @@ from xpdl import (
 )
 from xpdl.arrays import namespace
 from xpdl.files import checkpoint as checkpoint_file
+from xpdl.files.checkpoint import constants
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.pytree import tree_map
 from xpdl.training import loop
@@ -912,3 +915,76 @@ def test_a_run_with_a_loss_of_your_own_is_resumed(path) -> None:
 
 def scaled_squares(factor, s, y):
     return factor * np.sum((s - y) ** 2, axis=-1)
+
+
+# --- constants in functions of the user's own
+
+
+def test_the_constants_of_a_function_are_the_numbers_in_its_closures() -> None:
+    def outer(rate, decay):
+        def inner(step):
+            return rate * step
+
+        return lambda step: inner(step) * decay
+
+    found = constants(outer(0.5, 2), "update")
+    assert {name: value for name, value in found.items() if not isinstance(value, str)} == {
+        "update decay": 2,
+        "update inner rate": 0.5,
+    }
+    assert constants(0.1, "lr") == {"lr": 0.1}
+    assert constants(None, "update") == {}
+
+
+def test_a_function_that_calls_itself_has_constants_too() -> None:
+    def outer(rate):
+        def again(step):
+            return rate if step == 0 else again(step - 1)
+
+        return again
+
+    assert constants(outer(3), "f")["f rate"] == 3
+
+
+def test_functions_that_call_each_other_have_constants_too() -> None:
+    def outer(rate):
+        def one(step):
+            return other(step) if step else rate
+
+        def other(step):
+            return one(step - 1)
+
+        return one
+
+    assert constants(outer(3), "f")["f rate"] == 3
+
+
+def fourth_power(scale):
+    return Loss(lambda z, y: scale * namespace(z).sum((z - y) ** 4, axis=-1), lambda z, p, y: 4 * scale * (z - y) ** 3)
+
+
+@pytest.mark.parametrize("kind", ["hidden", "output"])
+def test_a_run_with_another_constant_in_a_function_is_another_run(kind, path) -> None:
+    """The functions have the same names, so only the constants tell them apart."""
+    make = {"hidden": activations.leaky_relu, "output": fourth_power}[kind]
+    x = np.linspace(-1, 1, 8).reshape(8, 1)
+
+    def run_with(constant, **files):
+        net = Network([1, 3, 1], **({"output": "linear"} | {kind: make(constant)}))
+        return train(net, x, x, epochs=2, backend="numpy", progress=False, checkpoint=path, **files)
+
+    run_with(0.1)
+    run_with(0.1, resume=path)
+    with pytest.raises(ValueError, match=rf"constants {kind} .* is 0.1 in the file and 0.5 here"):
+        run_with(0.5, resume=path)
+
+
+def test_a_checkpoint_without_constants_is_read(path, monkeypatch) -> None:
+    """Versions before this one did not write them."""
+    x = np.linspace(-1, 1, 8).reshape(8, 1)
+    net = Network([1, 3, 1], output=fourth_power(0.5))
+    options = {"backend": "numpy", "progress": False, "checkpoint": path}
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint_file, "_constants_of", lambda **chosen: {})
+        train(net, x, x, epochs=1, **options)
+    assert len(train(net, x, x, epochs=2, resume=path, **options).history) == 2

@@ -64,12 +64,27 @@ def unchanged(function: F, offsets: Sequence[int] = ()) -> F:
     -------
     callable
         The same function.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> def kernel(theta, grad):
+    ...     return theta - grad
+    >>> xpdl.Backend("mine", np, "cpu").fuse(kernel) is kernel
+    True
     """
     return function
 
 
 def nothing() -> None:
-    """Do nothing: the default of ``synchronize``, for a library that finishes each operation before it returns."""
+    """Do nothing: the default of ``synchronize``, for a library that finishes each operation before it returns.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> xpdl.backend("numpy").synchronize()  # then a clock may be read
+    """
 
 
 def never(leaf: Any) -> bool:
@@ -84,6 +99,13 @@ def never(leaf: Any) -> bool:
     -------
     bool
         False.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> chosen = xpdl.backend("numpy")
+    >>> chosen.was_number(chosen.zeros((), "float32"))
+    False
     """
     return False
 
@@ -102,6 +124,14 @@ def track(array: Array, example: Array | None = None) -> Array:
     -------
     array
         The same array.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> chosen = xpdl.backend("numpy")
+    >>> theta = chosen.zeros((2,), "float32")
+    >>> chosen.track(theta) is theta
+    True
     """
     return array
 
@@ -148,6 +178,16 @@ def check_dtype(backend: "Backend", dtype: str) -> None:
     ------
     ValueError
         If the device cannot hold it.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> chosen = xpdl.backend("numpy")
+    >>> chosen.admit(chosen, "float64")
+    >>> chosen.admit(chosen, "float16")
+    Traceback (most recent call last):
+        ...
+    ValueError: dtype float16 ...
     """
     if dtype not in backend.xp.__array_namespace_info__().dtypes(device=backend.device):
         raise ValueError(f"dtype {dtype} is not available on backend {backend.name!r}")

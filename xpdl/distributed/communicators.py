@@ -36,6 +36,13 @@ class Communicator(Protocol):
         Returns
         -------
         int
+
+        Examples
+        --------
+        >>> from xpdl.distributed import connect
+        >>> communicator = connect()
+        >>> 0 <= communicator.rank < communicator.size
+        True
         """
 
     @property
@@ -45,6 +52,12 @@ class Communicator(Protocol):
         Returns
         -------
         int
+
+        Examples
+        --------
+        >>> from xpdl.distributed import connect
+        >>> connect().size >= 1
+        True
         """
 
     def allreduce(self, array: Array) -> Array:
@@ -59,6 +72,14 @@ class Communicator(Protocol):
         -------
         array
             The sum, the same bits on each rank.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xpdl.distributed import connect
+        >>> communicator = connect()
+        >>> communicator.allreduce(np.ones(2)).tolist() == [communicator.size] * 2
+        True
         """
 
     def broadcast(self, array: Array) -> Array:
@@ -73,6 +94,14 @@ class Communicator(Protocol):
         -------
         array
             The array of rank 0.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xpdl.distributed import connect
+        >>> communicator = connect()
+        >>> communicator.broadcast(np.array([communicator.rank])).tolist()
+        [0]
         """
 
 
@@ -109,6 +138,13 @@ class Serial:
         -------
         array
             The same object.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xpdl.distributed import Serial
+        >>> Serial().allreduce(np.array([1.0, 2.0]))
+        array([1., 2.])
         """
         return array
 
@@ -124,6 +160,13 @@ class Serial:
         -------
         array
             The same object.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xpdl.distributed import Serial
+        >>> Serial().broadcast(np.array([1.0, 2.0]))
+        array([1., 2.])
         """
         return array
 

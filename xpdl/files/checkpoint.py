@@ -12,6 +12,7 @@ but no code.  The run that is resumed must have the same configuration.
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 import hashlib
 from itertools import count
@@ -19,6 +20,7 @@ import json
 import os
 from pathlib import Path
 import re
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -50,6 +52,9 @@ ENTRIES: dict[str, Callable[[Any], bool]] = {
     "callbacks": lambda entry: type(entry) is dict and all(type(state) is dict for state in entry.values()),
 }
 """The entries of the JSON document, with the test whether an entry is valid.  True does not count as a number."""
+
+CONSTANTS = "constants"
+"""The entry of the configuration for numbers in functions of the user's own; older checkpoints do not have it."""
 
 UNSEALED = b"0" * 64
 SEAL = re.compile(rb'\{"run":"\{\\"sha256\\": \\"([0-9a-f]{64})\\"')
@@ -127,13 +132,15 @@ class Checkpointer:
         ``OSError`` if it cannot be read.
         """
         tensors, document = read_sealed(path)
-        if found := differences(document["configuration"], self.configuration, "in the file", "here"):
+        written = document["configuration"]
+        here = {key: entry for key, entry in self.configuration.items() if key != CONSTANTS or key in written}
+        if found := differences(written, here, "in the file", "here"):
             raise ValueError(f"{os.fspath(path)} is another run: {found}")
         kept = tensors | document["numbers"]
         try:
             kept.setdefault("good", kept["run/theta"])  # at the start of an epoch they are the same
-            here = {"run": like.carry, "good": like.last_good}
-            found = tree_map_with_path(lambda place, leaf: _of_its_kind(place, kept[place], leaf), here)
+            expected = {"run": like.carry, "good": like.last_good}
+            found = tree_map_with_path(lambda place, leaf: _of_its_kind(place, kept[place], leaf), expected)
         except (KeyError, ValueError) as error:
             raise RunFileError(f"{os.fspath(path)} is not a run of xpdl: {reason(error)}") from None
         arrays = tree_map(lambda leaf: put(leaf, self.backend), found)
@@ -153,7 +160,8 @@ def configuration(
     """Return the identity of a run as values that JSON can hold; ``state`` is the optimizer's before the first step.
 
     The learning rate may be a function, which no file can hold, so the optimizer is described by the structure of its
-    state.  Activations and losses of the user's own are the same if their functions have the same names.
+    state.  Activations and losses of the user's own are the same if their functions have the same names and the same
+    constants.
     """
     described: dict[str, Any] = {
         "network": {**asdict(net), "hidden": names(net.hidden), "output": names(net.output)},
@@ -164,7 +172,8 @@ def configuration(
         **{name: fingerprint(values) for name, values in data.items()},
         "optimizer": kinds(state, "run/state"),
     }
-    return dict(json.loads(json.dumps(described)))
+    held = _constants_of(hidden=net.hidden, output=net.output)
+    return dict(json.loads(json.dumps(described | ({CONSTANTS: held} if held else {}))))
 
 
 def names(chosen: str | Activation | Loss) -> str | list[str]:
@@ -175,6 +184,30 @@ def names(chosen: str | Activation | Loss) -> str | list[str]:
 def name_of(held: Any) -> str:
     """Return the name of a function, or the text of another object without addresses: the same in each process."""
     return str(getattr(held, "__qualname__", re.sub(r" at 0x[0-9a-fA-F]+", "", repr(held))))
+
+
+def _constants_of(**chosen: str | Activation | Loss) -> dict[str, Any]:
+    """Return the constants in the functions of activations and losses of the user's own."""
+    own = ((name, value._asdict()) for name, value in chosen.items() if not isinstance(value, str))
+    found = [constants(held, f"{name} {part}") for name, parts in own for part, held in parts.items()]
+    return {place: value for each in found for place, value in each.items() if not isinstance(value, str)}
+
+
+def constants(value: Any, name: str, seen: Sequence[Any] = ()) -> dict[str, Any]:
+    """Return the constants in a function, such as a learning rate, by name.
+
+    A number is a constant itself.  For a function, these are the name of the function and the constants of everything
+    in its closure; their names begin with ``name``.  A function that is in ``seen`` is skipped.
+    """
+    if isinstance(value, int | float):
+        return {name: value}
+    if not isinstance(value, FunctionType) or value in seen:
+        return {}
+    found = {name: value.__qualname__}
+    for inner, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+        with suppress(ValueError):  # a cell that has no content yet
+            found |= constants(cell.cell_contents, f"{name} {inner}", (*seen, value))
+    return found
 
 
 def fingerprint(array: np.ndarray) -> str:

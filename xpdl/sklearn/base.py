@@ -70,6 +70,15 @@ class NetworkEstimator(Attributes, Parameters):
         ------
         ValueError, TypeError
             If a parameter or an argument is not as described, or if the cost becomes NaN or infinite.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkRegressor
+        >>> model = NetworkRegressor((), tol=0.01, learning_rate_init=0.1, random_state=0)
+        >>> model.fit([[0.0], [1.0]], [0.0, 2.0]) is model
+        True
+        >>> model.n_iter_ < model.max_iter
+        True
         """
         self._validate_params()
         warm = self.warm_start and hasattr(self, "theta_")

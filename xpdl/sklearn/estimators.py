@@ -142,6 +142,15 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         ------
         ValueError, TypeError
             If a parameter or an argument is not as described, or if the cost becomes NaN or infinite.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkClassifier
+        >>> model = NetworkClassifier(4, random_state=0)
+        >>> model = model.partial_fit([[0.0], [1.0]], ["no", "yes"], classes=["no", "yes"])
+        >>> model = model.partial_fit([[2.0], [3.0]], ["yes", "no"])
+        >>> len(model.history_), model.t_
+        (2, 4)
         """
         if isinstance(self.class_weight, str):
             raise ValueError(f"partial_fit does not see all samples: class_weight must not be {self.class_weight!r}")
@@ -161,6 +170,14 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         -------
         array
             Labels (n,), or zeros and ones (n, k).
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkClassifier
+        >>> x = [[0.0], [1.0]]
+        >>> model = NetworkClassifier((), learning_rate_init=1.0, random_state=0).fit(x, ["no", "yes"])
+        >>> model.predict(x).tolist()
+        ['no', 'yes']
         """
         chosen = self._outputs(X, "predict", Network.predict)
         xp, _, device = get_namespace_and_device(chosen)
@@ -182,6 +199,14 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         -------
         array
             Probabilities (n, k), in the order of ``classes_``.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkClassifier
+        >>> x = [[0.0], [1.0]]
+        >>> model = NetworkClassifier((), learning_rate_init=1.0, random_state=0).fit(x, ["no", "yes"])
+        >>> model.predict_proba(x).round(1).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
         """
         return self._probabilities(X, "predict_proba")
 
@@ -197,6 +222,15 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         -------
         array
             Logarithms (n, k), in the order of ``classes_``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xpdl.sklearn import NetworkClassifier
+        >>> x = [[0.0], [1.0]]
+        >>> model = NetworkClassifier((), learning_rate_init=1.0, random_state=0).fit(x, ["no", "yes"])
+        >>> bool(np.allclose(np.exp(model.predict_log_proba(x)), model.predict_proba(x)))
+        True
         """
         p = self._probabilities(X, "predict_log_proba")
         return namespace(p).log(p)
@@ -349,6 +383,14 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         ------
         ValueError, TypeError
             If a parameter or an argument is not as described, or if the cost becomes NaN or infinite.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkRegressor
+        >>> model = NetworkRegressor(4, random_state=0)
+        >>> model = model.partial_fit([[0.0], [1.0]], [0.0, 2.0]).partial_fit([[2.0], [3.0]], [4.0, 6.0])
+        >>> len(model.history_), model.t_
+        (2, 4)
         """
         return self._partial_fit(X, y, sample_weight)
 
@@ -364,6 +406,13 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         -------
         array
             Values (n,), or (n, k) for several outputs.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkRegressor
+        >>> model = NetworkRegressor((), learning_rate_init=0.1, tol=1e-6, random_state=0)
+        >>> model.fit([[0.0], [1.0]], [0.0, 2.0]).predict([[0.5]]).round(1)
+        array([1.])
         """
         values = self._outputs(X, "predict", Network.predict)
         return values if self.n_outputs_ > 1 else values[:, 0]

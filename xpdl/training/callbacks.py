@@ -67,6 +67,13 @@ class Metrics(dict[str, float]):
         -------
         numpy.ndarray
             Parameters (P,).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xpdl.callbacks import Metrics
+        >>> Metrics({"loss": 0.5}, lambda: np.zeros(3)).theta
+        array([0., 0., 0.])
         """
         return self._theta()
 
@@ -146,6 +153,16 @@ class KeepBest:
         -------
         dict
             The attributes named in ``remembered``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> best, resumed = xpdl.KeepBest("loss"), xpdl.KeepBest("loss")
+        >>> best(xpdl.callbacks.Metrics({"epoch": 1, "loss": 0.5}, lambda: np.zeros(3)), step=10)
+        >>> resumed.resume_state = best.resume_state
+        >>> resumed.metrics, resumed.theta
+        ({'epoch': 1, 'loss': 0.5}, array([0., 0., 0.]))
         """
         return {name: getattr(self, name) for name in self.remembered}
 
@@ -157,7 +174,18 @@ class KeepBest:
             setattr(self, name, state[name])
 
     def begin(self) -> None:
-        """Forget the best epoch, as before a new run."""
+        """Forget the best epoch, as before a new run.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> best = xpdl.KeepBest("loss")
+        >>> best(xpdl.callbacks.Metrics({"epoch": 1, "loss": 0.5}, lambda: np.zeros(3)), step=10)
+        >>> best.begin()
+        >>> best.theta is None, best.metrics
+        (True, {})
+        """
         self.theta: np.ndarray | None = None
         self.metrics: dict[str, float] = {}
         self._best = math.inf
@@ -191,6 +219,16 @@ class KeepBest:
         ------
         ValueError
             If there is no such metric.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> best = xpdl.KeepBest("loss")
+        >>> losses = enumerate([0.5, 0.7, 0.4], start=1)
+        >>> epochs = [xpdl.callbacks.Metrics({"epoch": e, "loss": loss}, lambda: np.zeros(3)) for e, loss in losses]
+        >>> [best.improved(metrics) for metrics in epochs]
+        [True, False, True]
         """
         if metrics["epoch"] == 1:
             self.begin()
@@ -243,7 +281,18 @@ class EarlyStopping(KeepBest):
         self.patience = checks.integer("patience", patience, least=1)
 
     def begin(self) -> None:
-        """Forget the best epoch and the number of epochs since, as before a new run."""
+        """Forget the best epoch and the number of epochs since, as before a new run.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> stopping = xpdl.EarlyStopping(patience=2, monitor="loss")
+        >>> stopping(xpdl.callbacks.Metrics({"epoch": 1, "loss": 0.5}, lambda: np.zeros(3)), step=10)
+        >>> stopping.begin()
+        >>> stopping.theta is None, stopping.ended
+        (True, False)
+        """
         super().begin()
         self._waited = 0
 
@@ -254,6 +303,16 @@ class EarlyStopping(KeepBest):
         Returns
         -------
         bool
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> stopping = xpdl.EarlyStopping(patience=2, monitor="loss")
+        >>> net = xpdl.Network([1, 1], output="linear", init=0.0)
+        >>> options = {"optimizer": xpdl.sgd(2.5), "backend": "numpy", "progress": False}  # too large: the loss rises
+        >>> result = xpdl.train(net, [[0.0]], [[1.0]], epochs=100, callbacks=[stopping], **options)
+        >>> stopping.ended
+        True
         """
         return self._waited >= self.patience
 

@@ -101,6 +101,14 @@ class Result:
         Returns
         -------
         bool
+
+        Examples
+        --------
+        >>> import signal
+        >>> import numpy as np
+        >>> import xpdl
+        >>> xpdl.Result(np.zeros(3), signal=signal.SIGINT).interrupted  # Ctrl-C
+        True
         """
         return self.signal != 0
 

@@ -262,8 +262,8 @@ def _check_agreement(
     epochs: int,
 ) -> None:
     """Raise ``ValueError`` unless all ranks are about to compute the same run."""
-    from xpdl.files.checkpoint import fingerprint
-    from xpdl.training.agreement import check_agreement, constants
+    from xpdl.files.checkpoint import constants, fingerprint
+    from xpdl.training.agreement import check_agreement
 
     host = config.backend.to_numpy
     also = {

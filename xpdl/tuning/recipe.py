@@ -114,6 +114,14 @@ class Stage:
         -------
         bool
             Whether to tune this parameter now.
+
+        Examples
+        --------
+        >>> from optuna.distributions import FloatDistribution
+        >>> from xpdl.tuning import Stage
+        >>> decay = Stage("decay", FloatDistribution(0.3, 1.0), start=1.0, when=lambda curve: curve[-1] > min(curve))
+        >>> decay.called_for([0.9, 0.5, 0.7]), decay.called_for([0.9, 0.7, 0.5])
+        (True, False)
         """
         return self.when is not None and self.when(curve)
 
@@ -136,6 +144,15 @@ class Stage:
         ------
         Untried
             If the loss of a point is needed that no trial has had.
+
+        Examples
+        --------
+        >>> from optuna.distributions import IntDistribution
+        >>> from xpdl.tuning.recipe import Known, Stage, key
+        >>> layers = Stage("layers", IntDistribution(1, 8), start=1, step=1)
+        >>> known = Known({key({"layers": n}): abs(n - 3) for n in range(1, 9)})
+        >>> layers.search({"layers": 1}, known)
+        {'layers': 3}
         """
         if self.choices:
             return known.best([point, *(self.at(point, value) for value in self.choices)])
@@ -163,6 +180,15 @@ class Stage:
         ------
         Untried
             If the loss of a point is needed that no trial has had.
+
+        Examples
+        --------
+        >>> from optuna.distributions import IntDistribution
+        >>> from xpdl.tuning.recipe import Known, Stage, key
+        >>> layers = Stage("layers", IntDistribution(1, 8), start=1, step=1)
+        >>> known = Known({key({"layers": 1}): 0.9, key({"layers": 2}): 0.5, key({"layers": 3}): 0.6})
+        >>> layers.climb({"layers": 1}, known)
+        {'layers': 2}
         """
         for direction in self.directions:
             better: Point | None = None
@@ -192,6 +218,15 @@ class Stage:
         ------
         Untried
             If the loss of a point is needed that no trial has had.
+
+        Examples
+        --------
+        >>> from optuna.distributions import IntDistribution
+        >>> from xpdl.tuning.recipe import Known, Stage, key
+        >>> units = Stage("units", IntDistribution(1, 9), start=1, step=4)
+        >>> known = Known({key({"units": 3}): 0.4, key({"units": 5}): 0.5, key({"units": 7}): 0.6})
+        >>> units.bisect({"units": 5}, known, halving=1)
+        {'units': 3}
         """
         return known.best([point, *(self.moved(point, side * 2.0**-halving) for side in (-1, 1))])
 
@@ -209,6 +244,13 @@ class Stage:
         -------
         Mapping
             The other point.
+
+        Examples
+        --------
+        >>> from optuna.distributions import IntDistribution
+        >>> from xpdl.tuning import Stage
+        >>> Stage("layers", IntDistribution(1, 8), start=1, step=1).at({"layers": 1, "lr": 0.1}, 5)
+        {'layers': 5, 'lr': 0.1}
         """
         return {**point, self.name: value}
 
@@ -226,6 +268,13 @@ class Stage:
         -------
         Mapping
             The other point.
+
+        Examples
+        --------
+        >>> from optuna.distributions import FloatDistribution
+        >>> from xpdl.tuning import Stage
+        >>> Stage("lr", FloatDistribution(1e-4, 1.0, log=True), start=0.01, step=10).moved({"lr": 0.01}, -1)
+        {'lr': 0.001}
         """
         return self.at(point, self.value(self.place(point[self.name]) + steps))
 
@@ -241,6 +290,13 @@ class Stage:
         -------
         float
             Steps, rounded so that a step forward and a step back lead to the same value.
+
+        Examples
+        --------
+        >>> from optuna.distributions import FloatDistribution
+        >>> from xpdl.tuning import Stage
+        >>> Stage("lr", FloatDistribution(1e-4, 1.0, log=True), start=0.01, step=10).place(0.1)
+        3.0
         """
         d = self.distribution
         steps: float = math.log(value / d.low, self.step) if d.log else (value - d.low) / self.step
@@ -258,6 +314,13 @@ class Stage:
         -------
         int or float
             The value.
+
+        Examples
+        --------
+        >>> from optuna.distributions import FloatDistribution
+        >>> from xpdl.tuning import Stage
+        >>> Stage("lr", FloatDistribution(1e-4, 1.0, log=True), start=0.01, step=10).value(3)
+        0.1
         """
         d = self.distribution
         value = d.low * self.step**place if d.log else d.low + self.step * place
@@ -272,6 +335,13 @@ class Stage:
         -------
         sequence
             Empty for a parameter that is a number.
+
+        Examples
+        --------
+        >>> from optuna.distributions import CategoricalDistribution
+        >>> from xpdl.tuning import Stage
+        >>> Stage("init", CategoricalDistribution(["he", "xavier"]), start="he").choices
+        ('he', 'xavier')
         """
         return getattr(self.distribution, "choices", ())
 
@@ -283,6 +353,13 @@ class Stage:
         -------
         list
             The values.
+
+        Examples
+        --------
+        >>> from optuna.distributions import FloatDistribution
+        >>> from xpdl.tuning import Stage
+        >>> Stage("lr", FloatDistribution(1e-4, 1.0, log=True), start=0.01, step=10).values
+        [0.01, 0.001, 0.1, 0.0001, 1.0]
         """
         last = math.floor(self.place(self.distribution.high))
         return [self.value(i) for i in sorted(range(last + 1), key=lambda i: abs(i - last / 2))]

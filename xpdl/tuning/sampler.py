@@ -68,6 +68,17 @@ class RecipeSampler(BaseSampler):  # type: ignore[misc]
             The study.
         trial : optuna.trial.FrozenTrial
             The trial.
+
+        Examples
+        --------
+        >>> import optuna
+        >>> from xpdl.tuning import RecipeSampler, Stage
+        >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+        >>> layers = Stage("layers", optuna.distributions.IntDistribution(1, 8), start=2, step=1)
+        >>> study = optuna.create_study(sampler=RecipeSampler([layers]))
+        >>> trial = study.ask()  # Optuna calls before_trial, then sample_relative
+        >>> trial.suggest_int("layers", 1, 8)
+        2
         """
         self._raise_error_if_multi_objective(study)
         self._wait(study, trial.number)
@@ -88,6 +99,17 @@ class RecipeSampler(BaseSampler):  # type: ignore[misc]
         -------
         dict
             The distribution of each stage by name.
+
+        Examples
+        --------
+        >>> import optuna
+        >>> from xpdl.tuning import RecipeSampler, Stage
+        >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+        >>> layers = Stage("layers", optuna.distributions.IntDistribution(1, 8), start=2, step=1)
+        >>> study = optuna.create_study(sampler=RecipeSampler([layers]))
+        >>> trial = study.ask()
+        >>> list(study.sampler.infer_relative_search_space(study, study.trials[0]))
+        ['layers']
         """
         return {stage.name: stage.distribution for stage in self.stages}
 
@@ -107,6 +129,17 @@ class RecipeSampler(BaseSampler):  # type: ignore[misc]
         -------
         Mapping
             The value of each stage by name; empty at the end of the recipe.
+
+        Examples
+        --------
+        >>> import optuna
+        >>> from xpdl.tuning import RecipeSampler, Stage
+        >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+        >>> layers = Stage("layers", optuna.distributions.IntDistribution(1, 8), start=2, step=1)
+        >>> study = optuna.create_study(sampler=RecipeSampler([layers]))
+        >>> trial = study.ask()
+        >>> study.sampler.sample_relative(study, study.trials[0], {"layers": layers.distribution})
+        {'layers': 2}
         """
         stored = study._storage.get_trial(trial._trial_id)  # ``trial`` was read before the claim
         return stored.system_attrs.get(CLAIM) or self._next(study) or {}
@@ -131,6 +164,16 @@ class RecipeSampler(BaseSampler):  # type: ignore[misc]
         -------
         object
             The value.
+
+        Examples
+        --------
+        >>> import optuna
+        >>> from xpdl.tuning import RecipeSampler
+        >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+        >>> study = optuna.create_study(sampler=RecipeSampler([], seed=1))
+        >>> trial = study.ask()
+        >>> 0.0 <= trial.suggest_float("x", 0.0, 1.0) <= 1.0  # Optuna calls sample_independent
+        True
         """
         seed = int(np.random.SeedSequence([self.seed, trial.number, *param_name.encode()]).generate_state(1)[0])
         return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
