@@ -19,7 +19,7 @@ def relu(theta):
 
 
 def test_tiny_entries_among_large_ones(points, with_entry) -> None:
-    """Eight entries have slopes from 1e-8 to 1e6.  The complex step sees each, as the rounding of J does not hide it."""
+    """Eight entries have slopes from 1e-8 to 1e6.  The complex step sees each, as rounding of J does not hide it."""
     weights, theta = 10.0 ** np.arange(-8, 8, 2), points(33)
     for place in range(8):
         grad = with_entry(lambda t: 2 * weights * t, place, SLIGHTLY)
