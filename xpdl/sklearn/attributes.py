@@ -183,7 +183,8 @@ class Attributes:
         Examples
         --------
         >>> from xpdl.sklearn import NetworkClassifier
-        >>> model = NetworkClassifier((), learning_rate_init=1.0, early_stopping=True, validation_fraction=0.5, random_state=0)
+        >>> options = {"early_stopping": True, "validation_fraction": 0.5, "random_state": 0}
+        >>> model = NetworkClassifier((), learning_rate_init=1.0, **options)
         >>> model = model.fit([[0.0], [0.0], [1.0], [1.0]], ["no", "no", "yes", "yes"])
         >>> len(model.validation_scores_) == model.n_iter_
         True
@@ -202,7 +203,8 @@ class Attributes:
         Examples
         --------
         >>> from xpdl.sklearn import NetworkClassifier
-        >>> model = NetworkClassifier((), learning_rate_init=1.0, early_stopping=True, validation_fraction=0.5, random_state=0)
+        >>> options = {"early_stopping": True, "validation_fraction": 0.5, "random_state": 0}
+        >>> model = NetworkClassifier((), learning_rate_init=1.0, **options)
         >>> model = model.fit([[0.0], [0.0], [1.0], [1.0]], ["no", "no", "yes", "yes"])
         >>> model.best_validation_score_
         1.0
