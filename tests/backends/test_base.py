@@ -203,7 +203,7 @@ def test_tf32_is_refused_where_there_is_none(name) -> None:
 
 
 def test_a_backend_in_tf32_is_another_one() -> None:
-    """And says so; asking twice changes nothing."""
+    """Its name says so; a second request returns the same backend."""
     mine = Backend("mine", np, "cpu", precisions={"tf32": {"compile": list}})
     other = xpdl.backend(mine, precision="tf32")
     assert (other.compile, other.precision, str(other)) == (list, "tf32", "Backend('mine', tf32)")
@@ -230,7 +230,7 @@ def test_a_backend_of_your_own_trains() -> None:
 
 @pytest.mark.parametrize("hook", ["compile", "repeat"])
 def test_a_hook_of_your_own_may_return_a_plain_function(hook) -> None:
-    """As ``jax.jit`` does; with a schedule the step is checked again in each epoch."""
+    """``jax.jit`` returns one.  With a schedule, the step is checked again in each epoch."""
 
     def repeat(step, offsets):
         return lambda run, data, count: reduce(lambda carry, _: step(carry, data, None), range(count), run)

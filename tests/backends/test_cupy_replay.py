@@ -102,7 +102,7 @@ def gpu(cupy):
 
 
 def test_a_compiled_step_reads_rates_on_the_device(gpu):
-    """A rate that was a number at the capture would go on for ever."""
+    """A rate that was captured as a number would never change."""
 
     def step(x, rate):
         x -= rate
@@ -199,7 +199,7 @@ def test_products_in_tf32_are_off_by_as_much_as_tf32_is(gpu):
 
 
 def test_two_trainings_give_the_same_bits(gpu):
-    """And evaluations between epochs do not disturb the graphs."""
+    """Evaluations between epochs do not disturb the graphs."""
     x, y = np.random.default_rng(0).integers(0, 256, (300, 784)).astype("uint8"), np.arange(300) % 10
     net = Network([784, 64, 10], dropout=0.2)
     options = {"epochs": 8, "batch_size": 64, "validation": (x, y), "progress": False}

@@ -49,7 +49,7 @@ def test_steps_that_the_device_repeats_are_the_steps(net, name) -> None:
 
 
 def test_any_number_of_steps_is_compiled_once() -> None:
-    """Else the last dispatch of an epoch would be compiled on its own."""
+    """Otherwise the last dispatch of an epoch would be compiled separately."""
     traced, net, optimizer = [], NETS[0], xpdl.adam()
     step = make_step(net, optimizer.update)
     repeat = JAX.repeat(lambda *arguments: traced.append(1) or step(*arguments), net.layout.offsets)
@@ -69,7 +69,7 @@ def test_the_memory_of_the_first_argument_is_given_away() -> None:
 
 
 def test_float32_is_multiplied_in_float32() -> None:
-    """On a GPU it would be TF32 unless told."""
+    """On a GPU, JAX would use TF32 by default."""
     net = Network([3, 4, 2])
     step = make_step(net, xpdl.sgd(0.1).update)
     run, data = start(net, xpdl.sgd(0.1))
@@ -122,7 +122,7 @@ def test_products_are_in_float32_unless_tf32_is_asked_for(reduced, asked) -> Non
 
 @pytest.mark.parametrize("library", ["array_api_strict", "torch"])
 def test_the_first_array_of_float64_keeps_its_digits(library) -> None:
-    """JAX makes float32 of what it is handed before its 64-bit types are turned on."""
+    """JAX converts an array to float32 if its 64-bit types are not turned on yet."""
     pytest.importorskip(library)
     given = f"{library}.asarray([0.1], dtype={library}.float64)"
     text = f"import {library}, xpdl; print(float(xpdl.backend('jax').asarray({given})[0]))"

@@ -114,7 +114,7 @@ def test_evaluating_is_not_worth_a_compiler(monkeypatch) -> None:
 
 @pytest.mark.parametrize("command", ["", "no-such-compiler", "false"])
 def test_without_a_compiler_that_works_the_step_is_replayed_in_numpy(monkeypatch, command) -> None:
-    """With the same numbers."""
+    """The numbers are the same."""
     monkeypatch.setenv("CC", command)
     c_compiler.compiler.cache_clear()
     try:
@@ -143,7 +143,7 @@ def test_products_and_reductions_are_not_elementwise() -> None:
 
 @pytest.mark.parametrize("name", ["sum", "max", "min", "take", "astype", "matmul"])
 def test_a_writer_writes_into_the_place(name) -> None:
-    """The numbers of the function."""
+    """They are the numbers of the function."""
     function, rng = getattr(NUMPY.xp, name), np.random.default_rng(0)
     x = rng.normal(size=(4, 4))
     operands = {"take": (x, np.array([2, 0, 2])), "astype": (x, np.int32), "matmul": (x, x)}.get(name, (x,))
@@ -155,7 +155,7 @@ def test_a_writer_writes_into_the_place(name) -> None:
 
 
 def test_a_replayed_step_asks_for_no_memory() -> None:
-    """Of 100 kB for each of its results."""
+    """Each of its results has 100 kB, so an allocation would show."""
     net, optimizer = Network([100, 100, 100, 10], dropout=0.5), xpdl.adam()
     x, y = np.ones((256, 100), "float32"), np.ones((256, 10), "float32")
     data = Data(x, y, np.arange(1024, dtype=np.int32) % 256, np.arange(256, dtype=np.int32))

@@ -31,7 +31,7 @@ def test_products_on_a_gpu_are_in_the_precision_asked_for_whatever_was_set(preci
 
 
 def test_a_training_on_a_gpu_is_in_float32_by_default() -> None:
-    """As far as a CPU can tell: the setting that PyTorch would obey."""
+    """A CPU can only test the setting that PyTorch would use."""
     seen, settings = [], torch.backends.cuda.matmul
     before, settings.fp32_precision = settings.fp32_precision, "tf32"
     try:

@@ -48,7 +48,7 @@ NETS = {
 
 @pytest.mark.parametrize("net", NETS)
 def test_a_replayed_step_is_the_step(net) -> None:
-    """To the last bit."""
+    """The results are equal to the last bit."""
     optimizer = xpdl.adamw(xpdl.schedules.cosine(1e-2, 9))
     (expected, _), (actual, step) = (trained(NETS[net], optimizer, compiled) for compiled in (False, True))
     assert all(isinstance(run, Plan) for run in step.runs.values())
@@ -71,7 +71,7 @@ def test_no_result_is_copied_where_it_could_be_written() -> None:
 
 
 def test_every_operator_is_a_function_by_the_name_of_numpy() -> None:
-    """With a number to the left, and with a place for the result."""
+    """The left operand may be a number, and there may be a place for the result."""
     x = torch.tensor([0.5, 2.0, 3.0])
     for operator, name in OPERATORS.items():
         if name in ("matmul", "bitwise_and", "bitwise_or", "invert"):

@@ -63,7 +63,7 @@ def test_between_one_sided_derivatives_everything_is_right(analytic, verdict) ->
 
 
 def test_the_entries_that_fail_are_marked() -> None:
-    """Not those that are off but between one-sided derivatives."""
+    """Entries between the one-sided derivatives of a kink are not marked."""
     analytic, numeric = np.array([[1.0, 2.0], [3.0, np.nan]]), np.array([[1.0, 2.5], [3.5, 4.0]])
     parameter = judge("w", analytic, numeric, np.full((2, 2), 1e-3), between=(numeric - [[0, 0], [1, 0]], numeric))
     assert parameter.fails.tolist() == [[False, True], [False, True]]

@@ -87,7 +87,7 @@ def cut(x):
 
 
 def test_other_products_are_as_they_were(three_products):
-    """float64, and what cuBLAS cannot read."""
+    """These are products of float64, and of arrays that cuBLAS cannot read."""
     place = put(np.empty((2, 2)))
     three_products.call(place, put(np.full((2, 3), 1 + 2**-40)), put(np.ones((3, 2))))()
     np.testing.assert_array_equal(np.asarray(place), 3 * (1 + 2**-40))

@@ -74,7 +74,7 @@ def test_masks_are_those_of_numpy_bit_for_bit(library, drop, dtype):
 
 
 def test_a_word_is_compared_with_the_rounded_threshold(library):
-    """Drawn at random, a word next to the threshold would turn up once in four billion entries."""
+    """The words are chosen: a random word is next to the threshold once in four billion entries."""
     for word, offset in itertools.product(dropout_bits(1, 2, 3, 20).tolist(), [-0.75, -0.25, 0.0, 0.25, 0.75]):
         address = (1, 2, 3, (4, 5), (word + offset) / 2**32, "float64")
         mask = backend("numpy").asarray(cuda_dropout.dropout_mask(library, *address))

@@ -112,7 +112,7 @@ def test_a_graph_is_its_calls_bit_for_bit_and_the_step_to_rounding(net, dtype):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_learning_rate_changes_in_a_graph(name):
-    """A rate that was a number at the capture would go on for ever."""
+    """A rate that was captured as a number would never change."""
     optimizer = OPTIMIZERS[name](schedules.inverse_time(0.1))
     expected, _ = train_by(as_calls, NETS["linear"], optimizer)
     actual, step = train_by(as_graph, NETS["linear"], optimizer)
@@ -121,7 +121,7 @@ def test_the_learning_rate_changes_in_a_graph(name):
 
 
 def test_three_products_are_captured_with_their_parts():
-    """These lie in memory of the graph; here all of a number is in its big part."""
+    """The parts lie in memory of the graph.  Here the big part of each number is the whole number."""
 
     def split(x, *places):
         for place, part in zip(places, (1, 0, 1), strict=True):
@@ -152,7 +152,7 @@ def test_branches_change_no_bit_in_whatever_order_they_run(net, order):
 
 
 def test_the_gradients_of_weights_are_on_the_side():
-    """With what is done to them; but for that of the first layer, which the update waits for."""
+    """So are the operations on them.  The gradient of the first layer is an exception: the update waits for it."""
     _, step = train_by(partial(as_graph, branches=True), NETS["relu softmax l2"], xpdl.adam())
     plan = next(iter(step.runs.values())).plan
     uses = [Use(*([span(x) for x in arrays] for arrays in plan.used(number))) for number in plan.calls]
@@ -203,7 +203,7 @@ def train_repeated(optimizer, dispatches, *, epochs=3):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_many_steps_at_a_time_are_the_steps_bit_for_bit(name):
-    """Rate, order and the number of samples change."""
+    """The rate, the order and the number of samples change between steps."""
     optimizer = OPTIMIZERS[name](schedules.inverse_time(0.1))
     expected, _ = train_repeated(optimizer, [1] * 31)
     assert set(GPU.captures) == {min(GPU.captures)}
@@ -237,7 +237,7 @@ def test_a_step_whose_results_lie_elsewhere_is_done_one_by_one():
 
 
 def test_several_steps_that_cannot_be_captured_are_done_one_by_one(monkeypatch):
-    """After each capture of one it is tried again, but no oftener."""
+    """The capture of several steps is tried again only after each capture of one step."""
     expected, _ = train_repeated(xpdl.adam(), [31])
     capture, tried = Graphs.capture, []
 
@@ -276,7 +276,7 @@ def test_an_argument_that_often_changes_has_a_buffer():
 
 
 def test_a_buffer_is_read_again_though_the_array_is_the_same():
-    """Somebody may have written to it."""
+    """The content of the array may have changed."""
     step, theta, x = as_graph(doubling()), put(np.zeros(3)), put(np.ones(2))
     for _ in range(4):
         theta, x = step(theta, x), x.copy()
@@ -305,7 +305,7 @@ def test_an_argument_that_seldom_changes_is_read_where_it_lies():
 
 
 def test_results_may_change_places():
-    """The state of the next step is the state of this one in another order."""
+    """The state of the next step is the state of this step in another order."""
 
     def step(state):
         a, b = state
@@ -342,7 +342,7 @@ def test_what_a_call_allocates_belongs_to_the_graph():
 
 
 def test_memory_is_given_back_at_once():
-    """By the count of references alone: a GPU is full long before Python looks for cycles."""
+    """Reference counts alone must free it: a GPU is full long before Python looks for cycles."""
     gc.collect()
     gc.disable()
     try:
@@ -428,7 +428,7 @@ def test_without_cublas_the_step_runs_as_it_is():
 
 
 def test_a_plan_that_fails_has_changed_nothing(monkeypatch):
-    """Halfway through its first run, in the middle of an epoch."""
+    """It fails halfway through its first run, in the middle of an epoch."""
     net = NETS["linear"]
     expected, _ = train_by(unchanged, net, xpdl.adam())
     monkeypatch.setattr(Cublas, "cublasGemmEx", failing("no product"))

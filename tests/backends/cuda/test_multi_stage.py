@@ -86,7 +86,7 @@ def test_a_step_in_chains_gives_the_same_numbers(team, name, dtype):
 
 
 def test_results_do_not_depend_on_the_number_of_threads(raw_kernel):
-    """Wherever a barrier is missing they do, sooner or later."""
+    """If a barrier were missing, results would depend on it sooner or later."""
     net = Network([9, 40, 30, 10])
     runs = [
         train_by(partial(chained, compiler=Team(raw_kernel, threads)), net, xpdl.adam(), batch=48)[0]
@@ -97,7 +97,7 @@ def test_results_do_not_depend_on_the_number_of_threads(raw_kernel):
 
 
 def test_recorded_steps_round_as_the_later_ones(team):
-    """So that a run that is resumed, whose first steps are recorded, has the same bits."""
+    """A resumed run records its first steps again, and must have the same bits."""
     net, optimizer = CASES["tanh"]
     step = chained(make_step(net, optimizer.update), team)
     rng = np.random.default_rng(0)
@@ -207,7 +207,7 @@ def test_a_sum_along_the_rows_is_not_shared_out_by_columns(team):
 
 
 def test_columns_that_are_read_across_are_not_shared_out(team):
-    """A square matrix, and its transpose: one block would read what another writes."""
+    """With a square matrix and its transpose, one block would read entries that another block writes."""
     square = np.linspace(-1, 1, 128 * 128).reshape(128, 128)
 
     def read(theta, x):
@@ -236,7 +236,7 @@ def test_a_chain_waits_for_a_product(team):
 
 
 def test_a_chain_reads_before_it_overwrites(team):
-    """Each entry of the first stage reads another one, that the second changes."""
+    """Each entry of the first stage reads another entry, which the second stage changes."""
 
     def step(theta, x):
         a = x * theta[::-1]
@@ -279,7 +279,7 @@ def test_what_is_large_is_in_no_chain(team):
 
 
 def test_a_usual_step_is_eight_products_and_eight_other_launches(team):
-    """784-256-128-10 in batches of 128: 75 launches one by one."""
+    """For 784-256-128-10 in batches of 128, it takes 75 launches without fusion."""
     _, step = train_by(partial(chained, compiler=team), Network([784, 256, 128, 10]), xpdl.adam(), batch=128, steps=3)
     products = [function for function in planned(step) if function is np.matmul]
     assert (len(products), len(planned(step)) - len(products)) == (8, 8)

@@ -92,7 +92,7 @@ def test_a_compiler_that_is_missing_or_fails_is_none(with_compiler, command) -> 
 
 @needs_compiler
 def test_kernels_that_wait_are_compiled_together(monkeypatch) -> None:
-    """As one library: a compiler takes as long for ten kernels as for one."""
+    """They form one library, because a compiler takes as long for ten kernels as for one."""
     c_compiler.compiler()  # it compiles a text of its own, once
     calls, compiled = [], c_compiler.compiled
     monkeypatch.setattr(c_compiler, "compiled", lambda *arguments: calls.append(1) or compiled(*arguments))

@@ -231,7 +231,7 @@ def test_a_product_reads_before_it_is_overwritten():
 
 
 def test_entries_read_elsewhere_do_not_join():
-    """The transpose of what the group writes, and its row of another entry."""
+    """They read the transpose of an array that the group writes, or the row of another entry."""
 
     def transposed(theta, x):
         theta += x
@@ -314,7 +314,7 @@ def test_nan_and_infinity_pass():
 
 
 def test_a_usual_step_takes_half_as_many_launches():
-    """784-256-128-10."""
+    """The network is 784-256-128-10."""
     net, optimizer = Network([784, 256, 128, 10]), xpdl.adam()
     theta = net.initialize(0)
     data = Data(

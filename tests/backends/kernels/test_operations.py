@@ -245,7 +245,7 @@ def test_a_kernel_in_cuda_c_gives_the_numbers_of_numpy(kernels, library, name, d
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", CASES)
 def test_the_text_of_a_kernel_means_the_same_in_python(name, dtype):
-    """So the pretend CuPy of other tests can run it."""
+    """Therefore the pretend CuPy of other tests can run kernels."""
     expected, _ = run(*CASES[name], dtype)
     np.testing.assert_array_equal(run(*CASES[name], dtype, fused)[0], expected)
 
@@ -366,7 +366,7 @@ def test_what_cannot_be_in_a_kernel_stands_beside_it(name):
 
 
 def test_a_backend_in_c_gives_the_same_numbers_with_unknown_operations():
-    """Long vectors on NumPy, in a training step's way: the optimizer's state is consumed."""
+    """The vectors are long, and the optimizer's state is consumed, as in a training step on NumPy."""
     x = np.sin(np.arange(200_000.0))
 
     def step(state, grad):

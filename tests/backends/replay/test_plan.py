@@ -60,7 +60,7 @@ def test_what_is_not_consumed_is_never_written() -> None:
 
 
 def test_results_may_change_places() -> None:
-    """The state of the next step is the state of this one in another order."""
+    """The state of the next step is the state of this step in another order."""
 
     def step(state):
         a, b = state
@@ -85,7 +85,7 @@ def test_a_new_array_in_place_of_a_consumed_one_is_read() -> None:
 
 
 def test_an_operand_that_is_broadcast_is_not_written_over() -> None:
-    """Even where the result takes as many bytes: 4 numbers of 8, 32 of 1."""
+    """This holds even if the result has as many bytes: 4 numbers of 8 bytes, 32 of 1 byte."""
     column = np.linspace(0, 6, 8)[:, None]
 
     def step(theta):
@@ -113,7 +113,7 @@ def test_a_plan_is_calls_into_the_same_memory() -> None:
 
 
 def test_what_nobody_reads_is_not_done() -> None:
-    """Views neither; what changes an argument is done."""
+    """Unused views are left out, too; operations that change an argument are done."""
 
     def function(theta, x):
         y = xp.exp(x)[1:]

@@ -78,7 +78,7 @@ def test_a_replayed_step_is_the_step_bit_for_bit(net, dtype) -> None:
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_learning_rate_changes_on_replay(name) -> None:
-    """A rate that was read at the recording would go on for ever."""
+    """A rate that was recorded as a number would never change."""
     optimizer = OPTIMIZERS[name](schedules.warmup(schedules.cosine(0.1, 9), 3))
     expected, _ = train_by(as_it_is, NETS["linear"], optimizer)
     actual, step = train_by(Replayed, NETS["linear"], optimizer)
@@ -88,7 +88,7 @@ def test_the_learning_rate_changes_on_replay(name) -> None:
 
 
 def test_long_vectors_are_replayed() -> None:
-    """In kernels in C, where there is a compiler."""
+    """Kernels in C run them if there is a compiler."""
     net = Network([6, LONG // 9, 3])
     assert net.size > LONG
     expected, _ = train_by(as_it_is, net, xpdl.adamw(1e-2), sizes=(4, 4, 4, 4), epochs=1)
@@ -166,7 +166,7 @@ def pythons():
 
 @pytest.mark.parametrize("make", [impure, reading, branching, methods, indexing, asking, pythons])
 def test_what_is_no_function_of_arrays_runs_as_it_is(make) -> None:
-    """And a run that fails while it is recorded has changed nothing."""
+    """A run that fails while it is recorded must not have changed anything."""
     start = ((np.ones(3), 1), (np.ones(3), 1)) if make is pythons else (np.ones(3), np.ones(3))
     (expected, actual), plain, compiled = start, make(), Replayed(make())
     for _ in range(5):
@@ -186,7 +186,7 @@ def test_an_error_of_the_step_is_raised() -> None:
 @pytest.mark.parametrize("what", ["rate", "slope", "rate and slope"])
 @pytest.mark.parametrize("name", ["numpy", "torch"])
 def test_what_a_callback_changes_counts_from_the_next_epoch(name, what) -> None:
-    """A rate that is lowered where training stalls, an activation that is annealed."""
+    """Examples are a rate that is lowered when training stalls, and an activation that is annealed."""
     if xpdl.available_backends()[name] != "ready":
         pytest.skip(xpdl.available_backends()[name])
     rng = np.random.default_rng(0)

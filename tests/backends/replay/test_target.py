@@ -63,7 +63,7 @@ def test_a_target_is_told_why_a_step_is_not_replayed() -> None:
 
 
 def test_a_plan_that_is_not_exact_computes_every_step() -> None:
-    """Also those that are recorded, so that all round alike."""
+    """The plan also computes the recorded steps, so all steps round alike."""
 
     def doubled(place, x):
         return lambda: np.multiply(x, 2.0, out=place)

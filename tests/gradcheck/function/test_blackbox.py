@@ -82,7 +82,7 @@ def boxed(fun, theta):
 
 
 def test_tensors_become_arrays_of_the_library_on_its_device(lib) -> None:
-    """In the dtype of the box; complex tensors in the complex dtype that is as precise."""
+    """They have the dtype of the box; complex tensors get the complex dtype of the same precision."""
     box = BlackBox(lambda p: 0.0, lambda p: p, {"a": lib.put([1.0, 2.0])}, single=False, dtype=lib.dtype)
     for tensor, dtype in (
         ([1.0, 2.0], lib.dtype),
@@ -119,7 +119,7 @@ def test_a_scalar_of_any_kind_becomes_a_number_of_python(answer) -> None:
 
 @pytest.mark.parametrize("tracked", [True, False])
 def test_autograd_follows_new_arrays_as_it_follows_theta(tracked) -> None:
-    """PyTorch: fun can differentiate what it is given if that worked with theta."""
+    """In PyTorch, fun can differentiate its argument if it could differentiate theta."""
     torch = pytest.importorskip("torch")
     theta = torch.ones(3, dtype=torch.float64, requires_grad=tracked)
 
@@ -135,7 +135,7 @@ def test_autograd_follows_new_arrays_as_it_follows_theta(tracked) -> None:
 
 
 def test_scalars_of_pytorch_that_numpy_does_not_have() -> None:
-    """A conjugate that is not yet computed, bfloat16, and a number that autograd follows."""
+    """These are a lazy conjugate, a bfloat16 number, and a number that autograd records."""
     torch = pytest.importorskip("torch")
     for answer in (torch.conj(torch.tensor(2 + 0j)), torch.tensor(2.0).bfloat16(), torch.tensor(2.0).requires_grad_()):
         assert boxed(lambda t, answer=answer: answer, torch.ones(1)).value({"theta": np.ones(1)}) == 2

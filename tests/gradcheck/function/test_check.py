@@ -184,7 +184,7 @@ def test_losses_in_jax(x64, scaled) -> None:
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "logistic"])
 def test_the_loss_of_scikit_learns_networks(activation, assert_judged) -> None:
-    """The function that its L-BFGS minimises, with the gradient it has."""
+    """The test checks the function that their L-BFGS solver minimises, with its gradient."""
     neural = pytest.importorskip("sklearn.neural_network")
     rng = np.random.default_rng(7)
     x, y = rng.standard_normal((20, 4)), rng.integers(0, 3, 20)
@@ -373,7 +373,7 @@ def test_methods_are_named_and_can_be_chosen() -> None:
 
 
 def test_any_library(lib) -> None:
-    """float64 where the device has it, else float32, and the report says so."""
+    """The check uses float64 if the device has it, else float32; the report says which."""
     if lib.jitted:
         pytest.skip("a check is not traced")
     xp = lib.backend.xp

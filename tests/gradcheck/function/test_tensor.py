@@ -19,7 +19,7 @@ def relu(theta):
 
 
 def test_tiny_entries_among_large_ones(points, with_entry) -> None:
-    """Each of eight entries, with slopes of 1e-8 to 1e6: the complex step has no rounding of J to hide them."""
+    """Eight entries have slopes from 1e-8 to 1e6.  The complex step sees each, as rounding of J does not hide it."""
     weights, theta = 10.0 ** np.arange(-8, 8, 2), points(33)
     for place in range(8):
         grad = with_entry(lambda t: 2 * weights * t, place, SLIGHTLY)
@@ -53,7 +53,7 @@ def test_kinks_are_noted_and_do_not_hide_a_wrong_entry(with_entry) -> None:
 
 
 def test_what_rounding_hides_is_inconclusive(points, scaled) -> None:
-    """J = 1e8 + something of 1e-9: neither right nor wrong can be seen by differences."""
+    """J is 1e8 plus a part of size 1e-9: differences cannot show whether its gradient is right."""
 
     def fun(t):
         return 1e8 + 1e-3 * (np.abs(t) ** 2).sum()
@@ -73,7 +73,7 @@ def test_every_entry_has_an_error_bar_that_holds(points) -> None:
 
 
 def test_a_large_difference_that_passes_is_explained() -> None:
-    """An entry that float32 does not show, and one at a kink."""
+    """One entry is too small for float32, and one is at a kink."""
     unseen = check_gradient(
         lambda t: 1 + t.sum(), lambda t: np.array([1.0, 9.0]), np.array([1, 1e-9]), dtype="float32", method="central"
     )

@@ -38,7 +38,7 @@ MIXING = {
 
 @pytest.mark.parametrize(("name", "scale"), list(product(MIXING, [1e-4, 1.0, 10.0])))
 def test_an_activation_that_mixes_entries_is_refused(name, scale) -> None:
-    """Right as they are, they are beyond what moving one unit at a time can check."""
+    """Its gradient may be right, but it cannot be checked by moving one unit at a time."""
     net = Network([3, 5, 2], hidden=MIXING[name])
     rng = np.random.default_rng(1)
     theta, x, y = scale * net.initialize(1, "float64"), rng.standard_normal((40, 3)), rng.integers(0, 2, 40)
@@ -56,7 +56,7 @@ ENTRY_BY_ENTRY = {
 
 @pytest.mark.parametrize("name", ENTRY_BY_ENTRY)
 def test_an_activation_that_works_entry_by_entry_is_not_refused(name) -> None:
-    """Its domain is not left, and rounding that depends on other entries is not taken for a dependence."""
+    """The test stays in its domain, and ignores rounding that depends on other entries."""
     net = Network([3, 5, 2], hidden=ENTRY_BY_ENTRY[name])
     rng = np.random.default_rng(1)
     theta, x, y = 0.5 * net.initialize(1, "float64"), rng.uniform(-1, 1, (40, 3)), rng.integers(0, 2, 40)

@@ -34,7 +34,7 @@ def at_a_point(random_case, seed, scale=1.0):
 
 
 def test_the_errors_of_pre_activations_are_as_large_as_they_are_in_float32(random_case) -> None:
-    """z in float32 beside z in float64: within 8 standard deviations, and not far below them."""
+    """z in float32 differs from z in float64 by at most 8 standard deviations, and not by much less."""
     ratios = []
     for seed in range(40):
         net, theta, x, y, masks = random_case(seed)
@@ -52,7 +52,7 @@ def test_the_errors_of_pre_activations_are_as_large_as_they_are_in_float32(rando
 
 @pytest.mark.parametrize("seed", range(5))
 def test_bars_grow_with_the_gradient_alone(random_case, seed) -> None:
-    """Twice the dz is twice the bar, but for the errors of dz itself: no bar is 0 where the gradient is not."""
+    """Twice the dz gives twice the bar, apart from the error of dz; no bar is 0 where the gradient is not 0."""
     at = at_a_point(random_case, seed)
     delta = at.net.head.delta(at.layers[-1].z, at.y)
     dz = [np.ones_like(layer.z) for layer in at.layers[:-1]] + [delta]

@@ -12,7 +12,7 @@ from xpdl.gradcheck.network import check_network
 
 @pytest.mark.parametrize(("scale", "dtype"), list(product([1.0, 0.01, 30.0, 1000.0], ["float64", "float32"])))
 def test_no_random_network_is_accused(scale, dtype, random_case) -> None:
-    """All activations, outputs, L2 and dropout, batches of one; saturated networks may be inconclusive."""
+    """All activations and outputs, L2, dropout, batches of one sample; saturated networks may be inconclusive."""
     for seed in range(100):
         net, theta, x, y, masks = random_case(seed, scale)
         report = check_network(net, theta, x, y, masks=masks, dtype=dtype)
@@ -31,7 +31,7 @@ def test_no_network_is_accused_on_any_library(lib, random_case) -> None:
 
 
 def test_a_dead_layer_passes() -> None:
-    """Everything below it has gradient 0, and says so."""
+    """All layers below it have the gradient 0 in both gradients."""
     net = Network([3, 4, 2])
     theta = net.initialize(0, "float64")
     theta[net.layout.slices[2]] = -100
@@ -52,7 +52,7 @@ def test_a_device_without_float64_is_said(random_case) -> None:
 
 @pytest.mark.parametrize(("method", "dtype"), list(product(["complex", "central"], ["float64", "float32"])))
 def test_weighted_samples_are_checked_too(method, dtype, random_case) -> None:
-    """Over all kinds of networks, weights of 0 among them."""
+    """All kinds of networks are checked; some weights are 0."""
     for seed in range(40):
         net, theta, x, y, masks = random_case(seed)
         weight = np.random.default_rng(seed).exponential(size=len(x)) * (np.arange(len(x)) % 4 != 1)

@@ -86,7 +86,7 @@ def test_no_factor_of_a_gradient_that_is_0_within_its_bars() -> None:
 
 
 def test_one_cause_for_all_tensors_is_preferred_to_accidents() -> None:
-    """db3 has one entry, which is some multiple of the numeric one whatever the mistake."""
+    """db3 has one entry, which is a multiple of the numeric one for every mistake."""
     net = Network([4, 6, 5, 1], output="sigmoid", hidden="tanh")
     rng = np.random.default_rng(3)
     theta = net.initialize(1, "float64") + 0.1 * rng.standard_normal(net.size)

@@ -63,7 +63,7 @@ def test_a_right_loss_of_your_own_is_never_accused(name, dtype) -> None:
 
 @pytest.mark.parametrize(("name", "size"), [(name, 1e-4 if "not analytic" in name else 1e-9) for name in OWN])
 def test_a_wrong_derivative_of_your_own_loss_is_found(name, size) -> None:
-    """However small it is: the bars come from the cost, not from the derivative."""
+    """Even a small error is found: the bars come from the cost, not from the derivative."""
     net, *case = own_case(name)
     right = net.head.derivative
     wrong = net.head._replace(derivative=lambda s, p, y: right(s, p, y) * (1 + size))
@@ -81,7 +81,7 @@ def test_a_loss_that_is_not_analytic_is_checked_by_differences() -> None:
 
 
 def test_at_large_logits_a_loss_that_is_not_analytic_is_found_too() -> None:
-    """Where all errors are large, the complex step says that the cost does not change at all."""
+    """All error bars are large there, and the complex step says that the cost does not change at all."""
     net, theta, x, y = own_case("huber, not analytic")
     report = check_network(net, 1e5 * theta, x, y)
     assert (report.verdict, report.method) != ("FAIL", "complex step"), str(report)

@@ -71,7 +71,7 @@ def test_memory_bounds_what_is_moved_at_a_time() -> None:
 
 @pytest.mark.parametrize(("method", "derive"), [("complex", complex_derivative), ("central", difference_derivative)])
 def test_dz_of_every_layer_is_that_of_backward(random_case, method, derive) -> None:
-    """The output layer's dz is that of the loss; the errors of differences hold."""
+    """dz of the output layer is that of the loss; the errors of differences are within their bars."""
     for seed in range(10):
         net, theta, x, y, masks = random_case(seed)
         at = point(net, theta, x, y, masks, None, derive)

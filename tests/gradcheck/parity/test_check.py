@@ -36,7 +36,7 @@ def random_case(seed, scale=1.0):
 
 @pytest.mark.parametrize(("scale", "dtype"), list(product([0.01, 1.0, 30.0], ["float32", "float64"])))
 def test_no_library_is_accused(scale, dtype) -> None:
-    """All activations, outputs, L2 and dropout, batches of one, saturated networks."""
+    """The networks have all activations and outputs, L2, dropout, batches of one sample, and saturated units."""
     for seed in range(40):
         net, theta, x, y, masks = random_case(seed, scale)
         report = check_backends(net, theta, x, y, masks=masks, dtype=dtype, backends=EAGER)
@@ -46,7 +46,7 @@ def test_no_library_is_accused(scale, dtype) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_all_that_are_ready_are_compared_and_none_is_accused(dtype, small) -> None:
-    """One small network: JAX compiles every operation anew for every shape."""
+    """The test uses one small network, because JAX compiles every operation for every shape."""
     (net, theta, x, y), masks = small(sizes=(3, 3, 3), l2=0.1)
     report = check_backends(net, theta, x[:3], y[:3], masks=[mask[:3] for mask in masks], dtype=dtype)
     assert report, str(report)
@@ -55,7 +55,7 @@ def test_all_that_are_ready_are_compared_and_none_is_accused(dtype, small) -> No
 
 @pytest.mark.parametrize(("theta", "x"), list(product([0.0, 0.013, -0.017], [1.0, 0.1])))
 def test_errors_that_add_up_are_not_accused(theta, x) -> None:
-    """Constant weights, inputs and labels: every addition rounds in the same direction."""
+    """With constant weights, inputs and labels, every addition rounds in the same direction."""
     net = Network([784, 20, 3], hidden="relu", output="linear", l2=0.1)
     values = np.full(net.size, theta)
     report = check_backends(net, values, np.full((1000, 784), x), np.full((1000, 3), 0.7), backends=EAGER)
@@ -63,7 +63,7 @@ def test_errors_that_add_up_are_not_accused(theta, x) -> None:
 
 
 def test_pre_activations_within_rounding_of_a_kink_are_not_accused() -> None:
-    """z is 0 but for rounding, so that units are on in one library and off in another."""
+    """z is 0 up to rounding, so a unit may be on in one library and off in another."""
     net = Network([50, 40, 30, 3])
     rng = np.random.default_rng(2)
     w = rng.standard_normal((25, 40))
@@ -132,7 +132,7 @@ def test_bad_input_is_named(change, error, message) -> None:
 
 
 def test_a_loss_of_your_own_is_compared() -> None:
-    """A right one passes; one whose derivative loses digits diverges in the dz of the last layer first."""
+    """A right loss passes; if its derivative loses digits, the first quantity that diverges is dz of the last layer."""
 
     def error(s, p, y):
         return np.tanh(s - y)

@@ -101,7 +101,7 @@ def test_what_is_computed_is_loss_and_grad(small) -> None:
 
 
 def test_an_activation_of_your_own_is_checked(small) -> None:
-    """softsign, and hard sigmoid with its bends away from 0."""
+    """The activations are softsign, and a hard sigmoid, which has its kinks away from 0."""
     softsign = Activation(lambda z: z / (1 + abs(z)), lambda da, z, a: da * (1 - abs(a)) * (1 - abs(a)))
     ramp = Activation(
         lambda z: (0.2 * z + 0.5) * (abs(z) < 2.5) + 1.0 * (z >= 2.5), lambda da, z, a: 0.2 * da * (abs(z) < 2.5)
@@ -148,7 +148,7 @@ def test_float64_beside_itself_is_exact_and_float32_within_its_bars(small) -> No
 
 
 def test_an_error_counts_where_it_is_made_only(small) -> None:
-    """z2 is computed from a wrong x2 and is right, given that."""
+    """z2 is computed from a wrong x2; it is right for this x2."""
     given = problem(small)
     ran = compute(given)
     layer = ran.layers[1]
