@@ -122,7 +122,7 @@ def search(candidate: Candidate, measured: Measurements, short: EntryPaths, long
     misfit = _misfit(candidate, rows, short).reshape(len(starts), -1) if grid else np.zeros((1, 1))
     sizes = np.sum(np.where(np.isfinite(misfit), misfit, np.inf) ** 2, axis=1)
     for k in np.argsort(sizes)[:MOST_STARTS]:
-        values, error = _refine(candidate, starts[k], short, enough=0.98, most=40)
+        values, error = _refine(candidate, _descend(candidate, starts[k], short), short)
         if error <= 10 * short.tolerance:
             return compare(candidate, values, long)
     return None
@@ -174,24 +174,50 @@ def _reproduce(candidate: Candidate, values: dict[str, Any], paths: EntryPaths) 
     return np.stack(np.broadcast_arrays(*reference)), np.stack(np.broadcast_arrays(*rates)), memory
 
 
-def _refine(
-    candidate: Candidate, values: Values, paths: EntryPaths, enough: float = 0.8, most: int = 20
-) -> tuple[Values, float]:
+def _refine(candidate: Candidate, values: Values, paths: EntryPaths) -> tuple[Values, float]:
     """The parameters by Gauss-Newton, and the largest error that is left.  Of betas, 1 - beta is fitted."""
     fixed = candidate.mistake.parameters if candidate.mistake in LOST else ()  # learning rates make up for them
     names = [name for name in candidate.parameters if values[name] and name not in fixed]
     x = np.array([1 - values[name] if name in FRACTIONS else values[name] for name in names])
     before = math.inf
-    for i in range(most):
+    for i in range(20):
         rows = _at(values, names, x * (1 + 1e-6 * np.vstack([np.zeros(len(x)), np.eye(len(x))])))
         misfit = _misfit(candidate, rows, paths)
         here, moved = misfit[0].ravel(), misfit[1:].reshape(len(x), misfit[0].size)
         now = float(here @ here)
-        if not np.isfinite(misfit).all() or (i > 2 and not now < enough * before) or now < paths.u**2 or not names:
+        if not np.isfinite(misfit).all() or (i > 2 and not now < 0.8 * before) or now < paths.u**2 or not names:
             break
         change = np.linalg.lstsq((moved - here).T / 1e-6, -here)[0]
         x, before = x * (1 + np.clip(change, -0.7, 2.0)), now
     return {name: float(np.ravel(value)[0]) for name, value in rows.items()}, float(np.max(np.abs(here)))
+
+
+def _descend(candidate: Candidate, values: Values, paths: EntryPaths) -> Values:
+    """Parameters near the best, by damped steps (Levenberg 1944, Marquardt 1963): the best of several dampings each."""
+    names = [name for name in candidate.parameters if values[name]]
+    x = np.array([1 - values[name] if name in FRACTIONS else values[name] for name in names])
+    before = math.inf
+    for _ in range(40 if names else 0):
+        near = x * (1 + 1e-6 * np.vstack([np.zeros(len(x)), np.eye(len(x))]))
+        misfit = _misfit(candidate, _at(values, names, near), paths).reshape(len(x) + 1, -1)
+        if not np.isfinite(misfit).all():
+            break
+        slopes, here = (misfit[1:] - misfit[0]).T / 1e-6, misfit[0]
+        tries = x * np.exp(np.stack([_damped(slopes, here, damping) for damping in (1e-12, 1e-4, 1e-2, 1.0, 100.0)]))
+        sizes = np.sum(_misfit(candidate, _at(values, names, tries), paths).reshape(len(tries), -1) ** 2, axis=1)
+        best = int(np.nanargmin(np.where(np.isfinite(sizes), sizes, np.inf)))
+        if not sizes[best] < 0.99 * before or sizes[best] < paths.tolerance**2:
+            break
+        x, before = tries[best], float(sizes[best])
+    return {name: float(np.ravel(value)[0]) for name, value in _at(values, names, x[None]).items()}
+
+
+def _damped(slopes: Vector, here: Vector, damping: float) -> Vector:
+    """The change of the logarithms of the parameters."""
+    sizes = np.sqrt(np.sum(slopes * slopes, axis=0)) + 1e-300
+    rows = np.vstack([slopes, np.sqrt(damping) * np.diag(sizes)])
+    change = np.linalg.lstsq(rows, np.concatenate([-here, np.zeros(len(sizes))]))[0]
+    return np.asarray(np.clip(change, -2.0, 2.0))
 
 
 def _misfit(candidate: Candidate, rows: dict[str, Any], paths: EntryPaths) -> Vector:
