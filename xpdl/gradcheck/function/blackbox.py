@@ -17,13 +17,11 @@ import numpy as np
 from xpdl import checks
 from xpdl.arrays import Array, device, is_complex, namespace
 from xpdl.backends import Backend, backend_of
-from xpdl.gradcheck.function.probe import Tensors
+from xpdl.gradcheck.function.probe import ROUNDINGS, Tensors
 from xpdl.gradcheck.report import Vector
 
 T = TypeVar("T")
 
-ROUNDINGS = 64.0
-"""How many roundings a later answer may differ by: libraries add up in another order in other memory."""
 COMPLEX = {"float64": "complex128", "float32": "complex64"}
 
 

@@ -144,10 +144,10 @@ def check_gradient(
 
 
 def _probe(box: BlackBox, start: float, generated: np.random.Generator) -> Probe:
-    """fun and grad around theta, with the precision that fun really has."""
+    """fun around theta, with the precision that it really has."""
 
     def probe(dtype: str) -> Probe:
-        return Probe(box.value, box.gradient, box.theta, start, float(np.finfo(dtype).eps), generated)
+        return Probe(box.value, box.theta, start, float(np.finfo(dtype).eps), generated)
 
     return probe("float32" if probe(box.dtype).coarse else box.dtype)
 

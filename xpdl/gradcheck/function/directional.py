@@ -110,10 +110,11 @@ def complex_step(probe: Probe, name: str, d: Vector) -> DirectionalDerivative:
     """The complex step along d.
 
     The bar comes from a second step of another size, with theta a few roundings away.  It is at least u^(2/3) of the
-    value: a smaller relative error counts as rounding.
+    value: a smaller relative error counts as rounding; and no value is more exact than the least normal number.
     """
     value, spread = _value_and_spread(probe, name, d)
-    return DirectionalDerivative(value, SPREAD * spread + relative_bar(probe) * abs(value), value, value)
+    bar = SPREAD * spread + relative_bar(probe) * abs(value) + SPREAD * probe.tiny / COMPLEX_STEP
+    return DirectionalDerivative(value, bar, value, value)
 
 
 def relative_bar(probe: Probe) -> float:
@@ -165,7 +166,7 @@ def central(probe: Probe, name: str, d: Vector, level: int = 0) -> CentralDiffer
     if h > WIDE:
         pieces = [b - a for a, b in pairwise((behind, back, probe.start, near, far))]
         truncation = max(truncation, 1.25 * (max(pieces) - min(pieces)) / h)
-    rounding, noise = probe.u * max(map(abs, values)) / h, probe.noise / h
+    rounding, noise = (probe.u * max(map(abs, values)) + probe.tiny) / h, probe.noise / h
     floor = max(rounding, SPREAD * noise)
     backward, forward = (behind - 4 * back + 3 * probe.start) / h, (4 * near - far - 3 * probe.start) / h
     bar, side_bar = 2 * floor + truncation, 8 * floor + truncation

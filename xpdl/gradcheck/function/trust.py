@@ -15,7 +15,7 @@ from xpdl.gradcheck.function.directional import (
     complex_step,
     near,
 )
-from xpdl.gradcheck.function.probe import NotAnalyticError, Probe
+from xpdl.gradcheck.function.probe import ROUNDINGS, NotAnalyticError, Probe
 from xpdl.gradcheck.report import Vector
 
 VISIBLE = 4.0
@@ -68,8 +68,8 @@ def _objection(probe: Probe, name: str, d: Vector) -> str | None:
 def second_look(
     probe: Probe, name: str, d: Vector, claim: float, found: DirectionalDerivative, method: str
 ) -> DirectionalDerivative:
-    """The derivative again, with all that speaks for the claim: its own noise, kinks, other methods and steps."""
-    noise = probe.noise_of_gradient(name, d)
+    """The derivative again, with all that speaks for a claim: noise, kinks, other methods and steps."""
+    noise = probe.noise_of_claims(name, d, analytic=method == "complex")
     other = central(probe, name, d, level=0 if method == "complex" else -1)
     certain = other.jump <= 2 * other.side_bar and near(other, found.value, found.bar)
     if certain and abs(claim - other.value) > 10 * (other.bar + SPREAD * noise):
@@ -79,6 +79,8 @@ def second_look(
     if difference.jumps or method != "complex" or name not in probe.verified:
         return fallback
     try:
+        if probe.vanishes(name, d, found.value, found.bar):  # its terms cancel, those of the claim but for rounding
+            noise += ROUNDINGS / SPREAD * probe.u * probe.size
         return _second_step(probe, name, d, claim, found.widened(noise), difference) or fallback
     except NotAnalyticError:
         return fallback

@@ -1,0 +1,120 @@
+"""What a verdict never depends on, whatever the function: properties of ``check_gradient`` as a whole."""
+
+import math
+
+from hypothesis import example, given, settings, strategies as st
+import numpy as np
+import pytest
+
+from xpdl.gradcheck.function import check_gradient
+
+few = settings(max_examples=25, deadline=None, derandomize=True)
+
+SMOOTH = {  # name: (function, gradient)
+    "squares": (lambda t: (t * t).sum(), lambda t: 2 * t),
+    "squares without the complex step": (lambda t: float((np.abs(t) ** 2).sum()), lambda t: 2 * t),
+    "waves": (lambda t: np.sin(t).sum(), np.cos),
+}
+THETA = np.array([1.5, 1.0, -2.0])
+
+
+def log_sum_exp(z):
+    shift = np.max(z.real)
+    return shift + np.log(np.sum(np.exp(z - shift)))
+
+
+# The bar comes from the function
+
+
+@pytest.mark.parametrize("name", SMOOTH)
+@given(
+    log_error=st.floats(-5, 200), sign=st.sampled_from([-1, 1]), elsewhere=st.sampled_from([0.0, 1.0, 1e9, math.nan])
+)
+@few
+def test_a_claim_that_jumps_at_theta_does_not_widen_its_own_bar(name, log_error, sign, elsewhere) -> None:
+    """Wrong at theta only, right or anything elsewhere: an error of 1e-5 fails, and so does every larger one."""
+    fun, grad = SMOOTH[name]
+    error = sign * 10.0**log_error
+
+    def wrong(t):
+        return np.where(t == 1.5, grad(t) + error, grad(t) if np.any(t == 1.5) else grad(t) * (1 + elsewhere))
+
+    report = check_gradient(fun, wrong, THETA)
+    assert (report.verdict, report.parameters["theta"].worst.index) == ("FAIL", (0,)), str(report)
+
+
+@given(claim=st.floats(-1e6, 1e6), seed=st.integers(0, 10**6))
+@example(claim=5.0, seed=0)
+@example(claim=-0.3, seed=0)
+@few
+def test_a_claim_at_a_kink_must_lie_between_the_one_sided_derivatives(claim, seed) -> None:
+    """A hinge at its margin has the one-sided derivatives -1 and 0."""
+
+    def hinge(t):
+        return np.where(t == 1, claim, np.where(t < 1, -1.0, 0.0))
+
+    report = check_gradient(lambda t: np.maximum(0, 1 - t).sum(), hinge, np.array([1.0, 0.5, 2.0]), seed=seed)
+    if min(abs(claim), abs(claim + 1)) > 1e-3:
+        assert report.verdict == ("PASS" if -1 < claim < 0 else "FAIL"), str(report)
+
+
+@pytest.mark.parametrize("undefined", [lambda t: 1 / 0, lambda t: t * math.nan], ids=["raises", "nan"])
+@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "PASS"), (1.001, "FAIL")])
+def test_a_gradient_may_be_undefined_away_from_theta(name, undefined, factor, verdict) -> None:
+    fun, grad = SMOOTH[name]
+    answer = lambda t: factor * grad(t) if np.array_equal(t, THETA) else undefined(t)  # noqa: E731
+    assert check_gradient(fun, answer, THETA).verdict == verdict
+
+
+# Scale, underflow, rounding
+
+
+LINES = {  # functions that neither overflow nor underflow, with gradients
+    "sum": (np.sum, np.ones_like),
+    "relu": (lambda t: np.maximum(t, 0).sum(), lambda t: (t > 0) * 1.0),
+    "abs": (lambda t: np.abs(t).sum(), np.sign),
+    "squares": (lambda t: (t * t).sum(), lambda t: 2 * t),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("method", ["auto", "central"])
+@pytest.mark.parametrize("name", LINES)
+@given(exponents=st.lists(st.integers(-307, 300), min_size=1, max_size=4))
+@example(exponents=[-200, -200, -200])
+@example(exponents=[0, -306])
+@few
+def test_a_right_gradient_is_not_accused_at_any_scale(name, method, dtype, exponents) -> None:
+    fun, grad = LINES[name]
+    largest = (300 if dtype == "float64" else 36) // (2 if name == "squares" else 1)
+    least = -307 if dtype == "float64" else -37
+    theta = 10.0 ** np.clip(np.array(exponents, float), least, largest)
+    with np.errstate(all="ignore"):
+        report = check_gradient(fun, grad, theta, method=method, dtype=dtype)
+    assert report.verdict != "FAIL", str(report)
+
+
+def test_an_entry_near_underflow_is_seen_among_others() -> None:
+    theta = np.array([1.0, 1e-306])
+    for claim, verdict in ((1.0, "PASS"), (2.0, "FAIL"), (1e6, "FAIL")):
+        relu = lambda t: np.maximum(t, 0).sum()  # noqa: E731
+        assert check_gradient(relu, lambda t, c=claim: np.array([1.0, c]), theta).verdict == verdict
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(2, 8), weight=st.sampled_from([1.0, 30.0]))
+@few
+def test_terms_that_cancel_may_leave_their_rounding(seed, n, weight) -> None:
+    """log-sum-exp(z + t) - t does not depend on t, and its gradient by hand rounds to 1e-16."""
+    draws = np.random.default_rng(seed)
+    z, s = weight * draws.normal(size=n), draws.normal()
+
+    def fun(t):
+        return log_sum_exp(z + t[0]) - t[0] + t[1] ** 2
+
+    def grad(t, error=0.0):
+        return np.array([np.sum(np.exp(z + t[0] - log_sum_exp(z + t[0]))) - 1 + error, 2 * t[1]])
+
+    theta = np.array([s, 0.4])
+    assert check_gradient(fun, grad, theta, seed=seed).verdict == "PASS"
+    assert check_gradient(fun, lambda t: grad(t, 1e-8 * max(1, abs(1 / s))), theta, seed=seed).verdict == "FAIL"
