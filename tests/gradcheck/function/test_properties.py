@@ -118,3 +118,83 @@ def test_terms_that_cancel_may_leave_their_rounding(seed, n, weight) -> None:
     theta = np.array([s, 0.4])
     assert check_gradient(fun, grad, theta, seed=seed).verdict == "PASS"
     assert check_gradient(fun, lambda t: grad(t, 1e-8 * max(1, abs(1 / s))), theta, seed=seed).verdict == "FAIL"
+
+
+# State, and answers that differ in their last bits
+
+
+class WarmStart:
+    """sum x^2 at the fixed point x = tanh(w x + 1), found from where the last call ended."""
+
+    def __init__(self):
+        self.x = np.zeros(3)
+
+    def loss(self, w):
+        for _ in range(200):
+            self.x = np.tanh(w * self.x + 1)
+        return (self.x**2).sum()
+
+    def grad(self, w):
+        self.loss(w)
+        assert self.x.dtype == float
+        s = 1 - self.x**2
+        return 2 * self.x * s * self.x / (1 - s * w)
+
+
+@pytest.mark.parametrize("bound", [True, False], ids=["methods", "lambdas"])
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "PASS"), (1.001, "FAIL")])
+def test_a_complex_step_leaves_no_complex_numbers_in_the_state(factor, verdict, bound) -> None:
+    warm = WarmStart()
+    fun = warm.loss if bound else lambda w: warm.loss(w)
+    report = check_gradient(fun, lambda w: factor * warm.grad(w), np.array([0.3, -0.5, 0.2]))
+    assert report.verdict == verdict, str(report)
+    assert "complex numbers in fun or grad" in report.notes[0]
+    assert warm.x.dtype == float
+    with pytest.raises(ValueError, match="method 'complex' is not possible"):
+        check_gradient(fun, warm.grad, np.array([0.3, -0.5, 0.2]), method="complex")
+
+
+def test_a_state_that_nobody_can_reach_ends_the_check_without_a_verdict() -> None:
+    def generator():
+        x = np.zeros(2)
+        while True:
+            w = yield (x**2).sum()
+            for _ in range(100):
+                x = np.tanh(w * x + 1)
+
+    iteration = generator()
+    next(iteration)
+    report = check_gradient(lambda w: iteration.send(w), lambda w: 0 * w, np.array([0.3, -0.5]))
+    assert report.verdict == "INCONCLUSIVE"
+    assert "try method='central'" in report.notes[0], str(report)
+
+
+@pytest.mark.parametrize(("factor", "verdict"), [(1.0, "PASS"), (2.0, "FAIL")])
+def test_the_gradient_may_be_that_of_the_last_call(factor, verdict) -> None:
+    """As the optimizers of SciPy allow."""
+    cache = {}
+
+    def fun(t):
+        cache["theta"] = t.copy()
+        return (t**3).sum()
+
+    theta = np.array([1.0, -2.0, 0.5])
+    assert check_gradient(fun, lambda t: factor * 3 * cache["theta"] ** 2, theta).verdict == verdict
+
+
+@pytest.mark.parametrize("n", [40, 400])
+@given(seed=st.integers(0, 10**6), factor=st.sampled_from([1.0, 1 + 1e-6]))
+@few
+def test_last_bits_may_differ_from_call_to_call(n, seed, factor) -> None:
+    draws = np.random.default_rng(seed)
+
+    def shaken(value):
+        return value * (1 + 2.0**-52 * draws.integers(-2, 3, np.shape(value)))
+
+    theta = np.random.default_rng(0).standard_normal(n)
+    report = check_gradient(lambda t: float(shaken((t**3).sum().real)), lambda t: shaken(factor * 3 * t * t), theta)
+    if factor == 1:
+        assert report.verdict == "PASS", str(report)
+        assert any("from call to call" in note for note in report.notes)
+    else:
+        assert report.verdict != "PASS" or n == 400

@@ -89,7 +89,7 @@ class Probe:
 
     def real(self, shift: Tensors) -> float:
         """J(theta + shift), NaN where it is not defined."""
-        with _quiet():
+        with quiet():
             try:
                 value = self._value(self.moved(shift))
             except Exception:  # it must be defined at theta only, and there it was called before
@@ -101,7 +101,7 @@ class Probe:
         tensors = dict(self.theta if at is None else at)
         tensors |= {other: np.array(tensors[other], dtype=np.complex128) for other in self.moving[name]}
         tensors[name].imag = h * d.reshape(tensors[name].shape) * self.scale[name]
-        with _quiet():
+        with quiet():
             warnings.filterwarnings("error", message=".*[Cc]omplex")  # they say that the imaginary part is dropped
             try:
                 value = self._value(tensors)
@@ -118,7 +118,7 @@ class Probe:
         """Whether all values of J are float32 numbers, whatever its dtype is."""
         shifts = ({n: 1e-3 * self._generator.random(t.size) for n, t in self.theta.items()} for _ in range(4))
         answers = np.array([answer for answer in map(self.real, shifts) if math.isfinite(answer)])
-        with _quiet():
+        with quiet():
             return len(set(answers)) > 2 and bool(np.all(answers.astype(np.float32) == answers))
 
     @cached_property
@@ -201,7 +201,7 @@ def natural_scale(tensor: Vector, least: float = 0.0) -> Vector:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Suppress warnings: the checker chose these points, not the user."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")

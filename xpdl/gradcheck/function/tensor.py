@@ -62,13 +62,17 @@ def unit(size: int, k: int) -> Vector:
 class TensorCheck:
     """One tensor under test; ``natural`` is its gradient in natural units, (size,).
 
-    A position is the place of an entry in the flat tensor.
+    A position is the place of an entry in the flat tensor.  ``spread`` is how far the gradient differs from call to
+    call, which is rounding at most.
     """
 
-    def __init__(self, probe: Probe, name: str, gradient: Vector, directions: Directions) -> None:
+    def __init__(
+        self, probe: Probe, name: str, gradient: Vector, directions: Directions, spread: Vector | float = 0.0
+    ) -> None:
         self.probe, self.name, self.gradient, self.directions = probe, name, gradient, directions
         self.scale = probe.scale[name].ravel()
         self.natural = gradient.ravel() * self.scale
+        self.spread = np.ravel(spread) * self.scale
         self.method = "central"
         self.reason: str | None = None  # why it is not the complex step
         self.derivatives: list[DirectionalDerivative] = []  # along each direction
@@ -131,6 +135,12 @@ class TensorCheck:
 
     def along(self, d: Vector) -> DirectionalDerivative:
         """The derivative along d by the method of this tensor."""
+        return self._along(d).widened(self._spread_along(d))
+
+    def _spread_along(self, d: Vector) -> float:
+        return float(np.sum(np.abs(d * self.spread)))
+
+    def _along(self, d: Vector) -> DirectionalDerivative:
         if self.method == "complex":
             return complex_step(self.probe, self.name, d)
         if self.entrywise:
@@ -139,7 +149,7 @@ class TensorCheck:
 
     def again(self, d: Vector, claim: float, found: DirectionalDerivative) -> DirectionalDerivative:
         """The derivative along d by all methods, before anything is called wrong."""
-        return second_look(self.probe, self.name, d, claim, found, self.method)
+        return second_look(self.probe, self.name, d, claim, found, self.method).widened(self._spread_along(d))
 
     def entry_again(self, position: int, claim: float, found: DirectionalDerivative) -> DirectionalDerivative:
         """The derivative of an entry by all methods; a kink that excuses the claim, and a jump, are noted."""
@@ -197,6 +207,8 @@ class TensorCheck:
         notes = []
         if self.reason:
             notes.append(f"central differences, because for complex numbers fun {self.reason}")
+        if np.any(self.spread):
+            notes.append(f"grad differs by up to {np.max(self.spread / self.scale):.1e} from call to call")
         if self.kinks:
             shown = list(self.kinks.values())[:3]
             text = f"{len(self.kinks)} at a kink, accepted between one-sided derivatives: {', '.join(shown)}"
