@@ -14,7 +14,7 @@ import numpy as np
 
 from xpdl import checks
 from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter, try_complex
-from xpdl.gradcheck.function.directional import best_central, taylor_order
+from xpdl.gradcheck.function.directional import best_difference, taylor_order
 from xpdl.gradcheck.function.probe import Probe, Tensors
 from xpdl.gradcheck.function.search import Search
 from xpdl.gradcheck.function.tensor import SMALL, Directions, TensorCheck
@@ -215,7 +215,7 @@ def _by_taylor(probe: Probe, gradient: Tensors) -> Judged:
     for name, g in gradient.items():
         signs = probe.signs(name)
         order = taylor_order(probe, gradient, {name: signs}) if np.all(np.isfinite(g)) else 0.0
-        difference, kink = best_central(probe, name, signs)
+        difference, kink = best_difference(probe, name, signs)
         verdict = INCONCLUSIVE if kink or difference.jumps else _by_order(order)
         parameters[name] = replace(_unjudged(name, g), verdict=verdict, failing=0, unseen=0)
         why = "at a kink" if kink else "at a jump" if difference.jumps else REMAINDER

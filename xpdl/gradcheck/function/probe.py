@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from itertools import pairwise
 import math
+from typing import TypeAlias
 import warnings
 
 import numpy as np
@@ -36,6 +37,27 @@ QUANTUM_ROUNDINGS = 8.0
 """If J moves in steps of more roundings than this, rounding is not the reason."""
 QUANTUM_BITS = range(48, -9, -2)
 """Such steps are looked for at distances of 2^-48 to 2^8 (in float64)."""
+
+
+Path: TypeAlias = Callable[[Vector, Vector], Vector]
+"""(random signs, theta in natural units) -> a direction."""
+
+
+def _anywhere(signs: Vector, theta: Vector) -> Vector:
+    return signs
+
+
+def _within(signs: Vector, theta: Vector) -> Vector:
+    """Entries that are 0 stay so, and tiny ones move little: the way for functions that allow for one sign only."""
+    return signs * np.abs(theta)
+
+
+def _outward(signs: Vector, theta: Vector) -> Vector:
+    return np.where(theta < 0, -1.0, 1.0)
+
+
+PATHS: tuple[Path, ...] = (_anywhere, _within, _outward)
+"""The ways away from theta, of which the first is taken on which J is defined."""
 
 
 class NotAnalyticError(Exception):
@@ -124,8 +146,11 @@ class Probe:
     @cached_property
     def noise(self) -> float:
         """The noise of J.  Rounding to multiples of a quantum is uniform noise, which ripples see only by chance."""
-        ripples = _quantile(self._ripples(self.real), 0.5)
-        return max(ripples, self.quantum / math.sqrt(12))
+        found = [self._ripples(self.real, PATHS[0])]
+        while not np.all(np.isfinite(found[-1])) and len(found) < len(PATHS):
+            found.append(self._ripples(self.real, PATHS[len(found)]))
+        least_undefined = min(found, key=lambda ripples: np.count_nonzero(~np.isfinite(ripples)))
+        return max(_quantile(least_undefined, 0.5), self.quantum / math.sqrt(12))
 
     @cached_property
     def quantum(self) -> float:
@@ -182,9 +207,9 @@ class Probe:
         except NotAnalyticError:
             return 0.0
 
-    def _ripples(self, function: Callable[[Tensors], float]) -> list[float]:
+    def _ripples(self, function: Callable[[Tensors], float], path: Path = _anywhere) -> list[float]:
         """Third differences over t, 2 t, 3 t, 4 t along a random direction, for several t; they vary as noise does."""
-        signs = {name: self.signs(name) for name in self.theta}
+        signs = {name: path(self.signs(name), t.ravel() / self.scale[name].ravel()) for name, t in self.theta.items()}
         ripples = []
         for t in (self.distance(bits) * (-1) ** k for k, bits in enumerate(RIPPLES)):
             a, b, c, d = (function({name: k * t * s for name, s in signs.items()}) for k in (1, 2, 3, 4))
