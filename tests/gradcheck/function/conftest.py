@@ -59,12 +59,11 @@ def assert_judged():
 
 @pytest.fixture
 def probe():
-    """probe(fun, grad, theta) -> fun and grad around theta, without a box around them."""
+    """probe(fun, grad, theta) -> fun around theta, without a box around it; no probe asks for the gradient."""
 
     def probe(fun, grad, theta, dtype="float64"):
         return Probe(
             value=lambda tensors: fun(tensors["theta"]),
-            gradient=lambda tensors: {"theta": grad(tensors["theta"])},
             theta={"theta": theta},
             start=fun(theta),
             u=float(np.finfo(dtype).eps),

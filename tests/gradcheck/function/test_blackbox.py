@@ -165,9 +165,10 @@ def test_float64_is_tried_first_if_theta_is_in_float32(points) -> None:
 
 def test_a_later_answer_may_differ_by_rounding(points) -> None:
     box, start, _ = enter(lambda t: (t * t).sum(), lambda t: 2 * t, points(), None)
-    gradient, complaints = call_twice(box, start)
-    assert complaints == []
     u = float(np.finfo(float).eps)
+    gradient, spread, complaints = call_twice(box, start, u)
+    assert complaints == []
+    assert not spread["theta"].any()
     for change, complains in ((1 + 10 * u, False), (1 + 1000 * u, True)):
         assert bool(call_again(box, start * change, gradient, u, noise=0.0)) is complains
         changed = {"theta": gradient["theta"] * change}

@@ -135,10 +135,16 @@ def test_where_the_function_raises_it_is_not_a_number(probe) -> None:
     assert math.isnan(probe(picky, double, np.ones(2)).real({"theta": np.array([0.5, 0.0])}))
 
 
-def test_the_noise_of_a_gradient_is_seen_along_a_direction(probe, points) -> None:
+def test_what_a_right_claim_may_be_off_by_comes_from_the_function_alone(probe, points) -> None:
     rng = np.random.default_rng(2)
-    quiet = probe(squares, double, points())
-    noisy = probe(squares, lambda t: 2 * t + 1e-6 * rng.standard_normal(t.shape), points())
     d = np.ones(8)
-    assert quiet.noise_of_gradient("theta", d) < 1e-12
-    assert 1e-7 < noisy.noise_of_gradient("theta", d) < 1e-3
+    quiet = probe(squares, double, points())
+    noisy = probe(lambda t: squares(t) + 1e-6 * float(rng.standard_normal()), double, points())
+    assert quiet.noise_of_claims("theta", d, analytic=False) == 0
+    assert 1e-7 < noisy.noise_of_claims("theta", d, analytic=False) < 1e-4
+
+
+def test_terms_that_cancel_at_theta_round_as_they_do_elsewhere(probe) -> None:
+    """(t - 1)^2 has the derivative 0 at 1, of terms as large as at 0."""
+    around = probe(lambda t: ((t - 1) ** 2).sum().item(), lambda t: 2 * (t - 1), np.ones(1))
+    assert around.noise_of_claims("theta", np.ones(1), analytic=True) == pytest.approx(8 * around.u)

@@ -72,16 +72,26 @@ def test_every_entry_has_an_error_bar_that_holds(points) -> None:
         assert np.all(parameter.bar < least * np.exp(theta))
 
 
-def test_a_large_difference_that_passes_is_explained() -> None:
-    """One entry is too small for float32, and one is at a kink."""
+def test_a_large_difference_that_does_not_fail_is_explained() -> None:
+    """Entries that float32 does not show, and one at a kink."""
     unseen = check_gradient(
-        lambda t: 1 + t.sum(), lambda t: np.array([1.0, 9.0]), np.array([1, 1e-9]), dtype="float32", method="central"
+        lambda t: 1 + 1e-9 * t.sum(), lambda t: np.array([1e-9, 9e-9]), np.ones(2), dtype="float32", method="central"
     )
     kink = check_gradient(lambda t: np.abs(t).sum(), lambda t: np.array([0.9, 1.0]), np.array([0.0, 1.0]))
-    for report, reason in ((unseen, "1 of 2 are below their error bars"), (kink, "1 at a kink")):
-        assert report.verdict == "PASS", str(report)
+    explained = {"2 of 2 are below their error bars": (unseen, "INCONCLUSIVE"), "1 at a kink": (kink, "PASS")}
+    for reason, (report, verdict) in explained.items():
+        assert report.verdict == verdict, str(report)
         assert report.difference > 1e-2
-        assert any("passes with a difference of" in note and reason in note for note in report.notes), str(report)
+        assert any("with a difference of" in note and reason in note for note in report.notes), str(report)
+
+
+def test_an_entry_far_smaller_than_the_others_is_seen_with_steps_of_their_size() -> None:
+    """Steps of 1e-9 drown in float32; a claim of 9 for 1 passed."""
+    for claim, verdict in ((1.0, "PASS"), (9.0, "FAIL")):
+        grad = lambda t, claim=claim: np.array([1.0, claim])  # noqa: E731
+        theta = np.array([1, 1e-9])
+        report = check_gradient(lambda t: 1 + t.sum(), grad, theta, dtype="float32", method="central")
+        assert report.verdict == verdict, str(report)
 
 
 # The check of one tensor

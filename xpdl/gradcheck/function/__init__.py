@@ -2,6 +2,7 @@
 
 check        ``check_gradient``: the choice of directions, and the report
 blackbox     the user's functions, seen from the host
+memory       what the functions keep between calls
 probe        the function around theta, in natural units, and its noise
 directional  derivatives along directions: complex step, central and one-sided differences, Taylor test
 trust        whether the complex step is a derivative, and a second look before anything is called wrong

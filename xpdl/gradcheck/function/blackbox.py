@@ -5,6 +5,7 @@ functions are called repeatedly, because they must not change their argument, an
 """
 
 from collections.abc import Callable, Mapping
+import contextlib
 from dataclasses import dataclass, field
 from functools import cached_property
 import math
@@ -16,13 +17,12 @@ import numpy as np
 from xpdl import checks
 from xpdl.arrays import Array, device, is_complex, namespace
 from xpdl.backends import Backend, backend_of
-from xpdl.gradcheck.function.probe import Tensors
+from xpdl.gradcheck.function.memory import Memory
+from xpdl.gradcheck.function.probe import COMPLEX_STEP, ROUNDINGS, Tensors, quiet
 from xpdl.gradcheck.report import Vector
 
 T = TypeVar("T")
 
-ROUNDINGS = 64.0
-"""A later result may differ by this many roundings: in other memory, a library may add up in another order."""
 COMPLEX = {"float64": "complex128", "float32": "complex64"}
 
 
@@ -57,12 +57,16 @@ class BlackBox:
         self.evaluations += 1
         return _number(self.fun(placed))
 
-    def gradient(self, tensors: Tensors) -> dict[str, Vector]:
-        """The value of grad, in float64."""
-        return self.gradient_of(self.place(tensors))
+    def gradient(self) -> dict[str, Vector]:
+        """The value of grad at theta, in float64."""
+        return self.gradient_of(self.place(self.theta))
 
     def gradient_of(self, placed: Any) -> dict[str, Vector]:
-        """The value of grad for the user's arrays."""
+        """The value of grad for the user's arrays at theta.
+
+        The call of fun before it is what an optimizer does: grad may use what that call kept.
+        """
+        self.value(self.theta)
         result = self.grad(placed)
         if self.single:
             return {"theta": _gradient("grad(theta)", result, self.like["theta"])}
@@ -81,6 +85,15 @@ class BlackBox:
             return result, "theta"
         changed = (self.title(n) for n, array in kept.items() if not np.array_equal(_fetch(array), self.theta[n]))
         return result, next(changed, None)
+
+    def is_real(self) -> bool:
+        """Whether fun and grad give real numbers at theta."""
+        with quiet():
+            try:
+                self.gradient()
+                return isinstance(self.value(self.theta), float)
+            except Exception:  # they gave numbers before, so something has changed them
+                return False
 
     def title(self, name: str) -> str:
         """The user's name of a tensor."""
@@ -159,44 +172,68 @@ def _tried(box: BlackBox) -> float:
         raise TypeError(f"fun must return a real scalar, got {start}")
     if not math.isfinite(start):
         raise ValueError(f"fun must be finite at theta, got {start}")
-    box.gradient(box.theta)
+    box.gradient()
     return start
 
 
 # Watching
 
 
-def call_twice(box: BlackBox, start: float) -> tuple[dict[str, Vector], list[str]]:
-    """The gradient at theta, and complaints if a function changes its argument or gives different values."""
+def call_twice(box: BlackBox, start: float, u: float) -> tuple[dict[str, Vector], Tensors, list[str]]:
+    """The gradient at theta, how far it changes from call to call, and why nothing can be judged.
+
+    Nothing can be judged if a function changes its argument, or answers differently by more than rounding.
+    """
     values = [box.watched(box.value_of) for _ in range(2)]
-    gradients = [box.watched(box.gradient_of) for _ in range(2)]
-    changed = {"fun": values[-1][1], "grad": gradients[-1][1]}
+    (first, _), (second, change) = (box.watched(box.gradient_of) for _ in range(2))
+    changed = {"fun": values[-1][1], "grad": change}
     complaints = [f"{title} changes its argument {name}" for title, name in changed.items() if name]
-    other = next((value for value, _ in values if value != start), start)
-    if other != start:
-        complaints.append(f"fun gives different values for the same theta ({start!r}, then {other!r})")
-    (first, _), (second, _) = gradients
-    unequal = [name for name in first if not np.array_equal(first[name], second[name], equal_nan=True)]
+    other = max((value for value, _ in values), key=lambda value: abs(value - start))
+    if not abs(other - start) <= ROUNDINGS * u * abs(start):
+        complaints.append(f"fun answers differently for the same theta ({start!r}, then {other!r})")
+    unequal = _unequal(first, second, u)
     if unequal:
-        complaints.append(f"grad gives different values for the same theta ({', '.join(unequal)})")
-    return first, [f"{complaint}: no verdict is possible" for complaint in complaints]
+        complaints.append(f"grad answers differently for the same theta ({', '.join(unequal)})")
+    with np.errstate(invalid="ignore"):
+        spread = {name: np.nan_to_num(np.abs(second[name] - first[name])) for name in first}
+    return first, spread, [f"{complaint}: nothing can be judged" for complaint in complaints]
 
 
 def call_again(box: BlackBox, start: float, gradient: Tensors, u: float, noise: float) -> list[str]:
-    """Complaints if fun or grad gives another value at the end than at the start, by more than rounding."""
-    later, second = box.value(box.theta), box.gradient(box.theta)
+    """Why nothing can be judged: fun or grad answers differently at the end, by more than rounding."""
+    later, second = box.value(box.theta), box.gradient()
     complaints = []
     if not abs(later - start) <= ROUNDINGS * u * abs(start) + noise:
-        complaints.append(f"fun gives different values for the same theta ({start!r}, and {later!r} at the end)")
-    unequal = [name for name, first in gradient.items() if not _same(first, second[name], u)]
+        complaints.append(f"fun answers differently for the same theta ({start!r}, and {later!r} at the end)")
+    unequal = _unequal(gradient, second, u)
     if unequal:
         complaints.append(f"grad gives different values for the same theta at the end ({', '.join(unequal)})")
     return [f"{complaint}: no verdict is possible" for complaint in complaints]
 
 
+def _unequal(first: Tensors, second: Tensors, u: float) -> list[str]:
+    """The tensors that differ by more than rounding."""
+    return [name for name, tensor in first.items() if not _same(tensor, second[name], u)]
+
+
 def _same(first: Vector, second: Vector, u: float) -> bool:
     largest = float(np.max(np.abs(first), initial=0.0, where=np.isfinite(first)))
     return np.allclose(first, second, rtol=0.0, atol=ROUNDINGS * u * largest, equal_nan=True)
+
+
+def try_complex(box: BlackBox) -> tuple[bool, list[str]]:
+    """Whether a complex step leaves complex numbers behind; and why nothing can be judged if they stay.
+
+    What fun and grad keep between calls is put back then, as far as it can be reached.
+    """
+    memory = Memory(box.fun, box.grad)
+    with quiet(), contextlib.suppress(Exception):
+        box.value({name: tensor + COMPLEX_STEP * 1j for name, tensor in box.theta.items()})
+    if box.is_real():
+        return False, []
+    memory.restore()
+    stays = "the complex step leaves complex numbers in fun or grad, try method='central': nothing can be judged"
+    return True, [] if box.is_real() else [stays]
 
 
 # To and from the user's library

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpdl import checks
-from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter
-from xpdl.gradcheck.function.directional import best_central, taylor_order
+from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter, try_complex
+from xpdl.gradcheck.function.directional import best_difference, taylor_order
 from xpdl.gradcheck.function.probe import Probe, Tensors
 from xpdl.gradcheck.function.search import Search
 from xpdl.gradcheck.function.tensor import SMALL, Directions, TensorCheck
@@ -122,17 +122,22 @@ def check_gradient(
     checks.choice("method", method, ["auto", *METHOD_TITLES])
     generated = generator(seed, Stream.DATA)
     box, start, notes = enter(fun, grad, theta, dtype)
-    gradient, complaints = call_twice(box, start)
+    probe = _probe(box, start, generated)
+    gradient, spread, complaints = call_twice(box, start, probe.u)
+    if not complaints and method in ("auto", "complex"):
+        method, complaints, leaks = _without_leaks(box, method)
+        notes += leaks
     if complaints:
         return _refused(box, gradient, [*complaints, *notes], began)
-    probe = _probe(box, start, generated)
     precision = "float32" if probe.u > np.finfo(np.float64).eps else "float64"
     if precision != box.dtype:
         notes.append("fun answers in float32 although it is given float64: judged as float32")
     if method == "taylor":
         judged = _by_taylor(probe, gradient)
     else:
-        judged = _by_derivatives(probe, gradient, method, _plan(probe, gradient, full, budget), progress)
+        plan = _plan(probe, gradient, full, budget)
+        tensors = [TensorCheck(probe, name, gradient[name], plan[name], spread[name]) for name in plan]
+        judged = _by_derivatives(probe, tensors, method, progress)
     complaints = call_again(box, start, gradient, probe.u, probe.noise)
     if complaints:
         return _refused(box, gradient, [*complaints, *notes], began)
@@ -144,12 +149,21 @@ def check_gradient(
 
 
 def _probe(box: BlackBox, start: float, generated: np.random.Generator) -> Probe:
-    """fun and grad around theta, with the precision that fun really has."""
+    """fun around theta, with the precision that it really has."""
 
     def probe(dtype: str) -> Probe:
-        return Probe(box.value, box.gradient, box.theta, start, float(np.finfo(dtype).eps), generated)
+        return Probe(box.value, box.theta, start, float(np.finfo(dtype).eps), generated)
 
     return probe("float32" if probe(box.dtype).coarse else box.dtype)
+
+
+def _without_leaks(box: BlackBox, method: str) -> tuple[str, list[str], list[str]]:
+    """The method that leaves no complex numbers behind; why nothing can be judged; and a note."""
+    leaks, complaints = try_complex(box)
+    if leaks and method == "complex":
+        raise ValueError("method 'complex' is not possible: it leaves complex numbers in fun or grad")
+    note = "central differences, because the complex step leaves complex numbers in fun or grad"
+    return ("central", complaints, [note]) if leaks else (method, [], [])
 
 
 def _plan(probe: Probe, gradient: Tensors, full: bool, budget: int) -> dict[str, Directions]:
@@ -176,16 +190,18 @@ def _directions(probe: Probe, name: str, gradient: Vector, small: int) -> Direct
 # Two ways to judge
 
 
-def _by_derivatives(
-    probe: Probe, gradient: Tensors, method: str, plan: Mapping[str, Directions], progress: bool
-) -> Judged:
+def _by_derivatives(probe: Probe, tensors: list[TensorCheck], method: str, progress: bool) -> Judged:
     """The verdicts on entries or directions."""
-    tensors = [TensorCheck(probe, name, gradient[name], directions) for name, directions in plan.items()]
     total = sum(len(tensor.directions) for tensor in tensors)
     with reported(total, "checking gradients", shown=progress) as reporter:
         parameters = {tensor.name: _examine(tensor, method, reporter) for tensor in tensors}
     notes = [note for tensor in tensors for note in [*_notes(tensor), *tensor.excuse(parameters[tensor.name])]]
-    return Judged(parameters, _difference_of_all(tensors), _methods(tensors), [*notes, *_taylor_note(probe, gradient)])
+    return Judged(
+        parameters,
+        _difference_of_all(tensors),
+        _methods(tensors),
+        [*notes, *_taylor_note(probe, {t.name: t.gradient for t in tensors})],
+    )
 
 
 def _examine(tensor: TensorCheck, method: str, reporter: Reporter) -> Parameter:
@@ -199,7 +215,7 @@ def _by_taylor(probe: Probe, gradient: Tensors) -> Judged:
     for name, g in gradient.items():
         signs = probe.signs(name)
         order = taylor_order(probe, gradient, {name: signs}) if np.all(np.isfinite(g)) else 0.0
-        difference, kink = best_central(probe, name, signs)
+        difference, kink = best_difference(probe, name, signs)
         verdict = INCONCLUSIVE if kink or difference.jumps else _by_order(order)
         parameters[name] = replace(_unjudged(name, g), verdict=verdict, failing=0, unseen=0)
         why = "at a kink" if kink else "at a jump" if difference.jumps else REMAINDER

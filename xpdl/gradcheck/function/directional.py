@@ -22,7 +22,11 @@ LEVELS = (-3, -2, -1, 0, 1, 2)
 OTHER_STEP = 0.7 * COMPLEX_STEP
 """A second complex step, which rounds differently."""
 SPREAD = 8.0
-"""A bar is this many times the measured noise."""
+"""A bar is this many times the noise that was seen."""
+FAR_LARGER = 16.0
+"""Steps of the size of the other entries are tried for an entry that is smaller by such a factor."""
+ROOM = 13
+"""A function must be defined 2^-13 (in float64) away from theta, 1e-4: tests for symmetry allow for less, 1e-5."""
 WIDE = 2.0**-12
 """A central step longer than this may cross several kinks."""
 GROWTH = 3.0
@@ -96,12 +100,25 @@ class CentralDifference(NamedTuple):
         """The same difference with bars of at least ``bar``."""
         return self._replace(bar=max(self.bar, bar), side_bar=max(self.side_bar, bar))
 
+    def undefined(self, *, jumps: bool) -> "CentralDifference":
+        """The same difference, which says nothing."""
+        return self._replace(bar=math.inf, side_bar=math.inf, jumps=jumps)
+
+    def divided(self, ratio: float) -> "CentralDifference":
+        """The difference along a direction that is 1 / ratio times as long."""
+        value, *others = (float(x) / ratio for x in self[:-1])
+        bar, backward, forward, side_bar, noise, rounding = others
+        return CentralDifference(value, bar, backward, forward, side_bar, noise, rounding, self.jumps)
+
     def derivative(self, *, kink: bool) -> DirectionalDerivative:
         """As a directional derivative; at a kink it reaches from one one-sided difference to the other."""
         ends = (self.value, self.forward, self.backward) if kink else (self.value,)
         bar = self.side_bar if kink else self.bar
         return DirectionalDerivative(self.value, bar, min(ends), max(ends), self.jumps)
 
+
+NOWHERE = CentralDifference(0.0, math.inf, 0.0, 0.0, math.inf, math.inf, math.inf)
+"""The difference of a function that is not defined nearby."""
 
 # The complex step
 
@@ -110,10 +127,11 @@ def complex_step(probe: Probe, name: str, d: Vector) -> DirectionalDerivative:
     """The complex step along d.
 
     The bar comes from a second step of another size, with theta a few roundings away.  It is at least u^(2/3) of the
-    value: a smaller relative error counts as rounding.
+    value: a smaller relative error counts as rounding; and no value is more exact than the least normal number.
     """
     value, spread = _value_and_spread(probe, name, d)
-    return DirectionalDerivative(value, SPREAD * spread + relative_bar(probe) * abs(value), value, value)
+    bar = SPREAD * spread + relative_bar(probe) * abs(value) + SPREAD * probe.tiny / COMPLEX_STEP
+    return DirectionalDerivative(value, bar, value, value)
 
 
 def relative_bar(probe: Probe) -> float:
@@ -149,6 +167,11 @@ def _beside(probe: Probe, name: str, d: Vector, distance: float) -> float:
 
 
 def central(probe: Probe, name: str, d: Vector, level: int = 0) -> CentralDifference:
+    """The central difference along a direction in one tensor, over 16^level h."""
+    return central_along(probe, {name: d}, level)
+
+
+def central_along(probe: Probe, direction: Tensors, level: int = 0) -> CentralDifference:
     """Central and one-sided differences over h and h / 2.
 
     The bar is the rounding floor, 2 max(u |J|, noise) / h, and twice the change from h to h / 2, which is 3/4 of the
@@ -157,15 +180,17 @@ def central(probe: Probe, name: str, d: Vector, level: int = 0) -> CentralDiffer
     The one-sided difference is (4 J(h/2) - J(h) - 3 J(0)) / h, which is also right to second order.
     """
     h = probe.distance(17) * 16.0**level
-    far, near, back, behind = values = [probe.real({name: t * d}) for t in (h, h / 2, -h / 2, -h)]
+    far, near, back, behind = values = [
+        probe.real({name: t * d for name, d in direction.items()}) for t in (h, h / 2, -h / 2, -h)
+    ]
     if not all(map(math.isfinite, values)):
-        return CentralDifference(0.0, math.inf, 0.0, 0.0, math.inf, math.inf, math.inf)
+        return NOWHERE
     value = (far - behind) / (2 * h)
     truncation = max(2 * abs(value - (near - back) / h), probe.distance(28) * abs(value))
     if h > WIDE:
         pieces = [b - a for a, b in pairwise((behind, back, probe.start, near, far))]
         truncation = max(truncation, 1.25 * (max(pieces) - min(pieces)) / h)
-    rounding, noise = probe.u * max(map(abs, values)) / h, probe.noise / h
+    rounding, noise = (probe.u * max(map(abs, values)) + probe.tiny) / h, probe.noise / h
     floor = max(rounding, SPREAD * noise)
     backward, forward = (behind - 4 * back + 3 * probe.start) / h, (4 * near - far - 3 * probe.start) / h
     bar, side_bar = 2 * floor + truncation, 8 * floor + truncation
@@ -180,17 +205,93 @@ def best_central(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference,
     """
     ladder = [central(probe, name, d, level) for level in LEVELS]
     if _jumps(ladder):
-        return ladder[0]._replace(bar=math.inf, side_bar=math.inf, jumps=True), False
+        return ladder[0].undefined(jumps=True), False
     kink = _kink(ladder)
     if kink is not None:
         return kink, True
-    best = ladder[0]
-    for k, wider in enumerate(ladder[1:], 1):
-        wider = wider.at_least(max(wider.contradicted(finer) for finer in ladder[:k]))
-        if best.bar < wider.bar < math.inf:
+    return _narrowest(ladder), False
+
+
+def _narrowest(ladder: Sequence[CentralDifference]) -> CentralDifference:
+    """The difference with the smallest bar: wider steps are taken until the bar grows."""
+    defined = [rung for rung in ladder if rung.bar < math.inf]
+    best = defined[0] if defined else ladder[0]
+    for k, wider in enumerate(defined[1:], 1):
+        wider = wider.at_least(max(wider.contradicted(finer) for finer in defined[:k]))
+        if best.bar < wider.bar:
             break
         best = wider
-    return best, False
+    return best
+
+
+def best_difference(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference, bool]:
+    """The best central difference; where fun is undefined so far away, a shorter one, or one to one side."""
+    nearest = _nearest(probe, name, d)
+    for ratio, method in ((1.0, best_central), (nearest, best_central), (nearest, _one_sided), (1.0, _one_sided)):
+        if _has_room(probe, name, ratio * d):
+            found, kink = method(probe, name, ratio * d)
+            if found.jumps or found.bar < math.inf:
+                return _far_enough(probe, name, d, found.divided(ratio), kink)
+    return NOWHERE, False
+
+
+def _far_enough(
+    probe: Probe, name: str, d: Vector, found: CentralDifference, kink: bool
+) -> tuple[CentralDifference, bool]:
+    """The same difference; or where rounding hides an entry far smaller than others, one with steps of their size."""
+    step = float(np.max(np.abs(d) * probe.scale[name].ravel()))
+    ratio = 2.0 ** round(min(math.log2(float(np.median(probe.scale[name]))) - math.log2(step), 1000.0))
+    if found.jumps or kink or found.bar <= abs(found.value) or ratio <= FAR_LARGER or np.count_nonzero(d) > 1:
+        return found, kink
+    for method in (best_central, _one_sided):
+        wider, at_kink = method(probe, name, d * ratio)
+        wider = wider.divided(ratio)
+        if max(wider.bar, wider.side_bar) < found.bar and not wider.jumps:
+            return wider, at_kink
+    return found, kink
+
+
+def has_room(probe: Probe, name: str, d: Vector) -> bool:
+    """Whether fun is defined on one side of theta along d, farther away than a tolerance lets slip."""
+    return any(_has_room(probe, name, ratio * d) for ratio in (1.0, _nearest(probe, name, d)))
+
+
+def _has_room(probe: Probe, name: str, d: Vector) -> bool:
+    """Whether fun is defined at ROOM d, or at -ROOM d.
+
+    If it is not, shorter steps slip under a tolerance, as that of a test for symmetry, and mean nothing.
+    """
+    return any(math.isfinite(probe.real({name: sign * probe.distance(ROOM) * d})) for sign in (1, -1))
+
+
+def _nearest(probe: Probe, name: str, d: Vector) -> float:
+    """The distance along d, in natural units, after which the first entry of theta is 0 or twice as large."""
+    size, step = np.abs(probe.theta[name].ravel()), np.abs(d) * probe.scale[name].ravel()
+    moving = (size > 0) & (step > 0)
+    least = float(np.min(size[moving] / step[moving], initial=1.0))
+    return 2.0 ** math.floor(math.log2(least))
+
+
+def _one_sided(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference, bool]:
+    """The best one-sided difference, on the side where fun is defined; an infinite bar if it is so on neither."""
+    for sign in (1, -1):
+        ladder = [_side(probe, name, d, sign * probe.distance(17) * 16.0**level) for level in LEVELS]
+        if ladder[0].bar < math.inf:
+            return (ladder[0].undefined(jumps=True) if _jumps(ladder) else _narrowest(ladder)), False
+    return NOWHERE, False
+
+
+def _side(probe: Probe, name: str, d: Vector, h: float) -> CentralDifference:
+    """(4 J(h/2) - J(h) - 3 J(0)) / h for h of either sign, with four times its change from h to h / 2 in its bar."""
+    far, near, close = values = [probe.real({name: t * d}) for t in (h, h / 2, h / 4)]
+    if not all(map(math.isfinite, values)):
+        return NOWHERE
+    value, finer = (4 * near - far - 3 * probe.start) / h, (4 * close - near - 3 * probe.start) / (h / 2)
+    rounding = (probe.u * max(abs(probe.start), *map(abs, values)) + probe.tiny) / abs(h)
+    noise = probe.noise / abs(h)
+    floor = max(rounding, SPREAD * noise)
+    bar = 8 * floor + 4 * abs(value - finer) + probe.distance(28) * abs(value)
+    return CentralDifference(value, bar, value, value, bar, 16 * floor, 4 * max(rounding, noise))
 
 
 def _jumps(ladder: Sequence[CentralDifference]) -> bool:

@@ -8,10 +8,12 @@ import numpy as np
 
 from xpdl.gradcheck.function.causes import diagnose
 from xpdl.gradcheck.function.directional import (
+    NOWHERE,
     DirectionalDerivative,
-    best_central,
+    best_difference,
     central,
     complex_step,
+    has_room,
     relative_bar,
 )
 from xpdl.gradcheck.function.probe import NotAnalyticError, Probe
@@ -62,15 +64,20 @@ def unit(size: int, k: int) -> Vector:
 class TensorCheck:
     """One tensor under test; ``natural`` is its gradient in natural units, (size,).
 
-    A position is the place of an entry in the flat tensor.
+    A position is the place of an entry in the flat tensor.  ``spread`` is how far the gradient differs from call to
+    call, which is rounding at most.
     """
 
-    def __init__(self, probe: Probe, name: str, gradient: Vector, directions: Directions) -> None:
+    def __init__(
+        self, probe: Probe, name: str, gradient: Vector, directions: Directions, spread: Vector | float = 0.0
+    ) -> None:
         self.probe, self.name, self.gradient, self.directions = probe, name, gradient, directions
         self.scale = probe.scale[name].ravel()
         self.natural = gradient.ravel() * self.scale
+        self.spread = np.ravel(spread) * self.scale
         self.method = "central"
-        self.reason: str | None = None  # why the method is not the complex step
+        self.narrow = False  # whether theta is at the edge of where the function is defined
+        self.reason: str | None = None  # why it is not the complex step
         self.derivatives: list[DirectionalDerivative] = []  # along each direction
         self.kinks: dict[int, str] = {}  # position -> what was accepted there
         self.jumps: list[int] = []  # positions where the function jumps
@@ -106,6 +113,8 @@ class TensorCheck:
 
         The complex step is used if it proves to be a derivative along three random directions.
         """
+        fixed = np.random.default_rng(0).choice(np.array([-1.0, 1.0]), (3, self.natural.size))
+        self.narrow = not all(has_room(self.probe, self.name, d) for d in fixed)
         if method != "central":
             trials = [self.probe.signs(self.name) for _ in range(3)]
             self._decide(verify(self.probe, self.name, trials), required=method == "complex")
@@ -131,15 +140,25 @@ class TensorCheck:
 
     def along(self, d: Vector) -> DirectionalDerivative:
         """The derivative along d by the method of this tensor."""
+        return self._along(d).widened(self._spread_along(d))
+
+    def _spread_along(self, d: Vector) -> float:
+        return float(np.sum(np.abs(d * self.spread)))
+
+    def _along(self, d: Vector) -> DirectionalDerivative:
+        if self.narrow and not has_room(self.probe, self.name, d):
+            return NOWHERE.derivative(kink=False)
         if self.method == "complex":
             return complex_step(self.probe, self.name, d)
         if self.entrywise:
             return central(self.probe, self.name, d).derivative(kink=False)
-        return best_central(self.probe, self.name, d)[0].derivative(kink=False)
+        return best_difference(self.probe, self.name, d)[0].derivative(kink=False)
 
     def again(self, d: Vector, claim: float, found: DirectionalDerivative) -> DirectionalDerivative:
         """The derivative along d by all methods, before anything is called wrong."""
-        return second_look(self.probe, self.name, d, claim, found, self.method)
+        if self.narrow and not has_room(self.probe, self.name, d):
+            return found
+        return second_look(self.probe, self.name, d, claim, found, self.method).widened(self._spread_along(d))
 
     def entry_again(self, position: int, claim: float, found: DirectionalDerivative) -> DirectionalDerivative:
         """The derivative of an entry by all methods.  A kink that excuses the claim is noted, and so is a jump."""
@@ -168,7 +187,8 @@ class TensorCheck:
         hides = HIDES if self.directions.size <= SMALL else 1.0
         for k, claim in enumerate(self.claims().tolist()):
             found = self.derivatives[k]
-            wide = self.method == "central" and found.bar > hides * max(abs(claim), abs(found.value)) > 0
+            size = max(abs(claim), abs(found.value))
+            wide = self.method == "central" and (found.bar > hides * size > 0 or found.bar == math.inf)
             if math.isfinite(claim) and (wide or found.misses(claim)):
                 self.derivatives[k] = self.entry_again(k, claim, found)
 
@@ -177,9 +197,18 @@ class TensorCheck:
         return diagnose(self.gradient, self.scale, self.directions.project, self.derivatives)
 
     def certain(self, parameter: Parameter) -> Parameter:
-        """The same verdict, but inconclusive if the function jumps at theta, or if its steps hide entries."""
+        """The same verdict, but inconclusive if the function jumps, in steps that hide entries, or is undefined."""
         jumps = any(found.jumps for found in self.derivatives) or (self.probe.quantum and parameter.unseen)
-        return replace(parameter, verdict=INCONCLUSIVE) if jumps and parameter.verdict == PASS else parameter
+        doubtful = jumps or self.unjudged()
+        return replace(parameter, verdict=INCONCLUSIVE) if doubtful and parameter.verdict == PASS else parameter
+
+    def unjudged(self) -> list[int]:
+        """Which directions nothing is known about, or too little beside the largest derivative of the tensor."""
+        value, bar, low, high = self.columns()
+        largest = float(np.max(np.abs(value), initial=0.0, where=np.isfinite(bar)))
+        hidden = (bar > np.maximum(np.abs(value), np.abs(self.claims()))) & (bar > self.probe.u**0.25 * largest)
+        judged = (value == 0) & (self.claims() == 0) & (bar < math.inf) | (low < high)
+        return [int(k) for k in np.flatnonzero(hidden & ~judged)]
 
     def some(self, positions: list[int], quantity: str = "only") -> str | None:
         """Which entries are wrong, if they are few."""
@@ -197,18 +226,24 @@ class TensorCheck:
         notes = []
         if self.reason:
             notes.append(f"central differences, because for complex numbers fun {self.reason}")
+        if np.any(self.spread):
+            notes.append(f"grad differs by up to {np.max(self.spread / self.scale):.1e} from call to call")
         if self.kinks:
             shown = list(self.kinks.values())[:3]
             text = f"{len(self.kinks)} at a kink, accepted between one-sided derivatives: {', '.join(shown)}"
             notes.append(f"{text}{', ...' if len(self.kinks) > len(shown) else ''}")
+        if any(found.bar == math.inf and not (found.jumps or found.kink) for found in self.derivatives):
+            named = self._named([k for k, found in enumerate(self.derivatives) if found.bar == math.inf])
+            notes.append(f"fun is not defined on either side of theta{f': {named}' if self.entrywise else ''}")
         if any(found.jumps for found in self.derivatives):
             named = self._named(self.jumps)
             notes.append(f"fun jumps at theta or is infinitely steep{named and ': '}{named}")
         return [f"{self.name}: {note}" for note in notes]
 
     def excuse(self, parameter: Parameter) -> list[str]:
-        """Why the tensor passes although its difference is large."""
-        if parameter.verdict != PASS or not parameter.difference > LARGE:
+        """Why the tensor does not fail although its difference is large."""
+        if parameter.verdict == FAIL or not parameter.difference > LARGE:
             return []
         reason = f"{parameter.unseen} of {parameter.bar.size} are below their error bars, {len(self.kinks)} at a kink"
-        return [f"{self.name}: passes with a difference of {parameter.difference:.1e}: {reason}"]
+        does = "passes" if parameter.verdict == PASS else "is inconclusive"
+        return [f"{self.name}: {does} with a difference of {parameter.difference:.1e}: {reason}"]
