@@ -180,9 +180,9 @@ def _tried(box: BlackBox) -> float:
 
 
 def call_twice(box: BlackBox, start: float, u: float) -> tuple[dict[str, Vector], Tensors, list[str]]:
-    """The gradient at theta, how far it changes from call to call, and why nothing can be judged.
+    """The gradient at theta, how far it changes from call to call, and why no verdict is possible.
 
-    Nothing can be judged if a function changes its argument, or answers differently by more than rounding.
+    No verdict is possible if a function changes its argument, or gives values that differ by more than rounding.
     """
     values = [box.watched(box.value_of) for _ in range(2)]
     (first, _), (second, change) = (box.watched(box.gradient_of) for _ in range(2))
@@ -190,21 +190,21 @@ def call_twice(box: BlackBox, start: float, u: float) -> tuple[dict[str, Vector]
     complaints = [f"{title} changes its argument {name}" for title, name in changed.items() if name]
     other = max((value for value, _ in values), key=lambda value: abs(value - start))
     if not abs(other - start) <= ROUNDINGS * u * abs(start):
-        complaints.append(f"fun answers differently for the same theta ({start!r}, then {other!r})")
+        complaints.append(f"fun gives different values for the same theta ({start!r}, then {other!r})")
     unequal = _unequal(first, second, u)
     if unequal:
-        complaints.append(f"grad answers differently for the same theta ({', '.join(unequal)})")
+        complaints.append(f"grad gives different values for the same theta ({', '.join(unequal)})")
     with np.errstate(invalid="ignore"):
         spread = {name: np.nan_to_num(np.abs(second[name] - first[name])) for name in first}
-    return first, spread, [f"{complaint}: nothing can be judged" for complaint in complaints]
+    return first, spread, [f"{complaint}: no verdict is possible" for complaint in complaints]
 
 
 def call_again(box: BlackBox, start: float, gradient: Tensors, u: float, noise: float) -> list[str]:
-    """Why nothing can be judged: fun or grad answers differently at the end, by more than rounding."""
+    """Why no verdict is possible: at the end fun or grad gives a value that differs by more than rounding."""
     later, second = box.value(box.theta), box.gradient()
     complaints = []
     if not abs(later - start) <= ROUNDINGS * u * abs(start) + noise:
-        complaints.append(f"fun answers differently for the same theta ({start!r}, and {later!r} at the end)")
+        complaints.append(f"fun gives different values for the same theta ({start!r}, and {later!r} at the end)")
     unequal = _unequal(gradient, second, u)
     if unequal:
         complaints.append(f"grad gives different values for the same theta at the end ({', '.join(unequal)})")
@@ -222,7 +222,7 @@ def _same(first: Vector, second: Vector, u: float) -> bool:
 
 
 def try_complex(box: BlackBox) -> tuple[bool, list[str]]:
-    """Whether a complex step leaves complex numbers behind; and why nothing can be judged if they stay.
+    """Whether a complex step leaves complex numbers behind; and why no verdict is possible if they stay.
 
     What fun and grad keep between calls is put back then, as far as it can be reached.
     """
@@ -232,7 +232,7 @@ def try_complex(box: BlackBox) -> tuple[bool, list[str]]:
     if box.is_real():
         return False, []
     memory.restore()
-    stays = "the complex step leaves complex numbers in fun or grad, try method='central': nothing can be judged"
+    stays = "the complex step leaves complex numbers in fun or grad, try method='central': no verdict is possible"
     return True, [] if box.is_real() else [stays]
 
 

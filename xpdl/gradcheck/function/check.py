@@ -158,7 +158,7 @@ def _probe(box: BlackBox, start: float, generated: np.random.Generator) -> Probe
 
 
 def _without_leaks(box: BlackBox, method: str) -> tuple[str, list[str], list[str]]:
-    """The method that leaves no complex numbers behind; why nothing can be judged; and a note."""
+    """The method that leaves no complex numbers behind; why no verdict is possible; and a note."""
     leaks, complaints = try_complex(box)
     if leaks and method == "complex":
         raise ValueError("method 'complex' is not possible: it leaves complex numbers in fun or grad")

@@ -178,7 +178,8 @@ def _findings(measured: Measurements, fit: Fit | None, wrong: bool) -> Iterator[
     if np.median(fit.rates) < 0:
         yield FAULT, "steps go uphill: lr g is added and not subtracted"
     if fit.name in ("adam", "adamw") and fit.values["beta2"] < NO_MEMORY < fit.values["beta1"]:
-        yield DOUBT, "beta2 is 0: it looks the same if the second moment is lost between steps: pass expected= to tell them apart"
+        same = "it looks the same if the second moment is lost between steps"
+        yield DOUBT, f"beta2 is 0: {same}: pass expected= to tell them apart"
     yield from _rates(fit)
 
 

@@ -230,7 +230,10 @@ ADAM = ("beta1", "beta2", *EPS)
 AVERAGE = "the velocity is an average: v <- beta v + (1 - beta) g"
 CENTRED = "centred: v less the square of the mean"
 BEFORE = "epsilon is added before the bias correction (the 'epsilon hat' of Kingma & Ba 2015, section 2)"
-SOFT = "g / (|g| + eps): Adam and RMSprop do the same if their state is lost between steps: pass expected= to tell them apart"
+SOFT = (
+    "g / (|g| + eps): Adam and RMSprop do the same if their state is lost between steps: "
+    "pass expected= to tell them apart"
+)
 TWICE = "the bias of {} corrected twice: in the moment and in the learning rate, or two times in the moment"
 LATE = "the {} moment is updated after it is used: the step of the last gradient comes one step late"
 EPSILON_IN_MAXIMUM = "u <- max(beta2 u, |g| + eps)"
