@@ -45,7 +45,7 @@ def group(name: str) -> list[str]:
 
 def environment(session: nox.Session) -> dict[str, str]:
     """The variables of a run of the tests."""
-    compiled = session.cache_dir / f"jax-{session.name}"
+    compiled = (session.cache_dir / f"jax-{session.name}").resolve()  # tests change the current folder
     shutil.rmtree(compiled, ignore_errors=True)
     return ONE_THREAD | COMPILE_ONCE | {"JAX_COMPILATION_CACHE_DIR": str(compiled)}
 

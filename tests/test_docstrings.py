@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 import doctest
+from functools import cached_property
 from importlib import import_module
 import inspect
 from pathlib import Path
+import sys
 from types import ModuleType
 from typing import Any
 import warnings
@@ -29,6 +31,9 @@ REQUIRED = SUMMARY | PARAMETERS | RETURNS | SECTIONS
 
 EXAMPLE = {"EX01"}
 
+OURS = {"xpdl", __name__.partition(".")[0]}
+"""Packages whose classes are checked: xpdl, and this file for the classes below."""
+
 
 def import_or_skip(name: str) -> ModuleType:
     """The module, or a skip that names the library it needs."""
@@ -52,9 +57,14 @@ def is_documented(value: Any) -> bool:
 
 
 def members(owner: type) -> Iterator[tuple[str, Any]]:
-    """The public methods and properties that a class of xpdl defines, by name."""
-    for name, value in vars(owner).items():
+    """The public methods and properties that a class has, inherited ones included; those of other libraries are not."""
+    values: dict[str, Any] = {}
+    for base in reversed(owner.__mro__):
+        if base.__module__.partition(".")[0] in OURS:
+            values |= vars(base)
+    for name, value in values.items():
         value = getattr(value, "__func__", value)  # of classmethods and staticmethods
+        value = property(value.func) if isinstance(value, cached_property) else value
         if not name.startswith("_") and (inspect.isfunction(value) or isinstance(value, property)):
             yield name, value
 
@@ -74,7 +84,7 @@ def complaints_of(name: str, value: Any) -> list[str]:
     found = [f"{name}: {text}" for text in complaints(value, codes)]
     if inspect.isclass(value):
         for member, function in members(value):
-            found += [f"{name}.{member}: {text}" for text in complaints(function, REQUIRED)]
+            found += [f"{name}.{member}: {text}" for text in complaints(function, REQUIRED | EXAMPLE)]
     return found
 
 
@@ -110,6 +120,8 @@ def test_examples_run(name, pytestconfig, tmp_path, monkeypatch) -> None:
     runner = doctest.DocTestRunner(optionflags=flags, verbose=False)
     for example in doctest.DocTestFinder(exclude_empty=True).find(module, name):
         runner.run(example, out=said.append)
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")  # other tests count the open figures
     assert runner.summarize(verbose=False).failed == 0, "".join(said)
 
 
@@ -186,6 +198,42 @@ def undocumented() -> None:
     pass
 
 
+class WithoutExamples:
+    """A number.
+
+    Examples
+    --------
+    >>> 2 * 2
+    4
+    """
+
+    def method(self) -> None:
+        """Do nothing."""
+
+    @property
+    def attribute(self) -> int:
+        """The number."""
+        return 4
+
+    @cached_property
+    def cached(self) -> int:
+        """The number."""
+        return 4
+
+    def _inside(self) -> None:
+        pass
+
+
+class Inheriting(WithoutExamples):
+    """A number of another class.
+
+    Examples
+    --------
+    >>> 2 * 2
+    4
+    """
+
+
 @pytest.mark.parametrize(
     ("function", "codes"),
     [
@@ -200,6 +248,12 @@ def undocumented() -> None:
 def test_what_is_missing_is_seen(function, codes) -> None:
     found = {text.split()[1] for text in complaints_of("f", function)}
     assert found == codes
+
+
+@pytest.mark.parametrize("owner", [WithoutExamples, Inheriting])
+def test_a_member_without_example_is_seen(owner) -> None:
+    found = {text.split(":")[0] for text in complaints_of("C", owner) if "EX01" in text}
+    assert found == {"C.method", "C.attribute", "C.cached"}
 
 
 def test_numpydoc_knows_the_codes() -> None:

@@ -431,5 +431,5 @@ def test_an_optimizer_by_its_name_has_the_averages_it_is_given(name) -> None:
     assert np.array_equal(*thetas)
     assert given == {} or not np.array_equal(thetas[0], run(by_name(name, 0.1), np.zeros(4), grads)[0])
     for argument in {"beta1", "beta2"} - BETAS[name].keys():
-        with pytest.raises(ValueError, match=f"{argument} is not for the optimizer '{name}', got 0.5"):
+        with pytest.raises(ValueError, match=f"{argument} is not an option of '{name}', got 0.5"):
             by_name(name, 0.1, **{argument: 0.5})

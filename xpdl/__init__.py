@@ -1,26 +1,26 @@
 """xpdl: dense networks from first principles, on any array library that speaks the Python Array API.
 
-``xpdl.origin`` tells where the functions of the series it grew from have their places.
+xpdl grew from a series of articles; ``xpdl.origin`` maps the functions of that series to xpdl.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from xpdl import activations, callbacks, losses, optimizers, schedules
+from xpdl import activations, losses, optimizers, schedules
 from xpdl.activations import Activation
 from xpdl.backends import Backend, available_backends, backend
-from xpdl.callbacks import EarlyStopping, KeepBest, StopTraining
 from xpdl.losses import Loss
 from xpdl.network import Network
 from xpdl.optimizers import Optimizer, adam, adamw, momentum, rmsprop, sgd
-from xpdl.training.dropout import dropout_masks
 from xpdl.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from xpdl import data, distributed, plots, testing, tuning
+    from xpdl import callbacks, data, distributed, plots, testing, tuning
+    from xpdl.callbacks import EarlyStopping, KeepBest, StopTraining
     from xpdl.files.checkpoint import RunFileError
     from xpdl.files.model import Model, ModelFileError, load, save
     from xpdl.gradcheck import GradientError, check_backends, check_gradient, check_network, check_update
+    from xpdl.training.dropout import dropout_masks
     from xpdl.training.evaluation import evaluate
     from xpdl.training.train import DivergenceError, Result, train
 
@@ -67,16 +67,18 @@ __all__ = [
     "tuning",
 ]
 
-HOMES = {
+NAMES_IN = {
+    "callbacks": ["EarlyStopping", "KeepBest", "StopTraining"],
     "files.checkpoint": ["RunFileError"],
     "files.model": ["Model", "ModelFileError", "load", "save"],
     "gradcheck": ["GradientError", "check_backends", "check_gradient", "check_network", "check_update"],
+    "training.dropout": ["dropout_masks"],
     "training.evaluation": ["evaluate"],
     "training.train": ["DivergenceError", "Result", "train"],
 }
-MODULES = ["data", "distributed", "plots", "testing", "tuning"]
-LAZY = dict(zip(MODULES, MODULES, strict=True)) | {name: home for home, names in HOMES.items() for name in names}
-"""Names, and the modules they come from when they are first used: these need half of the standard library."""
+MODULES = ["callbacks", "data", "distributed", "plots", "testing", "tuning"]
+LAZY = dict(zip(MODULES, MODULES, strict=True)) | {name: module for module, names in NAMES_IN.items() for name in names}
+"""Names whose modules are imported at the first use, because these modules need half of the standard library."""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,10 +1,10 @@
 """Activations: pairs of functions, elementwise on z of any shape.
 
     a  = forward(z)
-    dz = backward(da, z, a)      da * f'(z), from whichever of z and a gives it most cheaply
+    dz = backward(da, z, a)      da * f'(z), from z or a, whichever is cheaper
 
-All of them accept complex z and then follow the branch of the real part: so the complex step of the gradient check
-differentiates the very code that trains.  A new activation is one ``Activation`` with a name in ``ACTIVATIONS``.
+All of them accept complex z and then follow the branch of the real part.  So the complex step of the gradient check
+differentiates the same code that trains.  A new activation is one ``Activation`` with a name in ``ACTIVATIONS``.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from xpdl.arrays import Array, is_complex, namespace, real
 class Activation(NamedTuple):
     """A function and its derivative, elementwise on arrays of any shape.
 
-    Both should depend on their arguments alone, as a training step may repeat their array operations without calling
-    them.  ``check_network`` tells whether the second is the derivative of the first.
+    Both should depend on their arguments alone, because a training step may repeat their array operations without
+    calling them.  ``check_network`` tells whether the second function is the derivative of the first.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ def _sigmoid_backward(da: Array, z: Array, a: Array) -> Array:
 
 
 sigmoid = Activation(_sigmoid, _sigmoid_backward)
-"""a = 1 / (1 + exp(-z)) = (1 + tanh(z/2)) / 2, which overflows nowhere; a' = a (1 - a)."""
+"""a = 1 / (1 + exp(-z)) = (1 + tanh(z/2)) / 2, which never overflows; a' = a (1 - a)."""
 
 
 def leaky_relu(alpha: float = 0.01) -> Activation:
@@ -256,8 +256,8 @@ def _gelu_backward(da: Array, z: Array, a: Array) -> Array:
 
 
 gelu = Activation(_gelu, _gelu_backward)
-"""a = z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))): the tanh form of Hendrycks & Gimpel 2016, as the standard has no
-erf."""
+"""a = z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3))): the tanh form of Hendrycks & Gimpel 2016, because the standard
+has no erf."""
 
 
 def _silu(z: Array) -> Array:

@@ -1,4 +1,4 @@
-"""What a kernel may ask of an array: its namespace, its device, and whether it is complex.
+"""Properties of an array for kernels: its namespace, its device, and whether it is complex.
 
 Comments give shapes, with the same letters everywhere: n samples, d features, k outputs, P parameters, L layers.
 """
@@ -16,7 +16,7 @@ _NAMESPACES: dict[type, Namespace] = {}
 
 
 def namespace(x: Array) -> Namespace:
-    """The Array API namespace of x.  It is remembered for each type: kernels ask for it some forty times a step."""
+    """The Array API namespace of x.  It is cached for each type: kernels need it about forty times in a step."""
     try:
         return _NAMESPACES[type(x)]
     except KeyError:
@@ -30,5 +30,5 @@ def is_complex(x: Array) -> bool:
 
 
 def real(x: Array) -> Array:
-    """The real part; x itself if it is real, as the standard has ``real`` for complex arrays only."""
+    """The real part; x itself if it is real, because the standard has ``real`` for complex arrays only."""
     return namespace(x).real(x) if is_complex(x) else x

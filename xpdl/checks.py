@@ -1,6 +1,6 @@
-"""Checks at the public edges: an error names the argument, the value and what was expected.
+"""Checks of arguments: an error names the argument, the value and what was expected.
 
-All of them run on the host, once, when something enters xpdl.  None runs inside a training step.
+They run on the host, once, when a value enters xpdl.  None runs inside a training step.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,7 +16,7 @@ from xpdl.arrays import Array
 
 
 class BadNumberError(ValueError):
-    """An entry of an array that cannot be used.  The text says why, with {} for its place; ``index`` is that place."""
+    """An entry of an array cannot be used.  The text says why, with {} for its place; ``index`` is the place."""
 
     def __init__(self, argument: str, index: Sequence[int], text: str) -> None:
         place = ", ".join(map(str, index))
@@ -24,7 +24,7 @@ class BadNumberError(ValueError):
         self.argument, self.index, self.text = argument, index, text
 
     def in_row(self, row: int) -> "BadNumberError":
-        """The same error for a larger array, in which this entry is in another row."""
+        """The same error for a larger array, where the entry is in row ``row``."""
         return BadNumberError(self.argument, (row, *self.index[1:]), self.text)
 
 
@@ -35,7 +35,7 @@ def shorten(value: object, limit: int = 60) -> str:
 
 
 def choice(argument: str, value: Any, names: Iterable[str]) -> str:
-    """``value`` if it is one of ``names``, else an error with the closest of them."""
+    """``value`` if it is one of ``names``, else an error that suggests the closest of them."""
     known = sorted(names)
     if isinstance(value, str) and value in known:
         return value
@@ -83,7 +83,7 @@ def real(argument: str, value: Any, *, least: float = 0.0, below: float = math.i
 
 
 def finite(argument: str, array: np.ndarray) -> None:
-    """An array on the host must hold no NaN and no infinity; the error names the first one."""
+    """Check that an array on the host holds no NaN and no infinity; the error names the first one."""
     bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         index = tuple(bad[0].tolist())
@@ -107,7 +107,7 @@ def float_dtype(argument: str, value: Any) -> str:
 
 
 def one_namespace(**arrays: Array) -> None:
-    """The named arguments must be arrays of one library."""
+    """Check that the named arguments are arrays of one library."""
     if len({type(array) for array in arrays.values()}) == 1 and hasattr(next(iter(arrays.values())), "dtype"):
         return
     try:
@@ -118,26 +118,29 @@ def one_namespace(**arrays: Array) -> None:
 
 
 def last_axis(argument: str, theta: Array, size: int) -> None:
-    """theta must be (..., size)."""
+    """Check that theta is (..., size)."""
     if theta.shape[-1:] != (size,):
         raise ValueError(f"{argument} must hold {size} parameters on its last axis, got shape {tuple(theta.shape)}")
 
 
 def rows(argument: str, x: Array, d: int) -> None:
-    """x must be (n, d) with n > 0."""
+    """Check that x is (n, d) with n > 0."""
     if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] != d:
         raise ValueError(f"{argument} must have shape (n, {d}), rows are samples, got shape {tuple(x.shape)}")
 
 
 def pair(function: str, returned: Any) -> tuple[Any, Any]:
-    """An update must return (theta, state)."""
+    """Check that an update has returned (theta, state)."""
     if not isinstance(returned, tuple) or len(returned) != 2:
         raise TypeError(f"{function} must return (theta, state), got {shorten(returned)}")
     return returned
 
 
 def functions(argument: str, given: Any, *, besides: Sequence[str] = ()) -> None:
-    """Each field of the named tuple must hold a function, or None where that is the default; ``besides`` may not."""
+    """Check that each field of a named tuple holds a function, or None if that is its default.
+
+    The fields in ``besides`` are not checked.
+    """
     for name, value in given._asdict().items():
         absent = value is None and given._field_defaults.get(name, "") is None
         if not (callable(value) or absent or name in besides):
@@ -145,6 +148,6 @@ def functions(argument: str, given: Any, *, besides: Sequence[str] = ()) -> None
 
 
 def instance(argument: str, value: Any, kind: type) -> None:
-    """The value must be a ``kind``."""
+    """Check that the value is an instance of ``kind``."""
     if not isinstance(value, kind):
         raise TypeError(f"{argument} must be an xpdl.{kind.__name__}, got {shorten(value)}")

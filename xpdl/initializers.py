@@ -24,12 +24,12 @@ INITIALIZERS: dict[str, Callable[[int, int], float]] = {
 def initialize(layout: Layout, init: str | float, seed: int, dtype: str) -> np.ndarray:
     """Draw theta (P,), the same for every backend.
 
-    Each layer draws from its own part of the stream of the seed, in float64; a float32 theta is the same, rounded.
+    Each layer draws its own random numbers in float64; a float32 theta has the same numbers, rounded.
 
     Parameters
     ----------
     layout : Layout
-        Where each parameter lies in theta.
+        The place of each parameter in theta.
     init : str or float
         A name in ``INITIALIZERS``, or the standard deviation of all weights.
     seed : int

@@ -3,8 +3,8 @@
     theta (P,) = [ W1 | W2 | ... | WL | b1 | b2 | ... | bL ]      W (n_in, n_out) row by row, b (n_out,)
 
 With one vector, an optimizer, an L2 term, a gradient check, a checkpoint and an all-reduce are each one operation on
-one array.  Weights come first: so all weights are a prefix, and biases of odd sizes do not shift the matrices off their
-alignment in memory.
+one array.  Weights come first, so all weights are a prefix, and biases of odd sizes do not spoil the alignment of the
+matrices in memory.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from xpdl.arrays import Array, namespace
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each weight matrix and each bias lies in theta, for a network with these layer sizes."""
+    """The place of each weight matrix and each bias in theta, for a network with these layer sizes."""
 
     sizes: tuple[int, ...]
 
@@ -40,7 +40,7 @@ class Layout:
 
     @property
     def offsets(self) -> list[int]:
-        """Where each parameter begins, and where the last one ends: [0, ..., P]."""
+        """The beginning of each parameter in theta, and the end of the last one: [0, ..., P]."""
         return [0, *(part.stop for part in self.slices)]
 
     @property

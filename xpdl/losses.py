@@ -3,7 +3,7 @@
 A loss is a set of functions of the logits z (..., n, k), the pre-activations of the last layer:
 
     y  = encode(labels, (n, k), dtype)     targets (n, k)
-    s  = scores(z)                         what response and cost share: log p for softmax, else z itself
+    s  = scores(z)                         the common part of response and cost: log p for softmax, else z itself
     p  = response(s)                       probabilities, or values                                (..., n, k)
     cost(s, y)                             the cost of each sample                                 (..., n)
     derivative(s, p, y)                    d cost / d z of each sample, p - y unless said otherwise (..., n, k)
@@ -12,7 +12,7 @@ The backward pass starts from dz = derivative / n.  p - y is right for the canon
 (McCullagh & Nelder 1989): softmax, sigmoid and identity with the costs below.  Working on logits keeps everything
 finite: no logarithm is taken of a probability that was rounded to 0.
 
-A new loss is one ``Loss`` with a name in ``LOSSES``; your own goes to ``Network(output=...)`` as it is.
+A new loss is one ``Loss`` with a name in ``LOSSES``; pass your own to ``Network(output=...)``.
 """
 
 from collections.abc import Callable
@@ -27,7 +27,7 @@ ROUNDED = 1e-5
 
 
 def _columns(y: Array, shape: tuple[int, int], dtype: object) -> Array:
-    """Targets (n, k); for a single output (n,) will do."""
+    """Targets (n, k); for a single output, (n,) is accepted, too."""
     n, k = shape
     if y.shape != shape and not (k == 1 and y.shape == (n,)):
         raise ValueError(f"y must have shape ({n}, {k}){f' or ({n},)' if k == 1 else ''}, got {tuple(y.shape)}")
@@ -44,30 +44,29 @@ def _no_classes(k: int) -> int:
 
 
 class Loss(NamedTuple):
-    """The response of the output layer, the cost of each sample, and what else depends on the choice of them.
+    """The response of the output layer, the cost of each sample, and the functions that depend on their choice.
 
-    Only ``cost`` must be given: without the rest it is a cost of values, p = z, whose derivative is p - y.  All
-    functions take arrays of any library, and arrays with more leading axes: sum over ``axis=-1``.  They depend on
-    their arguments alone and do not change them.  ``check_network`` tells whether ``derivative`` is the derivative of
-    ``cost``; it is sharpest if ``scores`` and ``cost`` accept complex z, as activations do.
+    Only ``cost`` must be given: the defaults describe a cost of values, p = z, whose derivative is p - y.  All
+    functions take arrays of any library, and arrays with more leading axes: sum over ``axis=-1``.  They must depend on
+    their arguments alone and must not change them.  ``check_network`` tells whether ``derivative`` is the derivative of
+    ``cost``; it is most exact if ``scores`` and ``cost`` accept complex z, as activations do.
 
     Parameters
     ----------
     cost : callable
         cost(s, y) -> (..., n): the cost of each sample, from s (..., n, k) and the targets y (n, k).
     derivative : callable, default p - y
-        derivative(s, p, y) -> (..., n, k): d cost / d z from whichever of s, p and y it needs; a new array in the dtype
-        of s.
+        derivative(s, p, y) -> (..., n, k): d cost / d z, as a new array in the dtype of s.
     response : callable, default identity
-        response(s) -> p (..., n, k): what ``Network.predict_proba`` gives back.
+        response(s) -> p (..., n, k): the result of ``Network.predict_proba``.
     scores : callable, default identity
-        scores(z) -> s: what ``cost`` and ``response`` are computed from.
+        scores(z) -> s, the argument of ``cost`` and ``response``.
     encode : callable, default ``y`` itself
-        encode(y, (n, k), dtype) -> (n, k): labels as targets.  Targets (n, k) stay what they are.  A wrong shape is a
+        encode(y, (n, k), dtype) -> (n, k): labels as targets.  Targets (n, k) stay unchanged.  A wrong shape raises
         ``ValueError``.
     accepts : callable or None, default None
-        accepts(y, k) -> (good, expected): which entries, or rows, of finite y may stand for k outputs, and in words
-        what was expected.  It is asked once, on the host.  None: any number may.
+        accepts(y, k) -> (good, expected): which entries, or rows, of finite y are allowed for k outputs, and a text
+        that says what is allowed.  It is called once, on the host.  None: any number is allowed.
     decide : callable or None, default None
         decide(p) -> labels, for p and for targets.  None: the outputs are values, and there is no accuracy.
     classes : callable, default 0
@@ -201,7 +200,7 @@ class Loss(NamedTuple):
         weight : array (n,), optional
             How many times each sample counts.
         n : int or 0-d array, optional
-            What dz is divided by; default the number of samples, or the sum of their weights.
+            The divisor of dz; default the number of samples, or the sum of their weights.
 
         Returns
         -------
@@ -225,7 +224,7 @@ class Loss(NamedTuple):
         return self.cost(s, y), dz
 
     def outputs(self, classes: int) -> int:
-        """Return the least number of outputs that tell so many classes apart.
+        """Return the smallest number of outputs that can tell this many classes apart.
 
         Parameters
         ----------
@@ -235,7 +234,7 @@ class Loss(NamedTuple):
         Returns
         -------
         int
-            The number of outputs; 1 if no number of them does.
+            The number of outputs; 1 if no number of them can.
 
         Examples
         --------
@@ -277,9 +276,9 @@ def count(n: int, weight: Array | None) -> int | Array:
 
 
 def _one_hot(y: Array, shape: tuple[int, int], dtype: object) -> Array:
-    """Labels (n,) or (n, 1) in 0..k-1 -> targets (n, k); one-hot or probability rows (n, k) stay what they are.
+    """Labels (n,) or (n, 1) in 0..k-1 -> targets (n, k); one-hot or probability rows (n, k) stay unchanged.
 
-    Any other label gives a row of NaN: a cost that cannot be overlooked, where raising would make the device wait.
+    Any other label gives a row of NaN, so the cost is NaN: raising an error would make the device wait.
     """
     n, k = shape
     xp = namespace(y)
@@ -327,7 +326,7 @@ def _one_each(k: int) -> int:
 
 
 def _softmax_error(p: Array, v: Array) -> Array:
-    """dp_j = p_j (dz_j - sum_k p_k dz_k); p = exp(log p) magnifies the rounding of log p."""
+    """dp_j = p_j (dz_j - sum_k p_k dz_k); p = exp(log p) amplifies the rounding error of log p."""
     total = namespace(p).sum(p * p * v, axis=-1, keepdims=True)
     return p * p * (total + (1 - 2 * p) * v) + p
 

@@ -23,7 +23,7 @@ Masks = Sequence[Array | None]
 
 
 class Layer(NamedTuple):
-    """What one layer received and computed in a forward pass."""
+    """The input and the results of one layer in a forward pass."""
 
     x: Array  # (n, n_in) its input
     w: Array  # (n_in, n_out)
@@ -35,7 +35,8 @@ class Layer(NamedTuple):
 class Network:
     """A dense network: the sizes of its layers, and the functions between them.
 
-    It is a configuration and holds no parameters: those are one vector theta (P,), which every method takes.
+    It is a configuration and holds no parameters.  The parameters are one vector theta (P,), an argument of the
+    methods.
 
     Parameters
     ----------
@@ -106,37 +107,86 @@ class Network:
 
     @cached_property
     def layout(self) -> Layout:
-        """The place of each parameter in theta."""
+        """The place of each parameter in theta.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> xpdl.Network([2, 3, 1]).layout.offsets  # where W1, W2, b1 and b2 begin, and the end
+        [0, 6, 9, 12, 13]
+        """
         return Layout(tuple(self.sizes))
 
     @property
     def size(self) -> int:
-        """The number of parameters, P."""
+        """The number of parameters, P.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> xpdl.Network([2, 3, 2]).size  # 2 * 3 + 3 * 2 weights, 3 + 2 biases
+        17
+        """
         return self.layout.size
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
-        """The shapes of the parameters, in the order of theta: [(n0, n1), ..., (n1,), ...]."""
+        """The shapes of the parameters, in the order of theta: [(n0, n1), ..., (n1,), ...].
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> xpdl.Network([2, 3, 1]).shapes
+        [(2, 3), (3, 1), (3,), (1,)]
+        """
         return self.layout.shapes
 
     @property
     def names(self) -> list[str]:
-        """The names of the parameters: ["W1", ..., "WL", "b1", ..., "bL"]."""
+        """The names of the parameters: ["W1", ..., "WL", "b1", ..., "bL"].
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> xpdl.Network([2, 3, 1]).names
+        ['W1', 'W2', 'b1', 'b2']
+        """
         return self.layout.names
 
     @property
     def drops(self) -> tuple[float, ...]:
-        """The dropping probability of each hidden layer."""
+        """The dropping probability of each hidden layer.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> xpdl.Network([2, 4, 3, 1], dropout=0.5).drops
+        (0.5, 0.5)
+        """
         return tuple(self.dropout) if isinstance(self.dropout, Sequence) else (self.dropout,) * (len(self.sizes) - 2)
 
     @property
     def activation(self) -> Activation:
-        """The activation of the hidden layers."""
+        """The activation of the hidden layers.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> xpdl.Network([2, 3, 1], hidden="tanh").activation is xpdl.activations.tanh
+        True
+        """
         return self.hidden if isinstance(self.hidden, Activation) else ACTIVATIONS[self.hidden]
 
     @property
     def head(self) -> Loss:
-        """The response and the cost of the output layer."""
+        """The response and the cost of the output layer.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> xpdl.Network([2, 3, 1], output="linear").head is xpdl.losses.linear
+        True
+        """
         return self.output if isinstance(self.output, Loss) else LOSSES[self.output]
 
     def initialize(self, seed: int = 0, dtype: str = "float32") -> Array:
@@ -158,6 +208,15 @@ class Network:
         ------
         TypeError, ValueError
             If the seed or the dtype is wrong.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> theta = xpdl.Network([2, 3, 2]).initialize(seed=1)
+        >>> theta.shape, theta.dtype.name
+        ((17,), 'float32')
+        >>> theta[-5:].tolist()  # the biases
+        [0.0, 0.0, 0.0, 0.0, 0.0]
         """
         return initialize(self.layout, self.init, seed, checks.float_dtype("dtype", dtype))
 
@@ -178,6 +237,14 @@ class Network:
         ------
         ValueError
             If the last axis of theta does not have P entries.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> [(w, b)] = xpdl.Network([2, 1]).unpack(np.array([1.0, 2.0, 3.0]))
+        >>> w.tolist(), b.tolist()
+        ([[1.0], [2.0]], [3.0])
         """
         checks.last_axis("theta", theta, self.size)
         return self.layout.unpack(theta)
@@ -194,18 +261,25 @@ class Network:
         -------
         array (..., P)
             theta, a new array.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> xpdl.Network([2, 1]).pack([(np.array([[1.0], [2.0]]), np.array([3.0]))])
+        array([1., 2., 3.])
         """
         return self.layout.pack(parameters)
 
     def forward(self, theta: Array, x: Array, masks: Masks | None = None) -> list[Layer]:
-        """Return what each layer receives and computes.
+        """Return the input and the results of each layer.
 
         Parameters
         ----------
         theta : array (..., P)
             The parameters.
         x : array (n, d)
-            Samples.  Images of dtype uint8 are scaled to [0, 1]; numbers of any other dtype stay as they are.
+            Samples.  Images of dtype uint8 are scaled to [0, 1]; numbers of any other dtype stay unchanged.
         masks : sequence of array (n, units) or None, optional
             A dropout mask for each hidden layer, already scaled by 1 / (1 - p), or None for a layer without dropout.
 
@@ -218,6 +292,15 @@ class Network:
         ------
         TypeError, ValueError
             If the arrays are of several libraries, or if a shape is wrong.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> net = xpdl.Network([2, 1], output="linear")
+        >>> [layer] = net.forward(np.array([1.0, 2.0, 3.0]), np.array([[10.0, 100.0]]))
+        >>> layer.z  # 1 * 10 + 2 * 100 + 3
+        array([[213.]])
         """
         checks.one_namespace(theta=theta, x=x)
         checks.rows("x", x, self.sizes[0])
@@ -243,18 +326,27 @@ class Network:
         Parameters
         ----------
         layers : sequence of Layer
-            What ``forward`` returned.
+            The result of ``forward``.
         dz : array (..., n, k)
             The derivative of the mean cost with respect to the logits, from ``Loss.delta``.
         masks : sequence of array (n, units) or None, optional
             The dropout masks of the forward pass.
         n : int or 0-d array, optional
-            What the L2 term is divided by; default the number of samples.
+            The divisor of the L2 term; default the number of samples.
 
         Returns
         -------
         array (..., P)
             The gradient with respect to theta.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> net = xpdl.Network([2, 1], output="linear")
+        >>> layers = net.forward(np.array([1.0, 2.0, 3.0]), np.array([[10.0, 100.0]]))
+        >>> net.backward(layers, np.array([[1.0]]))  # the gradient of z
+        array([ 10., 100.,   1.])
         """
         xp = namespace(dz)
         grads = []
@@ -276,8 +368,8 @@ class Network:
 
             sum_i weight_i cost_i / n + l2 / (2 n) * sum of w^2,   n = sum_i weight_i
 
-        Labels and weights are not checked here, as that would make the device wait; ``train`` checks them.  A label
-        that is no class gives NaN, and so do weights that are all 0.
+        Labels and weights are not checked here, because a check would make the device wait; ``train`` checks them.  A
+        wrong label gives NaN, and so do weights that are all 0.
 
         Parameters
         ----------
@@ -301,6 +393,15 @@ class Network:
         ------
         TypeError, ValueError
             If the arrays are of several libraries, or if a shape is wrong.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> net = xpdl.Network([1, 1], output="linear")
+        >>> x, y = np.array([[3.0]]), np.array([[5.0]])
+        >>> float(net.loss(np.array([2.0, 1.0]), x, y))  # (2 * 3 + 1 - 5)^2 / 2
+        2.0
         """
         z, weight = self.forward(theta, x, masks)[-1].z, self._weight(theta, x, weight)
         return self._mean(self.head.value(z, self.targets(theta, x, y)), theta, weight, count(x.shape[0], weight))
@@ -335,7 +436,7 @@ class Network:
         Returns
         -------
         cost : array (...)
-            What ``loss`` returns.
+            The cost, as ``loss`` returns it.
         gradient : array (..., P)
             The gradient of the cost.
 
@@ -343,6 +444,16 @@ class Network:
         ------
         TypeError, ValueError
             If the arrays are of several libraries, or if a shape is wrong.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> net = xpdl.Network([1, 1], output="linear")
+        >>> x, y = np.array([[3.0]]), np.array([[5.0]])
+        >>> cost, grad = net.loss_and_grad(np.array([2.0, 1.0]), x, y)
+        >>> float(cost), grad.tolist()
+        (2.0, [6.0, 2.0])
         """
         layers, weight = self.forward(theta, x, masks), self._weight(theta, x, weight)
         n = count(x.shape[0], weight) if n is None else n
@@ -363,6 +474,14 @@ class Network:
         -------
         array (..., n, k)
             Probabilities or values; (..., n) for a single sigmoid.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> net = xpdl.Network([1, 2])
+        >>> net.predict_proba(np.zeros(net.size), np.array([[3.0]]))
+        array([[0.5, 0.5]])
         """
         p = self.head.predict(self.forward(theta, x)[-1].z)
         return p[..., 0] if self.sizes[-1] == 1 and self.head.classes(1) == 2 else p
@@ -381,6 +500,14 @@ class Network:
         -------
         array (..., n)
             Labels 0..k-1, or 0 and 1 for a single sigmoid; (..., n, k) of 0 and 1 for k sigmoids, and for values.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> theta = np.array([-1.0, 1.0, 0.0, 0.0])  # the logits are -x and x
+        >>> xpdl.Network([1, 2]).predict(theta, np.array([[3.0], [-3.0]]))
+        array([1, 0])
         """
         p = self.predict_proba(theta, x)
         return p if self.head.decide is None else self.head.decide(p)
@@ -406,6 +533,15 @@ class Network:
         ------
         TypeError, ValueError
             If x and y are of two libraries, or if the shape of y is wrong.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> net = xpdl.Network([1, 3])
+        >>> net.targets(np.zeros(net.size), np.zeros((2, 1)), np.array([2, 0]))
+        array([[0., 0., 1.],
+               [1., 0., 0.]])
         """
         checks.one_namespace(x=x, y=y)
         return self.head.encode(y, (x.shape[0], self.sizes[-1]), real(theta[..., :1]).dtype)
@@ -439,7 +575,7 @@ def _features(x: Array, dtype: object) -> Array:
 
 
 def _check_masks(masks: Masks, x: Array, units: Sequence[int]) -> None:
-    """One mask (n, units), or None, for each hidden layer."""
+    """Check that there is one mask (n, units), or None, for each hidden layer."""
     if not isinstance(masks, Sequence) or len(masks) != len(units):
         got = len(masks) if isinstance(masks, Sequence) else checks.shorten(masks)
         raise ValueError(f"masks must hold an array for each hidden layer, {len(units)} in all, got {got}")
@@ -462,7 +598,7 @@ def _sizes(sizes: Sequence[int]) -> tuple[int, ...]:
 
 
 def _dropout(dropout: Any, n_hidden: int) -> float | tuple[float, ...]:
-    """One probability, or as many as there are hidden layers."""
+    """Check that this is one probability, or one for each hidden layer."""
     if isinstance(dropout, str) or not hasattr(dropout, "__iter__"):
         return checks.real("dropout", dropout, below=1.0)
     drops = tuple(checks.real("dropout", p, below=1.0) for p in dropout)

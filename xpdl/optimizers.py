@@ -6,9 +6,9 @@
 ``update`` consumes theta and state: where arrays are writable it reuses their memory, so always rebind both.  Your own
 optimizer is ``Optimizer(init, update)``.
 
-The optimizers here treat every parameter alike, so each is two short functions: ``rates(t)``, the scalars of the step
-t = 1, 2, ..., and ``kernel(theta, grad, *slots, *rates)``, elementwise on vectors.  With that split a backend can run
-the kernel in as few passes over memory, or launches, as it is able to.
+The optimizers here treat all parameters in the same way, so each is two short functions: ``rates(t)`` gives the scalars
+of step t = 1, 2, ..., and ``kernel(theta, grad, *slots, *rates)`` works elementwise on vectors.  So a backend can run
+the kernel with as few passes over memory, or as few launches, as possible.
 """
 
 from collections.abc import Callable
@@ -36,11 +36,11 @@ class Optimizer(NamedTuple):
     update : callable
         update(theta, grad, state) -> (theta, state).  It may overwrite theta and the arrays in the state.
     fused : callable, optional
-        fused(fuse) -> the same update, whose vector work is run by the ``fuse`` of a backend.  An optimizer that has it
-        promises that its update does nothing but array operations, so that a backend may record and repeat them.
+        fused(fuse) -> the same update, with its work on vectors run by the ``fuse`` of a backend.  If it is given, the
+        update must consist of array operations only, because a backend may record and repeat them.
     constant : bool, default False
-        Whether nothing outside can change what ``fused`` does, as when the learning rate is a number and not a
-        function.  If False, a recorded update is compared with its Python text again at each epoch.
+        Whether ``fused`` always does the same, as when the learning rate is a number and not a function.  If False, a
+        recorded update is compared with its Python function again at each epoch.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def elementwise(
     Parameters
     ----------
     slots : int
-        How many vectors (P,) the state has; they begin as zeros.
+        The number of vectors (P,) in the state; they begin as zeros.
     rates : callable
         rates(t) -> tuple of scalars, for the step t = 1, 2, ..., a floating-point 0-d array.
     kernel : callable
@@ -144,7 +144,7 @@ def sgd(lr: float | Schedule) -> Optimizer:
     Raises
     ------
     ValueError, TypeError
-        If a number is not in its range, or is no number.
+        If a number is not in its range, or is not a number.
 
     Examples
     --------
@@ -193,7 +193,7 @@ def momentum(lr: float | Schedule, *, beta: float = 0.9, nesterov: bool = False,
     Raises
     ------
     ValueError, TypeError
-        If a number is not in its range, or is no number.
+        If a number is not in its range, or is not a number.
 
     Examples
     --------
@@ -248,7 +248,7 @@ def rmsprop(lr: float | Schedule, *, decay: float = 0.9, eps: float = 1e-8, eps_
     Raises
     ------
     ValueError, TypeError
-        If a number is not in its range, or is no number.
+        If a number is not in its range, or is not a number.
 
     Examples
     --------
@@ -310,7 +310,7 @@ def adam(
     Raises
     ------
     ValueError, TypeError
-        If a number is not in its range, or is no number.
+        If a number is not in its range, or is not a number.
 
     Examples
     --------
@@ -363,12 +363,12 @@ def adamw(
     Raises
     ------
     ValueError, TypeError
-        If a number is not in its range, or is no number.
+        If a number is not in its range, or is not a number.
 
     Notes
     -----
-    To touch memory less often, the state holds m / (1 - beta1) and v / (1 - beta2), and factors that are the same for
-    all parameters go into the rates (Kingma & Ba 2015, end of section 2):
+    To save passes over memory, the state holds m / (1 - beta1) and v / (1 - beta2), and factors that are the same for
+    all parameters are part of the rates (Kingma & Ba 2015, end of section 2):
 
         theta <- theta - rate m / (sqrt(v + eps_root') + eps')
 
@@ -427,7 +427,7 @@ BETAS: dict[str, dict[str, str]] = {
     "adam": {"beta1": "beta1", "beta2": "beta2"},
     "adamw": {"beta1": "beta1", "beta2": "beta2"},
 }
-"""The arguments of each optimizer for beta1, the decay of its average of gradients, and beta2, of their squares."""
+"""Each optimizer's own names of beta1, the decay of its average of gradients, and of beta2, that of their squares."""
 
 
 def by_name(name: str, lr: float | Schedule, *, beta1: float | None = None, beta2: float | None = None) -> Optimizer:
@@ -464,7 +464,7 @@ def by_name(name: str, lr: float | Schedule, *, beta1: float | None = None, beta
     given = {argument: beta for argument, beta in (("beta1", beta1), ("beta2", beta2)) if beta is not None}
     for argument in given:
         if argument not in names:
-            raise ValueError(f"{argument} is not for the optimizer {name!r}, got {given[argument]!r}")
+            raise ValueError(f"{argument} is not an option of {name!r}, got {given[argument]!r}")
     return OPTIMIZERS[name](lr, **{names[argument]: given[argument] for argument in given})
 
 

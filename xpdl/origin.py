@@ -1,4 +1,4 @@
-"""The origin: where each of its functions is found in xpdl, and the errors it has.
+"""The origin of xpdl: the place of each of its functions in xpdl, and its errors.
 
 The origin is T. V. Ganesh's series "Deep Learning from first principles in Python, R and Octave" (2018).  Its code is
 at github.com/tvganesh/DeepLearningFromFirstPrinciples.  The eight parts are eight files, and later files repeat

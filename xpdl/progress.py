@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, plain lines elsewhere, and nothing if it is switched off."""
+"""Show the progress of long work: a bar on a terminal, plain lines elsewhere, and nothing if it is switched off."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

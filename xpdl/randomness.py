@@ -1,7 +1,7 @@
-"""Random numbers: all of them come from NumPy's Philox on the host, each from its own address.
+"""Random numbers: NumPy's Philox on the host draws all of them, each at its own address.
 
-Philox is a counter-based generator.  The key says which run, the counter says where in that run.  So a number is a
-pure function of (seed, stream, step, layer, element): no state has to be saved, and a run resumes at any step.
+Philox is a counter-based generator.  The key identifies the run, and the counter is the place in that run.  So a number
+is a pure function of (seed, stream, step, layer, element): no state has to be saved, and a run can resume at any step.
 
     key      (seed, stream)
     counter  (block, step, layer, 0)     the generator itself counts the blocks
@@ -47,7 +47,7 @@ def generator(seed: int, stream: Stream, *, step: int = 0, layer: int = 0) -> "n
 
 
 def dropout_bits(seed: int, step: int, layer: int, count: int, first: int = 0) -> np.ndarray:
-    """``count`` uniform 32-bit words (uint32), from number ``first`` on; a raw word gives its low half first."""
+    """``count`` uniform 32-bit words (uint32), from word ``first`` on; the low half of a raw word comes first."""
     block, before = divmod(first, WORDS)
     words = philox(seed, Stream.DROPOUT, step=step, layer=layer, block=block).random_raw((before + count + 1) // 2)
     return words.astype("<u8", copy=False).view("<u4")[before : before + count].astype(np.uint32, copy=False)

@@ -4,8 +4,8 @@
 
 They are written in Array API operations, so the device computes the rate and no step waits for the host.  ``every`` is
 the number of steps in one unit of decay: with the steps of an epoch, the rate decays by epochs.  Your own schedule is
-any such function.  It should depend on the step alone.  If it reads anything else, a change of that is seen at the next
-epoch at the earliest, and with JAX never.
+any such function.  It should depend on the step alone.  If it reads anything else, training notices a change of that at
+the next epoch at the earliest, and with JAX never.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ Schedule: TypeAlias = Callable[[Array], Array | float]
 
 
 def as_schedule(lr: float | Schedule) -> Schedule:
-    """Return a schedule as it is, and a number as the constant schedule.
+    """Return a schedule unchanged, and a number as a constant schedule.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def constant(lr: float) -> Schedule:
     Raises
     ------
     ValueError, TypeError
-        If a number is not in its range, or is no number.
+        If a number is not in its range, or is not a number.
 
     Examples
     --------
@@ -101,7 +101,7 @@ def exponential(lr: float, decay: float, *, every: float = 1) -> Schedule:
     Raises
     ------
     ValueError, TypeError
-        If a number is not in its range, or is no number.
+        If a number is not in its range, or is not a number.
 
     Examples
     --------
@@ -138,7 +138,7 @@ def inverse_time(lr: float, decay: float = 1.0, *, every: float = 1) -> Schedule
     Raises
     ------
     ValueError, TypeError
-        If a number is not in its range, or is no number.
+        If a number is not in its range, or is not a number.
 
     Examples
     --------
@@ -173,7 +173,7 @@ def inverse_sqrt(lr: float, *, every: float = 1) -> Schedule:
     Raises
     ------
     ValueError, TypeError
-        If a number is not in its range, or is no number.
+        If a number is not in its range, or is not a number.
 
     Examples
     --------
@@ -188,7 +188,7 @@ def inverse_sqrt(lr: float, *, every: float = 1) -> Schedule:
 
 
 def step(lr: float, factor: float = 0.1, *, every: float) -> Schedule:
-    """Decay in steps: the rate is multiplied by a factor now and then.
+    """Decay in steps: the rate is multiplied by a factor every ``every`` steps.
 
         rate = lr * factor^floor(step / every)
 
@@ -209,7 +209,7 @@ def step(lr: float, factor: float = 0.1, *, every: float) -> Schedule:
     Raises
     ------
     ValueError, TypeError
-        If a number is not in its range, or is no number.
+        If a number is not in its range, or is not a number.
 
     Examples
     --------
@@ -253,7 +253,7 @@ def cosine(lr: float, steps: float, *, final: float = 0.0) -> Schedule:
     Raises
     ------
     ValueError, TypeError
-        If a number is not in its range, or is no number.
+        If a number is not in its range, or is not a number.
 
     Examples
     --------
@@ -295,7 +295,7 @@ def warmup(lr: float | Schedule, steps: float) -> Schedule:
     Raises
     ------
     ValueError, TypeError
-        If a number is not in its range, or is no number.
+        If a number is not in its range, or is not a number.
 
     Examples
     --------

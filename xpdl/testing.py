@@ -62,9 +62,9 @@ def assert_gradients(
     *args : Any
         The other positional arguments of the check.
     backend : str, optional
-        The backend that theta is moved to, in float64 where the backend has it; default: theta stays where it is.
+        The backend that theta is moved to, in float64 if the backend supports it; default: theta is not moved.
     allow_inconclusive : bool, default False
-        Whether INCONCLUSIVE is accepted.  By default it fails, as an assertion that saw nothing assures nothing.
+        Whether INCONCLUSIVE is accepted.  By default it fails, because an inconclusive check has proved nothing.
     **options : Any
         All keyword arguments of the check.
 

@@ -1,5 +1,7 @@
 """Backends as data: the transfer of arrays into and out of each of them, precisions, and what is compiled."""
 
+from functools import reduce
+
 from array_api_compat import array_namespace, device
 import numpy as np
 import pytest
@@ -224,6 +226,22 @@ def test_a_backend_of_your_own_trains() -> None:
     expected = xpdl.train(net, x, y, backend="numpy", **options)
     np.testing.assert_allclose(actual.theta, expected.theta, rtol=0, atol=1e-12)
     assert actual.history[-1]["validation_accuracy"] == expected.history[-1]["validation_accuracy"]
+
+
+@pytest.mark.parametrize("hook", ["compile", "repeat"])
+def test_a_hook_of_your_own_may_return_a_plain_function(hook) -> None:
+    """As ``jax.jit`` does; with a schedule the step is checked again in each epoch."""
+
+    def repeat(step, offsets):
+        return lambda run, data, count: reduce(lambda carry, _: step(carry, data, None), range(count), run)
+
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 3)), rng.integers(0, 2, 20)
+    options = {"epochs": 3, "batch_size": 8, "progress": False}
+    options["optimizer"] = xpdl.sgd(xpdl.schedules.exponential(0.1, 0.5))
+    mine = Backend("mine", np, "cpu", **{hook: {"compile": lambda step: step, "repeat": repeat}[hook]})
+    actual, expected = (xpdl.train(xpdl.Network([3, 2]), x, y, backend=b, **options) for b in (mine, "numpy"))
+    np.testing.assert_allclose(actual.theta, expected.theta, rtol=0, atol=1e-6)
 
 
 # What is compiled

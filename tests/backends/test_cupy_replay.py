@@ -20,8 +20,8 @@ from xpdl.backends.cuda.cublas import Products
 from xpdl.backends.cuda.graph import Captured
 from xpdl.backends.cupy_replay import compile, fusion, target
 from xpdl.backends.kernels.operations import OPERATIONS
-from xpdl.backends.replay import recorder as record
 from xpdl.files.train_state import Carry
+from xpdl.pytree import flatten
 from xpdl.training.dropout import dropout_masks
 from xpdl.training.step import Data, make_step
 
@@ -139,7 +139,7 @@ def train_by(wrap, chosen, net, dtype, optimizer, *, sizes=(64, 64, 40), epochs=
         for m in sizes:
             masks = dropout_masks(net, m, seed=0, step=number, backend=chosen, dtype=dtype)
             run = step(run, Data(x, y, order, lanes[m]), masks)
-            seen.append([np.array(chosen.to_numpy(leaf)) for leaf in record.flatten(run)])
+            seen.append([np.array(chosen.to_numpy(leaf)) for leaf in flatten(run)])
             number += 1
         theta, state = run.theta, run.state
     return seen, step

@@ -35,7 +35,7 @@ def test_an_error_of_several_lines_or_none_is_one_line(run, monkeypatch, error, 
     def fail(*arguments, **options):
         raise error
 
-    monkeypatch.setattr(training, "parts_of", fail)
+    monkeypatch.setattr(training, "load_and_split", fail)
     assert run("train") == (2, "", f"xpdl: error: {said}\n")
 
 
@@ -43,7 +43,7 @@ def test_an_error_of_several_lines_or_none_is_one_line(run, monkeypatch, error, 
 def test_ctrl_c_before_the_training_is_exit_code_130_without_a_traceback() -> None:
     text = """
 import signal, sys, xpdl.cli, xpdl.cli.training
-xpdl.cli.training.parts_of = lambda *arguments, **options: signal.raise_signal(signal.SIGINT)
+xpdl.cli.training.load_and_split = lambda *arguments, **options: signal.raise_signal(signal.SIGINT)
 sys.exit(xpdl.cli.main(["train"]))
 """
     run = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60)
@@ -74,7 +74,7 @@ def test_ranks_are_started_with_the_same_flags(run, monkeypatch) -> None:
 
 
 def test_rank_0_alone_reports_an_error_of_all_ranks(run, monkeypatch) -> None:
-    """The others wait for it.  An error that rank 0 does not have comes from its own rank, with a traceback."""
+    """The other ranks wait for rank 0.  Another rank reports an error that only it has, with a traceback."""
     waits = []
     monkeypatch.setattr(cli.time, "sleep", waits.append)
     monkeypatch.setattr(cli, "fail_stop", lambda: True)

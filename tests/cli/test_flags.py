@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xpdl.cli import flags
-from xpdl.cli.flags import check_writable, connected, counted, exit_code, network_for, parts_of
+from xpdl.cli.flags import check_writable, connected, describe_samples, exit_code, load_and_split, network_for
 from xpdl.data import Dataset
 from xpdl.distributed.launching import RanksWanted
 
@@ -12,29 +12,29 @@ X = np.random.default_rng(0).normal(size=(60, 3))
 
 
 def test_without_fractions_the_data_stay_as_they_are(folder) -> None:
-    samples, fitting = parts_of(f"{folder}/classes.npz", 0.0, 0.0, seed=0)
-    assert fitting is samples
-    assert counted(samples, fitting).endswith("classes.npz: 60 training and 21 test samples")
+    samples, split = load_and_split(f"{folder}/classes.npz", 0.0, 0.0, seed=0)
+    assert split is samples
+    assert describe_samples(samples, split).endswith("classes.npz: 60 training and 21 test samples")
 
 
 def test_a_holdout_becomes_the_test_part(folder) -> None:
-    samples, fitting = parts_of(f"{folder}/whole.npz", 0.25, 0.0, seed=1)
-    assert fitting is samples
+    samples, split = load_and_split(f"{folder}/whole.npz", 0.25, 0.0, seed=1)
+    assert split is samples
     assert len(samples.x_test) == 15
-    assert not np.array_equal(samples.x_test, parts_of(f"{folder}/whole.npz", 0.25, 0.0, seed=2)[0].x_test)
+    assert not np.array_equal(samples.x_test, load_and_split(f"{folder}/whole.npz", 0.25, 0.0, seed=2)[0].x_test)
 
 
 def test_a_validation_part_comes_out_of_the_training_part(folder) -> None:
-    samples, fitting = parts_of(f"{folder}/classes.npz", 0.0, 0.25, seed=0)
-    assert (len(samples.x), len(samples.x_test), len(fitting.x), len(fitting.x_test)) == (60, 21, 45, 15)
-    together = np.concatenate([fitting.x, fitting.x_test])
+    samples, split = load_and_split(f"{folder}/classes.npz", 0.0, 0.25, seed=0)
+    assert (len(samples.x), len(samples.x_test), len(split.x), len(split.x_test)) == (60, 21, 45, 15)
+    together = np.concatenate([split.x, split.x_test])
     np.testing.assert_array_equal(np.sort(together, axis=0), np.sort(samples.x, axis=0))
-    assert counted(samples, fitting).endswith("classes.npz: 45 training, 15 validation and 21 test samples")
+    assert describe_samples(samples, split).endswith("classes.npz: 45 training, 15 validation and 21 test samples")
 
 
 def test_data_without_a_test_part_are_counted_so() -> None:
     data = Dataset(X, np.arange(60) % 3, name="mine")
-    assert counted(data, data) == "mine: 60 training samples"
+    assert describe_samples(data, data) == "mine: 60 training samples"
 
 
 @pytest.mark.parametrize(

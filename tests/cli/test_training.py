@@ -152,7 +152,7 @@ def resumable(flags):
 
 
 def test_a_run_is_resumed_from_its_checkpoint(run, tmp_path) -> None:
-    """It gets more epochs.  Model and history equal those of a run that never stopped, except for the seconds."""
+    """The resumed run has more epochs.  Model and history equal those of an uninterrupted run, except the seconds."""
     assert run(f"{RESUMABLE} --epochs 5 --save {tmp_path}/m1 --history {tmp_path}/h1")[0] == 0
     files = f"--checkpoint {tmp_path}/c --save {tmp_path}/m2 --history {tmp_path}/h2"
     assert run(f"{RESUMABLE} --epochs 2 --every 2 {files}")[0] == 0
@@ -248,8 +248,8 @@ BAD = {
     "train --data classes.npz --dropout 1": "dropout must be .* got 1",
     "train --data classes.npz --l2 -1": "l2 must be .* got -1",
     "train --data classes.npz --optimizer adm": "optimizer must be .*'adm'; did you mean 'adam'",
-    "train --data classes.npz --optimizer sgd --beta1 0.9": "beta1 is not for the optimizer 'sgd', got 0.9",
-    "train --data classes.npz --optimizer momentum --beta2 0.9": "beta2 is not for the optimizer 'momentum', got 0.9",
+    "train --data classes.npz --optimizer sgd --beta1 0.9": "beta1 is not an option of 'sgd', got 0.9",
+    "train --data classes.npz --optimizer momentum --beta2 0.9": "beta2 is not an option of 'momentum', got 0.9",
     "train --data classes.npz --beta2 1": r"beta2 must be finite and in \[0, 1\), got 1",
     "train --data classes.npz --validation 1": "fraction .*1",
     "train --data classes.npz --lr nan": "lr must be finite.* got nan",
@@ -281,7 +281,7 @@ def test_errors_are_one_line_on_stderr_with_exit_code_2(refused, command) -> Non
 @pytest.mark.parametrize("flag", ["save", "history"])
 @pytest.mark.parametrize("path", ["no/m", "."])
 def test_a_file_that_cannot_be_written_is_an_error_before_the_training(refused, flag, path) -> None:
-    """It must not come after hours of training."""
+    """The error must not come only after hours of training."""
     out = refused(f"train --data classes.npz {QUICK} --{flag} {path}", f"{flag} must be a file in a directory")
     assert "epoch" not in out
 

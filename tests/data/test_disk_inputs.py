@@ -6,7 +6,7 @@ import pytest
 import xpdl
 from xpdl import Network, checks
 from xpdl.data import disk_inputs
-from xpdl.data.disk_inputs import DiskInputs, as_shards, naming, row_bytes, windows
+from xpdl.data.disk_inputs import DiskInputs, as_shards, global_row_numbers, row_bytes, windows
 from xpdl.data.shards import Shards
 
 NET = Network([3, 2])
@@ -62,9 +62,9 @@ def test_an_error_names_the_row_among_all(tmp_path, row, column) -> None:
 
 
 def test_other_errors_pass() -> None:
-    with pytest.raises(checks.BadNumberError, match=r"y\[7\]"), naming(np.array([5, 7])):
+    with pytest.raises(checks.BadNumberError, match=r"y\[7\]"), global_row_numbers(np.array([5, 7])):
         raise checks.BadNumberError("y", (1,), "0 or 1, got {}")
-    with pytest.raises(ZeroDivisionError), naming(np.arange(2)):
+    with pytest.raises(ZeroDivisionError), global_row_numbers(np.arange(2)):
         raise ZeroDivisionError
 
 

@@ -77,9 +77,9 @@ def test_wrong_arguments_are_named(wrong):
 
 
 def test_the_default_size_is_quick_and_takes_little_more_memory_than_the_result():
-    start = time.perf_counter()
+    start = time.process_time()
     data = glyphs()
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
     assert (data.x.shape, data.x_test.shape) == ((12_000, 784), (2_000, 784))
     tracemalloc.start()
     glyphs(3_000, 10)

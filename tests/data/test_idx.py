@@ -72,7 +72,7 @@ MALFORMED = {
     "no dimension": (header() + b"\0", "not an IDX file"),
     "five dimensions": (header(1, 1, 1, 1, 1) + b"\0", "not an IDX file"),
     "no elements": (header(0, 28, 28), r"no data: the header says \(0, 28, 28\)"),
-    "one byte short": (GOOD[:-1], "truncated: 60 bytes .* announced, 59 found"),
+    "one byte short": (GOOD[:-1], "truncated: 60 bytes .* expected, 59 found"),
     "one byte more": (GOOD + b"\0", "more data than the header says"),
     "gzip: one byte short": (gzip.compress(GOOD[:-1]), "truncated: 60 bytes"),
     "gzip: one byte more": (gzip.compress(GOOD + b"\0"), "more data than the header says"),

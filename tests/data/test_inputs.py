@@ -45,9 +45,9 @@ def test_weights_may_be_missing(lib) -> None:
 
 
 def test_samples_of_weight_0_do_not_count() -> None:
-    assert inputs.counting(np.array([0.0, 2.0, 0.0, 1.0])).tolist() == [1, 3]
-    assert inputs.counting(np.ones(3)) is None
-    assert inputs.counting(None) is None
+    assert inputs.nonzero_rows(np.array([0.0, 2.0, 0.0, 1.0])).tolist() == [1, 3]
+    assert inputs.nonzero_rows(np.ones(3)) is None
+    assert inputs.nonzero_rows(None) is None
 
 
 def test_the_loss_tells_which_targets_it_accepts() -> None:
@@ -70,7 +70,7 @@ BAD = {
     "y NaN": ({"y": [0, 1, np.nan, 0]}, r"y must be finite, got nan at y\[2\]"),
     "weight short": ({"weight": [1, 2]}, r"sample_weight must have shape \(4,\), one for each sample, got \(2,\)"),
     "weight negative": ({"weight": [1, 1, -1, 1]}, r"sample_weight must be at least 0, got sample_weight\[2\] = -1"),
-    "weight zero": ({"weight": [0, 0, 0, 0]}, "sample_weight must be above 0 for a sample, got 4 zeros"),
+    "weight zero": ({"weight": [0, 0, 0, 0]}, "sample_weight must be above 0 for at least one sample, got 4 zeros"),
     "weight NaN": ({"weight": [1, np.nan, 1, 1]}, r"sample_weight must be finite, got nan"),
 }
 

@@ -1,4 +1,4 @@
-"""What the ranks tell one another: shares, values of any kind, and the three operations, as the tests' threads do."""
+"""Communication between ranks, here threads: shares of samples, gathered values of any kind, and the operations."""
 
 import numpy as np
 import pytest

@@ -47,7 +47,7 @@ def test_what_is_missing_is_said(mpiexec, monkeypatch) -> None:
     ("ranks", "given", "threads"), [(2, None, "4"), (3, None, "2"), (16, None, "1"), (2, "7", "7")]
 )
 def test_the_launcher_takes_the_place_of_this_process(mpiexec, monkeypatch, ranks, given, threads) -> None:
-    """And shares out the cores."""
+    """The launcher also gives each rank its share of the cores."""
     calls = []
     monkeypatch.setattr(os, "execve", lambda *arguments: calls.append(arguments))
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
@@ -91,5 +91,5 @@ def test_rank_and_size_are_those_the_launcher_says(mpiexec, monkeypatch, told, e
 def test_ranks_do_not_start_ranks(mpiexec, monkeypatch) -> None:
     monkeypatch.setenv("PMI_RANK", "0")
     monkeypatch.setenv("PMI_SIZE", "2")
-    with pytest.raises(ValueError, match="ranks must be 2, as many as there are, got 3"):
+    with pytest.raises(ValueError, match="ranks must be 2, the number of running ranks, got 3"):
         launch(3, [])

@@ -1,4 +1,4 @@
-"""Real MPI jobs: the same run on any number of ranks, and the end of all of them whatever happens to one."""
+"""Real MPI jobs: the run is the same on any number of ranks, and if one rank ends, all ranks end."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import pytest
 import xpdl
 from xpdl.distributed import Serial, connect
 from xpdl.distributed.mpi import claim_gpu
-from xpdl.files import checkpoint as resuming
+from xpdl.files import checkpoint
 
 pytest.importorskip("mpi4py", reason="mpi4py is not installed")
 MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
@@ -85,7 +85,7 @@ def job(tmp_path):
 
 
 def ended(process, timeout=60):
-    """Exit code, stdout and stderr of a job."""
+    """Return exit code, stdout and stderr of a job."""
     out, err = process.communicate(timeout=timeout)
     return process.returncode, out, err
 
@@ -99,7 +99,7 @@ say(json.dumps([[r.theta.tolist() for r in results.values()], numbers]))
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """What SAME prints without MPI."""
+    """Return what SAME prints without MPI."""
     program = tmp_path_factory.mktemp("alone") / "program.py"
     program.write_text(PROGRAM + SAME)
     done = subprocess.run([sys.executable, program], env=ENVIRONMENT, capture_output=True, text=True, check=True)
@@ -108,7 +108,7 @@ def alone(tmp_path_factory):
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4])
 def test_any_number_of_ranks_computes_the_same_run(job, alone, ranks) -> None:
-    """Ragged last batch, dropout, L2 and weights; on two libraries."""
+    """The run has a smaller last batch, dropout, L2 and weights, and is made with two libraries."""
     pytest.importorskip("array_api_strict")
     code, out, err = ended(job(ranks, SAME))
     assert (code, err) == (0, "")
@@ -117,7 +117,7 @@ def test_any_number_of_ranks_computes_the_same_run(job, alone, ranks) -> None:
 
 
 def seconds_to_end(process, marker):
-    """Exit code, stderr, and the seconds between the time that a rank has written into a file and the end of all."""
+    """Return the exit code, stderr, and the seconds from the time that a rank wrote into a file to the end of all."""
     code, _, err = ended(process)
     return code, err, time.time() - float(marker.read_text())
 
@@ -131,7 +131,7 @@ ENDS = {
 
 @pytest.mark.parametrize("name", ENDS)
 def test_if_one_rank_ends_all_ranks_end(job, name, tmp_path) -> None:
-    """In time, with an exit code, and its traceback; the checkpoint leads to the same result."""
+    """They end in time, with an exit code and the traceback; a run from the checkpoint has the same result."""
     text, expected, said = ENDS[name]
     mark = "import time\ndef mark(): open('mark', 'w').write(str(time.time()))\n"
     options = 'checkpoint="run", epochs=4'
@@ -148,7 +148,7 @@ def test_if_one_rank_ends_all_ranks_end(job, name, tmp_path) -> None:
 
 
 def test_a_signal_to_one_rank_ends_all_after_the_same_step(job, tmp_path) -> None:
-    """It comes before the second step of the second epoch, and the third is the last."""
+    """The signal comes before the second step of the second epoch, and the third step is the last one."""
     text = 'happens_in(6, 1, lambda: os.kill(os.getpid(), signal.SIGTERM))\nr = train(checkpoint="run")\n'
     report = 'json.dump([r.signal, len(r.history), abs(r.theta).sum()], open(f"rank{ranks.rank}", "w"))'
     code, _, err = ended(job(3, text + report))
@@ -156,7 +156,7 @@ def test_a_signal_to_one_rank_ends_all_after_the_same_step(job, tmp_path) -> Non
     first, *others = (json.loads((tmp_path / f"rank{rank}").read_text()) for rank in range(3))
     assert first[:2] == [signal.SIGTERM, 1]
     assert others == [first, first]
-    assert resuming.read_sealed(tmp_path / "run")[1]["step"] == 3
+    assert checkpoint.read_sealed(tmp_path / "run")[1]["step"] == 3
 
 
 def test_ranks_that_disagree_are_refused_with_the_reason(job) -> None:
@@ -189,7 +189,7 @@ def test_if_one_command_line_is_wrong_all_ranks_end(job) -> None:
 
 
 def test_a_launcher_of_another_mpi_is_refused(tmp_path) -> None:
-    """As Open MPI's mpiexec starts a Python whose mpi4py has MPICH, or the other way round."""
+    """mpiexec is Open MPI's and mpi4py uses MPICH, or the other way round."""
     (tmp_path / "program.py").write_text(PROGRAM)
     told = {"OMPI_COMM_WORLD_RANK": "1", "OMPI_COMM_WORLD_SIZE": "4"}
     command = [sys.executable, "-m", "mpi4py", "program.py"]
@@ -198,8 +198,7 @@ def test_a_launcher_of_another_mpi_is_refused(tmp_path) -> None:
         pytest.skip("it would be the right launcher here")
     assert done.returncode == 1
     assert (
-        "the launcher has started 4 processes, and to mpi4py each is the only one: mpiexec is of another MPI"
-        in done.stderr
+        "the launcher has started 4 processes, but mpi4py sees only one: mpiexec belongs to another MPI" in done.stderr
     )
 
 

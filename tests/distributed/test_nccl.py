@@ -1,4 +1,4 @@
-"""NCCL: on a GPU the one rank there can be; several ranks with NumPy's arrays in the place of CuPy's, as threads."""
+"""NCCL: one rank on a real GPU; and several ranks as threads, with NumPy's arrays in place of CuPy's."""
 
 import sys
 import types
@@ -79,7 +79,7 @@ def test_several_ranks_compute_the_run_of_one(nccl, on_ranks, size) -> None:
 
 
 def test_one_rank_on_a_gpu() -> None:
-    """NCCL itself, as far as one GPU goes."""
+    """The real NCCL, as far as it can be tested with one GPU."""
     try:
         cupy = xpdl.backend("cupy").xp
     except (ImportError, RuntimeError) as error:

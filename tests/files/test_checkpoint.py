@@ -1,4 +1,4 @@
-"""A run that ends anywhere goes on from its file as if it had never ended, bit for bit; any other file is refused."""
+"""A run that ends anywhere continues from its checkpoint with the same bits; any other file is refused."""
 
 from collections import OrderedDict
 from contextlib import contextmanager
@@ -25,9 +25,11 @@ from xpdl import (
     DivergenceError,
     EarlyStopping,
     KeepBest,
+    Loss,
     Network,
     Optimizer,
     RunFileError,
+    activations,
     adam,
     momentum,
     schedules,
@@ -36,6 +38,7 @@ from xpdl import (
 )
 from xpdl.arrays import namespace
 from xpdl.files import checkpoint as checkpoint_file
+from xpdl.files.checkpoint import constants
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.pytree import tree_map
 from xpdl.training import loop
@@ -59,7 +62,7 @@ def path(tmp_path):
 
 
 def run(net=NET, x=X, y=Y, **options):
-    """A training in batches of 8 that says nothing."""
+    """Train in batches of 8, without output."""
     return train(net, x, y, **{"backend": "numpy", "batch_size": 8, "progress": False, "seed": 3, **options})
 
 
@@ -139,7 +142,7 @@ def test_any_batch_size_can_be_resumed(path, batch_size) -> None:
 
 
 def test_a_run_that_stops_at_every_step_ends_the_same(path, stop_after) -> None:
-    """From one file to the next, by the same path."""
+    """Each run resumes from a checkpoint and writes the next one to the same path."""
     expected, resume = run(epochs=3), None
     stop_after(1)
     for _ in range(3 * STEPS):
@@ -237,7 +240,7 @@ def test_a_run_resumed_from_its_result_ends_with_the_same_bits(lib, net) -> None
 
 
 def test_a_run_that_stopped_in_an_epoch_is_resumed_in_that_epoch(stop_after) -> None:
-    """And the result it went on from is what it was."""
+    """The result that it resumes from is not changed."""
     expected = run(epochs=2)
     stop_after(STEPS + 2)
     stopped = run(epochs=2)
@@ -277,7 +280,7 @@ def test_a_result_is_resumed_with_other_samples_batches_and_rates() -> None:
         ({"dtype": "float64"}, "does not fit: theta is float32 .* in it and float64 .* here"),
         ({"optimizer": adam()}, r"state/2 is nothing in it and float32 \(107,\) here"),
         ({"theta": NET.initialize(0)}, "theta and resume cannot both be given"),
-        ({"epochs": 0}, "epochs must be at least 1, as many as the run to resume has begun, got 0"),
+        ({"epochs": 0}, "epochs must be at least 1, the number that the run to resume has begun, got 0"),
     ],
 )
 def test_a_result_that_does_not_fit_is_refused(options, message) -> None:
@@ -338,7 +341,7 @@ def test_an_own_optimizer_is_resumed_with_any_kind_of_state(lib, dtype, path) ->
 
 
 def test_the_structure_comes_back_as_it_was(path) -> None:
-    """Every container in its type."""
+    """Every container keeps its type."""
     seen = []
 
     def update(theta, grad, state):
@@ -441,7 +444,7 @@ def test_callbacks_see_only_the_epochs_that_are_new(path) -> None:
 
 
 def test_a_resumed_run_diverges_at_the_same_step(path, stop_after) -> None:
-    """With the parameters from before that epoch, which the resumed run has not seen."""
+    """The error has the parameters from before that epoch, which only the checkpoint holds."""
     exploding = sgd(lambda t: 0.1 / namespace(t).astype(t < STEPS + 2, t.dtype))
     stop_after(STEPS + 2)
     run(epochs=3, optimizer=exploding, checkpoint=path)
@@ -598,7 +601,7 @@ def unreadable(path):
 
 
 def test_flips_of_single_bits_are_all_detected(path) -> None:
-    """A sample of 500 here; benchmarks/reliability.py tries 20,000."""
+    """This test tries 500 bits; benchmarks/reliability.py tries 20,000."""
     run(epochs=2, checkpoint=path, validation=(X, Y))
     content = path.read_bytes()
     header = int.from_bytes(content[:8], "little")
@@ -629,7 +632,7 @@ def test_a_file_cut_anywhere_is_refused(path) -> None:
 
 @pytest.mark.parametrize(("kind", "count"), [("run", 500), ("resealed", 500)])
 def test_files_with_other_content_are_refused_and_run_no_code(kind, count, monkeypatch) -> None:
-    """Also where their SHA-256 is that of what they hold now.  benchmarks/reliability.py reads 20,000 of each."""
+    """Files of kind "resealed" have a valid SHA-256.  benchmarks/reliability.py reads 20,000 of each kind."""
     if not (ROOT / "benchmarks").is_dir():
         pytest.skip("benchmarks/ is not beside tests/: it is no part of the wheel")
     monkeypatch.syspath_prepend(str(ROOT))
@@ -646,7 +649,7 @@ def test_a_file_of_another_kind_is_refused(path, content) -> None:
 
 
 def test_a_file_larger_than_memory_is_refused_unread(path) -> None:
-    """By a hole of a terabyte, as a file system may leave it."""
+    """The file has a hole of a terabyte, as file systems allow."""
     run(epochs=1, checkpoint=path)
     for content in (path.read_bytes(), b"junk"):
         path.write_bytes(content)
@@ -740,7 +743,7 @@ def test_a_file_that_cannot_be_read_is_an_error_of_the_file_system(tmp_path) -> 
 
 
 def test_a_header_that_looks_like_utf_16_imports_no_codec(path) -> None:
-    """As Python's JSON reader would, which guesses the encoding of bytes."""
+    """Python's JSON reader would import one, because it guesses the encoding of bytes."""
     run(epochs=1, checkpoint=path)
     content = bytearray(path.read_bytes())
     content[8] = 0
@@ -804,7 +807,7 @@ def test_a_folder_without_permission_is_an_error_before_the_training(tmp_path) -
 
 
 def test_a_disk_without_room_leaves_the_old_file(path) -> None:
-    """Where the write itself fails: the file may not grow beyond 2,000 bytes."""
+    """Here the write itself fails: the file must not grow beyond 2,000 bytes."""
     pytest.importorskip("resource", reason="limits are of POSIX")
     run(epochs=1, checkpoint=path)
     before = path.read_bytes()
@@ -827,7 +830,7 @@ test_checkpoint.run(epochs=2, resume={str(path)!r}, checkpoint={str(path)!r})
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is of POSIX")
 def test_20_runs_killed_at_random_times_end_with_the_same_bits(tmp_path, monkeypatch) -> None:
-    """A third of them while a file is being written.  The benchmark itself does this 100 times."""
+    """A third of the runs are killed while they write a file.  The benchmark kills 100 runs."""
     if not (ROOT / "benchmarks").is_dir():
         pytest.skip("benchmarks/ is not beside tests/: it is no part of the wheel")
     monkeypatch.syspath_prepend(str(ROOT))
@@ -843,7 +846,7 @@ def test_20_runs_killed_at_random_times_end_with_the_same_bits(tmp_path, monkeyp
 
 @pytest.fixture
 def handlers():
-    """Python's own, and afterwards what they were."""
+    """Set Python's own signal handlers, and restore the previous ones afterwards."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
@@ -894,16 +897,94 @@ def test_without_a_checkpoint_sigterm_is_not_the_run_s(handlers) -> None:
 
 
 def test_a_run_with_a_loss_of_your_own_is_resumed(path) -> None:
-    """It is known by the names of its functions, of objects by their types: these are the same in each process."""
-    huber = xpdl.Loss(partial(scaled_squares, 0.5), lambda s, p, y: s - y)
-    net = Network([6, 5, 2], output=huber)
+    """The loss is identified by the names of its functions and their arguments, which are the same in each process."""
+
+    def network(factor):
+        return Network([6, 5, 2], output=xpdl.Loss(partial(scaled_squares, factor), lambda s, p, y: s - y))
+
+    net = network(0.5)
     options = {"batch_size": 8, "seed": 3, "backend": "numpy", "progress": False}
     whole = xpdl.train(net, X, X[:, :2], epochs=3, **options)
     xpdl.train(net, X, X[:, :2], epochs=1, checkpoint=path, **options)
     resumed = xpdl.train(net, X, X[:, :2], epochs=3, resume=path, **options)
     assert resumed.theta.tobytes() == whole.theta.tobytes()
     assert " at 0x" not in path.read_bytes().decode("latin-1")
+    with pytest.raises(ValueError, match=r"another run: network output is .*, 0\.5\).* here"):
+        xpdl.train(network(0.7), X, X[:, :2], epochs=3, resume=path, **options)
 
 
 def scaled_squares(factor, s, y):
     return factor * np.sum((s - y) ** 2, axis=-1)
+
+
+# --- constants in functions of the user's own
+
+
+def test_the_constants_of_a_function_are_the_numbers_in_its_closures() -> None:
+    def outer(rate, decay):
+        def inner(step):
+            return rate * step
+
+        return lambda step: inner(step) * decay
+
+    found = constants(outer(0.5, 2), "update")
+    assert {name: value for name, value in found.items() if not isinstance(value, str)} == {
+        "update decay": 2,
+        "update inner rate": 0.5,
+    }
+    assert constants(0.1, "lr") == {"lr": 0.1}
+    assert constants(None, "update") == {}
+
+
+def test_a_function_that_calls_itself_has_constants_too() -> None:
+    def outer(rate):
+        def again(step):
+            return rate if step == 0 else again(step - 1)
+
+        return again
+
+    assert constants(outer(3), "f")["f rate"] == 3
+
+
+def test_functions_that_call_each_other_have_constants_too() -> None:
+    def outer(rate):
+        def one(step):
+            return other(step) if step else rate
+
+        def other(step):
+            return one(step - 1)
+
+        return one
+
+    assert constants(outer(3), "f")["f rate"] == 3
+
+
+def fourth_power(scale):
+    return Loss(lambda z, y: scale * namespace(z).sum((z - y) ** 4, axis=-1), lambda z, p, y: 4 * scale * (z - y) ** 3)
+
+
+@pytest.mark.parametrize("kind", ["hidden", "output"])
+def test_a_run_with_another_constant_in_a_function_is_another_run(kind, path) -> None:
+    """The functions have the same names, so only the constants tell them apart."""
+    make = {"hidden": activations.leaky_relu, "output": fourth_power}[kind]
+    x = np.linspace(-1, 1, 8).reshape(8, 1)
+
+    def run_with(constant, **files):
+        net = Network([1, 3, 1], **({"output": "linear"} | {kind: make(constant)}))
+        return train(net, x, x, epochs=2, backend="numpy", progress=False, checkpoint=path, **files)
+
+    run_with(0.1)
+    run_with(0.1, resume=path)
+    with pytest.raises(ValueError, match=rf"constants {kind} .* is 0.1 in the file and 0.5 here"):
+        run_with(0.5, resume=path)
+
+
+def test_a_checkpoint_without_constants_is_read(path, monkeypatch) -> None:
+    """Versions before this one did not write them."""
+    x = np.linspace(-1, 1, 8).reshape(8, 1)
+    net = Network([1, 3, 1], output=fourth_power(0.5))
+    options = {"backend": "numpy", "progress": False, "checkpoint": path}
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint_file, "_constants_of", lambda **chosen: {})
+        train(net, x, x, epochs=1, **options)
+    assert len(train(net, x, x, epochs=2, resume=path, **options).history) == 2

@@ -1,4 +1,4 @@
-"""Model files: what is saved comes back, whatever happens on the way; and no file makes ``load`` do anything else."""
+"""Model files: a saved model is loaded unchanged, even after failures, and no file makes ``load`` run code."""
 
 from dataclasses import asdict
 from importlib import import_module
@@ -101,7 +101,7 @@ def test_a_trained_model_predicts_the_same_after_loading(path) -> None:
 
 
 def test_the_loaded_theta_can_be_changed(path) -> None:
-    """Writable, and not a view of the file."""
+    """The array is writable, and not a view of the file."""
     save(path, NET, THETA)
     model = load(path)
     model.theta[:] = 0
@@ -181,7 +181,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
 
 
 def test_the_file_is_complete_on_the_disk_before_it_takes_its_name(path, monkeypatch) -> None:
-    """At the moment of the rename a synced file of full size stands beside the old one."""
+    """At the moment of the rename there is a synced file of full size beside the old one."""
     save(path, NET, THETA)
     old, synced, real_sync, real_replace = path.read_bytes(), [], os.fsync, Path.replace
 
@@ -202,7 +202,7 @@ def test_the_file_is_complete_on_the_disk_before_it_takes_its_name(path, monkeyp
 
 
 def test_a_file_system_that_cannot_sync_folders_is_no_failure(path, monkeypatch) -> None:
-    """The file is there, whole; some network file systems refuse to sync a folder."""
+    """Some network file systems refuse to sync a folder; the file is complete all the same."""
     real = os.fsync
 
     def sync(descriptor):
@@ -230,7 +230,7 @@ def test_a_disk_that_fails_while_the_folder_is_synced_is_an_error(path, monkeypa
 
 
 def test_the_first_error_of_a_disk_is_the_one_that_is_raised(path, monkeypatch) -> None:
-    """Also where what was begun cannot be taken away."""
+    """That is so even if the unfinished file cannot be removed."""
 
     def readonly(*arguments, **options):
         raise OSError(30, "Read-only file system")
@@ -242,7 +242,7 @@ def test_the_first_error_of_a_disk_is_the_one_that_is_raised(path, monkeypatch) 
 
 
 def test_a_disk_without_room_is_an_error_and_leaves_nothing(tmp_path) -> None:
-    """Also where the write itself fails: here the file may not grow beyond 100 bytes."""
+    """Here the write itself fails: the file must not grow beyond 100 bytes."""
     pytest.importorskip("resource", reason="limits are of POSIX")
     text = f"""
 import resource, signal, numpy as np, xpdl
@@ -291,7 +291,7 @@ def test_the_mode_of_the_file_follows_the_umask(path, umask, mode) -> None:
 
 
 def aged(path, seconds):
-    """The file, written so long ago."""
+    """Return the file after its time of writing was set back."""
     path.touch()
     then = path.stat().st_mtime - seconds
     os.utime(path, (then, then))
@@ -299,7 +299,7 @@ def aged(path, seconds):
 
 
 def test_what_a_writer_that_was_killed_has_left_is_removed_once_it_is_old(path) -> None:
-    """A writer is killed in the middle: its unfinished file stays, until a later one to the same path takes it away."""
+    """A writer is killed while it writes; its unfinished file stays until a later write to the same path removes it."""
     text = f"""
 import os, signal, numpy as np, xpdl
 os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
@@ -318,7 +318,7 @@ xpdl.save({str(path)!r}, xpdl.Network([2, 2]), np.zeros(6))
 
 
 def test_nothing_else_is_removed(path, tmp_path) -> None:
-    """Files of other targets, of other names, young ones, and folders, however old they are."""
+    """Files of other targets, files with other names, new files, and folders of any age stay."""
     name = path.name
     endings = [f".{name}.12", f".{name}.swp", f".{name}.x.0123abcd", f".{name}.12.0123ABCD", f".{name}.12.0123abcd.bak"]
     targets = [name, f".{name}x", f".{name[:-1]}", f".{name.replace('.', 'x')}"]
@@ -524,7 +524,7 @@ PLACES = [
 
 
 def replaced(document, place, value):
-    """The JSON document with one value at a place."""
+    """Return the JSON document with another value in one place."""
     if not place:
         return value
     document = json.loads(json.dumps(document))
@@ -558,7 +558,7 @@ def test_any_value_in_any_place_is_refused_or_a_model_that_can_be_saved_again(pa
 
 
 def mutated(content, rng):
-    """The bytes with one to four of them changed, removed or added."""
+    """Return the bytes with one to four of them changed, removed or added."""
     data = bytearray(content)
     for _ in range(rng.integers(1, 5)):
         at, size = int(rng.integers(len(data))), int(rng.integers(1, 9))
@@ -575,7 +575,7 @@ def mutated(content, rng):
 
 
 def load_mutated(path, content, seed):
-    """Load the mutation of a seed; the network it holds, or None if it is refused."""
+    """Load the mutated file of this seed; return its network, or None if the file is refused."""
     path.write_bytes(mutated(content, np.random.default_rng(seed)))
     model, _ = load_or_refuse(path, f"seed {seed}")
     assert model is None or model.theta.shape == (model.network.size,), f"seed {seed}"
@@ -602,7 +602,10 @@ def test_damaged_files_cost_no_memory(path) -> None:
 
 
 def test_2000_files_with_other_content_are_refused_or_models_and_run_no_code(monkeypatch) -> None:
-    """Bytes, headers, documents and tensors; memory, time and audit too.  benchmarks/reliability.py reads 200,000."""
+    """Bytes, headers, documents and tensors are changed; memory, time and audited events are checked, too.
+
+    benchmarks/reliability.py reads 200,000 such files.
+    """
     if not (ROOT / "benchmarks").is_dir():
         pytest.skip("benchmarks/ is not beside tests/: it is no part of the wheel")
     monkeypatch.syspath_prepend(str(ROOT))
@@ -635,7 +638,7 @@ print(refused, *sorted(surprises))
 
 
 def test_loading_runs_no_code_that_a_file_holds(tmp_path) -> None:
-    """No exec, compile, import, unpickling, process or socket, by the interpreter's own audit."""
+    """The interpreter's audit reports no exec, compile, import, unpickling, process or socket."""
     save(tmp_path / "0", NET, THETA)
     content = (tmp_path / "0").read_bytes()
     for name in ("hidden expression", "nested lists", "network list", "endless format"):

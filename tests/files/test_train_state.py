@@ -49,7 +49,7 @@ def test_a_checkpoint_written_before_is_resumed(tmp_path) -> None:
 
 
 def test_a_checkpoint_holds_what_one_written_before_holds(tmp_path) -> None:
-    """The same arrays and entries, in the same order; the numbers depend on the machine."""
+    """Both have the same arrays and entries in the same order; the numbers depend on the machine."""
     (tmp_path / "before").write_bytes(zlib.decompress(base64.b64decode(WRITTEN_BEFORE)))
     run(epochs=2, checkpoint=tmp_path / "now", callbacks=[xpdl.KeepBest("loss")])
     (before, document), (now, other) = (read_sealed(tmp_path / name) for name in ("before", "now"))

@@ -122,7 +122,7 @@ def test_for_directions_a_map_shows_only_the_worst_entry(wrong) -> None:
     (ax,) = plots.gradient_maps(report)
     assert marked(ax) == ({(3, 4)} if wrong else set())
     assert ax.get_images()[0].get_array().mask.all()
-    assert [t.get_text() for t in ax.texts] == ["not looked at entry by entry"]
+    assert [t.get_text() for t in ax.texts] == ["checked along directions, not entry by entry"]
     (name,) = report.parameters
     labels = legend_of(plots.gradient_scatter(report))
     assert labels[:-1] == (["not wrong: 0", f"{name} wrong directions: 11"] if wrong else ["not wrong: 11"])

@@ -99,7 +99,12 @@ def test_every_curve_has_a_few_markers(epochs) -> None:
         ([], {}, ValueError, "at least one epoch each"),
         ({"a": HISTORY, "b": []}, {}, ValueError, "at least one epoch each"),
         ({}, {}, ValueError, "runs must hold at least one run"),
-        (HISTORY[0], {}, TypeError, "runs must be a Result, a history .* or several by their labels, got 1"),
+        (
+            HISTORY[0],
+            {},
+            TypeError,
+            "runs must be a Result, a history .* with their labels, got 1",
+        ),
         ("h.jsonl", {}, TypeError, "runs must be .*, got 'h.jsonl'"),
         ([{"loss": 1.0}], {}, TypeError, "runs must be .*, got .*loss"),
         ([{"epoch": 1, "loss": "1.0"}], {}, TypeError, "runs must hold numbers, got loss = '1.0' in epoch 1"),

@@ -606,7 +606,7 @@ zeros = XP.zeros
 
 
 class Cublas:
-    """libcublas.so; the products stand in test_backends_cublas.py for more than these shapes."""
+    """libcublas.so; the products stand in test_cublas.py for more than these shapes."""
 
     def __init__(self):
         self.stream = self.workspace = None

@@ -22,7 +22,7 @@ BINARY = (Y > 0).astype(int)
     [(NetworkClassifier, MLPClassifier, {"max_fun"}), (NetworkRegressor, MLPRegressor, {"max_fun"})],
 )
 def test_parameters_and_attributes_are_those_of_scikit_learns_mlp(ours, theirs, missing) -> None:
-    """And parameters have the same defaults."""
+    """The parameters also have the same defaults."""
     parameters, defaults = ours().get_params(), theirs().get_params()
     assert set(defaults) - set(parameters) == missing
     assert {name: parameters[name] for name in set(defaults) - missing} == {

@@ -67,7 +67,7 @@ def test_validation_curves_and_callbacks(small) -> None:
 @both
 @pytest.mark.parametrize("options", [{}, {"solver": "sgd", "dropout": 0.3}, {"learning_rate": "invscaling"}])
 def test_partial_fits_are_the_same_run_as_a_fit(estimator, options, small, loss_of) -> None:
-    """Bit for bit: batches, masks, moments and rates go on, and after a pickle too."""
+    """The bits are the same: batches, masks, moments and rates continue, even after pickling."""
     expected, estimator = small(estimator, **options).fit(X, BINARY), small(estimator, **options)
     for _ in range(4):
         arguments = {"classes": [0, 1]} if isinstance(estimator, NetworkClassifier) else {}
@@ -99,9 +99,9 @@ def test_a_warm_start_keeps_the_parameters_alone(small, trained) -> None:
         (lambda new: new().partial_fit(X, Y), "classes must be passed on the first call"),
         (
             lambda new: new().partial_fit(X, Y, classes=[0, 1]),
-            "classes that were not there before: .*2.*known are .*0 1",
+            "classes that are new: .*2.*known ones are .*0 1",
         ),
-        (lambda new: new(warm_start=True).fit(X, BINARY).fit(X, Y), "classes that were not there before"),
+        (lambda new: new(warm_start=True).fit(X, BINARY).fit(X, Y), "classes that are new"),
         (lambda new: new(early_stopping=True).partial_fit(X, Y, classes=[0, 1, 2]), "does not support early_stopping"),
         (lambda new: new(class_weight="balanced").partial_fit(X, Y, classes=[0, 1, 2]), "class_weight .*'balanced'"),
         (lambda new: new().fit(X, Y).set_params(solver="sgd").partial_fit(X, Y), "does not fit: state/2 is float64"),
@@ -113,7 +113,7 @@ def test_what_cannot_go_on(attempt, message, small) -> None:
 
 
 def test_results_are_on_the_device_of_the_arguments(lib, small) -> None:
-    """With labels and weights on the host, or there as well; the numbers are those of NumPy."""
+    """Labels and weights may be on the host or on the device; the numbers are those of NumPy."""
     if not lib.backend.eager and lib.jitted:
         pytest.skip("the estimator is not jitted")
     weight = 1.0 + Y
@@ -136,7 +136,7 @@ def test_results_are_on_the_device_of_the_arguments(lib, small) -> None:
 
 @pytest.mark.parametrize("name", ["torch", "jax", "array_api_strict:device1", "cupy"])
 def test_backend_says_where_to_compute(name, small) -> None:
-    """NumPy goes in and comes out."""
+    """Arguments and results are NumPy arrays."""
     state = xpdl.available_backends()[name.partition(":")[0]]
     if state != "ready":
         pytest.skip(state)

@@ -29,7 +29,7 @@ BINARY = (Y > 0).astype(int)
 
 @parametrize_with_checks([NetworkClassifier(), NetworkRegressor()])
 def test_scikit_learns_checks(estimator, check) -> None:
-    """With those of the Array API; none is expected to fail."""
+    """All checks of scikit-learn must pass, also those of the Array API."""
     cupy = xpdl.available_backends()["cupy"]
     if "cupy" in str(check) and cupy != "ready":
         pytest.skip(cupy)
@@ -46,7 +46,7 @@ def log_cosh_slope(s, p, y):
 
 
 def test_a_loss_of_your_own_for_values(small) -> None:
-    """It can be cloned, pickled and searched as any parameter; early stopping looks at its cost."""
+    """The loss can be cloned, pickled and searched like any parameter; early stopping uses its cost."""
     loss = xpdl.Loss(log_cosh, log_cosh_slope)
     estimator = small(NetworkRegressor, loss=loss, max_iter=30, early_stopping=True)
     fitted = clone(estimator).fit(X, X[:, 0])
@@ -70,7 +70,7 @@ def test_losses_of_values_have_their_names(small) -> None:
 
 @pytest.mark.parametrize(("name", "y", "outputs"), [("softmax", Y, 3), ("softmax", BINARY, 2), ("binary", BINARY, 1)])
 def test_a_loss_of_your_own_for_classes(name, y, outputs, small) -> None:
-    """As many outputs as it needs to tell the classes apart."""
+    """The network has as many outputs as the loss needs to tell the classes apart."""
     named = getattr(xpdl.losses, name)
     twice = named._replace(cost=lambda s, y: 2 * named.cost(s, y), derivative=lambda s, p, y: 2 * (p - y))
     fitted = clone(small(loss=twice, max_iter=60)).fit(X, np.array(["a", "b", "c"])[y])
@@ -78,6 +78,14 @@ def test_a_loss_of_your_own_for_classes(name, y, outputs, small) -> None:
     assert fitted.out_activation_ == {"softmax": "softmax", "binary": "logistic"}[name]
     assert fitted.score(X, np.array(["a", "b", "c"])[y]) > 0.6
     np.testing.assert_allclose(fitted.predict_proba(X).sum(axis=1), 1.0)
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_loss_that_does_not_tell_the_classes_apart_is_refused(early_stopping, small) -> None:
+    losses = [(xpdl.Loss(log_cosh, log_cosh_slope), BINARY, 2), (xpdl.losses.binary, Y, 3)]
+    for loss, y, n in losses:
+        with pytest.raises(ValueError, match=rf"loss must tell {n} classes apart, got Loss\("):
+            small(loss=loss, early_stopping=early_stopping).fit(X, y)
 
 
 @pytest.mark.parametrize("labels", [["b", "a", "c"], [3, 1, 2], [2.0, 1.0, -1.0], [True, False]])

@@ -56,7 +56,7 @@ def test_learning_rates() -> None:
 
 @pytest.mark.parametrize("solver", solvers.SOLVERS)
 def test_an_adaptive_rate_is_lowered_each_time_the_loss_is_flat(solver, monkeypatch, small) -> None:
-    """The run goes on with a fifth of it, as one run, until it is very small."""
+    """The same run continues with a fifth of the rate until the rate is very small."""
     used, make = [], solvers.SOLVERS[solver]
     monkeypatch.setitem(solvers.SOLVERS, solver, lambda p, lr: used.append(lr) or make(p, lr))
     fitted = small(

@@ -20,7 +20,7 @@ X = StandardScaler().fit_transform(X)
 
 
 def test_the_loss_must_fall_by_tol(small) -> None:
-    """The first epoch is the best so far; then so many are waited for, and one more."""
+    """The first epoch is the best; then the run waits n_iter_no_change epochs, and one more."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert small(tol=100.0, n_iter_no_change=3, max_iter=50).fit(X, Y).n_iter_ == 5

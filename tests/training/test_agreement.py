@@ -7,7 +7,7 @@ import xpdl
 from xpdl import Network, train
 from xpdl.distributed import Serial
 from xpdl.training import loop
-from xpdl.training.agreement import check_agreement, constants
+from xpdl.training.agreement import check_agreement
 
 rng = np.random.default_rng(0)
 X, Y, WEIGHT = rng.normal(size=(45, 6)), np.arange(45) % 3, rng.uniform(0.1, 3, size=45)
@@ -55,32 +55,6 @@ def test_every_rank_is_told_every_difference_from_rank_0(on_ranks) -> None:
     on_ranks(2, describe)
 
 
-def test_the_constants_of_a_function_are_the_numbers_in_its_closures() -> None:
-    def outer(rate, decay):
-        def inner(step):
-            return rate * step
-
-        return lambda step: inner(step) * decay
-
-    found = constants(outer(0.5, 2), "update")
-    assert {name: value for name, value in found.items() if not isinstance(value, str)} == {
-        "update decay": 2,
-        "update inner rate": 0.5,
-    }
-    assert constants(0.1, "lr") == {"lr": 0.1}
-    assert constants(None, "update") == {}
-
-
-def test_a_function_that_calls_itself_has_constants_too() -> None:
-    def outer(rate):
-        def again(step):
-            return rate if step == 0 else again(step - 1)
-
-        return again
-
-    assert constants(outer(3), "f")["f rate"] == 3
-
-
 @pytest.mark.parametrize("name", DIFFERENCES)
 def test_ranks_that_would_compute_something_else_are_refused(name, on_ranks) -> None:
     def train_on(ranks):
@@ -93,7 +67,7 @@ def test_ranks_that_would_compute_something_else_are_refused(name, on_ranks) -> 
 
 
 def test_ranks_of_another_version_are_refused(on_ranks, monkeypatch) -> None:
-    """The threads have one version, so the second rank's is changed on the way."""
+    """All threads have the same version, so the version of the second rank is changed in transit."""
     real = loop.gather
 
     def gather(ranks, value):

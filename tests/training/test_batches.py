@@ -11,8 +11,8 @@ from xpdl import Network, train
 from xpdl.data.disk_inputs import DiskInputs
 from xpdl.data.shards import Shards
 from xpdl.distributed import Serial
-from xpdl.files import checkpoint as resuming
-from xpdl.training import batches as sources
+from xpdl.files import checkpoint
+from xpdl.training import batches as module
 from xpdl.training.batches import OnDisk, ahead, batches_of
 from xpdl.training.run_config import RunConfig
 
@@ -26,8 +26,8 @@ NET = Network([D, 5, 3], l2=0.1, dropout=0.2)
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """Windows of two batches of 8, pages of three samples."""
-    monkeypatch.setattr(sources, "WINDOW", 2 * 8 * 4 * D)
-    monkeypatch.setattr(sources, "PAGE", 3 * 4 * D)
+    monkeypatch.setattr(module, "WINDOW", 2 * 8 * 4 * D)
+    monkeypatch.setattr(module, "PAGE", 3 * 4 * D)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def source(communicator=None, *, seed=0, weight=None, batch_size=8):
 
 
 def batches(own, epoch=0, first=0):
-    """The first feature of every sample that this rank trains on, batch by batch, as the step takes them."""
+    """Return the first feature of every sample that this rank trains on, batch by batch, in the order of the step."""
     taken = []
     for steps, data in own.blocks(epoch, first):
         for step in steps:
@@ -61,7 +61,7 @@ def batches(own, epoch=0, first=0):
 
 
 def numbers(taken):
-    """Which samples they are."""
+    """Return the numbers of these samples."""
     return [np.rint(x * 100 / D).astype(int).tolist() for x, *_ in taken]
 
 
@@ -121,7 +121,7 @@ def test_an_epoch_can_begin_in_the_middle(first) -> None:
 
 @pytest.mark.parametrize("lib", ["numpy", "strict-device1", "jax", "torch"], indirect=True)
 def test_training_from_disk_is_training_in_that_order(lib, mapped, monkeypatch) -> None:
-    """With one window for all and pages of one sample there is nothing but the order that differs."""
+    """With a single window and pages of one sample, only the order differs."""
     options = {"backend": lib.backend, "sample_weight": WEIGHT, "epochs": 1}
     result = run(mapped, **options)
     order = flat(numbers(batches(source(weight=WEIGHT))))
@@ -145,7 +145,7 @@ def test_a_run_from_disk_is_resumed_at_any_step(mapped, tmp_path, monkeypatch, s
     with monkeypatch.context() as patch:
         patch.setattr("xpdl.training.step.Steps.ended", lambda self, interrupt: next(done) == steps)
         run(mapped, checkpoint=path)
-    assert resuming.read_sealed(path)[1]["step"] == (steps - 1) % 13 + 1
+    assert checkpoint.read_sealed(path)[1]["step"] == (steps - 1) % 13 + 1
     assert run(mapped, resume=path).theta.tobytes() == expected.theta.tobytes()
 
 
@@ -221,5 +221,5 @@ def test_an_error_while_reading_is_raised_in_training() -> None:
 
 
 def test_windows_hold_at_least_a_batch(monkeypatch) -> None:
-    monkeypatch.setattr(sources, "WINDOW", 1)
+    monkeypatch.setattr(module, "WINDOW", 1)
     assert [len(steps) for steps, _ in source().blocks(0, 0)] == [1] * 13

@@ -11,7 +11,7 @@ from xpdl.callbacks import Metrics
 
 
 def feed(callback, values, key="loss"):
-    """Show the callback epochs with these values; the number of epochs until it stops, all of them if it does not."""
+    """Call the callback with these values; return the number of epochs until it stops, or of all epochs."""
     for epoch, value in enumerate(values, start=1):
         metrics = Metrics({"epoch": epoch, key: value}, lambda epoch=epoch: np.array([epoch]))
         try:
@@ -90,7 +90,7 @@ def test_an_unknown_metric_is_an_error_that_suggests_a_close_one() -> None:
     ],
 )
 def test_early_stopping_waits_so_many_epochs_for_a_better_one(patience, values, epochs) -> None:
-    """Each better epoch starts the count again."""
+    """Each better epoch resets the count."""
     assert feed(EarlyStopping(patience), values) == epochs
 
 
@@ -109,7 +109,7 @@ def test_early_stopping_says_why() -> None:
 
 @pytest.mark.parametrize(("callback", "epochs"), [(KeepBest(), 3), (EarlyStopping(2), 3)], ids=["best", "stopping"])
 def test_a_new_run_starts_afresh(callback, epochs) -> None:
-    """Its first epoch is number 1; a better loss and the waiting of an earlier run do not count."""
+    """Its first epoch has number 1; the best loss and the waiting of the earlier run no longer count."""
     feed(callback, [0.1, 0.2, 0.3])
     assert feed(callback, [9.0, 8.0, 8.5]) == epochs
     assert callback.theta.tolist() == [2]

@@ -128,7 +128,7 @@ def test_a_signal_on_one_rank_ends_all_after_the_next_step(tmp_path, step, done,
 
 
 def test_a_device_with_a_queue_is_read_less_often(on_ranks, interrupted, monkeypatch) -> None:
-    """To look at an array is to wait for it: here after every fourth step."""
+    """Reading an array waits for the device, so it is read only after every fourth step here."""
     monkeypatch.setattr("xpdl.training.distributed_step.DISPATCH", 4)
     backend = xpdl.backend("numpy")
     queued = xpdl.Backend("numpy", backend.xp, "cpu", synchronize=lambda: None)

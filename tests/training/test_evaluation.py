@@ -69,7 +69,7 @@ def assert_scores(lib, actual, expected):
 @on_each
 @pytest.mark.parametrize(("output", "k"), [("softmax", None), ("sigmoid", None), ("sigmoid", 3), ("linear", None)])
 def test_loss_and_accuracy_are_those_of_the_formulas(lib, output, k) -> None:
-    """Without L2 and dropout; of several sigmoids all must be right."""
+    """L2 and dropout are left out; with several sigmoids, all of them must be right."""
     net, theta, x, y = case(output, 40, k)
     actual = evaluate(net, theta, x, y, backend=lib.backend, dtype=lib.dtype)
     assert_scores(lib, actual, SCORES[output](logits(net, theta, x), y))
@@ -158,7 +158,7 @@ def test_evaluation_changes_none_of_its_arguments() -> None:
 
 
 def test_a_cost_beyond_the_largest_number_is_infinite_and_no_warning() -> None:
-    """Weights of 1e30 saturate softmax, but its cost stays finite; a squared error does not."""
+    """Weights of 1e30 saturate the softmax, but its cost stays finite; a squared error overflows."""
     net, theta, x, y = case("softmax", 10)
     assert np.isfinite(evaluate(net, theta * 1e30, x, y, backend="numpy")["loss"])
     net, theta, x, y = case("linear", 10)
@@ -166,7 +166,7 @@ def test_a_cost_beyond_the_largest_number_is_infinite_and_no_warning() -> None:
 
 
 def test_confusions_are_counted_by_label_and_prediction() -> None:
-    """Rows are labels; a label that nobody has, and one that nobody got, are there too."""
+    """Rows are labels.  One label does not occur, and one is never predicted."""
     y, predicted = np.array([0, 0, 2, 2, 2]), np.array([0, 2, 2, 2, 0])
     assert evaluation.count_confusions(y, predicted, 4).tolist() == [[1, 0, 1, 0], [0] * 4, [1, 0, 2, 0], [0] * 4]
 
@@ -191,7 +191,7 @@ def on_disk(tmp_path, monkeypatch):
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("output", HEADS)
 def test_samples_on_disk_are_evaluated_window_by_window(on_disk, monkeypatch, output, weighted, kind) -> None:
-    """As those in memory; windows without a weight are left out."""
+    """The result is that of samples in memory; windows without any weight are left out."""
     net, theta, x, y = case(output, 11)
     weight = np.array([0, 0, 0, 0, 2.5, 1, 0.5, 3, 0, 1, 1]) if weighted else None
     options = {"sample_weight": weight, "backend": "numpy", "dtype": "float64"}

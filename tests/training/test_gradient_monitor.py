@@ -55,7 +55,7 @@ def test_a_wrong_gradient_stops_the_run_before_it_starts() -> None:
 
 
 def test_a_gradient_that_goes_wrong_later_is_found_on_schedule() -> None:
-    """A derivative that is wrong where units saturate, which large steps bring about."""
+    """The derivative is wrong only for saturated units, and large steps saturate them."""
     wrong = xpdl.Activation(TANH.forward, lambda da, z, a: da * (1 - a * a) * (np.abs(a) < 0.999))
     net = Network([4, 6, 3], hidden=wrong, init=1e-3)
     with pytest.raises(GradientError, match="wrong after 3 epochs"):
@@ -63,7 +63,7 @@ def test_a_gradient_that_goes_wrong_later_is_found_on_schedule() -> None:
 
 
 def test_masks_samples_and_l2_are_those_of_the_first_step(monkeypatch) -> None:
-    """Before the first epoch: 8 samples in the order of the epoch, and the masks of step 0."""
+    """The check before the first epoch uses 8 samples in the order of the epoch, and the masks of step 0."""
     seen = []
 
     def spy(net, theta, x, y, *, masks, weight):

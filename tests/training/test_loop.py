@@ -19,7 +19,7 @@ DROPPING = Network([6, 16, 8, 3], l2=0.1, dropout=0.5)
 def test_every_sample_is_used_once_an_epoch_in_the_order_of_the_seed(
     n, batch, samples, quiet_train, agree, by_hand
 ) -> None:
-    """Also those of the smaller last batch."""
+    """The samples of the smaller last batch count, too."""
     x, y = samples(n)
     result = quiet_train(DROPPING, x, y, optimizer=adam(0.01), epochs=3, batch_size=batch, seed=11, dtype="float64")
     thetas, losses = by_hand(DROPPING, x, y, adam(0.01), epochs=3, batch=batch or n, seed=11)
@@ -40,7 +40,7 @@ def test_without_shuffling_every_epoch_has_the_order_of_the_samples(samples, qui
 
 @pytest.mark.parametrize("batch", [1, 5, 8, 23, 24, 25, None])
 def test_the_loss_of_an_epoch_is_the_mean_over_samples_not_over_batches(batch, samples, quiet_train) -> None:
-    """Without learning it is the cost of all samples, whatever the batches."""
+    """With a learning rate of 0 it is the cost of all samples, for batches of any size."""
     x, y = samples(24)
     net = Network([6, 4, 3])
     result = quiet_train(net, x, y, optimizer=sgd(0.0), epochs=2, batch_size=batch, dtype="float64")
@@ -79,7 +79,7 @@ def test_without_validation_the_history_says_nothing_of_it(samples, quiet_train)
 
 @on_each
 def test_validation_metrics_are_those_of_the_parameters_after_the_epoch(lib, samples, quiet_train) -> None:
-    """Without dropout, without L2."""
+    """They are computed without dropout and without L2."""
     x, y = samples(30)
     xv, yv = samples(13, seed=1)
     net = Network([6, 5, 3], hidden="tanh", l2=0.5, dropout=0.3)
@@ -121,7 +121,7 @@ def test_a_callback_cannot_change_the_history(samples, quiet_train) -> None:
 
 @on_each
 def test_a_callback_gets_copies_of_the_parameters(lib, samples, quiet_train) -> None:
-    """Each belongs to its epoch, and stays what it is when training goes on in the same memory."""
+    """Each copy belongs to its epoch, and does not change when training continues in the same memory."""
     thetas = []
 
     def keep(metrics, step):
@@ -148,7 +148,7 @@ def test_stop_training_ends_the_run_with_what_was_learned(lib, samples, quiet_tr
 
 
 def test_all_callbacks_see_the_epoch_in_which_one_stops_the_training(capfd, quiet_train) -> None:
-    """A log is complete, and the best epoch is kept, in whatever order the callbacks stand."""
+    """So a log is complete and the best epoch is kept, for any order of the callbacks."""
 
     def stop(metrics, step):
         if metrics["epoch"] == 3:
@@ -200,7 +200,7 @@ def test_early_stopping_ends_the_run_and_keeps_the_best(quiet_train) -> None:
 
 @pytest.mark.parametrize("epochs", [0, 1])
 def test_the_best_of_an_earlier_run_does_not_leak_into_the_next(epochs, samples, quiet_train) -> None:
-    """result.theta always is of this run and of this network."""
+    """result.theta always belongs to this run and this network."""
     best = KeepBest()
     x, y = samples(30)
     quiet_train(Network([6, 9, 3]), x, y, epochs=30, optimizer=adam(0.05), callbacks=[best])

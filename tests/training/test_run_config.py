@@ -1,4 +1,4 @@
-"""The configuration of a run: the order of an epoch, and which rank leads."""
+"""The configuration of a run: the order of an epoch, and which rank is rank 0."""
 
 from dataclasses import FrozenInstanceError
 
@@ -26,7 +26,7 @@ def test_without_shuffling_the_order_is_that_of_the_samples() -> None:
 
 
 def test_only_rank_0_leads() -> None:
-    assert [config(communicator=Serial(rank, 3)).leads for rank in range(3)] == [True, False, False]
+    assert [config(communicator=Serial(rank, 3)).is_rank_0 for rank in range(3)] == [True, False, False]
 
 
 def test_it_cannot_be_changed() -> None:

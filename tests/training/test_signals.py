@@ -86,7 +86,7 @@ def test_the_second_ctrl_c_goes_to_the_handler_there_was(sigint, samples, quiet_
 
 
 def test_ctrl_c_stays_ignored_if_it_was_ignored(sigint, samples, quiet_train, interrupting) -> None:
-    """As in a background job of a shell script, which a Ctrl-C in the foreground must not end."""
+    """It is ignored in a background job of a shell script, which Ctrl-C in the foreground must not end."""
     sigint(signal.SIG_IGN)
     optimizer, calls = interrupting(adam(), at=2)
     result = quiet_train(DROPPING, *samples(24), optimizer=optimizer, epochs=2, batch_size=8)
@@ -95,7 +95,7 @@ def test_ctrl_c_stays_ignored_if_it_was_ignored(sigint, samples, quiet_train, in
 
 
 def test_training_works_in_a_thread(samples, quiet_train) -> None:
-    """Where signals cannot be handled, and are left alone."""
+    """Signals cannot be handled in a thread, so their handlers are not changed."""
     results, before = [], signal.getsignal(signal.SIGINT)
     thread = threading.Thread(target=lambda: results.append(quiet_train(DROPPING, *samples(8), epochs=2)))
     thread.start()

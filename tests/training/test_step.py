@@ -18,7 +18,7 @@ DROPPING = Network([6, 16, 8, 3], l2=0.1, dropout=0.5)
 
 @on_each
 def test_a_step_takes_the_weights_of_its_own_samples(lib, samples, quiet_train, agree) -> None:
-    """Against steps by hand, in two batches of which the last is smaller."""
+    """The step is compared with steps by hand, in two batches; the last batch is smaller."""
     (x, y), weight, net, rate = samples(10), np.linspace(0.5, 2, 10), Network([6, 5, 3]), 0.1
     theta = net.initialize(0, lib.dtype)
     for rows in np.split(permutation(0, 0, 10), [8]):
@@ -29,7 +29,7 @@ def test_a_step_takes_the_weights_of_its_own_samples(lib, samples, quiet_train, 
 
 @pytest.mark.parametrize(("n", "traces"), [(24, 1), (25, 2)])
 def test_jax_compiles_the_step_once_for_each_batch_size(n, traces, samples, quiet_train, counting) -> None:
-    """Of a compiled step only the tracing calls Python: nothing in it depends on values, and no value is a constant."""
+    """Python code runs only while JAX traces the step: nothing depends on values, and no value is a constant."""
     pytest.importorskip("jax")
     optimizer, calls = counting(adam(xpdl.schedules.cosine(0.01, 12)))
     quiet_train(
@@ -39,7 +39,7 @@ def test_jax_compiles_the_step_once_for_each_batch_size(n, traces, samples, quie
 
 
 def step_arguments(lib, net, optimizer, x, y, rows, positions):
-    """The arguments of a step; of those it may change, every array is fresh."""
+    """Return the arguments of a step, with new arrays for those that it may change."""
     theta = lib.put(net.initialize(0, lib.dtype)) * 1.0
     zeros = lib.backend.zeros
     data = Data(lib.put(x), lib.put(np.eye(3)[y]), lib.put(np.asarray(rows, "int32")), lib.put(positions))
@@ -49,7 +49,7 @@ def step_arguments(lib, net, optimizer, x, y, rows, positions):
 
 
 def test_the_step_is_one_text_for_every_library_eager_or_traced(lib, samples) -> None:
-    """It takes the batch at the offset, and changes nothing it is not given to change: data may be read-only."""
+    """The step takes the batch at the offset and changes only its consumed argument: the data may be read-only."""
     x, y = samples(10)
     net, rows, positions = DROPPING, [3, 1, 4, 0, 5, 9, 2, 6, 8, 7], np.arange(4, dtype="int32")
     optimizer = sgd(0.5)
@@ -95,7 +95,7 @@ def test_the_step_reuses_its_memory(lib, name, units, compiled, samples) -> None
 
 
 def test_a_kernel_may_make_new_vectors(samples, quiet_train) -> None:
-    """Instead of changing those it was given."""
+    """A kernel may return new arrays instead of changing its arguments."""
     kernels = lambda theta, grad, lr: (theta - lr * grad,), lambda theta, grad, lr: (theta.__isub__(lr * grad),)
     optimizers = [elementwise(0, lambda t: (0.1,), kernel) for kernel in kernels]
     new, changed = (quiet_train(DROPPING, *samples(8), optimizer=optimizer, epochs=3) for optimizer in optimizers)
@@ -103,7 +103,7 @@ def test_a_kernel_may_make_new_vectors(samples, quiet_train) -> None:
 
 
 def test_training_leaves_the_arithmetic_of_the_process_as_it_was(samples, quiet_train) -> None:
-    """Inside an update NumPy takes denormal numbers for zero; outside they exist."""
+    """Within an update NumPy treats denormal numbers as zero, but not outside of it."""
     quiet_train(DROPPING, *samples(16), epochs=1)
     smallest = np.array([1e-38], "float32")
     assert float(smallest[0] * np.float32(0.25)) > 0

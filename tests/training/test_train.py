@@ -71,7 +71,7 @@ def test_an_epoch_of_mnist_with_dropout_is_the_same_everywhere(data_folder, name
 @pytest.mark.parametrize("net", [Network([6, 5, 3], l2=0.1), DROPPING], ids=["plain", "dropout"])
 @on_each
 def test_samples_of_weight_0_are_left_out(lib, net, samples, quiet_train) -> None:
-    """To the last bit, in batches of any size."""
+    """The run has the same bits as one without these samples, with batches of any size."""
     (x, y), out = samples(50), np.arange(50) % 3 == 1
     options = {"epochs": 2, "batch_size": 8, "backend": lib.backend, "dtype": lib.dtype}
     kept = quiet_train(net, x[~out], y[~out], **options)
@@ -81,7 +81,7 @@ def test_samples_of_weight_0_are_left_out(lib, net, samples, quiet_train) -> Non
 
 @on_each
 def test_a_whole_number_as_weight_repeats_a_sample(lib, samples, quiet_train, agree) -> None:
-    """Where a step sees all samples; also in the scores of the validation."""
+    """This holds if a step uses all samples.  It also holds for the validation scores."""
     (x, y), weight, net = samples(20), np.arange(20) % 4, Network([6, 5, 3], hidden="tanh", l2=0.1)
     options = {"epochs": 30, "batch_size": None, "backend": lib.backend, "dtype": lib.dtype}
     many = [np.repeat(a, weight, axis=0) for a in (x, y)]
@@ -193,7 +193,7 @@ def huber_cost(s, y):
 
 @on_each
 def test_a_loss_of_your_own_is_one_run_on_every_backend(lib, samples, quiet_train, agree) -> None:
-    """As long as all errors are small it is the run with half their squares."""
+    """As long as all errors are small, the run is the same as with half their squares."""
     huber = xpdl.Loss(huber_cost, clipped_error)
     x, y = samples(50)
     targets = np.stack([np.sin(x[:, 0]), 100.0 * (y == 1)], axis=1)

@@ -1,5 +1,7 @@
 """A trial is a run of ``xpdl.train``; it may diverge, or end early."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -30,7 +32,7 @@ def same(one, other):
 
 
 def test_the_best_trial_of_another_process_is_trained_once_more() -> None:
-    """Those of the best epoch, which is not the last where labels are noise."""
+    """The parameters are those of the best epoch, which is not the last one because labels are noise."""
     noise = {"validation": (VALIDATION[0], VALIDATION[1][::-1]), "storage": optuna.storages.InMemoryStorage()}
     first, second = (tune(NET, *FIT, trials=6, **QUICK | noise | {"epochs": 6}) for _ in range(2))
     assert len(second.study.trials) == 6
@@ -56,3 +58,20 @@ def test_a_trial_that_looks_bad_is_ended_early() -> None:
     assert {row["epochs"] for row in found.values() if row["state"] == "complete"} == {4}
     assert {row["epochs"] for row in found.values() if row["state"] == "pruned"} <= {2, 3}
     assert all(row["loss"] > tuned.best.value for row in found.values() if row["state"] == "pruned")
+
+
+def scaled_squares(factor, s, y):
+    return factor * np.sum((s - y) ** 2, axis=-1)
+
+
+def test_a_study_is_of_one_loss() -> None:
+    """A loss of the user's own may consist of any functions."""
+    options = QUICK | {"validation": (VALIDATION[0], VALIDATION[0]), "storage": optuna.storages.InMemoryStorage()}
+
+    def search(factor):
+        loss = xpdl.Loss(partial(scaled_squares, factor), lambda s, p, y: 2 * factor * (s - y))
+        return tune(xpdl.Network([2, 2], hidden="tanh", output=loss), FIT[0], FIT[0], trials=1, **options)
+
+    assert search(0.5).best.value == search(0.5).best.value
+    with pytest.raises(ValueError, match=r"output is .*, 0\.5\).* there and .*, 0\.7\).* here"):
+        search(0.7)

@@ -69,7 +69,7 @@ def test_a_remedy_is_tried_as_soon_as_its_condition_is_true() -> None:
 
 
 def test_a_remedy_is_tried_once(suggest, points) -> None:
-    """All curves are uneven, and decay never helps: after the last stage it comes only in smaller steps."""
+    """All curves oscillate, and decay never helps: it is tried once, and after the last stage only in smaller steps."""
     decay = Stage("decay", FloatDistribution(0.2, 1.0), 1.0, step=0.2, directions=(-1,), when=oscillates)
     stages = [Stage("units", IntDistribution(16, 32, log=True), 16, step=2), decay]
     stages.append(Stage("layers", IntDistribution(1, 2), 1, step=1))

@@ -27,7 +27,7 @@ def test_a_sampler_that_is_new_in_each_trial_does_the_same(valley, suggest, foll
 
 
 def test_trials_at_the_same_time_are_all_different(valley, suggest, points, stages) -> None:
-    """None of eight is done when the next begins."""
+    """Eight trials run at the same time: none is done when the next begins."""
     study = optuna.create_study(sampler=RecipeSampler(stages))
     running = [study.ask() for _ in range(8)]
     chosen = [suggest(trial) for trial in running]
@@ -40,7 +40,7 @@ def test_trials_at_the_same_time_are_all_different(valley, suggest, points, stag
 
 
 def test_points_are_claimed_in_the_order_of_the_trials(tmp_path, suggest, follow, points, stages) -> None:
-    """Whoever is first to store its parameters, and however many of them are stored."""
+    """It does not matter which trial stores its parameters first, or how many of them are stored."""
     study = optuna.create_study(sampler=RecipeSampler(stages))
     running = [study.ask() for _ in range(4)]
     running[1].suggest_float("lr", LR.low, LR.high, log=True)
@@ -49,7 +49,7 @@ def test_points_are_claimed_in_the_order_of_the_trials(tmp_path, suggest, follow
 
 
 def test_a_trial_waits_for_the_claims_of_earlier_ones_but_not_for_ever(monkeypatch, valley, suggest, stages) -> None:
-    """What was begun with another sampler, and never said what it tries, is waited for once."""
+    """A trial of another sampler never claims a point; it is waited for only once."""
     naps = []
     monkeypatch.setattr(sampler.time, "sleep", naps.append)
     monkeypatch.setattr(sampler.time, "monotonic", lambda: float(len(naps)))
@@ -63,7 +63,7 @@ def test_a_trial_waits_for_the_claims_of_earlier_ones_but_not_for_ever(monkeypat
 
 
 def test_the_claim_of_a_trial_that_ended_before_it_began_is_void(suggest, stages) -> None:
-    """As by Ctrl-C while its parameters were stored."""
+    """Ctrl-C ended the trial while its parameters were being stored."""
     study = optuna.create_study(sampler=RecipeSampler(stages))
     ended = study.ask()
     ended.suggest_float("lr", LR.low, LR.high, log=True)
@@ -82,7 +82,7 @@ def test_enqueued_parameters_replace_those_of_the_claim(valley, suggest, follow,
 
 @pytest.mark.parametrize("end", ["pruned", "failed"])
 def test_trials_without_a_value_are_bad_and_are_not_tried_again(end, valley, suggest, points, stages) -> None:
-    """The best of the grid, 0.01, is pruned or fails: the search goes on around another one."""
+    """The best point of the grid, 0.01, is pruned or fails, so the search continues around another point."""
 
     def loss(point):
         if point["lr"] == 1e-2:
@@ -95,7 +95,7 @@ def test_trials_without_a_value_are_bad_and_are_not_tried_again(end, valley, sug
 
 
 def test_a_lucky_epoch_does_not_count(suggest, points) -> None:
-    """With a value that is the lowest of the reports, the mean of the last two decides; another value counts itself."""
+    """If the value is the lowest report, the mean of the last two reports counts; otherwise the value counts."""
     reports = {16: [3.0, 2.0, 2.0], 23: [3.0, 3.0, 3.0], 32: [3.0, 1.0, 4.0], 64: [3.0, 3.0, 3.0]}
     stage = Stage("units", IntDistribution(16, 64, log=True), 16, step=2)
 

@@ -79,7 +79,7 @@ def test_a_point_that_the_user_enqueues_is_tried_first(points) -> None:
 def test_a_study_of_other_samples_or_options_is_refused(tmp_path) -> None:
     place = {"storage": tmp_path / "s.journal", "study": "s"}
     tune(NET, *FIT, trials=2, **place, **QUICK)
-    with pytest.raises(ValueError, match=r"'s' is of something else, .*: epochs is 2 there and 3 here$"):
+    with pytest.raises(ValueError, match=r"'s' differs from this one, .*: epochs is 2 there and 3 here$"):
         tune(NET, *FIT, trials=2, **place, **QUICK | {"epochs": 3})
     with pytest.raises(ValueError, match=r": x is .* there and .* here; y is"):
         tune(NET, X[1:80], Y[1:80], trials=2, **place, **QUICK)
@@ -110,7 +110,7 @@ def test_wrong_arguments_are_named(options, error, said) -> None:
 
 
 def test_ranks_share_a_study_and_rank_0_has_the_result_of_all(on_ranks, tmp_path, capsys, points, opened) -> None:
-    """Each has trials of its own; rank 0 speaks."""
+    """Each rank runs its own trials; only rank 0 prints."""
     options = QUICK | {"trials": 9, "storage": tmp_path / "s.journal", "progress": True}
     first, other, another = on_ranks(3, lambda ranks: tune(NET, *FIT, communicator=ranks, **options))
     study = opened(tmp_path / "s.journal", "xpdl")

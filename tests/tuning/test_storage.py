@@ -24,7 +24,7 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 @pytest.mark.parametrize("place", ["study.db", "study.journal"])
 def test_a_study_is_resumed_from_its_file(tmp_path, place, valley, suggest, follow, points, stages) -> None:
-    """Numbers come back from a file as they went in, or points would be tried twice."""
+    """A file must keep numbers exactly; otherwise points would be tried twice."""
     for _ in range(2):
         with search.storage_errors():
             storage = search.open_storage(tmp_path / place)
@@ -57,7 +57,7 @@ def test_no_connection_to_a_database_stays_open(tmp_path) -> None:
 
 
 def test_a_database_in_memory_keeps_its_connection() -> None:
-    """Its tables are gone with the connection."""
+    """A database in memory loses its tables when the connection is closed."""
     with search.storage_errors():
         storage = search.open_storage("sqlite://")
         optuna.create_study(storage=storage, study_name="s")
@@ -112,7 +112,7 @@ def test_two_processes_share_a_study(worker, tmp_path, place, points, opened) ->
 
 
 def test_the_trial_of_a_process_that_was_killed_is_tried_again(worker, tmp_path, opened) -> None:
-    """Of SIGKILL.  Its signs of life cease, which here needs no waiting: they are set back an hour."""
+    """A process gets SIGKILL, so its heartbeats stop.  To avoid waiting, its last heartbeat is set back by an hour."""
     process = worker("s.db", 1, 10**6)
     path = tmp_path / "s.db"
     while not (path.exists() and _running(path)):
@@ -130,7 +130,7 @@ def test_the_trial_of_a_process_that_was_killed_is_tried_again(worker, tmp_path,
 
 
 def _running(path):
-    """Whether a trial has given a sign of life and reported an epoch."""
+    """Return whether a trial has had a heartbeat and reported an epoch."""
     try:
         with sqlite3.connect(path, timeout=10) as database:
             found = database.execute("SELECT * FROM trial_heartbeats, trial_intermediate_values").fetchone()

@@ -1,4 +1,4 @@
-"""array-api-strict: the Array API standard and nothing else, on pretended devices; for tests."""
+"""array-api-strict: only the Array API standard, on simulated devices; for tests."""
 
 import array_api_strict as xp
 

@@ -1,13 +1,13 @@
-"""Backend: an array library on one device, as data, with a hook for what the Array API standard does not have.
+"""``Backend``: an array library on one device, as data, with hooks for operations that the standard does not have.
 
-Each hook has a portable default, so a library that speaks the standard needs no more than its namespace and a device.
+Each hook has a portable default, so a library that speaks the Array API standard needs only its namespace and a device.
 Nothing outside this folder names a library.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from array_api_compat import array_namespace, is_array_api_obj
 import numpy as np
@@ -21,14 +21,15 @@ ALL = slice(None)
 TRANSFER_ERRORS = (AttributeError, BufferError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 
+@runtime_checkable
 class Compiled(Protocol):
-    """The result of ``Backend.compile`` and ``Backend.repeat``: a function that may rely on what it did before."""
+    """The result of ``Backend.compile`` and ``Backend.repeat``: a function that may repeat recorded operations."""
 
     def __call__(self, *arguments: Any) -> Any:
         """Run the function."""
 
     def invalidate(self) -> None:
-        """Check in the next call that the function still does the same: its Python text may have changed."""
+        """Make the next call check that the Python function still does the same."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Simple:
 
     def invalidate(self) -> None:
         """Do nothing."""
+
+
+def as_compiled(function: Callable[..., Any]) -> Compiled:
+    """Return what a hook gave back; a plain function, as of ``jax.jit``, has nothing to check."""
+    return function if isinstance(function, Compiled) else Simple(function)
 
 
 def unchanged(function: F, offsets: Sequence[int] = ()) -> F:
@@ -58,16 +64,31 @@ def unchanged(function: F, offsets: Sequence[int] = ()) -> F:
     -------
     callable
         The same function.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> def kernel(theta, grad):
+    ...     return theta - grad
+    >>> xpdl.Backend("mine", np, "cpu").fuse(kernel) is kernel
+    True
     """
     return function
 
 
 def nothing() -> None:
-    """Do nothing: the default of ``synchronize``, for a library that computes at once."""
+    """Do nothing: the default of ``synchronize``, for a library that finishes each operation before it returns.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> xpdl.backend("numpy").synchronize()  # then a clock may be read
+    """
 
 
 def never(leaf: Any) -> bool:
-    """Return False: the default of ``was_number``, as most libraries compute with Python numbers as they are.
+    """Return False: the default of ``was_number``, because most libraries leave Python numbers unchanged.
 
     Parameters
     ----------
@@ -78,12 +99,19 @@ def never(leaf: Any) -> bool:
     -------
     bool
         False.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> chosen = xpdl.backend("numpy")
+    >>> chosen.was_number(chosen.zeros((), "float32"))
+    False
     """
     return False
 
 
 def track(array: Array, example: Array | None = None) -> Array:
-    """Return the array: the default of ``track``, for libraries that record nothing.
+    """Return the array: the default of ``track``, for libraries without automatic differentiation.
 
     Parameters
     ----------
@@ -96,6 +124,14 @@ def track(array: Array, example: Array | None = None) -> Array:
     -------
     array
         The same array.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> chosen = xpdl.backend("numpy")
+    >>> theta = chosen.zeros((2,), "float32")
+    >>> chosen.track(theta) is theta
+    True
     """
     return array
 
@@ -142,6 +178,16 @@ def check_dtype(backend: "Backend", dtype: str) -> None:
     ------
     ValueError
         If the device cannot hold it.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> chosen = xpdl.backend("numpy")
+    >>> chosen.admit(chosen, "float64")
+    >>> chosen.admit(chosen, "float16")
+    Traceback (most recent call last):
+        ...
+    ValueError: dtype float16 ...
     """
     if dtype not in backend.xp.__array_namespace_info__().dtypes(device=backend.device):
         raise ValueError(f"dtype {dtype} is not available on backend {backend.name!r}")
@@ -149,7 +195,7 @@ def check_dtype(backend: "Backend", dtype: str) -> None:
 
 @dataclass(frozen=True)
 class Backend:
-    """An array library on a device, with hooks for what the Array API standard does not have.
+    """An array library on a device, with hooks for operations that the Array API standard does not have.
 
     ``xpdl.backend(name)`` returns one.  A backend for another library that speaks the standard needs a name, a
     namespace and a device; every hook has a portable default.
@@ -175,12 +221,12 @@ class Backend:
         (elementwise kernel, offsets) -> a function that does the same, faster inside a compiled step.  The offsets are
         the places in theta where parameters begin, and its end.  Only JAX needs it.
     compile : callable
-        (step) -> ``Compiled``: the same step as one dispatch.  It consumes its first argument.  Later calls may repeat
-        the array operations of earlier ones without running the Python text; ``invalidate()`` is called before each
-        epoch in which the text might do something else.
+        (step) -> ``Compiled``, or a function: the same step as one dispatch.  It consumes its first argument.  Later
+        calls may repeat the array operations of earlier ones without running the Python function; ``invalidate()``, if
+        there is one, is called before each epoch in which the function might do something else.
     repeat : callable or None
-        (step, offsets) -> ``Compiled``: (run, data, count) -> the run after so many steps without masks, in fewer
-        dispatches; None: the host repeats the step.
+        (step, offsets) -> ``Compiled``, or a function: (run, data, count) -> the run after ``count`` steps without
+        masks, in fewer dispatches; None: the host repeats the step.
     mask : callable or None
         (seed, step, layer, shape, drop, dtype) -> the bits of ``randomness.dropout_mask``, made on the device; None:
         they are drawn on the host and placed on the device.
@@ -192,9 +238,10 @@ class Backend:
         Whether single operations are cheap.  If not, every step is compiled: the library would compile each operation
         for every shape.
     precisions : mapping
-        How else a training can multiply float32: for each name, the fields of this class that are different then.
+        The other precisions in which a training can multiply float32: for each name, the fields of this class that
+        differ.
     precision : str
-        How a training multiplies float32: "float32", or one of those names.
+        The precision in which a training multiplies float32: "float32", or a key of ``precisions``.
     was_number : callable
         (leaf) -> whether ``compile`` made this array of a step's state from a Python number.
 
@@ -267,13 +314,13 @@ class Backend:
             return self
         if precision not in self.precisions:
             known = ", ".join(dict.fromkeys(["float32", *self.precisions]))
-            raise ValueError(f"precision must be one of {known} on {self}, got {precision!r}: TF32 is of NVIDIA's GPUs")
+            raise ValueError(f"precision must be one of {known} on {self}, got {precision!r}: TF32 needs an NVIDIA GPU")
         return replace(self, precision=precision, **self.precisions[precision])
 
     def asarray(self, x: Any, dtype: Any = None, *, copy: bool | None = None) -> Array:
         """Return x as an array of this backend.
 
-        An array of another library comes by DLPack if both libraries can reach the memory, and else through the host.
+        An array of another library is passed by DLPack if both libraries can access its memory, else through the host.
 
         Parameters
         ----------

@@ -61,5 +61,5 @@ def _index(device: str) -> int:
         raise RuntimeError("CuPy finds no GPU it can use: install or update the NVIDIA driver")
     count = cupy.cuda.runtime.getDeviceCount()
     if int(device) >= count:
-        raise RuntimeError(f"CuPy finds {count} GPU(s), and they are counted from 0")
+        raise RuntimeError(f"CuPy finds {count} GPU(s), counted from 0")
     return int(device)

@@ -1,6 +1,6 @@
-"""CuPy as the target of replayed steps: its memory, how its functions write into memory, fusion, and CUDA graphs.
+"""CuPy as the target of replayed steps: its memory, the calls that write into it, fusion, and CUDA graphs.
 
-The calls of a plan allocate no memory, apart from a few functions of CuPy that a usual step does not use.
+The calls of a plan allocate no memory, except in a few functions of CuPy that a usual step does not use.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def fusion(cupy: Namespace, xp: Namespace) -> Chained:
 
 
 def library(cupy: Namespace, xp: Namespace) -> Library:
-    """Return CuPy as the recorder must know it."""
+    """Return the description of CuPy for the recorder."""
     return Library(xp, cupy, (cupy.ndarray,))
 
 
@@ -71,10 +71,10 @@ def compile(
 ) -> Replayed:
     """Return the step, replayed as a CUDA graph from its third call on.  It consumes its first argument.
 
-    If the step cannot be captured, its calls are replayed one by one; if it cannot be recorded, it runs as it is.  Both
-    give a ``RuntimeWarning``.
+    If the step cannot be captured, its calls are replayed one by one; if it cannot be recorded, it runs unchanged.
+    Both give a ``RuntimeWarning``.
 
-    products  (branches=) -> the matrix products, for so many streams
+    products  (branches=) -> the matrix products, for this number of streams
     branches  whether calls that need not wait for one another run side by side (cuda/streams.py)
     context   () -> the context in which the step runs
     """

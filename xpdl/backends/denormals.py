@@ -1,9 +1,9 @@
-"""Denormals: in a block, the CPU takes denormal numbers for zero.
+"""Denormals: within a block, the CPU treats denormal numbers as zero.
 
-Arithmetic on numbers below the smallest normal one (1e-38 in float32) takes a CPU many times as long.  An optimizer's
-moments are full of such numbers: where the gradient stays 0, as at the dark edges of an image, m <- beta m ends at the
-smallest denormal number, and rounding keeps it there.  CuPy's kernels take them for zero (-ftz=true).  The C library
-can tell the CPU to do the same, on systems whose floating-point environment is known.
+Denormal numbers are those below the smallest normal one (1e-38 in float32).  Arithmetic on them takes a CPU many times
+as long.  The moments of an optimizer are full of them: if a gradient stays 0, as at the dark edges of an image,
+m <- beta m ends at the smallest denormal number, and rounding keeps it there.  CuPy's kernels treat them as zero
+(-ftz=true).  The C library can make the CPU do the same, on systems whose floating-point environment is known.
 """
 
 import ctypes
@@ -28,7 +28,7 @@ def _library() -> ctypes.CDLL | None:
 
 
 class Flushed:
-    """A context in which this thread takes denormal numbers for zero."""
+    """A context in which this thread treats denormal numbers as zero."""
 
     libm = _library()
 

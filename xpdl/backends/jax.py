@@ -12,17 +12,17 @@ from xpdl.backends.base import Backend, Simple, check_dtype
 
 
 def admit(backend: Backend, dtype: str) -> None:
-    """Turn on JAX's 64-bit types when one is asked for: without them JAX would return 32-bit types instead."""
+    """Turn on JAX's 64-bit types if one is needed; otherwise JAX would silently return 32-bit types."""
     if dtype in ("float64", "complex128", "int64", "uint64"):
         jax.config.update("jax_enable_x64", True)
     check_dtype(backend, dtype)
 
 
 def fuse(kernel: Callable[..., Any], offsets: Sequence[int] = ()) -> Callable[..., Any]:
-    """Return the kernel, applied to each parameter by itself.
+    """Return a function that applies the kernel to each parameter separately.
 
-    XLA reads a part of a joined vector directly from its source, so a gradient is never joined in memory.  But XLA
-    copies the parts of a vector that is already joined.
+    The gradient is a concatenation of parts.  XLA reads such a part directly from its source, so the gradient is never
+    joined in memory.  But XLA copies the parts of a vector that is already joined in memory.
     """
 
     def parted(*arguments: Any) -> tuple[Any, ...]:
@@ -33,7 +33,7 @@ def fuse(kernel: Callable[..., Any], offsets: Sequence[int] = ()) -> Callable[..
 
 
 def compile(step: Callable[..., Any], precision: str = "float32") -> Simple:
-    """Return ``jax.jit`` of the step: it reuses the memory of its first argument, and multiplies in this precision."""
+    """Return ``jax.jit`` of the step.  It reuses the memory of its first argument, and multiplies in this precision."""
 
     def precise(*arguments: Any) -> Any:
         with jax.default_matmul_precision(precision):
@@ -43,7 +43,7 @@ def compile(step: Callable[..., Any], precision: str = "float32") -> Simple:
 
 
 def repeat(step: Callable[..., Any], offsets: Sequence[int], precision: str = "float32") -> Simple:
-    """Return a loop on the device; between two steps, theta and every vector like it stay in parts."""
+    """Return a loop of steps on the device; between steps, theta and all vectors of its size stay split into parts."""
 
     def steps(run: Any, data: Any, count: int) -> Any:
         leaves, tree = jax.tree.flatten(run)
@@ -91,7 +91,7 @@ def connect(name: str, device: str) -> Backend:
         raise ValueError(f"backend 'jax' takes a platform and a number, as in 'jax:gpu:1', got {device!r}")
     found = jax.devices(platform or None)
     if int(index or 0) >= len(found):
-        raise RuntimeError(f"JAX finds {len(found)} device(s) of this kind, and they are counted from 0")
+        raise RuntimeError(f"JAX finds {len(found)} device(s) of this kind, counted from 0")
     chosen = found[int(index or 0)]
     return Backend(
         name,

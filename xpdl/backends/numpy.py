@@ -1,4 +1,4 @@
-"""NumPy: the host itself."""
+"""NumPy: computation on the host."""
 
 from functools import partial
 

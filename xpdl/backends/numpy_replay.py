@@ -1,4 +1,4 @@
-"""NumPy as the target of replayed steps: its memory, how its functions write into memory, and which steps are fused."""
+"""NumPy as the target of replayed steps: its memory, the calls that write into it, and the choice of steps to fuse."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,13 +19,13 @@ ALIGNMENT = 64
 
 
 def memory(size: int) -> np.ndarray:
-    """Return so many bytes that begin with a cache line."""
+    """Return ``size`` bytes of memory that begin at a cache line."""
     more = np.empty(size + ALIGNMENT, dtype=np.uint8)
     return more[-more.ctypes.data % ALIGNMENT :][:size]
 
 
 def elementwise(function: Callable[..., Any]) -> bool:
-    """Return whether the function is a ufunc, but not a product."""
+    """Return whether the function is a ufunc, but not a matrix product."""
     return isinstance(function, np.ufunc) and function.signature is None
 
 
@@ -34,7 +34,7 @@ def _matmul(place: np.ndarray, x: np.ndarray, y: np.ndarray) -> Call:
 
 
 def _take(place: np.ndarray, x: np.ndarray, rows: np.ndarray, *, axis: int | None = None) -> Call:
-    return partial(np.take, x, rows, axis, place, "wrap")  # checking the indices first would take a buffer
+    return partial(np.take, x, rows, axis, place, "wrap")  # "raise" would allocate a buffer to check the indices first
 
 
 def _astype(place: np.ndarray, x: np.ndarray, dtype: Any, **options: Any) -> Call:
@@ -51,17 +51,17 @@ INEXACT = {getattr(source, name, None) for source in (np, xp) for name, row in O
 """The functions that C and NumPy may round differently."""
 
 LONG = 131_072
-"""Parameters of a network that is worth the tenths of a second that a C compiler takes."""
+"""The number of parameters from which on a network is worth the tenths of a second that a C compiler takes."""
 
 LARGE = 16_384
-"""Entries of a result that gains more from a kernel in C than the call of the kernel takes."""
+"""The number of entries of a result from which on a kernel in C saves more time than its call takes."""
 
 
 def suits(operation: Operation) -> bool:
-    """Return whether a kernel in C gives the same bits, and is faster: for large results, and for dozens of scalars."""
+    """Return whether a kernel in C gives the same bits and is faster: for large results, and for 0-d arrays."""
     size = operation.results[0].value.size
     plain = all(x.value.flags.c_contiguous for x in operation.inputs)
-    exact = operation.function not in INEXACT and operation.function is not xp.take  # NumPy takes rows as fast
+    exact = operation.function not in INEXACT and operation.function is not xp.take  # NumPy is as fast at taking rows
     return plain and exact and (size >= LARGE or operation.results[0].ndim == 0)
 
 

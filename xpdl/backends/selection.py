@@ -1,6 +1,6 @@
-"""Selection: a backend by its name, and what to install where it is missing.
+"""Selection: find a backend by its name, and tell what to install if it is missing.
 
-The module of each library is imported only when that library is asked for.
+The module of a library is imported only when that library is needed.
 """
 
 from collections.abc import Callable
@@ -24,14 +24,14 @@ INSTALL = {
     "jax": '"xpdl[jax]"',
     "array_api_strict": '"xpdl[strict]"',
 }
-"""What ``pip install`` must be told for each backend."""
+"""The arguments of ``pip install`` for each backend."""
 
 DEVICE_NAMES: dict[str, Callable[[Any], str]] = {
     "cupy": lambda device: str(device.id),
     "torch": str,
     "array_api_strict": lambda device: str(device).split("'")[1],
 }
-"""How ``backend`` names a device of a library."""
+"""Functions from a device of a library to its name in ``backend``."""
 
 ACCELERATED = ("cupy", "torch:cuda", "jax:gpu")
 """The backends that "auto" tries before NumPy."""
@@ -47,12 +47,12 @@ def backend(name: str | Backend = "auto", *, precision: str = "float32") -> Back
     name : str or Backend
         "numpy", "cupy", "torch", "jax" or "array_api_strict"; after a colon one of its devices ("cupy:1",
         "torch:cuda").  "auto", the default, is the first GPU that can be used through CuPy, PyTorch or JAX, else NumPy.
-        A ``Backend`` is returned as it is.
+        A ``Backend`` is returned unchanged.
     precision : {"float32", "tf32", "3xtf32"}
-        How a training multiplies float32; all other operations stay in float32.  "tf32" is TensorFloat-32: NVIDIA's
-        GPUs since Ampere do it several times as fast, with 10 bits of each factor's fraction instead of 23.  "3xtf32"
-        makes three products in TF32 and keeps about the digits of float32; it is for wide networks on CuPy.  Default:
-        "float32".
+        The precision in which a training multiplies float32 matrices; all other operations stay in float32.  "tf32" is
+        TensorFloat-32: on NVIDIA's GPUs since Ampere it is several times as fast, with 10 bits of each factor's
+        fraction instead of 23.  "3xtf32" computes three products in TF32 and keeps about the digits of float32; it is
+        for wide networks on CuPy.  Default: "float32".
 
     Returns
     -------
@@ -96,7 +96,7 @@ def _named(name: str | Backend) -> Backend:
 
 
 def backend_of(array: Array) -> Backend:
-    """Return the backend of an array, on its device; for an unknown library it has no more than the namespace."""
+    """Return the backend of an array, on its device; for an unknown library it only has the namespace."""
     xp = array_namespace(array)
     library = xp.__name__.removeprefix("array_api_compat.").partition(".")[0]
     if library in DEVICE_NAMES:
@@ -137,7 +137,7 @@ def _connect(name: str) -> Backend:
 
 
 def _usable(name: str) -> bool:
-    """Return whether a GPU can be used; a library is not imported where no driver is installed."""
+    """Return whether a GPU can be used; without a driver, the library is not even imported."""
     return find_spec(name.partition(":")[0]) is not None and _driver() and _state(name) == "ready"
 
 

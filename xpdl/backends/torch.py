@@ -14,7 +14,7 @@ from xpdl.backends.torch_replay import target
 
 @contextmanager
 def multiplying(precision: str) -> Iterator[None]:
-    """Multiply float32 on a GPU in this precision in the block, whatever was set before."""
+    """Within the block, multiply float32 on a GPU in this precision, regardless of the user's setting."""
     settings = torch.backends.cuda.matmul
     new = hasattr(settings, "fp32_precision")  # since PyTorch 2.9
     name, value = ("fp32_precision", precision) if new else ("allow_tf32", precision == "tf32")
@@ -27,7 +27,7 @@ def multiplying(precision: str) -> Iterator[None]:
 
 
 def track(array: torch.Tensor, example: torch.Tensor | None = None) -> torch.Tensor:
-    """Return the tensor as a leaf; autograd follows it if it follows the example."""
+    """Return the tensor as a leaf; autograd records operations on it if it does so for the example."""
     return array.detach().requires_grad_(example is not None and example.requires_grad)
 
 

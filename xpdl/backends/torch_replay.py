@@ -1,4 +1,4 @@
-"""PyTorch as the target of replayed steps: its memory, and how its functions write into memory."""
+"""PyTorch as the target of replayed steps: its memory, and the calls that write into it."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,7 +24,7 @@ NAMES = {
 
 
 def _operator(name: str) -> Callable[..., Tensor]:
-    """Return PyTorch's function for NumPy's name; as in NumPy, x may be a number and ``out`` the third operand."""
+    """Return PyTorch's function for a name of NumPy.  As there, x may be a number, and ``out`` is the third operand."""
     function = getattr(torch, NAMES.get(name, name))
 
     def operator(x: Any, y: Any = None, out: Tensor | None = None) -> Tensor:
@@ -43,7 +43,7 @@ FUNCTIONS = {name: _operator(name) for name in OPERATORS.values()}
 
 
 class Module:
-    """PyTorch by NumPy's names, as far as recording and replaying ask for them."""
+    """The functions of PyTorch that recording and replaying need, by NumPy's names."""
 
     asarray = staticmethod(torch.asarray)
     copy = staticmethod(torch.clone)

@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except EXPECTED as error:
         rank, _ = started()
-        if rank and fail_stop():  # rank 0 reports an error that all ranks have, and its end is the end of all
+        if rank and fail_stop():  # if all ranks have this error, rank 0 reports it and then ends all
             time.sleep(PATIENCE)
             error.add_note(f"on rank {rank}")
             raise
@@ -62,9 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    """Run one command: here, or in as many processes as its flag --ranks asks for."""
+    """Run one command, in this process or in as many processes as its flag --ranks asks for."""
     if fail_stop():
-        connect()  # first of all: a rank that fails before it is connected ends alone, and the others wait for ever
+        connect()  # first of all: if an unconnected rank failed, the other ranks would wait for it for ever
     try:
         return app(arguments, exit_on_error=False, print_error=False) or 0
     except RanksWanted as wanted:

@@ -1,4 +1,4 @@
-"""xpdl check."""
+"""xpdl check: compare the gradient of a network with the numeric one."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -52,7 +52,7 @@ def check(
     seed
         Seed of the weights, the dropout masks and generated data.
     demo
-        Show how the check finds a bug: the one in the series from which this library grew.
+        Show how the check finds a bug: one from the series of articles that this library grew from.
     """
     if demo:
         return run_demo()

@@ -1,4 +1,4 @@
-"""What the flags of several commands stand for: data, networks, ranks and files."""
+"""Turn the flags that several commands share into data, networks, ranks and files."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,11 +13,11 @@ from xpdl.losses import LOSSES
 from xpdl.network import Network
 
 SIGNALLED = 128
-"""A shell adds this to the number of the signal that has ended a program."""
+"""The exit code of a program that a signal has ended is this plus the number of the signal, as in a shell."""
 
 
 def connected(ranks: int | None) -> Communicator:
-    """Return the ranks of this job.  ``RanksWanted`` if the flag asks for another number of them."""
+    """Return the communicator of this job.  Raise ``RanksWanted`` if the flag asks for another number of ranks."""
     communicator = connect()
     if ranks is not None and checks.integer("ranks", ranks, least=1) != communicator.size:
         raise RanksWanted(ranks)
@@ -25,7 +25,7 @@ def connected(ranks: int | None) -> Communicator:
 
 
 def check_writable(**files: Path | None) -> None:
-    """Check before the work, not after it, that the file of each flag can be written; ``OSError`` if not."""
+    """Check before a long run that the file of each flag can be written; raise ``OSError`` if not."""
     for flag, path in files.items():
         if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
             raise IsADirectoryError(f"{flag} must be a file in a directory that exists, got {str(path)!r}")
@@ -36,11 +36,11 @@ def exit_code(signal: int) -> int:
     return SIGNALLED + signal if signal else 0
 
 
-def parts_of(data: str, holdout: float, validation: float, seed: int) -> tuple[Dataset, Dataset]:
-    """Return the data with their test part, and the same data as the training uses them.
+def load_and_split(data: str, holdout: float, validation: float, seed: int) -> tuple[Dataset, Dataset]:
+    """Return the data set with its test part, and a second one whose test part is the validation part.
 
-    The test part of the second is what the training is validated on: the fraction ``validation`` of the training
-    samples, or for 0 the test part of the first.
+    The validation part is the fraction ``validation`` of the training samples.  If it is 0, the test part is used for
+    validation, too, and both data sets are the same object.
     """
     samples = load_data(data)
     samples = samples.split(holdout, seed) if holdout else samples
@@ -48,11 +48,11 @@ def parts_of(data: str, holdout: float, validation: float, seed: int) -> tuple[D
     return samples, without_test.split(validation, seed) if validation else samples
 
 
-def counted(samples: Dataset, fitting: Dataset) -> str:
+def describe_samples(samples: Dataset, split: Dataset) -> str:
     """Return the numbers of samples as text: "mnist: 60,000 training and 10,000 test samples"."""
-    watched = len(fitting.x_test) if fitting is not samples and fitting.x_test is not None else 0
+    validation = len(split.x_test) if split is not samples and split.x_test is not None else 0
     test = len(samples.x_test) if samples.x_test is not None else 0
-    numbers = {"training": len(fitting.x), "validation": watched, "test": test}
+    numbers = {"training": len(split.x), "validation": validation, "test": test}
     *first, last = [f"{number:,} {kind}" for kind, number in numbers.items() if number]
     return f"{samples.name}: {' and '.join(filter(None, [', '.join(first), last]))} samples"
 
@@ -66,7 +66,7 @@ def network_for(
 
 
 def _fitting_output(samples: Dataset, output: str | None) -> tuple[str, int]:
-    """The output layer, by default what fits the labels, and its size."""
+    """The output layer and its size.  By default, the labels decide."""
     if samples.y.dtype.kind == "f":
         return output or "linear", samples.y.shape[1] if samples.y.ndim == 2 else 1
     highest = max(int(y.max()) for y in (samples.y, samples.y_test) if y is not None)

@@ -11,7 +11,7 @@ from xpdl.schedules import Schedule
 
 
 class RateFlags(NamedTuple):
-    """The flags that shape the learning rate.  Lengths are in epochs, or in steps for the table below."""
+    """The flags of the learning rate.  Lengths are in epochs; ``in_steps`` converts them for the table below."""
 
     lr: float
     decay: float

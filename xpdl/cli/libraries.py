@@ -1,4 +1,4 @@
-"""xpdl backends."""
+"""xpdl backends: which array libraries can be used here."""
 
 from xpdl.backends import available_backends
 

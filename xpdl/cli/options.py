@@ -1,4 +1,4 @@
-"""The options that several commands share: the type and the help text of each stand here, once.
+"""The options that several commands share, each with its type and its help text.
 
 Names in the help texts come from the tables of the library.  A new activation, loss, optimizer, initializer, data set,
 file format or backend therefore shows up in every ``--help`` without an edit here.
@@ -82,7 +82,7 @@ Seed = Annotated[
 Ranks = Annotated[
     Whole | None,
     Parameter(
-        help="Number of processes that share the work, started by mpiexec on this machine. On a cluster, start them "
+        help="Number of processes that share the work; mpiexec starts them on this machine. On a cluster, start them "
         "yourself: mpiexec -n 64 python -m mpi4py -m xpdl COMMAND ..."
     ),
 ]
@@ -99,8 +99,8 @@ Backend = Annotated[
 Precision = Annotated[
     str,
     Parameter(
-        help=f"How float32 numbers are multiplied: {listed(PRECISIONS)}. Only GPUs have the others: tf32 is faster and "
-        "less exact, 3xtf32 is three products in tf32 and nearly as exact as float32."
+        help=f"Precision of matrix products of float32 numbers: {listed(PRECISIONS)}. tf32 and 3xtf32 need a GPU: tf32 "
+        "is faster and less exact; 3xtf32 computes three products in tf32 and is nearly as exact as float32."
     ),
 ]
 Dtype = Annotated[str, Parameter(help="Floating-point type: float32 or float64.")]

@@ -1,4 +1,4 @@
-"""Picture files: the formats, and how a figure is written, whole or not at all."""
+"""Picture files: their formats.  A figure is written as a whole or not at all."""
 
 import io
 from pathlib import Path
@@ -12,14 +12,14 @@ from xpdl.files.model import write_whole
 from xpdl.plots.figures import Figure
 
 FORMATS: dict[str, dict[str, Any]] = {".png": {}, ".svg": {"metadata": {"Date": None}}}
-"""Suffixes, and the options with which a figure is saved.  Without a date, the same picture is the same file."""
+"""Suffixes, and the options with which a figure is saved.  SVG files get no date: equal pictures are equal files."""
 
 DPI = 200
 """Pixels per inch.  An SVG has pixels too, where thousands of points are drawn as a bitmap."""
 
 
 def check_picture(flag: str, path: Path) -> None:
-    """Check that a picture can be written to this path: ``ValueError`` for its suffix, ``OSError`` for its folder."""
+    """Check a path for a picture: ``ValueError`` for a wrong suffix, ``OSError`` if it cannot be written."""
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"{flag} must end in {listed(FORMATS)}, got {str(path)!r}")
     check_writable(**{flag: path})

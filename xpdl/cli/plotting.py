@@ -121,7 +121,7 @@ def _write(out: Path, draw: Callable[..., Any], *arguments: Any, **options: Any)
 
 
 def _draw_curves(runs: Mapping[str, Sequence[Mapping[str, float]]], log: bool) -> Figure:
-    """Draw a panel for the cost, and one for the accuracy if the runs have any."""
+    """Draw a panel for the cost, and one for the accuracy if a run has accuracies."""
     keys = {key for epochs in runs.values() for epoch in epochs for key in epoch}
     metrics = ["loss", "accuracy"] if keys & {"accuracy", "validation_accuracy"} else ["loss"]
     figure = new_figure(5.5 * len(metrics), 4.2)
@@ -133,7 +133,7 @@ def _draw_curves(runs: Mapping[str, Sequence[Mapping[str, float]]], log: bool) -
 
 
 def _draw_gradients(report: Report) -> Figure:
-    """Draw the maps, and the scatter plot beside them."""
+    """Draw the gradient maps, and the scatter plot beside them."""
     maps = 1.5 + 3 * len(report.parameters) / 2
     figure = new_figure(maps + 5, 5)
     left, right = figure.subfigures(1, 2, width_ratios=[maps, 5])

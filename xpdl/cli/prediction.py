@@ -1,4 +1,4 @@
-"""xpdl predict."""
+"""xpdl predict: score a saved model."""
 
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ def predict(
         print(_confusion(np.asarray(y), predict_labels(loaded.network, loaded.theta, x, backend=backend)))
 
 
-def conclude(
+def score_and_save(
     net: Network,
     theta: np.ndarray,
     samples: Dataset,

@@ -1,4 +1,4 @@
-"""xpdl train."""
+"""xpdl train: train a network and print its accuracy."""
 
 from collections.abc import Sequence
 import json
@@ -7,10 +7,10 @@ from typing import Any
 
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.cli import options
-from xpdl.cli.flags import check_writable, connected, counted, exit_code, network_for, parts_of
+from xpdl.cli.flags import check_writable, connected, describe_samples, exit_code, load_and_split, network_for
 from xpdl.cli.learning_rate import RateFlags, ScheduleName, learning_rate
 from xpdl.cli.options import Whole
-from xpdl.cli.prediction import conclude
+from xpdl.cli.prediction import score_and_save
 from xpdl.network import Network
 from xpdl.optimizers import by_name
 from xpdl.training.callbacks import Callback, EarlyStopping, Metrics
@@ -57,15 +57,15 @@ def train(
     Parameters
     ----------
     hidden
-        Units of each hidden layer, as in --hidden 256 128. Without a number there is no hidden layer: logistic
-        regression.
+        Units of each hidden layer, as in --hidden 256 128. --hidden without a number means no hidden layer, as in
+        logistic regression.
     lr
         Learning rate.
     decay
-        Change of the learning rate in each unit of decay: its factor for exponential and step, its rate for
-        inverse_time.
+        How much the learning rate decays in each period of --decay-every epochs: the factor of exponential and step,
+        the rate of inverse_time.
     decay_every
-        Length of a unit of decay, in epochs.
+        Length of a decay period, in epochs.
     warmup
         Length of the linear warm-up of the learning rate, in epochs.
     epochs
@@ -73,11 +73,11 @@ def train(
     batch_size
         Samples in a training step.
     patience
-        Stop after this many epochs without a lower validation loss, and keep the best epoch. Without --validation
-        the loss on the test part counts.
+        Stop after this many epochs without a lower validation loss, and keep the best epoch. Without --validation, the
+        loss on the test part is used.
     validation
         Fraction of the training data that is kept for validation after each epoch. The test part is then used only
-        once, at the end. By default, the test part is the validation part.
+        once, at the end. By default, the test part is used for validation, too.
     save
         Write the trained model to this file.
     history
@@ -92,33 +92,32 @@ def train(
     """
     communicator = connected(ranks)
     check_writable(save=save, history=history)
-    samples, fitting = parts_of(data, holdout, validation, seed)
+    samples, split = load_and_split(data, holdout, validation, seed)
+    files: dict[str, Any] = {"checkpoint": checkpoint, "every": every, "resume": resume}
     network: dict[str, Any] = {"hidden": activation, "init": init, "l2": l2, "dropout": dropout}
     net = network_for(samples, lambda d, k: [d, *hidden, k], output, **network)
-    rate = learning_rate(schedule, RateFlags(lr, decay, decay_every, warmup, epochs), len(fitting.x), batch_size)
+    rate = learning_rate(schedule, RateFlags(lr, decay, decay_every, warmup, epochs), len(split.x), batch_size)
     chosen = choose_backend(backend, precision=precision)
     if communicator.rank == 0:
-        print(f"{counted(samples, fitting)}\n{_described(net, chosen, communicator.size)}", flush=True)
+        print(f"{describe_samples(samples, split)}\n{_describe_network(net, chosen, communicator.size)}", flush=True)
     result = run_training(
         net,
-        fitting.x,
-        fitting.y,
+        split.x,
+        split.y,
         optimizer=by_name(optimizer, rate, beta1=beta1, beta2=beta2),
         epochs=epochs,
         batch_size=batch_size,
-        validation=fitting.test,
+        validation=split.test,
         backend=chosen,
         dtype=dtype,
         seed=seed,
         callbacks=_callbacks(history, patience),
-        checkpoint=checkpoint,
-        every=every,
-        resume=resume,
         communicator=communicator,
+        **files,
     )
     if communicator.rank:
         return 0  # only rank 0 scores and saves the model, and returns the exit code of an interrupted run
-    conclude(net, result.theta, samples, chosen, dtype, save, data=data, seed=seed, epochs=len(result.history))
+    score_and_save(net, result.theta, samples, chosen, dtype, save, data=data, seed=seed, epochs=len(result.history))
     return exit_code(result.signal)
 
 
@@ -144,14 +143,14 @@ def _history_writer(path: Path) -> Callback:
 
 
 def _lines_before(epoch: float, path: Path) -> list[str]:
-    """The lines of earlier epochs.  A killed run may have written more epochs than its checkpoint holds."""
+    """The lines of the epochs before this one.  A killed run may have written more epochs than its checkpoint holds."""
     if epoch == 1 or not path.is_file():
         return []
     with path.open() as file:
         return [line for line in file if line.endswith("}\n") and json.loads(line)["epoch"] < epoch]
 
 
-def _described(net: Network, backend: Backend, ranks: int) -> str:
+def _describe_network(net: Network, backend: Backend, ranks: int) -> str:
     sizes = "-".join(map(str, net.sizes))
     precision = f" in {backend.precision}" if backend.precision != "float32" else ""
     several = f", {ranks} ranks" if ranks > 1 else ""

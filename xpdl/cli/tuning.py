@@ -1,4 +1,4 @@
-"""xpdl tune."""
+"""xpdl tune: search for good hyper-parameters."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.cli import options
-from xpdl.cli.flags import check_writable, connected, counted, exit_code, network_for, parts_of
+from xpdl.cli.flags import check_writable, connected, describe_samples, exit_code, load_and_split, network_for
 from xpdl.cli.options import Whole
 from xpdl.cli.pictures import check_picture, save_picture
-from xpdl.cli.prediction import conclude
+from xpdl.cli.prediction import score_and_save
 from xpdl.data import Dataset
 from xpdl.network import Network
 from xpdl.plots.figures import new_figure, unshown
@@ -50,7 +50,7 @@ def tune(
     Parameters
     ----------
     trials
-        Number of trials in the study, with those that it holds already and those of other processes.
+        Number of trials in the study. Trials that it already holds and trials of other processes count, too.
     epochs
         Passes over the training data in each trial.
     validation
@@ -59,10 +59,10 @@ def tune(
     sampler
         How hyper-parameters are chosen: recipe (one after the other, as by hand), tpe or random.
     pruner
-        What stops unpromising trials early: median, halving or none.
+        How unpromising trials are stopped early: median, halving or none.
     storage
         Where the study is kept: an SQLite file, a .journal file for machines that share a folder, or the URL of a
-        database. With SQLite or a database, the trials of killed processes are repeated.
+        database. SQLite and databases also repeat the trials of processes that were killed.
     study
         Name of the study. By default, the name of the data.
     save
@@ -74,19 +74,19 @@ def tune(
 
     communicator = connected(ranks)
     _check_files(save, plot)
-    samples, fitting = parts_of(data, holdout, validation, seed)
-    if fitting is samples or fitting.test is None:
+    samples, split = load_and_split(data, holdout, validation, seed)
+    if split is samples or split.test is None:
         raise ValueError("validation must be a fraction above 0 of the training data, got 0")
     chosen, name = choose_backend(backend, precision=precision), study or samples.name
     net = network_for(samples, lambda d, k: [d, k], output, hidden=activation, init="he")
     if communicator.rank == 0:
-        print(f"{counted(samples, fitting)}\nstudy {name} in {storage}; backend {chosen.name}", flush=True)
+        print(f"{describe_samples(samples, split)}\nstudy {name} in {storage}; backend {chosen.name}", flush=True)
     same: dict[str, Any] = {"optimizer": optimizer, "epochs": epochs, "dtype": dtype, "seed": seed}
     tuned = run_tuning(
         net,
-        fitting.x,
-        fitting.y,
-        validation=fitting.test,
+        split.x,
+        split.y,
+        validation=split.test,
         trials=trials,
         sampler=sampler,
         pruner=pruner,
@@ -103,7 +103,7 @@ def tune(
 
 
 def _check_files(save: Path | None, plot: Path | None) -> None:
-    """Check before the search, not after it, that the files can be written and that matplotlib can be imported."""
+    """Check before the search that the files can be written and that matplotlib can be imported."""
     check_writable(save=save)
     if plot is not None:
         check_picture("plot", plot)
@@ -131,7 +131,7 @@ def _report(
         print("another process trained it; run the same command again to train it here")
     else:
         metadata = {"data": parts["data"], "seed": same["seed"], "epochs": same["epochs"]}
-        conclude(tuned.network, tuned.theta, samples, backend, same["dtype"], save, **metadata)
+        score_and_save(tuned.network, tuned.theta, samples, backend, same["dtype"], save, **metadata)
     shape = {"activation": net.hidden, "output": net.output}
     last = {"schedule": "exponential", "patience": same["epochs"]}
     where = {"backend": backend.name, "precision": backend.precision}

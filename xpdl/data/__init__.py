@@ -1,10 +1,10 @@
 """Data sets as NumPy arrays: call ``load`` with a name or a path, or call the function of a data set itself.
 
-load                          a data set by its name, or data of your own by their path
+load                          a data set by its name, or your own data by their path
 glyphs digits mnist           images of digits: drawn, small, and the real MNIST
 circles spiral                points in the plane
 Dataset                       a training part and, if there is one, a test part
-DataFormatError               data that cannot be used as they are
+DataFormatError               the error for data that cannot be used
 """
 
 from xpdl.data.dataset import DataFormatError, Dataset

@@ -1,11 +1,11 @@
-"""A data set is four NumPy arrays and a name.  They are checked here, once; after that all code trusts them.
+"""A data set is four NumPy arrays and a name.  The arrays are checked here, once; all other code relies on that.
 
     x       (n, d)   rows are samples; uint8 images stay uint8, the network scales them to [0, 1]
     y       (n,)     int64 class labels, or floating targets (n,) or (n, k)
     x_test, y_test   the same for the test part, or both None
 
-x and y may also be ``Shards`` on disk; their numbers are checked when they are read.  An array that cannot be used is a
-``DataFormatError`` with the name of the data set or file.
+x and y may also be ``Shards`` on disk; their numbers are checked when they are read.  An array that cannot be used
+raises ``DataFormatError`` with the name of the data set or file.
 """
 
 from collections.abc import Iterator
@@ -105,7 +105,7 @@ class Dataset:
         return None if self.x_test is None or self.y_test is None else (self.x_test, self.y_test)
 
     def split(self, fraction: float, seed: int = 0) -> "Dataset":
-        """Move random rows into the test part, for data that have none.
+        """Move random rows into the test part of data that have no test part.
 
         Both parts come out shuffled.
 
@@ -135,7 +135,7 @@ class Dataset:
         [0, 1, 2, 3]
         """
         if self.x_test is not None:
-            raise ValueError(f"{self.name} has a test part already, it cannot be split")
+            raise ValueError(f"{self.name} has a test part already and cannot be split")
         if isinstance(self.x, Shards) or isinstance(self.y, Shards):
             raise ValueError(f"{self.name} lies on disk, and only data in memory can be split")
         n = len(self.x)

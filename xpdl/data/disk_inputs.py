@@ -29,7 +29,7 @@ class DiskInputs:
 
     @classmethod
     def checked(cls, net: Network, x: Any, y: Any, weight: Any, dtype: str) -> "DiskInputs":
-        """Check the shapes of samples on disk, whose y may be in memory.  Numbers are checked when they are read."""
+        """Check the shapes of samples on disk (y may be in memory).  Numbers are checked when they are read."""
         checks.instance("net", net, Network)
         x, y = as_shards("x", x), as_shards("y", y)
         checks.rows("x", x, net.sizes[0])
@@ -40,7 +40,7 @@ class DiskInputs:
     @cached_property
     def kept(self) -> np.ndarray | None:
         """The rows whose weight is not 0, or None if these are all rows."""
-        return inputs.counting(self.weight)
+        return inputs.nonzero_rows(self.weight)
 
     @property
     def count(self) -> int:
@@ -50,7 +50,7 @@ class DiskInputs:
     def enter(self, net: Network, rows: np.ndarray, backend: Backend, dtype: str) -> tuple[Array, Array, Array | None]:
         """Move these rows, in ascending order, to the device, as ``inputs.weighted`` does."""
         weight = None if self.weight is None else self.weight[rows]
-        with naming(rows):
+        with global_row_numbers(rows):
             return inputs.weighted(net, self.x[rows], self.y[rows], weight, backend, dtype)
 
     def windows(self) -> Iterator[np.ndarray]:
@@ -69,7 +69,7 @@ def as_shards(argument: str, values: Any) -> Shards:
 
 
 def row_bytes(x: Shards) -> int:
-    """Return the bytes of a row."""
+    """Return the size of a row in bytes."""
     return x.dtype.itemsize * x.shape[1]
 
 
@@ -80,8 +80,8 @@ def windows(x: Shards, rows: np.ndarray) -> Iterator[np.ndarray]:
 
 
 @contextmanager
-def naming(rows: np.ndarray) -> Iterator[None]:
-    """Within the block, let an error about one of these rows name its number among all rows."""
+def global_row_numbers(rows: np.ndarray) -> Iterator[None]:
+    """Within the block, let an error about one of these rows give the row's number in the whole data set."""
     try:
         yield
     except checks.BadNumberError as error:

@@ -1,4 +1,4 @@
-"""Images like those of MNIST without a download: ten bitmaps that are bent, moved and inked at random.
+"""Images like those of MNIST without a download: ten bitmaps that are bent, moved and drawn with a random pen.
 
 Each bitmap becomes strokes, and the strokes become a distance field D: the distance of a point from the nearest stroke.
 Pixel p of an image looks up the field of its digit at u(p); w(p) is half the width of the stroke there:
@@ -57,7 +57,7 @@ def glyphs(n_train: int = 12_000, n_test: int = 2_000, *, seed: int = 0, difficu
     n_test : int, default 2000
         Number of test images, at least 1.
     seed : int, default 0
-        Seed of the images.  Image i of a part is the same for every number of images.
+        Seed of the images.  Image i of a part does not depend on the number of images.
     difficulty : float, default 1.0
         Factor of all deformations, in [0, 10).  0 draws only ten different images, 1 is about as hard as MNIST.
 
@@ -160,7 +160,7 @@ def _distance(p: Array, start: Array, along: Array) -> Array:
 
 
 def _strokes(digit: int) -> tuple[Array, Array]:
-    """Return starts and directions (row, col) of the segments between neighbours; no diagonal cuts a corner."""
+    """Return the start and direction (row, col) of each segment between neighbours; a diagonal never cuts a corner."""
     lines = [line.split()[digit] for line in SHEET.split("\n") if line]
     on = {(r, c) for r, line in enumerate(lines) for c, cell in enumerate(line) if cell == "#"}
     segments = [

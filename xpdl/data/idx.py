@@ -6,8 +6,7 @@
     4 k bytes   the dimensions, unsigned 32-bit big-endian
     the rest    the elements, last index fastest
 
-A header may lie about the size.  Memory therefore grows with the data that are read, and never beyond what the header
-says.
+A header may give a wrong size.  Memory grows only with the data that are read, and never beyond the size in the header.
 Source: LeCun, Cortes, Burges 1998, http://yann.lecun.com/exdb/mnist
 """
 
@@ -30,7 +29,7 @@ BLOCK = 1 << 18  # bytes read at a time
 
 
 def read_idx(path: str | Path, sha256: str | None = None) -> Array:
-    """Read the array in an IDX file, in the machine's byte order.  The file may be gzipped: its first bytes tell.
+    """Read the array in an IDX file, in the machine's byte order.  A gzipped file is recognized by its first bytes.
 
     ``sha256`` is the expected hash of the uncompressed content, in hexadecimal.  ``DataFormatError`` names the file and
     what is wrong with it; ``OSError`` if it cannot be opened.
@@ -52,9 +51,9 @@ def map_idx(path: str | Path) -> np.memmap:
     with Path(path).open("rb") as stream:
         try:
             dtype, shape, header = _header(stream)
-            announced, found = len(header) + dtype.itemsize * math.prod(shape), Path(path).stat().st_size
-            if announced != found:
-                raise DataFormatError(f"{found} bytes, but the header says {announced}")
+            expected, found = len(header) + dtype.itemsize * math.prod(shape), Path(path).stat().st_size
+            if expected != found:
+                raise DataFormatError(f"{found} bytes, but the header says {expected}")
         except DataFormatError as error:
             raise DataFormatError(f"{path}: {error}") from error
     return np.memmap(path, dtype, "r", len(header), shape)
@@ -91,7 +90,7 @@ def _read(stream: BufferedIOBase, count: int, what: str) -> bytearray:
     while block := stream.read(min(count - len(content), BLOCK)):
         content += block
     if len(content) < count:
-        raise DataFormatError(f"truncated: {count} bytes of {what} announced, {len(content)} found")
+        raise DataFormatError(f"truncated: {count} bytes of {what} expected, {len(content)} found")
     return content
 
 

@@ -1,6 +1,6 @@
-"""Samples that enter xpdl: x, y and weights are checked once, and brought to the device.
+"""Check samples once, when they enter xpdl, and move them to the device: x, y and weights.
 
-Inside a training step nothing is checked, as the host would have to wait for the device to report a wrong label.
+Nothing is checked inside a training step: the host would have to wait until the device reports a wrong label.
 """
 
 from typing import Any
@@ -41,7 +41,7 @@ def parameters(net: Network, theta: Any, backend: Backend, dtype: str) -> Array:
 def features(net: Network, x: Any, backend: Backend, dtype: str, *, argument: str = "x") -> Array:
     """x (n, d) on the device: images stay uint8, other numbers become ``dtype``.
 
-    ``TypeError`` unless they are real numbers; ``ValueError`` for a wrong shape, no samples, NaN or infinity.
+    ``TypeError`` if x does not hold real numbers; ``ValueError`` for a wrong shape, no samples, NaN or infinity.
     """
     checks.instance("net", net, Network)
     x = numbers(argument, x)
@@ -54,8 +54,8 @@ def features(net: Network, x: Any, backend: Backend, dtype: str, *, argument: st
 def targets(net: Network, y: Any, n: int, backend: Backend, dtype: str, *, argument: str = "y") -> Array:
     """The labels or values y of n samples as targets (n, k) on the device.
 
-    The loss says what it accepts.  ``TypeError`` unless they are real numbers; a ``ValueError`` names the first wrong
-    entry.
+    The loss decides what it accepts.  ``TypeError`` if y does not hold real numbers; ``ValueError`` names the first
+    wrong entry.
     """
     y = to_numpy(numbers(argument, y))
     if y.shape[:1] != (n,):
@@ -72,7 +72,7 @@ def targets(net: Network, y: Any, n: int, backend: Backend, dtype: str, *, argum
 def weights(weight: Any, n: int, backend: Backend, dtype: str, *, argument: str = "sample_weight") -> Array | None:
     """The weights (n,) of n samples on the device; None stays None.
 
-    ``TypeError`` unless they are real numbers; ``ValueError`` for a wrong shape, for a number that is negative or not
+    ``TypeError`` if they are not real numbers; ``ValueError`` for a wrong shape, for a number that is negative or not
     finite, and if all are 0.
     """
     if weight is None:
@@ -83,12 +83,12 @@ def weights(weight: Any, n: int, backend: Backend, dtype: str, *, argument: str 
     _check_finite(argument, weight)
     _accept(argument, weight, weight >= 0, "at least 0")
     if not weight.any():
-        raise ValueError(f"{argument} must be above 0 for a sample, got {n} zeros")
+        raise ValueError(f"{argument} must be above 0 for at least one sample, got {n} zeros")
     return backend.asarray(weight, dtype)
 
 
-def counting(weight: np.ndarray | None) -> np.ndarray | None:
-    """The indices (m,) of the samples whose weight (n,) is not 0; None if all count."""
+def nonzero_rows(weight: np.ndarray | None) -> np.ndarray | None:
+    """The indices (m,) of the samples whose weight (n,) is not 0; None if that is all samples."""
     if weight is None:
         return None
     kept = np.flatnonzero(weight)
@@ -113,16 +113,16 @@ def _listed(values: Any) -> np.ndarray:
 
 
 def _check_finite(argument: str, x: Array) -> None:
-    """x must hold no NaN and no infinity.  A finite sum proves it in one pass, without a temporary array."""
+    """Check that x holds no NaN and no infinity.  A finite sum proves it in one pass, without a temporary array."""
     xp = namespace(x)
-    with np.errstate(over="ignore", invalid="ignore"):  # of large numbers that are finite, and of inf - inf
+    with np.errstate(over="ignore", invalid="ignore"):  # the sum of large finite numbers, and inf - inf
         proven = xp.isdtype(x.dtype, ("integral", "bool")) or bool(xp.isfinite(xp.sum(x)))
     if not proven:
         checks.finite(argument, to_numpy(x))
 
 
 def _accept(argument: str, y: np.ndarray, good: np.ndarray, expected: str) -> None:
-    """Every entry must be good; the error names the first one that is not."""
+    """Check that every entry is good; the error names the first one that is not."""
     if not good.all():
         index = tuple(np.argwhere(~good)[0].tolist())
         raise checks.BadNumberError(argument, index, f"{expected}, got {{}} = {y[index]}")

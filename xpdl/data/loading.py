@@ -33,7 +33,7 @@ def load(source: str | Path, *, seed: int = 0, **options: Any) -> Dataset:
         - a folder of x.npy and y.npy, or of x-000.npy, y-000.npy and so on, which stay on disk,
         - a folder of IDX files that are named as those of MNIST.
 
-        A name is looked up first: a file of that name is "./glyphs".
+        Names come first: give a file that is called "glyphs" as "./glyphs".
     seed : int, default 0
         Seed of a data set that is drawn at random; files do not depend on it.
     **options
@@ -51,7 +51,7 @@ def load(source: str | Path, *, seed: int = 0, **options: Any) -> Dataset:
     FileNotFoundError
         If MNIST can be neither found nor downloaded.
     ImportError
-        If "digits" is asked for and scikit-learn is not installed.
+        If the source is "digits" and scikit-learn is not installed.
     TypeError
         If the data set has no such option.
     ValueError
@@ -117,7 +117,7 @@ class Format(NamedTuple):
 
 
 def suffix(*suffixes: str) -> Callable[[Path], bool]:
-    """Return the test whether a path has one of these suffixes and is no folder."""
+    """Return a test: whether a path has one of these suffixes and is no folder."""
     return lambda path: path.suffix.lower() in suffixes and not path.is_dir()
 
 
@@ -125,7 +125,7 @@ FORMATS = [
     Format("an .npz file of arrays x, y and optionally x_test, y_test", suffix(".npz"), read_npz),
     Format("a .csv file with the label in the last column", suffix(".csv"), read_csv),
     Format(
-        "a folder of x.npy and y.npy, or of x-000.npy, y-000.npy and so on, which are read as they are needed",
+        "a folder of x.npy and y.npy, or of x-000.npy, y-000.npy and so on, which are read from disk as needed",
         has_shards,
         read_shard_folder,
     ),

@@ -1,6 +1,6 @@
-"""The real MNIST: found on disk, downloaded, or an error, but never other data under its name.
+"""The real MNIST, read from disk or downloaded.  If neither is possible there is an error, never a substitute.
 
-Before a file is used or kept, the SHA-256 of its uncompressed content is checked.
+The SHA-256 of the uncompressed content is checked before a file is used or kept.
 Source: LeCun, Bottou, Bengio, Haffner 1998, Gradient-based learning applied to document recognition.
 """
 
@@ -29,8 +29,8 @@ MIRRORS = (
 def mnist() -> Dataset:
     """Load MNIST: 60,000 training and 10,000 test images of handwritten digits, 28 x 28 pixels each.
 
-    The function looks into the folder that the environment variable XPDL_DATA names, which holds the four files or a
-    folder "mnist" with them.  Without such files it looks into the cache, and downloads what the cache lacks.
+    The four files are read from the folder that the environment variable XPDL_DATA names, or from its subfolder
+    "mnist".  If they are not there, they are read from the cache; files that the cache lacks are downloaded.
     Source: LeCun, Bottou, Bengio, Haffner 1998, Gradient-based learning applied to document recognition.
 
     Returns
@@ -95,7 +95,7 @@ def _fetch(name: str, folder: Path, download: Callable[..., object]) -> None:
 
 
 def _fetch_from(url: str, path: Path, sha256: str, download: Callable[..., object]) -> None:
-    """Write the whole file after its check, or nothing.  Another process may read or write the same file."""
+    """Download a file, check it, then move it to its place in one step: other processes may use the same file."""
     print(f"xpdl: downloading {url} to {path.parent}", file=sys.stderr)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="download-") as temporary:

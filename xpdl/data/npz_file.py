@@ -13,7 +13,7 @@ from xpdl.data.dataset import Array, DataFormatError, Dataset, labels_or_targets
 def read_npz(path: str | Path) -> Dataset:
     """Read the arrays x and y, and optionally x_test and y_test, of an .npz file (``numpy.savez``).
 
-    In x, uint8 and floats stay as they are, and other integers become float64.  An x of more than two axes (images) is
+    In x, uint8 and floats stay unchanged, and other integers become float64.  An x of more than two axes (images) is
     flattened to (n, d).  In y, whole numbers and rows with a single 1 become labels, int64 (n,).  ``DataFormatError``
     names the array and what is wrong with it.
     """
@@ -29,7 +29,7 @@ def read_npz(path: str | Path) -> Dataset:
 
 
 def _array(file: BinaryIO, path: str | Path, name: str) -> Array | None:
-    """Read one array; None if it is absent.  zip, zlib and NumPy's header parser raise many errors: all are caught."""
+    """Read one array; None if it is absent.  zip, zlib and NumPy raise many kinds of errors; all are caught."""
     try:
         file.seek(0)
         with np.load(file, allow_pickle=False) as archive:
@@ -47,4 +47,4 @@ def _inputs(x: Array) -> Array:
 
 
 PREPARE = {"x": _inputs, "y": labels_or_targets, "x_test": _inputs, "y_test": labels_or_targets}
-"""The arrays that are read, and what makes each of them fit for a ``Dataset``."""
+"""The arrays that are read, each with the function that converts it for a ``Dataset``."""

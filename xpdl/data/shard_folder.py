@@ -19,7 +19,7 @@ from xpdl.data.shards import Shards
 def read_shard_folder(folder: str | Path) -> Dataset:
     """Open a folder of .npy or .idx files; x and y of the training part stay on disk.
 
-    In x, uint8 and floats stay as they are, and other integers become float64.  In y, integers become labels, int64.
+    In x, uint8 and floats stay unchanged, and other integers become float64.  In y, integers become labels, int64.
     ``DataFormatError`` names the file or array and what is wrong with it.
     """
     folder = Path(folder)
@@ -71,7 +71,7 @@ def _dtype(name: str, dtype: np.dtype) -> np.dtype:
 
 
 def _map_npy(path: Path) -> Array:
-    """Map the array in a file.  NumPy's header parser raises many errors: all but those of the disk are caught."""
+    """Map the array in a file.  NumPy raises many kinds of errors for a bad header; all but ``OSError`` are caught."""
     try:
         with np.errstate(over="ignore"):
             return np.lib.format.open_memmap(path, mode="r")
@@ -82,4 +82,4 @@ def _map_npy(path: Path) -> Array:
 
 
 OPENERS: dict[str, Callable[[Path], Array]] = {".npy": _map_npy, ".idx": map_idx}
-"""Suffixes, and how the array in such a file is mapped."""
+"""Suffixes, and the functions that map the array in such a file."""

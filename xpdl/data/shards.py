@@ -1,8 +1,9 @@
 """Samples on disk: arrays in memory-mapped files.  Only the requested rows are read.
 
 Pages that were read from a mapped file count as memory of the process until the system needs them for something else.
-Here they are given back after each access, so a process holds only the rows that it asked for.  For single rows far
-apart, the system would read megabytes around each, ten times the requested bytes.  Advice on the pages prevents that.
+Here they are given back after each access, so a process holds only the rows that it has requested.  For single rows
+that lie far apart, the system would read megabytes around each row, ten times the requested bytes.  ``madvise``
+prevents it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,7 @@ GAP = 16 << 10
 
 
 class Shards:
-    """Arrays (n_i, ...), one after the other, as one array (n, ...) in the machine's byte order; rows can be taken."""
+    """Arrays (n_i, ...), joined to one array (n, ...) in the machine's byte order, whose rows can be read."""
 
     def __init__(self, parts: Sequence[Array], dtype: DTypeLike | None = None) -> None:
         self.parts = parts
@@ -47,11 +48,12 @@ class Shards:
         return np.asarray(self[:], dtype)
 
     def __getitem__(self, rows: Array | slice) -> Array:
-        """Return a copy of the rows: a slice forwards, or numbers in ascending order; ``IndexError`` for any others."""
+        """Return a copy of rows: ascending numbers or a slice with a positive step, else ``IndexError``."""
         n, given = len(self), rows
         rows = np.arange(*given.indices(n)) if isinstance(given, slice) else np.asarray(given)
         if rows.ndim != 1 or rows.dtype.kind != "i" or (np.diff(rows, prepend=0, append=n - 1) < 0).any():
-            raise IndexError(f"rows must be a slice forwards or ascend in 0..{n - 1}, got {checks.shorten(given)}")
+            expected = f"ascending numbers in 0..{n - 1} or a slice with a positive step"
+            raise IndexError(f"rows must be {expected}, got {checks.shorten(given)}")
         taken = np.empty((len(rows), *self.shape[1:]), self.dtype)
         offsets = [0, *np.searchsorted(rows, self.ends)]
         for part, start, (first, stop) in zip(self.parts, [0, *self.ends], pairwise(offsets), strict=False):

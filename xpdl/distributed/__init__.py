@@ -1,6 +1,6 @@
 """Transport between the ranks of a job: several processes that train one network, each on its share of each batch.
 
-Only the modules of this folder import mpi4py and cupyx, and only when they are asked for.
+Only the modules of this folder import mpi4py and cupyx, and only when they need them.
 """
 
 from xpdl.backends import Backend
@@ -11,7 +11,7 @@ from xpdl.distributed.nccl import Nccl
 __all__ = ["Communicator", "Serial", "connect", "gather", "share", "transport"]
 
 TRANSPORTS = {"cupy": Nccl}
-"""Libraries whose arrays have a faster way than through the host."""
+"""Libraries whose arrays can be sent without a copy to the host."""
 
 
 def transport(communicator: Communicator, backend: Backend) -> Communicator:

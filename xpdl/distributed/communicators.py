@@ -1,4 +1,4 @@
-"""A communicator: what connects the ranks of a job, which are processes that run the same program.
+"""A communicator connects the ranks of a job.  The ranks are processes that run the same program.
 
     rank, size         the number of this rank, and how many ranks there are
     allreduce(array)   the sum of the arrays of all ranks, the same bits on each
@@ -18,7 +18,7 @@ from xpdl.arrays import Array
 
 
 class Communicator(Protocol):
-    """What connects the ranks of a job; any object with these two attributes and two methods will do.
+    """The connection between the ranks of a job: any object with these two attributes and two methods.
 
     Examples
     --------
@@ -36,6 +36,13 @@ class Communicator(Protocol):
         Returns
         -------
         int
+
+        Examples
+        --------
+        >>> from xpdl.distributed import connect
+        >>> communicator = connect()
+        >>> 0 <= communicator.rank < communicator.size
+        True
         """
 
     @property
@@ -45,6 +52,12 @@ class Communicator(Protocol):
         Returns
         -------
         int
+
+        Examples
+        --------
+        >>> from xpdl.distributed import connect
+        >>> connect().size >= 1
+        True
         """
 
     def allreduce(self, array: Array) -> Array:
@@ -59,6 +72,14 @@ class Communicator(Protocol):
         -------
         array
             The sum, the same bits on each rank.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xpdl.distributed import connect
+        >>> communicator = connect()
+        >>> communicator.allreduce(np.ones(2)).tolist() == [communicator.size] * 2
+        True
         """
 
     def broadcast(self, array: Array) -> Array:
@@ -72,7 +93,15 @@ class Communicator(Protocol):
         Returns
         -------
         array
-            That of rank 0.
+            The array of rank 0.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xpdl.distributed import connect
+        >>> communicator = connect()
+        >>> communicator.broadcast(np.array([communicator.rank])).tolist()
+        [0]
         """
 
 
@@ -109,6 +138,13 @@ class Serial:
         -------
         array
             The same object.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xpdl.distributed import Serial
+        >>> Serial().allreduce(np.array([1.0, 2.0]))
+        array([1., 2.])
         """
         return array
 
@@ -124,17 +160,24 @@ class Serial:
         -------
         array
             The same object.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xpdl.distributed import Serial
+        >>> Serial().broadcast(np.array([1.0, 2.0]))
+        array([1., 2.])
         """
         return array
 
 
 def share(n: int, communicator: Communicator) -> slice:
-    """Return this rank's share of n samples; the shares of two ranks differ by at most one sample.
+    """Return this rank's share of n samples; the sizes of two shares differ by at most one sample.
 
     Parameters
     ----------
     n : int
-        Samples of all ranks.
+        The number of samples of all ranks together.
     communicator : Communicator
         The ranks.
 

@@ -1,4 +1,4 @@
-"""How ranks are started, and what a launcher tells each of them.
+"""Start ranks, and read the rank and the number of ranks that a launcher gives to a process.
 
 xpdl train --ranks 4 ...    runs    mpiexec -n 4 python -m mpi4py -m xpdl train --ranks 4 ...
 """
@@ -11,7 +11,7 @@ import shutil
 import sys
 
 TOLD = [("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")]
-"""The environment variables in which launchers tell a process its rank: MPICH and Intel MPI, and Open MPI."""
+"""Environment variables with the rank and the number of ranks: of MPICH and Intel MPI, and of Open MPI."""
 
 
 OPEN_MPI = {
@@ -20,7 +20,7 @@ OPEN_MPI = {
     "OMPI_MCA_rmaps_base_oversubscribe": "1",
     "OMPI_MCA_hwloc_base_binding_policy": "none",
 }
-"""Settings of Open MPI 5 and 4: ranks may outnumber the cores, and the threads of a rank use more than one core."""
+"""Settings of Open MPI 5 and 4: there may be more ranks than cores, and a rank may use more than one core."""
 
 
 class RanksWanted(Exception):
@@ -31,7 +31,7 @@ class RanksWanted(Exception):
 
 
 def started() -> tuple[int, int]:
-    """Return (rank, size) as the launcher of this process says; (0, 1) without a launcher."""
+    """Return (rank, size) from the launcher of this process; (0, 1) without a launcher."""
     told = [(int(os.environ[rank]), int(os.environ[size])) for rank, size in TOLD if {rank, size} <= os.environ.keys()]
     return max(told, key=lambda pair: pair[1], default=(0, 1))
 
@@ -44,8 +44,8 @@ def fail_stop() -> bool:
 def command(ranks: int, program: Sequence[str]) -> list[str]:
     """Return the command line that runs Python with ``program`` on several ranks.
 
-    The mpiexec beside this Python comes first, because it was installed with the same MPI.  ``ImportError`` if there is
-    no mpi4py or no mpiexec.
+    The mpiexec beside this Python is preferred, because it was installed with the same MPI.  ``ImportError`` if there
+    is no mpi4py or no mpiexec.
     """
     beside = os.fspath(Path(sys.executable).parent)
     mpiexec = shutil.which("mpiexec", path=os.pathsep.join([beside, os.environ.get("PATH", os.defpath)]))
@@ -58,12 +58,12 @@ def launch(ranks: int, arguments: Sequence[str]) -> int:
     """Replace this process by the launcher, which forwards signals and returns the exit code.
 
     The ranks share the cores of this machine, so each gets its share of threads, unless OMP_NUM_THREADS is set.  Open
-    MPI gives each rank a terminal; TERM=dumb says that it is none where this process has none.  ``ValueError`` if this
-    process is a rank itself.
+    MPI makes each rank believe that it has a terminal.  If this process has none, TERM=dumb tells the ranks so.
+    ``ValueError`` if this process is a rank itself.
     """
     size = started()[1]
     if size > 1:
-        raise ValueError(f"ranks must be {size}, as many as there are, got {ranks}")
+        raise ValueError(f"ranks must be {size}, the number of running ranks, got {ranks}")
     line = command(ranks, ["-m", "xpdl", *arguments])
     threads = max(1, (os.cpu_count() or 1) // ranks)
     terminal = {} if sys.stdout.isatty() else {"TERM": "dumb"}

@@ -1,7 +1,7 @@
-"""MPI, which clusters have: ``mpiexec -n 4 python -m mpi4py -m xpdl train ...``.
+"""MPI, the usual way to run processes on a cluster: ``mpiexec -n 4 python -m mpi4py -m xpdl train ...``.
 
-With ``-m mpi4py`` an exception on one rank ends all ranks, with its traceback.  Without it the other ranks would wait
-for ever, so it is required.  The launcher notices if a rank is killed, and ends the others.
+With ``-m mpi4py`` an exception on one rank ends all ranks, with its traceback.  It is required, because without it the
+other ranks would wait for ever.  If a rank is killed, the launcher ends the others.
 """
 
 import os
@@ -35,7 +35,7 @@ class Mpi:
 
 
 def on_host(array: Array) -> np.ndarray:
-    """Return a NumPy array as it is, and any other array as a NumPy copy."""
+    """Return a NumPy array unchanged, and any other array as a NumPy copy."""
     return array if isinstance(array, np.ndarray) else np.array(to_numpy(array))
 
 
@@ -45,7 +45,7 @@ def like(array: Array, host: np.ndarray) -> Array:
 
 
 def connect() -> Communicator:
-    """Return the communicator of the MPI job that this process is a rank of.
+    """Return the communicator of the MPI job that this process belongs to.
 
     Returns
     -------
@@ -55,7 +55,7 @@ def connect() -> Communicator:
     Raises
     ------
     RuntimeError
-        If the ranks were not started with ``-m mpi4py``, or by the launcher of another MPI.
+        If the ranks were started without ``-m mpi4py``, or by the launcher of another MPI.
 
     Examples
     --------
@@ -73,8 +73,8 @@ def connect() -> Communicator:
     world = MPI.COMM_WORLD
     if size > 1 and world.size == 1:
         raise RuntimeError(
-            f"the launcher has started {size} processes, and to mpi4py each is the only one: mpiexec is of another MPI "
-            f"than the library it uses, {MPI.Get_library_version().partition(chr(10))[0].strip()}"
+            f"the launcher has started {size} processes, but mpi4py sees only one: mpiexec belongs to another MPI than "
+            f"the library of mpi4py, {MPI.Get_library_version().partition(chr(10))[0].strip()}"
         )
     if world.size > 1:
         claim_gpu(world.Split_type(MPI.COMM_TYPE_SHARED).rank)
@@ -91,6 +91,6 @@ def _check_alone(size: int) -> None:
 
 
 def claim_gpu(number: int) -> None:
-    """Let CUDA show this process a single GPU, chosen by its number among the ranks of this machine."""
+    """Make a single GPU visible to this process, chosen by the rank's number on this machine."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     os.environ["CUDA_VISIBLE_DEVICES"] = str(number) if visible == [""] else visible[number % len(visible)]

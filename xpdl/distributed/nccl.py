@@ -1,4 +1,4 @@
-"""NCCL, for GPUs that are connected: ``cupyx.distributed``.  MPI starts it, and carries the arrays on the host."""
+"""NCCL (``cupyx.distributed``) for arrays on GPUs.  MPI starts it, and transports the arrays on the host."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from xpdl.distributed.communicators import Communicator
 
 
 class Nccl:
-    """The same ranks as ``host``, each with its own GPU, which is CuPy's current device."""
+    """The same ranks as the communicator ``host``, each with its own GPU, which is CuPy's current device."""
 
     def __init__(self, host: Communicator) -> None:
         from cupyx.distributed import init_process_group

@@ -1,17 +1,18 @@
 """Checkpoints: the state of a training run between two steps, in one safetensors file.
 
-A run that is resumed from a checkpoint goes on to the same bits.
+A run that is resumed from a checkpoint gives the same bits as one that never stopped.
 
     tensors    every array by its path: "run/theta", "run/state/0", ..., "callbacks/KeepBest/0/theta"
     metadata   "run": JSON {"sha256", "format", "configuration", "epoch", "step", "history", "numbers", ...}
 
-The SHA-256 is that of the whole file with zeros in the place of the SHA-256.  A checkpoint needs no state of a random
+The SHA-256 is that of the whole file with zeros in place of the SHA-256.  A checkpoint needs no state of a random
 generator, because orders and masks are functions of seed, epoch and step (randomness.py).  It holds numbers and names,
-no code.  The run that is resumed must have the same configuration.
+but no code.  The run that is resumed must have the same configuration.
 """
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 import hashlib
 from itertools import count
@@ -19,6 +20,7 @@ import json
 import os
 from pathlib import Path
 import re
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -49,15 +51,18 @@ ENTRIES: dict[str, Callable[[Any], bool]] = {
     "numbers": lambda entry: type(entry) is dict and all(type(n) in (bool, int, float) for n in entry.values()),
     "callbacks": lambda entry: type(entry) is dict and all(type(state) is dict for state in entry.values()),
 }
-"""The entries of the JSON document, and whether an entry is valid; True is no number here."""
+"""The entries of the JSON document, with the test whether an entry is valid.  True does not count as a number."""
+
+CONSTANTS = "constants"
+"""The entry of the configuration for numbers in functions of the user's own; older checkpoints do not have it."""
 
 UNSEALED = b"0" * 64
 SEAL = re.compile(rb'\{"run":"\{\\"sha256\\": \\"([0-9a-f]{64})\\"')
-"""The beginning of the metadata."""
+"""The beginning of the metadata, with the SHA-256."""
 
 
 class RunFileError(ValueError):
-    """A file is no checkpoint of a run, or it is damaged; the message names the file and the reason.
+    """A file is not a checkpoint of a run, or it is damaged; the message names the file and the reason.
 
     Examples
     --------
@@ -79,9 +84,9 @@ class RunFileError(ValueError):
 class Checkpointer:
     """Write and read the checkpoints of one run.
 
-    configuration  what must be the same when the run is resumed
-    callbacks      those with a ``resume_state`` are a part of the checkpoint
-    backend        where the arrays of the run are
+    configuration  the settings that must be the same when the run is resumed
+    callbacks      callbacks of the run; a checkpoint holds the state of those with a ``resume_state``
+    backend        the backend of the arrays of the run
     """
 
     configuration: Mapping[str, Any]
@@ -89,9 +94,9 @@ class Checkpointer:
     backend: Backend
 
     def write(self, path: str | os.PathLike[str], train_state: TrainState) -> None:
-        """Write a checkpoint, whole or not at all; ``OSError`` if the disk fails.
+        """Write a checkpoint as a whole or not at all; ``OSError`` if the disk fails.
 
-        ``ValueError`` or ``TypeError`` if the state of the optimizer could not be read again.
+        ``ValueError`` or ``TypeError`` if the state of the optimizer could not be read back from the file.
         """
         kept = leaves_by_path({"run": train_state.carry, "good": train_state.last_good if train_state.step else None})
         _check_state(self.configuration, kept)
@@ -108,7 +113,7 @@ class Checkpointer:
     def document(
         self, train_state: TrainState, numbers: Mapping[str, Any], states: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Return all that is no array, as JSON has it."""
+        """Return everything but the arrays, as values that JSON can hold."""
         return {
             "format": FORMAT,
             "configuration": self.configuration,
@@ -123,17 +128,19 @@ class Checkpointer:
     def read(self, path: str | os.PathLike[str], like: TrainState) -> TrainState:
         """Return the state in a checkpoint, in the structure of ``like``; give the callbacks their ``resume_state``.
 
-        ``RunFileError`` if the file is no checkpoint or damaged, ``ValueError`` if it is of another run, ``OSError`` if
-        it cannot be read.
+        ``RunFileError`` if the file is not a checkpoint or damaged, ``ValueError`` if it belongs to another run,
+        ``OSError`` if it cannot be read.
         """
         tensors, document = read_sealed(path)
-        if found := differences(document["configuration"], self.configuration, "in the file", "here"):
+        written = document["configuration"]
+        here = {key: entry for key, entry in self.configuration.items() if key != CONSTANTS or key in written}
+        if found := differences(written, here, "in the file", "here"):
             raise ValueError(f"{os.fspath(path)} is another run: {found}")
         kept = tensors | document["numbers"]
         try:
             kept.setdefault("good", kept["run/theta"])  # at the start of an epoch they are the same
-            here = {"run": like.carry, "good": like.last_good}
-            found = tree_map_with_path(lambda place, leaf: _of_its_kind(place, kept[place], leaf), here)
+            expected = {"run": like.carry, "good": like.last_good}
+            found = tree_map_with_path(lambda place, leaf: _of_its_kind(place, kept[place], leaf), expected)
         except (KeyError, ValueError) as error:
             raise RunFileError(f"{os.fspath(path)} is not a run of xpdl: {reason(error)}") from None
         arrays = tree_map(lambda leaf: put(leaf, self.backend), found)
@@ -144,16 +151,17 @@ class Checkpointer:
         return TrainState(carry, last_good, document["history"], document["step"], document["seconds"])
 
 
-# What must be the same
+# The configuration, which must be the same
 
 
 def configuration(
     net: Network, dtype: str, seed: int, data: Mapping[str, np.ndarray], batch_size: int, shuffle: bool, state: State
 ) -> dict[str, Any]:
-    """Return what identifies a run, as JSON has it; ``state`` is that of the optimizer before the first step.
+    """Return the identity of a run as values that JSON can hold; ``state`` is the optimizer's before the first step.
 
     The learning rate may be a function, which no file can hold, so the optimizer is described by the structure of its
-    state.  Activations and losses of the user's own are the same if their functions have the same names.
+    state.  Activations and losses of the user's own are the same if their functions have the same names and the same
+    constants.
     """
     described: dict[str, Any] = {
         "network": {**asdict(net), "hidden": names(net.hidden), "output": names(net.output)},
@@ -164,17 +172,42 @@ def configuration(
         **{name: fingerprint(values) for name, values in data.items()},
         "optimizer": kinds(state, "run/state"),
     }
-    return dict(json.loads(json.dumps(described)))
+    held = _constants_of(hidden=net.hidden, output=net.output)
+    return dict(json.loads(json.dumps(described | ({CONSTANTS: held} if held else {}))))
 
 
 def names(chosen: str | Activation | Loss) -> str | list[str]:
     """Return the name of an activation or a loss; for one of the user's own, the names of its functions."""
-    return chosen if isinstance(chosen, str) else [_name(held) for held in chosen]
+    return chosen if isinstance(chosen, str) else [name_of(held) for held in chosen]
 
 
-def _name(held: Any) -> str:
-    """The same in each process: the repr of an object that can be called has its address."""
-    return str(getattr(held, "__qualname__", type(held).__qualname__ if callable(held) else repr(held)))
+def name_of(held: Any) -> str:
+    """Return the name of a function, or the text of another object without addresses: the same in each process."""
+    return str(getattr(held, "__qualname__", re.sub(r" at 0x[0-9a-fA-F]+", "", repr(held))))
+
+
+def _constants_of(**chosen: str | Activation | Loss) -> dict[str, Any]:
+    """Return the constants in the functions of activations and losses of the user's own."""
+    own = ((name, value._asdict()) for name, value in chosen.items() if not isinstance(value, str))
+    found = [constants(held, f"{name} {part}") for name, parts in own for part, held in parts.items()]
+    return {place: value for each in found for place, value in each.items() if not isinstance(value, str)}
+
+
+def constants(value: Any, name: str, seen: Sequence[Any] = ()) -> dict[str, Any]:
+    """Return the constants in a function, such as a learning rate, by name.
+
+    A number is a constant itself.  For a function, these are the name of the function and the constants of everything
+    in its closure; their names begin with ``name``.  A function that is in ``seen`` is skipped.
+    """
+    if isinstance(value, int | float):
+        return {name: value}
+    if not isinstance(value, FunctionType) or value in seen:
+        return {}
+    found = {name: value.__qualname__}
+    for inner, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
+        with suppress(ValueError):  # a cell that has no content yet
+            found |= constants(cell.cell_contents, f"{name} {inner}", (*seen, value))
+    return found
 
 
 def fingerprint(array: np.ndarray) -> str:
@@ -185,7 +218,7 @@ def fingerprint(array: np.ndarray) -> str:
 
 
 def _of_its_kind(place: str, found: Any, here: Any) -> Any:
-    """Return the leaf that was found, if it has the kind it has here; a state of an optimizer may change its kinds."""
+    """Return the leaf that was found if its kind is the expected one; an optimizer's state may change its kinds."""
     if not place.startswith("run/state") and kind(found) != kind(here):
         raise ValueError(f"its {place} is {kind(found)}, expected {kind(here)}")
     return found
@@ -203,18 +236,18 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], there: str, he
 
 
 def _flat(described: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the entries of a configuration, with the entries of its parts beside them."""
+    """Return the entries of a configuration in one flat dict, the entries of nested dicts included."""
     whole = {key: value for key, value in described.items() if not isinstance(value, Mapping)}
     parts = [(key, value) for key, value in described.items() if isinstance(value, Mapping)]
     return whole | {f"{key} {inner}": entry for key, part in parts for inner, entry in part.items()}
 
 
 def _check_state(described: Mapping[str, Any], kept: Mapping[str, Any]) -> None:
-    """Raise ``ValueError`` unless the optimizer's state has the structure that ``init`` gave it: reading needs that."""
+    """Raise ``ValueError`` unless the optimizer's state still has the structure from ``init``, as reading requires."""
     now, before = {path for path in kept if path.startswith("run/state")}, set(described["optimizer"])
     if now != before:
         raise ValueError(
-            "the state of the optimizer must keep the structure that init gave it to be saved, "
+            "the state of the optimizer must keep the structure from its init to be saved, "
             f"got {checks.shorten(sorted(now))} after {checks.shorten(sorted(before))}"
         )
 
@@ -244,7 +277,7 @@ def _under(folder: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarr
 
 
 def write_sealed(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], document: Mapping[str, Any]) -> None:
-    """Write contiguous tensors and a JSON document, with their SHA-256, whole or not at all."""
+    """Write contiguous tensors and a JSON document, with their SHA-256, as a whole or not at all."""
     from safetensors.numpy import save as serialize
 
     text = json.dumps({"sha256": UNSEALED.decode(), **document}, default=_plain)
@@ -254,7 +287,7 @@ def write_sealed(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]
 
 
 def _plain(value: Any) -> Any:
-    """Return a NumPy number as JSON has it."""
+    """Return a NumPy number as a Python number, for JSON."""
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"a run file holds arrays and numbers, got {checks.shorten(value)}")
@@ -268,11 +301,11 @@ def read_sealed(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], di
     Path(path).open("rb").close()  # so that an error of the file system keeps its own type
     try:
         with safe_open(path, framework="np"):
-            pass  # checks the header: a file that lies about its length might not fit into memory
+            pass  # checks the header: with a wrong length in it, the file might not fit into memory
         content = Path(path).read_bytes()
         place = _place_of_seal(content)
         if _seal(content, place) != content[place]:
-            raise ValueError("it is damaged, the SHA-256 of its content is not the one it was written with")
+            raise ValueError("it is damaged, the SHA-256 of its content has changed since it was written")
         document = json.loads(json.loads(content[8 : _end_of_header(content)])["__metadata__"]["run"])
         check_format(document["format"], FORMAT)
         wrong = [name for name, holds in ENTRIES.items() if not holds(document[name])]

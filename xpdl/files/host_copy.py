@@ -1,6 +1,6 @@
 """Copies of trees of arrays, from the device to the host and back.
 
-Python numbers in a tree stay numbers.  JAX makes arrays of them in a jitted step; here they become numbers again.
+Python numbers in a tree stay numbers.  JAX turns them into arrays in a jitted step; here they become numbers again.
 """
 
 from typing import Any
@@ -33,12 +33,12 @@ def kinds(tree: Any, path: str = "") -> dict[str, str]:
 
 
 def kind(leaf: Any) -> str:
-    """Return what a leaf is: "float32 (97,)", or NUMBER."""
+    """Return the kind of a leaf: its dtype and shape as in "float32 (97,)", or NUMBER."""
     return f"{checks.dtype_name(leaf.dtype)} {tuple(leaf.shape)}" if hasattr(leaf, "dtype") else NUMBER
 
 
 def number(leaf: Any, backend: Backend) -> bool | int | float | None:
-    """Return the leaf if it is a Python number, or an array that the backend has made of one; else None."""
+    """Return a leaf as a number if it is a Python number, or an array that the backend made from one; else None."""
     if type(leaf) in (bool, int, float):
         return leaf  # type: ignore[no-any-return]
     return backend.to_numpy(leaf).item() if backend.was_number(leaf) else None
@@ -57,7 +57,7 @@ def to_host(tree: Any, backend: Backend) -> Any:
 def to_device(tree: Any, like: Any, backend: Backend) -> Any:
     """Return the same tree with new arrays on the device; ``ValueError`` unless its leaves have the kinds in ``like``.
 
-    Where ``like`` has a number, an array of shape () becomes a number.
+    If ``like`` has a number in some place, an array of shape () in this place becomes a number.
     """
     expected = kinds(like)
 
@@ -74,5 +74,5 @@ def to_device(tree: Any, like: Any, backend: Backend) -> Any:
 
 
 def put(leaf: Any, backend: Backend) -> Any:
-    """Return a NumPy array as a new array on the device, and anything else as it is."""
+    """Return a NumPy array as a new array on the device, and anything else unchanged."""
     return backend.asarray(leaf, copy=True) if isinstance(leaf, np.ndarray) else leaf

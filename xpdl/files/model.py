@@ -3,7 +3,7 @@
     tensors    W1, ..., WL, b1, ..., bL, in the shapes of the network
     metadata   "xpdl": JSON {"format", "network": {sizes, hidden, ...}, "metadata": the user's own}
 
-A file holds numbers, and names from closed sets.  It holds no code, and to load it runs none.
+A file holds numbers, and names from closed sets.  It holds no code, and loading it runs no code from it.
 """
 
 from collections.abc import Mapping
@@ -26,14 +26,14 @@ from xpdl.network import Network
 
 FORMAT = 1
 CANNOT_SYNC = {errno.EACCES, errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOSYS, errno.ENOTSUP, errno.EPERM}
-"""Errors of systems that do not sync folders: Windows opens none, and some network file systems sync none."""
+"""Errors of systems that cannot sync folders: Windows cannot open them, some network file systems cannot sync them."""
 
 ABANDONED = 3600.0
 """Seconds after which an unfinished file counts as abandoned by its writer."""
 
 
 class ModelFileError(ValueError):
-    """A file is no model of xpdl, or it is damaged; the message names the file and the reason.
+    """A file is not a model of xpdl, or it is damaged; the message names the file and the reason.
 
     Examples
     --------
@@ -61,7 +61,7 @@ class Model:
     theta : numpy.ndarray
         Its parameters (P,), float32 or float64, finite.
     metadata : dict, default {}
-        What was saved beside them.
+        The metadata that was saved with them.
 
     Examples
     --------
@@ -78,24 +78,24 @@ class Model:
 
 
 def save(path: str | os.PathLike[str], net: Network, theta: Any, *, metadata: Mapping[str, Any] | None = None) -> None:
-    """Write a network and its parameters to a file, whole or not at all.
+    """Write a network and its parameters to a file, as a whole or not at all.
 
     Parameters
     ----------
     path : path
         The file, in safetensors format.  A file that exists is replaced.
     net : Network
-        The network.  Its activation and its loss must be ones of xpdl's, given by name.
+        The network.  Its activation and its loss must be given by their names in xpdl.
     theta : array_like
         Its parameters (P,), float32 or float64, finite, from any library.
     metadata : mapping, optional
-        What else to save: anything that JSON can hold.
+        Anything else to save that JSON can hold.
 
     Raises
     ------
     ValueError, TypeError
-        If the activation or the loss is your own, which has no name that a file could hold; if theta does not fit or is
-        not finite; if JSON cannot hold the metadata: it has no NaN and no infinity.
+        If the activation or the loss is your own, so that it has no name to save; if theta does not fit or is not
+        finite; if JSON cannot hold the metadata (NaN and infinity are not allowed).
     OSError
         If the file cannot be written.
 
@@ -130,7 +130,7 @@ def save(path: str | os.PathLike[str], net: Network, theta: Any, *, metadata: Ma
 def load(path: str | os.PathLike[str]) -> Model:
     """Read a model from a file.
 
-    Whatever the file holds, no code in it is run, and reading takes no more memory than a few times its size.
+    No code from the file is ever run, and reading takes at most a few times the memory of its size.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     Raises
     ------
     ModelFileError
-        If the file is no model of xpdl, or if it is damaged.
+        If the file is not a model of xpdl, or if it is damaged.
     OSError
         If the file cannot be read.
 
@@ -180,10 +180,10 @@ def load(path: str | os.PathLike[str]) -> Model:
 
 
 def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
-    """Write a file so that at any time, even after a crash, either the old or the new file is there, whole.
+    """Write a file so that at any time, even after a crash, either the whole old file or the whole new file is there.
 
-    ``OSError`` if the disk is full, read-only or fails: then the old file is still there, and no other.  Only a process
-    that is killed leaves its unfinished file behind; a later write to the same path removes that.
+    ``OSError`` if the disk is full, read-only or fails: then the old file is unchanged.  Only a process that is killed
+    leaves its unfinished file behind; a later write to the same path removes that.
     """
     target = Path(path)
     _remove_abandoned(target)
@@ -202,10 +202,10 @@ def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> Non
 
 
 def _remove_abandoned(target: Path) -> None:
-    """Remove old unfinished files of the target.
+    """Remove unfinished files of the target that are older than ABANDONED.
 
-    Their age decides.  The process number in their name does not help, because the process may have run on another
-    machine or in a container.
+    The process number in their name cannot tell whether the writer is alive: it may run on another machine or in a
+    container.
     """
     unfinished = re.compile(rf"\.{re.escape(target.name)}\.\d+\.[0-9a-f]{{8}}")
     with suppress(OSError):  # the folder cannot be listed
@@ -215,13 +215,13 @@ def _remove_abandoned(target: Path) -> None:
 
 
 def _remove_if_old(path: Path) -> None:
-    with suppress(OSError):  # another process has removed it, or it is no file
+    with suppress(OSError):  # another process has removed it, or it is not a file
         if time.time() - path.stat().st_mtime > ABANDONED:
             path.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a crash, where the system can do that; ``OSError`` if the disk fails."""
+    """Make a rename in the folder survive a crash, if the system can do that; ``OSError`` if the disk fails."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -234,7 +234,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _text(document: dict[str, Any]) -> str:
-    """Return the document as JSON, which has no NaN."""
+    """Return the document as JSON; ``ValueError`` for NaN and infinity."""
     try:
         return json.dumps(document, allow_nan=False)
     except ValueError as error:
@@ -242,7 +242,7 @@ def _text(document: dict[str, Any]) -> str:
 
 
 def _number(text: str) -> float:
-    """Return a number of JSON; Python's own reader would accept NaN, Infinity and numbers that no float can hold."""
+    """Return a number of JSON.  Python's own reader would accept NaN, Infinity and numbers too large for a float."""
     if not math.isfinite(number := float(text)):
         raise ValueError(f"{text[:30]} is not a number of JSON")
     return number

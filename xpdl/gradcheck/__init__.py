@@ -1,12 +1,12 @@
-"""The gradient checker: is a derivative right, and if not, what is wrong?  It knows how wrong it can be itself.
+"""The gradient checker: is a derivative right, and if not, what is wrong?  It also knows its own error.
 
 function   check_gradient: the gradient of any scalar function
 network    check_network: the gradient of a network
 update     check_update: an optimizer, against the rules of the literature
 parity     check_backends: the same computation on several backends
 report     verdicts, and the table
-problem    a network at a point, which network/ and parity/ check
-linearity  whether an activation is linear near z, which both ask
+problem    a network at a point, for network/ and parity/
+linearity  whether an activation is linear near z, for network/ and parity/
 demo       ``xpdl check --demo``
 """
 

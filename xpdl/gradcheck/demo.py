@@ -18,7 +18,7 @@ STEPS = 2000
 
 
 def run_demo() -> int:
-    """Train with the bug, find it, mend it; return 0 if the checks say what they should."""
+    """Train with the bug, find it and fix it; return 0 if both checks give the right verdict."""
     points = spiral()
     net = Network([2, 3, 3])
     theta = net.initialize(0, "float64")

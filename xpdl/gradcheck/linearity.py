@@ -1,4 +1,4 @@
-"""Whether an activation is linear near z: then a = f(z) and f' are exact there, and rounding errors of z just pass."""
+"""Tell where an activation is linear near z.  There f and f' add no rounding error; f only passes on the error of z."""
 
 from collections.abc import Callable
 from functools import reduce
@@ -10,7 +10,7 @@ from xpdl.arrays import Array, namespace
 Function: TypeAlias = Callable[[Array], Array]
 
 NEARBY = 1 + 2.0**-10
-"""z times this is near z."""
+"""A number near z is z times this."""
 
 
 def derivative_and_curvature(fprime: Function, z: Array, *elsewhere: Array) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ from xpdl.network import Network
 
 
 class Problem(NamedTuple):
-    """What ``check_network`` and ``check_backends`` compute the cost and the gradient of."""
+    """The arguments of the cost and the gradient that ``check_network`` and ``check_backends`` compute."""
 
     net: Network
     home: Backend
@@ -21,7 +21,7 @@ class Problem(NamedTuple):
 
     @property
     def samples(self) -> tuple[Array, Array, list[Array | None] | None, Array | None]:
-        """What ``Network.loss`` takes after theta."""
+        """The arguments of ``Network.loss`` after theta."""
         return self.x, self.y, self.masks, self.weight
 
     def on(self, home: Backend, dtype: str) -> "Problem":

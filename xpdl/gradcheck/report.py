@@ -3,11 +3,11 @@
 Each entry has its own error bar, and the verdict follows from it:
 
     FAIL          |analytic - numeric| > bar, and the analytic value is not between the one-sided derivatives of a kink
-    INCONCLUSIVE  both values are below the bar: this precision cannot see the entry
+    INCONCLUSIVE  both values are below the bar: this precision is too low for the entry
     PASS          otherwise; also where both values are exactly 0
 
-A tensor fails if one of its entries fails, and is inconclusive if none of its entries can be seen.  A report is as bad
-as its worst tensor.  There is no absolute tolerance.
+A tensor fails if one of its entries fails, and is inconclusive if all its entries are below their bars.  The verdict of
+a report is that of its worst tensor.  There is no absolute tolerance.
 """
 
 from collections.abc import Iterable, Mapping
@@ -26,7 +26,7 @@ SEVERITY = [PASS, INCONCLUSIVE, FAIL]
 COLOURS = {PASS: "32", INCONCLUSIVE: "33", FAIL: "31"}
 """ANSI codes of the verdicts: green, yellow, red."""
 METHOD_TITLES = {"complex": "complex step", "central": "central differences", "taylor": "Taylor remainder"}
-"""What a report calls the ways to a numeric gradient, by the names that ``method=`` takes."""
+"""The methods of numeric differentiation: their values of ``method=``, and their names in a report."""
 
 Vector = NDArray[Any]
 
@@ -38,7 +38,7 @@ class Entry:
     Parameters
     ----------
     index : tuple of int
-        Where in the tensor the entry is; () if it stands for a direction through many entries.
+        The place of the entry in the tensor; () if the derivative is along a direction through many entries.
     analytic : float
         The derivative under test.
     numeric : float
@@ -62,7 +62,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a check found in one tensor.
+    """The result of a check for one tensor.
 
     Parameters
     ----------
@@ -81,12 +81,12 @@ class Parameter:
     failing : int
         How many entries fail.
     unseen : int
-        How many entries are below their error bar.
+        How many entries are below their error bars.
     diagnosis : str or None
         The probable cause of a failure, if one fits.
     analytic, numeric, bar, fails : numpy.ndarray
-        The two derivatives, the error bar and whether it fails, for every entry in the tensor's shape; or for
-        directions, (K,), each of which stands for many entries.
+        The two derivatives, the error bar and whether the entry fails, as arrays of the tensor's shape.  If K
+        directions were checked instead of entries, these are arrays (K,).
 
     Examples
     --------
@@ -149,7 +149,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Report:
-    """What a check of a gradient found.
+    """The result of a gradient check.
 
     A report is true if and only if its verdict is PASS, and ``str(report)`` is a table with a line for each tensor.
 
@@ -319,7 +319,7 @@ def judge(
 ) -> Parameter:
     """The verdict on one tensor, from arrays of one shape.
 
-    ``between`` holds the lower and the upper one-sided derivative, where they differ from the numeric one.
+    ``between`` holds the lower and the upper one-sided derivatives; at kinks they differ from the numeric one.
     """
     analytic, numeric = np.asarray(analytic, np.float64), np.asarray(numeric, np.float64)
     error = _error(analytic, numeric, between)
@@ -353,7 +353,7 @@ def _error(analytic: Vector, numeric: Vector, between: tuple[Vector, Vector] | N
 
 
 def _worst_index(error: Vector, bar: Vector, finite: Vector) -> tuple[int, ...]:
-    """The entry with the most error bars of error; one that is not finite is the worst of all."""
+    """The entry with the largest error, measured in error bars; one that is not finite is the worst of all."""
     with np.errstate(divide="ignore", invalid="ignore"):
         bars = np.where(finite, np.where(error > 0, error / bar, 0.0), np.inf)
     return tuple(int(i) for i in np.unravel_index(int(np.argmax(bars)), bars.shape))

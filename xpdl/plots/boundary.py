@@ -12,7 +12,7 @@ RESOLUTION = 400
 """Number of grid points along each feature."""
 
 TINT = 0.28
-"""Part of the class's colour in the colour of its region; the rest is white."""
+"""The colour of a region is this fraction of the colour of its class; the rest is white."""
 
 
 def decision_boundary(net: Network, theta: Any, x: Any, y: Any, *, ax: Axes | None = None) -> Axes:
@@ -43,7 +43,7 @@ def decision_boundary(net: Network, theta: Any, x: Any, y: Any, *, ax: Axes | No
     ImportError
         If matplotlib is not installed.
     ValueError
-        If net has not two inputs or is no classifier, or if theta, x or y do not fit.
+        If net does not have two inputs or is not a classifier, or if theta, x or y do not fit.
 
     Examples
     --------

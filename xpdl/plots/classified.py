@@ -1,4 +1,4 @@
-"""Labelled samples with the predictions of a classifier, on the host: all that its pictures need."""
+"""``Classified``: what the pictures of a classifier need.  Labelled samples and their predictions, on the host."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ class Classified(NamedTuple):
 
 
 def classify(net: Network, theta: Any, x: Any, y: Any) -> Classified:
-    """Check theta (P,), x (n, d) and y as ``train`` does, and predict x; ``ValueError`` if net is no classifier."""
+    """Check theta (P,), x (n, d) and y as ``train`` does, and predict x; ``ValueError`` if net is not a classifier."""
     (_, decide), here = _decision(net), backend("numpy")
     theta = parameters(net, theta, here)
     x, targets = inputs.pair(net, x, y, here, "float64")
@@ -51,7 +51,7 @@ def _decision(net: Network) -> tuple[int, Callable[[np.ndarray], np.ndarray]]:
     k = head.classes(outputs)
     if k < 2 or head.decide is None:
         got = f"output {checks.shorten(net.output)} of {outputs} unit{'s' * (outputs > 1)}"
-        raise ValueError(f"net must tell classes apart, with 'softmax' or one 'sigmoid', got {got}")
+        raise ValueError(f"net must tell classes apart, as with 'softmax' or one 'sigmoid', got {got}")
     return k, head.decide
 
 

@@ -44,7 +44,7 @@ def confusion_matrix(net: Network, theta: Any, x: Any, y: Any, *, ax: Axes | Non
     ImportError
         If matplotlib is not installed.
     ValueError
-        If net is no classifier, or if theta, x or y do not fit.
+        If net is not a classifier, or if theta, x or y do not fit.
 
     Examples
     --------

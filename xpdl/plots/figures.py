@@ -15,10 +15,10 @@ COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#0
 """Okabe and Ito 2008, Color Universal Design, without their yellow, which is too pale for lines on white."""
 
 MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "*"]
-"""Number i gets colour i and marker i, each list from its beginning again: pairs repeat after 70."""
+"""Run or class i gets colour i and marker i.  Each list starts again at its end, so the pairs repeat after 70."""
 
 DENSE = 2000
-"""More markers than this are a bitmap, even in an SVG; as shapes they would make it huge."""
+"""More markers than this are drawn as a bitmap, even in an SVG: as shapes they would make the file huge."""
 
 MAKER = ContextVar("MAKER", default="pyplot.figure")
 """The function that makes figures.  Figures of pyplot are shown by notebooks, and elsewhere by ``pyplot.show()``."""
@@ -26,7 +26,7 @@ MAKER = ContextVar("MAKER", default="pyplot.figure")
 
 @contextmanager
 def unshown() -> Iterator[None]:
-    """Within the block, make new figures only for saving: pyplot does not know them, and they need no display."""
+    """Within the block, new figures are only for saving: pyplot does not know them, and they need no display."""
     token = MAKER.set("figure.Figure")
     try:
         yield

@@ -79,7 +79,7 @@ def gradient_maps(report: Report, *, figure: Figure | None = None) -> list[Axes]
     Parameters
     ----------
     report : Report
-        What ``xpdl.check_network`` or ``xpdl.check_gradient`` returns.
+        The result of ``xpdl.check_network`` or ``xpdl.check_gradient``.
     figure : matplotlib.figure.Figure or SubFigure, optional
         Where to draw.  By default, a new figure.
 
@@ -130,7 +130,7 @@ def gradient_scatter(report: Report, *, ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     report : Report
-        What ``xpdl.check_network`` or ``xpdl.check_gradient`` returns.
+        The result of ``xpdl.check_network`` or ``xpdl.check_gradient``.
     ax : matplotlib.axes.Axes, optional
         Where to draw.  By default, the Axes of a new figure.
 
@@ -192,7 +192,8 @@ def _draw_map(parameter: Parameter, ax: Axes) -> Any:
     image = ax.imshow(bars, cmap="Blues", norm=LogNorm(1 / REACH, REACH), aspect="auto", interpolation="nearest")
     _mark(ax, _failing(parameter).reshape(rows, -1))
     if parameter.bar.shape != parameter.shape:
-        ax.text(0.5, 0.5, "not looked at entry by entry", color="0.4", ha="center", transform=ax.transAxes)
+        text = "checked along directions, not entry by entry"
+        ax.text(0.5, 0.5, text, color="0.4", ha="center", transform=ax.transAxes)
     wrong = f"{parameter.failing:,} of {math.prod(parameter.shape):,} wrong" if parameter.failing else ""
     ax.set_title(f"{parameter.name}: {wrong or parameter.verdict}", fontsize="medium")
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True) if bars.shape[1] > 1 else FixedLocator([0]))

@@ -14,7 +14,7 @@ STYLES: dict[str, dict[str, Any]] = {
 """Prefixes of the keys of a history, and how the curves of these keys are drawn."""
 
 NAMES = {"loss": "cost"}
-"""Labels of the vertical axis, where they are not the key."""
+"""Labels of the vertical axis that differ from the key."""
 
 MARKS = 8
 """The most markers on a curve."""
@@ -34,9 +34,9 @@ def curves(runs: Any, *, metric: str = "loss", ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     runs : Result, list of dict, or mapping
-        What ``xpdl.train`` returns, or its history; or several of them, {label: run}.
+        The result of ``xpdl.train``, or its history; or several of these, as {label: run}.
     metric : str, default "loss"
-        Key of the history: "loss", "accuracy", "seconds", ...  The key with "validation_" before it is drawn too.
+        Key of the history: "loss", "accuracy", "seconds", ...  The key with the prefix "validation_" is drawn, too.
     ax : matplotlib.axes.Axes, optional
         Where to draw.  By default, the Axes of a new figure.
 
@@ -97,7 +97,7 @@ def _histories(runs: Any) -> dict[str, Epochs]:
 def _history(run: Any) -> Epochs:
     epochs: Epochs = getattr(run, "history", run)
     if not isinstance(epochs, Sequence) or not all(isinstance(e, Mapping) and "epoch" in e for e in epochs):
-        expected = "a Result, a history (a list of dicts with 'epoch'), or several by their labels"
+        expected = "a Result, a history (a list of dicts with 'epoch'), or a dict of several with their labels"
         raise TypeError(f"runs must be {expected}, got {checks.shorten(run)}")
     if not epochs:
         raise ValueError("runs must have at least one epoch each, got a history of none")

@@ -63,7 +63,7 @@ def worst_images(
     ImportError
         If matplotlib is not installed.
     ValueError
-        If net is no classifier, if the shape does not fit, or if theta, x or y do not fit.
+        If net is not a classifier, if the shape does not fit, or if theta, x or y do not fit.
 
     Examples
     --------

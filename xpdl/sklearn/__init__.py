@@ -1,6 +1,6 @@
-"""Estimators for scikit-learn: networks of xpdl in the place of ``MLPClassifier`` and ``MLPRegressor``.
+"""Estimators for scikit-learn: networks of xpdl in place of ``MLPClassifier`` and ``MLPRegressor``.
 
-An estimator makes an ``xpdl.Network``, an optimizer and a call of ``xpdl.train`` from its parameters, nothing else.
+An estimator only turns its parameters into an ``xpdl.Network``, an optimizer and a call of ``xpdl.train``.
 """
 
 try:

@@ -1,4 +1,4 @@
-"""The attributes of a fitted estimator, by their names in ``MLPClassifier``; most follow from three of them."""
+"""The attributes of a fitted estimator, with the names that ``MLPClassifier`` uses; most are computed from a few."""
 
 from xpdl.arrays import Array
 from xpdl.network import Network
@@ -19,7 +19,7 @@ class Attributes:
     n_iter_ : int
         The epochs of the last fit.
     t_ : int
-        The samples of all epochs.
+        The number of samples seen in all epochs.
     """
 
     network_: Network
@@ -36,6 +36,13 @@ class Attributes:
         -------
         list of array
             Arrays (n_in, n_out).
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkRegressor
+        >>> model = NetworkRegressor(4).partial_fit([[0.0], [1.0]], [0.0, 2.0])
+        >>> [w.shape for w in model.coefs_]
+        [(1, 4), (4, 1)]
         """
         return [w for w, _ in self.network_.unpack(self.theta_)]
 
@@ -47,6 +54,13 @@ class Attributes:
         -------
         list of array
             Arrays (n_out,).
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkRegressor
+        >>> model = NetworkRegressor(4).partial_fit([[0.0], [1.0]], [0.0, 2.0])
+        >>> [b.shape for b in model.intercepts_]
+        [(4,), (1,)]
         """
         return [b for _, b in self.network_.unpack(self.theta_)]
 
@@ -58,6 +72,12 @@ class Attributes:
         -------
         int
             At least 2.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkRegressor
+        >>> NetworkRegressor(4).partial_fit([[0.0], [1.0]], [0.0, 2.0]).n_layers_
+        3
         """
         return len(self.network_.sizes)
 
@@ -69,6 +89,12 @@ class Attributes:
         -------
         int
             At least 1.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkRegressor
+        >>> NetworkRegressor(4).partial_fit([[0.0], [1.0]], [0.0, 2.0]).n_outputs_
+        1
         """
         return self.network_.sizes[-1]
 
@@ -80,6 +106,12 @@ class Attributes:
         -------
         str
             "softmax", "logistic" or "identity"; for a loss of your own its ``activation``.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkRegressor
+        >>> NetworkRegressor(4).partial_fit([[0.0], [1.0]], [0.0, 2.0]).out_activation_
+        'identity'
         """
         return self.network_.head.activation
 
@@ -91,6 +123,15 @@ class Attributes:
         -------
         list of float
             A value for each epoch in ``history_``.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkRegressor
+        >>> x, y = [[0.0], [1.0]], [0.0, 2.0]
+        >>> model = NetworkRegressor(4, random_state=0).partial_fit(x, y).partial_fit(x, y)
+        >>> before, after = model.loss_curve_
+        >>> after < before
+        True
         """
         return [metrics["loss"] for metrics in self.history_]
 
@@ -102,6 +143,13 @@ class Attributes:
         -------
         float
             The last value of ``loss_curve_``.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkRegressor
+        >>> model = NetworkRegressor(4).partial_fit([[0.0], [1.0]], [0.0, 2.0])
+        >>> model.loss_ == model.loss_curve_[-1]
+        True
         """
         return self.loss_curve_[-1]
 
@@ -113,6 +161,13 @@ class Attributes:
         -------
         float or None
             None under early stopping.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkRegressor
+        >>> model = NetworkRegressor(4).partial_fit([[0.0], [1.0]], [0.0, 2.0])
+        >>> model.best_loss_ == min(model.loss_curve_)
+        True
         """
         return min(self.loss_curve_) if self.validation_scores_ is None else None
 
@@ -124,6 +179,14 @@ class Attributes:
         -------
         list of float or None
             None without early stopping.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkClassifier
+        >>> model = NetworkClassifier((), learning_rate_init=1.0, early_stopping=True, validation_fraction=0.5, random_state=0)
+        >>> model = model.fit([[0.0], [0.0], [1.0], [1.0]], ["no", "no", "yes", "yes"])
+        >>> len(model.validation_scores_) == model.n_iter_
+        True
         """
         return [metrics["validation_score"] for metrics in self.history_ if "validation_score" in metrics] or None
 
@@ -135,5 +198,13 @@ class Attributes:
         -------
         float or None
             None without early stopping.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkClassifier
+        >>> model = NetworkClassifier((), learning_rate_init=1.0, early_stopping=True, validation_fraction=0.5, random_state=0)
+        >>> model = model.fit([[0.0], [0.0], [1.0], [1.0]], ["no", "no", "yes", "yes"])
+        >>> model.best_validation_score_
+        1.0
         """
         return None if self.validation_scores_ is None else max(self.validation_scores_)

@@ -1,4 +1,4 @@
-"""The base class of both estimators: it checks X and y, trains a network, and keeps what was learned.
+"""The base class of both estimators: it checks X and y, trains a network, and keeps the result.
 
 X stays in its library and on its device, and so do ``theta_`` and predictions.  Targets and weights are on the host.
 """
@@ -35,7 +35,7 @@ class NetworkEstimator(Attributes, Parameters):
     """A network that learns y from X (n, d); see ``Parameters`` and ``Attributes``."""
 
     _run: Result | None
-    """The last run, from which ``partial_fit`` goes on."""
+    """The last run, which ``partial_fit`` continues."""
 
     def fit(
         self,
@@ -47,7 +47,7 @@ class NetworkEstimator(Attributes, Parameters):
         y_val: Any = None,
         sample_weight_val: Any = None,
     ) -> Self:
-        """Train for up to ``max_iter`` epochs; with ``warm_start`` from the parameters of the last fit.
+        """Train for up to ``max_iter`` epochs; with ``warm_start``, begin with the parameters of the last fit.
 
         Parameters
         ----------
@@ -58,7 +58,7 @@ class NetworkEstimator(Attributes, Parameters):
         sample_weight : array_like, optional
             How many times each sample counts (n,).
         X_val, y_val, sample_weight_val : array_like, optional
-            Samples to evaluate after each epoch, see ``history_``.  Early stopping uses them instead of holding out a
+            Samples for validation after each epoch, see ``history_``.  Early stopping uses them and does not hold out a
             part of X.
 
         Returns
@@ -70,6 +70,15 @@ class NetworkEstimator(Attributes, Parameters):
         ------
         ValueError, TypeError
             If a parameter or an argument is not as described, or if the cost becomes NaN or infinite.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkRegressor
+        >>> model = NetworkRegressor((), tol=0.01, learning_rate_init=0.1, random_state=0)
+        >>> model.fit([[0.0], [1.0]], [0.0, 2.0]) is model
+        True
+        >>> model.n_iter_ < model.max_iter
+        True
         """
         self._validate_params()
         warm = self.warm_start and hasattr(self, "theta_")
@@ -88,15 +97,15 @@ class NetworkEstimator(Attributes, Parameters):
             raise ValueError("partial_fit does not support early_stopping=True")
         begun = hasattr(self, "theta_")
         given = self._samples(X, y, sample_weight, reset=not begun, known=True)
-        self._learn(given, None, 1, self._last() if begun else {})
+        self._learn(given, None, 1, self._continuation() if begun else {})
         return self
 
-    def _last(self) -> dict[str, Any]:
-        """Return where the last run ended, as arguments of ``train``; only the parameters if it did not end well."""
+    def _continuation(self) -> dict[str, Any]:
+        """Return the end of the last run as arguments of ``train``; if it did not end well, only its parameters."""
         return {"theta": self.theta_} if self._run is None else {"resume": self._run}
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, known: bool) -> Samples:
-        """Check X and y; reset: whether they set the number of features; known: whether the classes are known."""
+        """Check X and y.  ``reset``: they define the number of features; ``known``: the classes are already known."""
         x, y = validate_data(self, X, y, dtype=_dtypes(X), multi_output=True, y_numeric=is_regressor(self), reset=reset)
         y = move_to(y, xp=np, device="cpu")
         if y.ndim == 2 and y.shape[1] == 1:
@@ -108,7 +117,7 @@ class NetworkEstimator(Attributes, Parameters):
         return None if sample_weight is None else _check_sample_weight(sample_weight, y, ensure_non_negative=True)
 
     def _learn(self, given: Samples, held: Samples | None, epochs: int, start: dict[str, Any]) -> bool:
-        """Train for ``epochs`` more epochs and keep what was learned; return whether the score was flat at the end."""
+        """Train for ``epochs`` more epochs and keep the result; return whether the score was flat at the end."""
         draw = check_random_state(self.random_state)
         seed = int(self.random_state if isinstance(self.random_state, Integral) else draw.randint(2**31 - 1))
         if self.early_stopping and held is None:
@@ -136,7 +145,7 @@ class NetworkEstimator(Attributes, Parameters):
         return plateau.reached
 
     def _split(self, given: Samples, draw: np.random.RandomState) -> tuple[Samples, Samples]:
-        """Return the samples to learn from, and those held out; a classifier holds out the same share of each class."""
+        """Return the samples for training and those held out.  A classifier holds out the same share of each class."""
         parts = train_test_split(
             *(part for part in given if part is not None),
             test_size=self.validation_fraction,
@@ -151,7 +160,7 @@ class NetworkEstimator(Attributes, Parameters):
         return kept, held
 
     def _plateau(self, held: Samples | None) -> Plateau:
-        """Return the rule when to stop: by the score of the samples held out, or by the loss."""
+        """Return the stopping rule, which watches the score of the samples held out, or the loss."""
         score = self._score_of(held) if self.early_stopping and held else _negative_loss
         return Plateau(score, self.tol, self.n_iter_no_change, keep=self.early_stopping, verbose=bool(self.verbose))
 
@@ -170,7 +179,7 @@ class NetworkEstimator(Attributes, Parameters):
         )
 
     def _home(self, x: Array) -> Backend:
-        """Return where to compute."""
+        """Return the backend that computes."""
         return backend_of(x) if self.backend is None else backend(self.backend)
 
     def _outputs(self, X: Any, method: str, function: Callable[[Network, Array, Array], Array]) -> Array:
@@ -185,7 +194,7 @@ class NetworkEstimator(Attributes, Parameters):
         return backend_of(x).asarray(outputs)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what is pickled: ``theta_`` as a NumPy array, and the backend it was on."""
+        """Return the state for pickle: ``theta_`` becomes a NumPy array, with the name of its backend."""
         state = dict(super().__getstate__())
         if "theta_" in state:
             home = backend_of(self.theta_)
@@ -193,7 +202,7 @@ class NetworkEstimator(Attributes, Parameters):
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Put ``theta_`` back on its backend, if there is such a device here."""
+        """Put ``theta_`` back on its backend if that can be used here."""
         home = state.pop("_home", "numpy")
         super().__setstate__(state)
         if "theta_" in state:
@@ -201,7 +210,7 @@ class NetworkEstimator(Attributes, Parameters):
                 self.theta_ = backend(home).asarray(self.theta_)
 
     def __sklearn_array_api_convert__(self, converter: Callable[[Array], Array]) -> Self:
-        """Return the same estimator with ``theta_`` on another device; labels are always on the host."""
+        """Return a copy of the estimator with ``theta_`` on another device; labels are always on the host."""
         moved = copy(self)
         moved.theta_ = converter(self.theta_)
         return moved
@@ -217,6 +226,6 @@ def _negative_loss(metrics: Mapping[str, float]) -> float:
 
 
 def _dtypes(X: Any) -> list[Any]:
-    """Return the floating dtypes that xpdl and the device of X have; numbers of other dtypes are cast to the first."""
+    """Return the floating dtypes that xpdl and the device of X support; other dtypes are converted to the first."""
     xp, _, device = get_namespace_and_device(X)
     return [dtype for dtype in supported_float_dtypes(xp, device) if checks.dtype_name(dtype) != "float16"]

@@ -16,6 +16,7 @@ from sklearn.utils.multiclass import (
     unique_labels,
 )
 
+from xpdl import checks
 from xpdl.arrays import Array, namespace
 from xpdl.losses import Loss
 from xpdl.network import Network
@@ -77,7 +78,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
     epsilon : float, default 1e-8
         The epsilon of "adam" and "rmsprop".
     n_iter_no_change : float, default 10
-        Stop after more than so many epochs in a row that were not better.
+        Stop after more than this many epochs in a row without an improvement.
     dropout : float or sequence of float, default 0.0
         The probability of dropping a hidden unit: one number, or one for each hidden layer.
     init : str or float, default "xavier"
@@ -87,7 +88,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
     backend : str, Backend or None, default None
         Where to compute, as for ``xpdl.backend``; None: where X is.
     loss : str or Loss, default "log_loss"
-        "log_loss" is cross-entropy, of a softmax or of sigmoids; or an ``xpdl.Loss`` that decides.
+        "log_loss" is cross-entropy, with a softmax or with sigmoids; or an ``xpdl.Loss`` that tells classes apart.
     class_weight : dict, list, "balanced" or None, default None
         {label: factor} for the weights of the samples of each class; "balanced" makes all classes weigh the same.
 
@@ -141,6 +142,15 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         ------
         ValueError, TypeError
             If a parameter or an argument is not as described, or if the cost becomes NaN or infinite.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkClassifier
+        >>> model = NetworkClassifier(4, random_state=0)
+        >>> model = model.partial_fit([[0.0], [1.0]], ["no", "yes"], classes=["no", "yes"])
+        >>> model = model.partial_fit([[2.0], [3.0]], ["yes", "no"])
+        >>> len(model.history_), model.t_
+        (2, 4)
         """
         if isinstance(self.class_weight, str):
             raise ValueError(f"partial_fit does not see all samples: class_weight must not be {self.class_weight!r}")
@@ -160,6 +170,14 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         -------
         array
             Labels (n,), or zeros and ones (n, k).
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkClassifier
+        >>> x = [[0.0], [1.0]]
+        >>> model = NetworkClassifier((), learning_rate_init=1.0, random_state=0).fit(x, ["no", "yes"])
+        >>> model.predict(x).tolist()
+        ['no', 'yes']
         """
         chosen = self._outputs(X, "predict", Network.predict)
         xp, _, device = get_namespace_and_device(chosen)
@@ -181,6 +199,14 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         -------
         array
             Probabilities (n, k), in the order of ``classes_``.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkClassifier
+        >>> x = [[0.0], [1.0]]
+        >>> model = NetworkClassifier((), learning_rate_init=1.0, random_state=0).fit(x, ["no", "yes"])
+        >>> model.predict_proba(x).round(1).tolist()
+        [[1.0, 0.0], [0.0, 1.0]]
         """
         return self._probabilities(X, "predict_proba")
 
@@ -196,6 +222,15 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         -------
         array
             Logarithms (n, k), in the order of ``classes_``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xpdl.sklearn import NetworkClassifier
+        >>> x = [[0.0], [1.0]]
+        >>> model = NetworkClassifier((), learning_rate_init=1.0, random_state=0).fit(x, ["no", "yes"])
+        >>> bool(np.allclose(np.exp(model.predict_log_proba(x)), model.predict_proba(x)))
+        True
         """
         p = self._probabilities(X, "predict_log_proba")
         return namespace(p).log(p)
@@ -212,7 +247,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
             self.classes_ = self._binarizer.classes_
         new = np.setdiff1d(unique_labels(y), self.classes_)
         if new.size:
-            raise ValueError(f"y has classes that were not there before: {new}, known are {self.classes_}")
+            raise ValueError(f"y has classes that are new: {new}; the known ones are {self.classes_}")
         return np.asarray(self._binarizer.transform(y), dtype=bool)
 
     def _weights(self, sample_weight: Any, y: np.ndarray) -> np.ndarray | None:
@@ -223,10 +258,13 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         return factors if weights is None else weights * factors
 
     def _output(self, y: np.ndarray) -> tuple[str | Loss, int]:
-        several = self._binarizer.y_type_.startswith("multilabel")
-        if isinstance(self.loss, Loss):
-            return self.loss, y.shape[1] if several else self.loss.outputs(len(self.classes_))
-        return "sigmoid" if several or len(self.classes_) == 2 else "softmax", y.shape[1]
+        several, n = self._binarizer.y_type_.startswith("multilabel"), len(self.classes_)
+        if not isinstance(self.loss, Loss):
+            return "sigmoid" if several or n == 2 else "softmax", y.shape[1]
+        k = y.shape[1] if several else self.loss.outputs(n)
+        if self.loss.decide is None or not (several or self.loss.classes(k) >= n):
+            raise ValueError(f"loss must tell {n} classes apart, got {checks.shorten(self.loss)}")
+        return self.loss, k
 
     def _score_of(self, held: Samples) -> Score:
         """Return the accuracy of the samples held out."""
@@ -290,7 +328,7 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     epsilon : float, default 1e-8
         The epsilon of "adam" and "rmsprop".
     n_iter_no_change : float, default 10
-        Stop after more than so many epochs in a row that were not better.
+        Stop after more than this many epochs in a row without an improvement.
     dropout : float or sequence of float, default 0.0
         The probability of dropping a hidden unit: one number, or one for each hidden layer.
     init : str or float, default "xavier"
@@ -345,6 +383,14 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         ------
         ValueError, TypeError
             If a parameter or an argument is not as described, or if the cost becomes NaN or infinite.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkRegressor
+        >>> model = NetworkRegressor(4, random_state=0)
+        >>> model = model.partial_fit([[0.0], [1.0]], [0.0, 2.0]).partial_fit([[2.0], [3.0]], [4.0, 6.0])
+        >>> len(model.history_), model.t_
+        (2, 4)
         """
         return self._partial_fit(X, y, sample_weight)
 
@@ -360,6 +406,13 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         -------
         array
             Values (n,), or (n, k) for several outputs.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkRegressor
+        >>> model = NetworkRegressor((), learning_rate_init=0.1, tol=1e-6, random_state=0)
+        >>> model.fit([[0.0], [1.0]], [0.0, 2.0]).predict([[0.5]]).round(1)
+        array([1.])
         """
         values = self._outputs(X, "predict", Network.predict)
         return values if self.n_outputs_ > 1 else values[:, 0]

@@ -1,4 +1,4 @@
-"""Training by scikit-learn's rules: one optimizer after the other, and what happens if the cost diverges."""
+"""Train by scikit-learn's rules: with one optimizer after the other, and with its errors if the cost diverges."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,7 +21,7 @@ BATCHES = {"auto": 200}
 
 
 class Samples(NamedTuple):
-    """Samples to learn from, or to evaluate."""
+    """Samples for training or validation."""
 
     x: Array  # (n, d) floating, in the library and on the device of the caller
     y: np.ndarray  # the targets of the network
@@ -31,7 +31,7 @@ class Samples(NamedTuple):
 def learn(
     net: Network, given: Samples, parameters: Parameters, plateau: Plateau, start: Mapping[str, Any], **options: Any
 ) -> Result:
-    """Train with each optimizer until the score is flat; start and options are arguments of ``xpdl.train``."""
+    """Train with each optimizer until the score is flat; ``start`` and ``options`` are arguments of ``xpdl.train``."""
     n = len(given.y)
     size = min(n, BATCHES.get(parameters.batch_size, parameters.batch_size))
     options |= {

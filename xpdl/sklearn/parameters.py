@@ -1,4 +1,4 @@
-"""The parameters of the estimators: those of ``MLPClassifier``, with the same names and defaults, and more."""
+"""The parameters of the estimators: all of ``MLPClassifier``, with the same names and defaults, and some more."""
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass

@@ -18,9 +18,9 @@ SOLVERS = {  # name: (parameters, learning rate) -> optimizer
 
 
 def optimizers(parameters: Any, n: int, steps: int) -> Iterator[Optimizer]:
-    """Yield the optimizer to begin with, then the ones to go on with when the loss is flat.
+    """Yield the first optimizer, then the next one each time the loss is flat.
 
-    n and steps are the numbers of samples and steps in an epoch.
+    ``n`` and ``steps`` are the numbers of samples and of steps in an epoch.
     """
     if isinstance(parameters.solver, Optimizer):
         yield parameters.solver
@@ -44,7 +44,7 @@ def _inverse_scaling(parameters: Any, n: int, steps: int) -> Iterator[Schedule]:
 
 
 def _adaptive(parameters: Any, n: int, steps: int) -> Iterator[float]:
-    """Yield a fifth of the rate each time the loss is flat."""
+    """Yield the rate; then divide it by 5 each time the loss is flat."""
     rate = parameters.learning_rate_init
     yield rate
     while rate > SMALLEST_RATE:

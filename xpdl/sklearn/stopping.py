@@ -1,4 +1,4 @@
-"""Scikit-learn's rule when to stop, as a callback of ``xpdl.train``."""
+"""The stopping rule of scikit-learn, as a callback of ``xpdl.train``."""
 
 from collections.abc import Callable, Mapping
 import math

@@ -1,7 +1,7 @@
-"""Where the samples of a step come from: all of them are on the device, or they are read from disk window by window.
+"""Sources of batches: samples that are all on the device, or samples that are read from disk window by window.
 
 A source yields an epoch in blocks.  A block is a range of steps whose samples are on the device together.  Every rank
-draws the same order and takes its share of each batch, so any number of ranks computes the same run.
+draws the same order and takes its share of each batch, so the run is the same for any number of ranks.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,17 +21,17 @@ from xpdl.training.run_config import RunConfig
 from xpdl.training.step import Data
 
 PAGE = 128 << 10
-"""Bytes of samples that are read one after the other, because a disk is fast only at that."""
+"""Bytes of samples that are read one after the other: a disk is fast only at consecutive reads."""
 
 FINGERPRINTED = 1024
-"""Samples that identify a data set on disk."""
+"""The number of samples that identify a data set on disk."""
 
 Item = TypeVar("Item")
 Loaded = TypeVar("Loaded")
 
 
 class Block(NamedTuple):
-    """Steps of an epoch, and what they read, for each batch size among them."""
+    """Steps of an epoch, and the data that they read for each batch size."""
 
     steps: range
     data: dict[int, Data]
@@ -49,7 +49,7 @@ class Source(Protocol):
         """The weights of the samples (n,); None if all are 1."""
 
     def blocks(self, epoch: int, first: int) -> Iterator[Block]:
-        """Yield the steps of an epoch from the first on."""
+        """Yield the blocks of an epoch, from step ``first`` on."""
 
     def first_samples(self, epoch: int, count: int) -> list[Array | None]:
         """Return x, y and weight of the first samples of an epoch's first batch."""
@@ -102,8 +102,9 @@ class OnDevice:
 class OnDisk:
     """Samples on disk.  Two windows are in memory: the run trains on one while the next is read.
 
-    A disk is slow at single samples, so the order of an epoch is drawn in two stages.  First the pages of PAGE bytes
-    are shuffled.  Then pages in that order make windows of WINDOW bytes, and the samples of each window are shuffled.
+    A disk is slow at reading single samples, so the order of an epoch is drawn in two stages.  First the pages of PAGE
+    bytes are shuffled.  Then consecutive pages of that order form windows of WINDOW bytes, and the samples of each
+    window are shuffled.
     """
 
     config: RunConfig
@@ -155,7 +156,7 @@ class OnDisk:
             return {n: Data(x, y, entered, positions(self.config, n, start), weight) for n in set(sizes)}
 
     def enter(self, rows: np.ndarray) -> tuple[Array, Array, Array | None]:
-        """Read samples by their rows, which must ascend."""
+        """Read samples by their row numbers, which must be ascending."""
         return self.data.enter(self.config.net, rows, self.config.backend, self.config.dtype)
 
     def first_samples(self, epoch: int, count: int) -> list[Array | None]:
@@ -167,7 +168,7 @@ class OnDisk:
         return [value if value is None else self.config.backend.xp.take(value, back, axis=0) for value in values]
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return evenly spaced samples, because to read all would take as long as an epoch."""
+        """Return evenly spaced samples: reading all would take as long as an epoch."""
         x, y = self.data.x, self.data.y
         rows = np.unique(np.linspace(0, len(x) - 1, FINGERPRINTED).astype(np.int64))
         weights = {} if self.weight is None else {"sample_weight": self.weight}

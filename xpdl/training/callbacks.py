@@ -1,13 +1,13 @@
 """Callbacks: functions that are called after each epoch.
 
-A callback is any f(metrics, step).  ``metrics`` is a dict of numbers, ``step`` the number of steps that are done, so
-functions like ``mlflow.log_metrics`` fit as they are.  ``metrics.theta`` has the parameters at that point, as a NumPy
-array.  A callback ends the training by raising ``StopTraining``.  If a callback has an attribute ``theta`` that is not
-None, like the two here, that becomes ``result.theta``.
+A callback is any function f(metrics, step).  ``metrics`` is a dict of numbers, and ``step`` is the number of steps that
+are done, so functions like ``mlflow.log_metrics`` are callbacks.  ``metrics.theta`` has the parameters at that point,
+as a NumPy array.  A callback ends the training by raising ``StopTraining``.  If a callback has an attribute ``theta``
+that is not None, like the two here, this attribute becomes ``result.theta``.
 
-A callback with an attribute ``resume_state``, a dict of NumPy arrays and JSON values, is saved in checkpoints.  When
-the run is resumed, the attribute is set to what was saved, or to {} if the checkpoint has no such callback.  If the
-callback's ``ended`` is true then, the run is over.  Other callbacks begin anew.
+If a callback has an attribute ``resume_state``, a dict of NumPy arrays and JSON values, checkpoints save it.  When the
+run is resumed, the attribute is set to the saved dict, or to {} if the checkpoint has no such callback.  If the
+attribute ``ended`` of the callback is true then, the run is over.  Other callbacks begin anew.
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from xpdl import checks
 
 
 class StopTraining(Exception):
-    """A callback raises this to end the training; what was learned so far is the result.
+    """A callback raises this to end the training; the result is that of the epochs so far.
 
     Examples
     --------
@@ -61,12 +61,19 @@ class Metrics(dict[str, float]):
 
     @property
     def theta(self) -> np.ndarray:
-        """The parameters after this epoch, copied to the host when they are asked for.
+        """The parameters after this epoch, copied to the host at each access.
 
         Returns
         -------
         numpy.ndarray
             Parameters (P,).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from xpdl.callbacks import Metrics
+        >>> Metrics({"loss": 0.5}, lambda: np.zeros(3)).theta
+        array([0., 0., 0.])
         """
         return self._theta()
 
@@ -140,24 +147,45 @@ class KeepBest:
 
     @property
     def resume_state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of this callback.
+        """The state that a checkpoint saves of this callback.
 
         Returns
         -------
         dict
             The attributes named in ``remembered``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> best, resumed = xpdl.KeepBest("loss"), xpdl.KeepBest("loss")
+        >>> best(xpdl.callbacks.Metrics({"epoch": 1, "loss": 0.5}, lambda: np.zeros(3)), step=10)
+        >>> resumed.resume_state = best.resume_state
+        >>> resumed.metrics, resumed.theta
+        ({'epoch': 1, 'loss': 0.5}, array([0., 0., 0.]))
         """
         return {name: getattr(self, name) for name in self.remembered}
 
     @resume_state.setter
     def resume_state(self, state: dict[str, Any]) -> None:
-        """Go on from a state, or begin anew if it is empty."""
+        """Continue from a state, or begin anew if it is empty."""
         self.begin()
         for name in state.keys() & set(self.remembered):
             setattr(self, name, state[name])
 
     def begin(self) -> None:
-        """Forget the best epoch, as before a new run."""
+        """Forget the best epoch, as before a new run.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> best = xpdl.KeepBest("loss")
+        >>> best(xpdl.callbacks.Metrics({"epoch": 1, "loss": 0.5}, lambda: np.zeros(3)), step=10)
+        >>> best.begin()
+        >>> best.theta is None, best.metrics
+        (True, {})
+        """
         self.theta: np.ndarray | None = None
         self.metrics: dict[str, float] = {}
         self._best = math.inf
@@ -175,7 +203,7 @@ class KeepBest:
         self.improved(metrics)
 
     def improved(self, metrics: Metrics) -> bool:
-        """Keep the parameters if this epoch is the best so far, and say so.
+        """Keep the parameters if this epoch is the best so far, and return whether it is.
 
         Parameters
         ----------
@@ -191,6 +219,16 @@ class KeepBest:
         ------
         ValueError
             If there is no such metric.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> best = xpdl.KeepBest("loss")
+        >>> losses = enumerate([0.5, 0.7, 0.4], start=1)
+        >>> epochs = [xpdl.callbacks.Metrics({"epoch": e, "loss": loss}, lambda: np.zeros(3)) for e, loss in losses]
+        >>> [best.improved(metrics) for metrics in epochs]
+        [True, False, True]
         """
         if metrics["epoch"] == 1:
             self.begin()
@@ -204,14 +242,14 @@ class KeepBest:
 
 
 class EarlyStopping(KeepBest):
-    """Stop when a metric has not become better for some epochs, and keep the best parameters.
+    """Stop when a metric has not improved for some epochs, and keep the best parameters.
 
     Source: Prechelt 1998.
 
     Parameters
     ----------
     patience : int, default 5
-        Stop after so many epochs in a row without a new best one.
+        Stop after this many epochs in a row without a new best one.
     monitor : str, optional
         The name of the metric, see ``KeepBest``.
 
@@ -223,7 +261,7 @@ class EarlyStopping(KeepBest):
     Raises
     ------
     ValueError, TypeError
-        If patience is no whole number of at least 1; after the first epoch, if there is no such metric.
+        If patience is not a whole number of at least 1; after the first epoch, if there is no such metric.
 
     Examples
     --------
@@ -243,7 +281,18 @@ class EarlyStopping(KeepBest):
         self.patience = checks.integer("patience", patience, least=1)
 
     def begin(self) -> None:
-        """Forget the best epoch and how long it has been, as before a new run."""
+        """Forget the best epoch and the number of epochs since, as before a new run.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> stopping = xpdl.EarlyStopping(patience=2, monitor="loss")
+        >>> stopping(xpdl.callbacks.Metrics({"epoch": 1, "loss": 0.5}, lambda: np.zeros(3)), step=10)
+        >>> stopping.begin()
+        >>> stopping.theta is None, stopping.ended
+        (True, False)
+        """
         super().begin()
         self._waited = 0
 
@@ -254,6 +303,16 @@ class EarlyStopping(KeepBest):
         Returns
         -------
         bool
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> stopping = xpdl.EarlyStopping(patience=2, monitor="loss")
+        >>> net = xpdl.Network([1, 1], output="linear", init=0.0)
+        >>> options = {"optimizer": xpdl.sgd(2.5), "backend": "numpy", "progress": False}  # too large: the loss rises
+        >>> result = xpdl.train(net, [[0.0]], [[1.0]], epochs=100, callbacks=[stopping], **options)
+        >>> stopping.ended
+        True
         """
         return self._waited >= self.patience
 

@@ -1,14 +1,14 @@
-"""The training step on one of several ranks: the gradient of its share, the sum over the ranks, the update.
+"""The training step on one of several ranks: the gradient of its share, the sum over all ranks, the update.
 
-Each rank computes cost and gradient of its share of the batch.  It divides its sums by n, the number of samples on all
-ranks.  One all-reduce in each step adds up
+Each rank computes the cost and the gradient of its share of the batch.  It divides its sums by n, the number of samples
+on all ranks.  One all-reduce in each step adds up
 
     [g_r, cost_r, w_r / n, asked_r]
 
 over the ranks r.  If the samples have weights w, the first two sums are then divided by the third, the mean weight.
 After that all ranks do the same update.  Each share contains the L2 term, so l2 is divided by the number of ranks that
 have a share: the last batch of an epoch may have fewer samples than there are ranks.  ``asked`` is 1 on a rank that has
-got a signal: so all ranks know of it after the same step.
+received a signal, so all ranks know of the signal after the same step.
 """
 
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from dataclasses import replace
 import numpy as np
 
 from xpdl.arrays import Array, namespace
-from xpdl.backends.base import nothing
+from xpdl.backends.base import as_compiled, nothing
 from xpdl.distributed import transport
 from xpdl.files.train_state import Carry
 from xpdl.losses import count
@@ -30,12 +30,12 @@ from xpdl.training.step import DISPATCH, Data, advance, batch, compiler, is_cons
 
 
 class DistributedSteps:
-    """The steps of one of several ranks, as ``step.Steps``: the all-reduce stands between two compiled halves.
+    """The steps of one of several ranks, like ``step.Steps``.  The all-reduce lies between two compiled halves.
 
     shares     for each batch size, the compiled function that computes a rank's share
-    updates    for each batch size, the compiled function that updates by the sum of the shares
-    heard      how many ranks had been asked to end before the last step
-    listening  after how many steps a rank looks at ``heard``: to look is to wait for the device
+    updates    for each batch size, the compiled function that updates with the sum of the shares
+    heard      the number of ranks that had received a signal before the last step
+    listening  the number of steps between two looks at ``heard``: each look waits for the device
     """
 
     most = 1
@@ -45,8 +45,8 @@ class DistributedSteps:
         sizes, weighted = set(source.batches), source.weight is not None
         compile, update = compiler(net, optimizer, backend)
         parts = {n: replace(net, l2=net.l2 / min(n, communicator.size)) for n in sizes}
-        self.shares = {n: compile(make_share(parts[n], n)) for n in sizes}
-        self.updates = {n: compile(make_update(update, n, weighted)) for n in sizes}
+        self.shares = {n: as_compiled(compile(make_share(parts[n], n))) for n in sizes}
+        self.updates = {n: as_compiled(compile(make_update(update, n, weighted))) for n in sizes}
         self.constant = is_constant(net, optimizer)
         self.backend, self.communicator = backend, transport(communicator, backend)
         self.empty = backend.zeros((net.size + 2,), config.dtype)  # the share of a rank without samples
@@ -66,14 +66,14 @@ class DistributedSteps:
         return after
 
     def invalidate(self) -> None:
-        """At the start of an epoch, let the compiled halves be compared with their texts again."""
+        """Have the compiled halves compared with their Python functions again, at the start of an epoch."""
         for half in () if self.constant else (*self.shares.values(), *self.updates.values()):
             half.invalidate()
 
     def ended(self, interrupt: Interrupt) -> bool:
-        """Return whether a rank was asked to end before this step.
+        """Return whether a rank had received a signal before this step.
 
-        If this rank is asked now, all ranks hear of it with the next step.
+        If this rank has received one now, the next step tells all ranks.
         """
         self.asked = self.flags[interrupt.requested]
         self.done += 1

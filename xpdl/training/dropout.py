@@ -1,4 +1,4 @@
-"""The dropout masks of a training step, which can be computed again at any time."""
+"""The dropout masks of a training step; they can be computed again at any time."""
 
 from xpdl import checks
 from xpdl.arrays import Array

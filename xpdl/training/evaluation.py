@@ -1,4 +1,4 @@
-"""Evaluation: the loss and the accuracy of samples, computed on the device a slice at a time."""
+"""Evaluation: the loss and the accuracy of samples, computed on the device slice by slice."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -10,12 +10,12 @@ from xpdl import checks
 from xpdl.arrays import Array, namespace
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.data import inputs
-from xpdl.data.disk_inputs import DiskInputs, as_shards, naming, windows
+from xpdl.data.disk_inputs import DiskInputs, as_shards, global_row_numbers, windows
 from xpdl.data.shards import on_disk
 from xpdl.network import Network
 
 ROWS = 4096
-"""Samples that go through the network at a time."""
+"""The number of samples in a slice, which goes through the network in one pass."""
 
 
 class Sums(NamedTuple):
@@ -44,7 +44,7 @@ def make_scorer(net: Network) -> Callable[[Sums, Array, Array, Array, Array | No
 
 
 class Part(NamedTuple):
-    """Samples that lie on the device together: x (n, d), y (n, k), the weights (n,), and their sum, or n."""
+    """Samples that are on the device together: x (n, d), y (n, k), the weights (n,), and their sum (n if all are 1)."""
 
     x: Array
     y: Array
@@ -53,7 +53,7 @@ class Part(NamedTuple):
 
 
 def part(x: Array, y: Array, weight: Array | None, backend: Backend) -> Part:
-    """These samples."""
+    """Return a ``Part`` of these samples."""
     n = x.shape[0] if weight is None else float(np.sum(backend.to_numpy(weight), dtype=np.float64))
     return Part(x, y, weight, n)
 
@@ -105,11 +105,11 @@ def evaluate(
     Parameters
     ----------
     net : Network
-        The network; dropout plays no part.
+        The network.  Its dropout is not used.
     theta : array (P,)
         Its parameters, from any library.
     x : array (n, d) or list of paths
-        Samples, from any library; what lies on disk is read window by window.
+        Samples, from any library; samples on disk are read window by window.
     y : array (n,) or (n, k)
         Labels or values, as the output layer takes them.
     sample_weight : array (n,), optional
@@ -127,7 +127,7 @@ def evaluate(
     Raises
     ------
     TypeError, ValueError
-        If an argument is wrong; the message names the first entry that is.
+        If an argument is wrong; the message names the first wrong entry.
 
     Examples
     --------
@@ -146,7 +146,7 @@ def evaluate(
 def _entered(
     net: Network, x: Any, y: Any, weight: Any, backend: Backend, dtype: str
 ) -> Iterable[tuple[Array, Array, Array | None]]:
-    """All samples on the device; or, if they are on disk, those of one window after the other."""
+    """All samples on the device; if they are on disk, one window after the other."""
     if not on_disk(x):
         return [inputs.weighted(net, x, y, weight, backend, dtype)]
     data = DiskInputs.checked(net, x, y, weight, dtype)
@@ -173,14 +173,14 @@ def predict(net: Network, theta: Any, x: Any, *, backend: str | Backend = "auto"
 
 
 def _features(net: Network, x: Any, backend: Backend, dtype: str) -> Iterator[Array]:
-    """All of x on the device; or, if it is on disk, one window after the other."""
+    """All of x on the device; if it is on disk, one window after the other."""
     if not on_disk(x):
         yield inputs.features(net, x, backend, dtype)
         return
     x = as_shards("x", x)
     checks.rows("x", x, net.sizes[0])
     for rows in windows(x, np.arange(len(x))):
-        with naming(rows):
+        with global_row_numbers(rows):
             part = inputs.features(net, x[rows], backend, dtype)
         yield part
 

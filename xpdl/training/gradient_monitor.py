@@ -1,4 +1,4 @@
-"""Gradient checks during training, of the very loss that is trained: with its masks, L2 and samples."""
+"""Gradient checks during training, of exactly the loss that is trained: with its dropout masks, L2 and samples."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

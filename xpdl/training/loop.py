@@ -34,14 +34,14 @@ class DivergenceError(ArithmeticError):
     Parameters
     ----------
     message : str
-        What is not finite, and since which step.
+        Which number is not finite, and in which step.
     result : Result
         The parameters and the history up to the last good epoch.  ``train`` cannot resume it.
 
     Attributes
     ----------
     result : Result
-        As given.
+        The parameter ``result``.
 
     Examples
     --------
@@ -66,12 +66,12 @@ class DivergenceError(ArithmeticError):
 
 @dataclass(frozen=True)
 class Result:
-    """What training returns.
+    """The result of training.
 
     Parameters
     ----------
     theta : numpy.ndarray
-        The parameters (P,): those that a callback such as ``KeepBest`` has kept, else those after the last step.
+        The parameters (P,) that a callback such as ``KeepBest`` has kept, else those after the last step.
     history : list of dict
         The metrics of each epoch: "epoch" (from 1), "loss", "seconds" and, with validation data, "validation_loss" and,
         for a classifier, "validation_accuracy".
@@ -101,6 +101,14 @@ class Result:
         Returns
         -------
         bool
+
+        Examples
+        --------
+        >>> import signal
+        >>> import numpy as np
+        >>> import xpdl
+        >>> xpdl.Result(np.zeros(3), signal=signal.SIGINT).interrupted  # Ctrl-C
+        True
         """
         return self.signal != 0
 
@@ -113,9 +121,9 @@ def epoch_start(config: RunConfig, theta: Array, state: State, history: list[dic
 
 
 def resumed(config: RunConfig, result: Result, start: TrainState) -> TrainState:
-    """Return the state in which a run ended, on the device; it must have the structure of ``start``."""
+    """Return the state at the end of a run, on the device; it must have the structure of ``start``."""
     if result.moment is None:
-        raise ValueError("resume must be the result of a run that came to an end, got one of a run that diverged")
+        raise ValueError("resume must be the result of a run that came to an end, got that of a run that diverged")
     carry = to_device(result.moment.carry, start.carry, config.backend)
     last_good = carry.theta if result.moment.last_good is None else result.moment.last_good
     return result.moment._replace(carry=carry, last_good=config.backend.asarray(last_good, copy=True))
@@ -123,7 +131,7 @@ def resumed(config: RunConfig, result: Result, start: TrainState) -> TrainState:
 
 @dataclass(frozen=True)
 class TrainingLoop:
-    """A run: what stays the same while it trains."""
+    """A run: everything that stays the same while it trains."""
 
     config: RunConfig
     source: Source
@@ -141,37 +149,37 @@ class TrainingLoop:
         return self.source.batches
 
     def run(self, start: TrainState, epochs: int, progress: bool) -> Result:
-        """Train from ``start`` up to ``epochs`` epochs in all."""
+        """Train from ``start`` until ``epochs`` epochs are done, counted from the beginning of the run."""
         finished, n = len(start.history), sum(self.batches)
         _check_epochs(epochs, finished + (start.step > 0))
         self.monitor(finished, start.carry.theta)
         with interruptible(*self.signals) as interrupt, report(epochs * n, "training", shown=progress) as reporter:
             reporter.advance(finished * n + sum(self.batches[: start.step]))
-            end = self.epochs(start._replace(history=list(start.history)), epochs, interrupt, reporter)
+            end = self.run_epochs(start._replace(history=list(start.history)), epochs, interrupt, reporter)
             self.save(end)
         moment = self.on_host(end)
-        theta = self.config.communicator.broadcast(np.array(self.chosen(moment.carry.theta, end.history)))
+        theta = self.config.communicator.broadcast(np.array(self.best_or(moment.carry.theta, end.history)))
         return Result(theta, end.history, max(gather(self.config.communicator, interrupt.signal)), moment)
 
-    def epochs(self, train_state: TrainState, epochs: int, interrupt: Interrupt, reporter: Reporter) -> TrainState:
+    def run_epochs(self, train_state: TrainState, epochs: int, interrupt: Interrupt, reporter: Reporter) -> TrainState:
         """Train until ``epochs`` epochs are finished, a callback stops the training, or a signal comes."""
         first = len(train_state.history)
-        if self.agreed(self.over(train_state.history)):
+        if self.as_rank_0_decides(self.already_stopped(train_state.history)):
             return train_state
         for number in range(first, epochs):
             if number == first or number % self.every == 0:
                 self.save(train_state)
-            train_state, interrupted = self.epoch(train_state, interrupt, reporter)
+            train_state, interrupted = self.run_epoch(train_state, interrupt, reporter)
             if interrupted:
                 break
-            train_state = self.finished(train_state)
+            train_state = self.finish_epoch(train_state)
             reporter.line(_line(train_state.history[-1], epochs))
-            if self.agreed(self.stopped(train_state, reporter)):
+            if self.as_rank_0_decides(self.call_callbacks(train_state, reporter)):
                 break
         return train_state
 
-    def epoch(self, train_state: TrainState, interrupt: Interrupt, reporter: Reporter) -> tuple[TrainState, bool]:
-        """Do the steps of an epoch that are not done yet; return the state, and whether a signal ended the epoch."""
+    def run_epoch(self, train_state: TrainState, interrupt: Interrupt, reporter: Reporter) -> tuple[TrainState, bool]:
+        """Do the remaining steps of an epoch; return the state, and whether a signal ended the epoch."""
         clock = time.perf_counter() - train_state.seconds
         self.steps.invalidate()
         number, carry, done, interrupted = len(train_state.history), train_state.carry, train_state.step, False
@@ -187,7 +195,7 @@ class TrainingLoop:
         return train_state._replace(carry=carry, step=done, seconds=seconds), interrupted
 
     def dispatches(self, epoch: int, first: int) -> Iterator[tuple[Data, int, int, int]]:
-        """Yield the steps of an epoch from the first on: data, number of the step, batch size, how many such steps."""
+        """Yield groups of equal steps, from step ``first`` on: data, number of the first step, batch size, count."""
         for steps, data in self.source.blocks(epoch, first):
             for step, n, count in _grouped(self.batches[: steps.stop], self.steps.most, steps.start):
                 yield data[n], step, n, count
@@ -204,19 +212,19 @@ class TrainingLoop:
 
     def check_finite(self, carry: Carry, train_state: TrainState) -> None:
         """Raise ``DivergenceError`` if the cost or a parameter became NaN or infinite in this epoch."""
-        if fault := self.fault(carry):
+        if fault := self.find_fault(carry):
             message = f"{fault} of epoch {len(train_state.history) + 1}: NaN or infinity; try a smaller learning rate"
             raise DivergenceError(message, Result(self.host(train_state.last_good), train_state.history))
 
-    def fault(self, carry: Carry) -> str | None:
-        """Return what is not finite, and since which step; None if all is."""
+    def find_fault(self, carry: Carry) -> str | None:
+        """Return which number is not finite, and in which step; None if all are finite."""
         xp = self.config.backend.xp
         steps, finite = -(-int(self.host(carry.offset)) // self.batches[0]), int(self.host(carry.finite))
         if finite < steps:
             return f"the cost in step {finite + 1}"
         return None if bool(xp.all(xp.isfinite(carry.theta))) else f"a parameter after step {steps}"
 
-    def finished(self, train_state: TrainState) -> TrainState:
+    def finish_epoch(self, train_state: TrainState) -> TrainState:
         """Add the metrics of an epoch to the history, and begin the next epoch."""
         carry, history = train_state.carry, train_state.history
         number = len(history) + 1
@@ -225,7 +233,7 @@ class TrainingLoop:
         return epoch_start(self.config, carry.theta, carry.state, history)
 
     def on_host(self, train_state: TrainState) -> TrainState:
-        """Return the same state with NumPy arrays, for a run that goes on from the result."""
+        """Return the same state with NumPy arrays, for a run that resumes from the result."""
         last_good = self.host(train_state.last_good) if train_state.step else None
         return train_state._replace(carry=to_host(train_state.carry, self.config.backend), last_good=last_good)
 
@@ -233,11 +241,11 @@ class TrainingLoop:
         """Return the array as a new NumPy array."""
         return np.array(self.config.backend.to_numpy(array))
 
-    def agreed(self, wanted: bool) -> bool:
-        """Return what rank 0 wants, because only rank 0 has the callbacks."""
+    def as_rank_0_decides(self, wanted: bool) -> bool:
+        """Return the decision of rank 0, because only rank 0 has the callbacks."""
         return bool(self.config.communicator.broadcast(np.array([wanted]))[0])
 
-    def stopped(self, train_state: TrainState, reporter: Reporter) -> bool:
+    def call_callbacks(self, train_state: TrainState, reporter: Reporter) -> bool:
         """Call the callbacks; return whether one has stopped the training."""
         history, theta = train_state.history, train_state.carry.theta
         metrics = Metrics(history[-1], lambda: self.host(theta))
@@ -251,12 +259,12 @@ class TrainingLoop:
             reporter.line(f"stopped: {'; '.join(reasons)}")
         return bool(reasons)
 
-    def over(self, history: list[dict[str, float]]) -> bool:
-        """Return whether a callback had already stopped the run that is resumed."""
+    def already_stopped(self, history: list[dict[str, float]]) -> bool:
+        """Return whether a callback had already stopped the run that is being resumed."""
         remembering = (callback for callback in self.callbacks if hasattr(callback, "resume_state"))
         return bool(history) and any(getattr(callback, "ended", False) for callback in remembering)
 
-    def chosen(self, theta: np.ndarray, history: list[dict[str, float]]) -> np.ndarray:
+    def best_or(self, theta: np.ndarray, history: list[dict[str, float]]) -> np.ndarray:
         """Return the parameters that a callback has kept, else theta."""
         kept = [getattr(callback, "theta", None) for callback in self.callbacks if history]
         return next((best for best in kept if best is not None), theta)
@@ -264,7 +272,7 @@ class TrainingLoop:
 
 def _check_epochs(epochs: int, begun: int) -> None:
     if epochs < begun:
-        raise ValueError(f"epochs must be at least {begun}, as many as the run to resume has begun, got {epochs}")
+        raise ValueError(f"epochs must be at least {begun}, the number that the run to resume has begun, got {epochs}")
 
 
 def _grouped(batches: list[int], most: int, step: int = 0) -> Iterator[tuple[int, int, int]]:

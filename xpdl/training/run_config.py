@@ -1,4 +1,4 @@
-"""The configuration of a run: what is trained, with which library and precision, and by how many ranks."""
+"""The configuration of a run: the network, the backend, the precision, the seed and the ranks."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from xpdl.randomness import permutation
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What stays the same for the whole run."""
+    """The settings that stay the same for the whole run."""
 
     net: Network
     backend: Backend
@@ -26,6 +26,6 @@ class RunConfig:
         return permutation(self.seed, epoch, n, shuffle=self.shuffle)
 
     @property
-    def leads(self) -> bool:
+    def is_rank_0(self) -> bool:
         """Whether this is rank 0, the one that writes files, calls callbacks and shows progress."""
         return self.communicator.rank == 0

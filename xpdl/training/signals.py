@@ -1,4 +1,4 @@
-"""Signals during a run: the first one asks the run to end after the step in progress, the second ends it at once."""
+"""Signals during a run: the first one makes the run end after the step in progress, the second ends it at once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from types import FrameType
 
 
 class Interrupt:
-    """The signal that has asked the run to end; 0 as long as none has come."""
+    """The number of the signal that asks the run to end; 0 if none has come."""
 
     signal = 0
 
@@ -20,9 +20,9 @@ class Interrupt:
 
 @contextmanager
 def interruptible(*signals: signal.Signals) -> Iterator[Interrupt]:
-    """Within the block, let the first of these signals set ``requested``, and the second do what it did before.
+    """Within the block, the first of these signals sets ``requested``, and a second one has its usual effect.
 
-    Nothing changes outside the main thread, where signals cannot be handled, or for signals that are ignored.
+    Nothing changes in other threads than the main one, which cannot handle signals, or for signals that are ignored.
     """
     interrupt, previous = Interrupt(), {number: _handler(number) for number in signals}
     if threading.current_thread() is not threading.main_thread():
@@ -46,7 +46,7 @@ def interruptible(*signals: signal.Signals) -> Iterator[Interrupt]:
 
 
 def _handler(number: signal.Signals) -> "signal._HANDLER":
-    """Return the present handler of a signal; Python's default where another language has set one."""
+    """Return the current handler of a signal; Python's default if it was not set by Python."""
     default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
     found = signal.getsignal(number)
     return default if found is None else found

@@ -1,4 +1,4 @@
-"""The training step: take a batch, compute cost and gradient, update; and how the backend runs many of them.
+"""The training step: take a batch, compute cost and gradient, update.  ``Steps`` runs many of them on a backend.
 
 A step never waits for the host.  Its two halves, ``batch`` and ``advance``, are separate functions: on several ranks
 the gradients are added up between them (distributed_step.py).
@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from xpdl import checks
 from xpdl.arrays import Array, namespace
 from xpdl.backends import Backend
-from xpdl.backends.base import Compiled, Simple
+from xpdl.backends.base import Compiled, Simple, as_compiled
 from xpdl.files.train_state import Carry
 from xpdl.network import Masks, Network
 from xpdl.optimizers import Optimizer, Update
@@ -18,11 +18,11 @@ from xpdl.training.run_config import RunConfig
 from xpdl.training.signals import Interrupt
 
 DISPATCH = 50
-"""Steps in one dispatch, where the device can repeat a step by itself."""
+"""The number of steps in one dispatch, if the device can repeat a step by itself."""
 
 
 class Data(NamedTuple):
-    """What a step reads."""
+    """The arrays that a step reads."""
 
     x: Array  # (n, d) floating, or uint8 images
     y: Array  # (n, k) targets
@@ -32,7 +32,7 @@ class Data(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The samples of a step, and what the gradient needs besides theta."""
+    """The samples of a step: the arguments of the gradient besides theta."""
 
     x: Array
     y: Array
@@ -58,7 +58,7 @@ def advance(update: Update, carry: Carry, cost: Array, grad: Array, n: int) -> C
     xp = namespace(theta)
     theta, state = checks.pair("optimizer.update", update(theta, grad, state))
     offset += n
-    mean += (cost - mean) * (n / xp.astype(offset, mean.dtype))  # a sum would round away its digits
+    mean += (cost - mean) * (n / xp.astype(offset, mean.dtype))  # a sum of all costs would lose digits by rounding
     finite += xp.astype(xp.isfinite(mean), finite.dtype)
     return Carry(theta, state, offset, mean, finite)
 
@@ -74,15 +74,15 @@ def make_step(net: Network, update: Update) -> Step:
 
 
 class Steps:
-    """Training steps, as fast as the backend can run them.  ``most`` is how many it runs in one dispatch."""
+    """Training steps, as fast as the backend can run them.  ``most`` is the largest number in one dispatch."""
 
     def __init__(self, config: RunConfig, optimizer: Optimizer) -> None:
         net, backend = config.net, config.backend
         compile, update = compiler(net, optimizer, backend)
         step = make_step(net, update)
-        self.step = compile(step)
+        self.step = as_compiled(compile(step))
         repeat = None if any(net.drops) or compile is not backend.compile else backend.repeat
-        self.repeat = repeat and repeat(step, net.layout.offsets)
+        self.repeat = repeat and as_compiled(repeat(step, net.layout.offsets))
         self.most = DISPATCH if self.repeat else 1
         self.constant = is_constant(net, optimizer)
 
@@ -92,12 +92,12 @@ class Steps:
         return after
 
     def invalidate(self) -> None:
-        """At the start of an epoch, let the compiled step be compared with its text again."""
+        """Have the compiled step compared with its Python function again, at the start of an epoch."""
         if not self.constant:
             (self.repeat or self.step).invalidate()
 
     def ended(self, interrupt: Interrupt) -> bool:
-        """Return whether the run is to end after this step."""
+        """Return whether the run must end after this step."""
         return interrupt.requested
 
 
@@ -112,5 +112,5 @@ def compiler(net: Network, optimizer: Optimizer, backend: Backend) -> tuple[Comp
 
 
 def is_constant(net: Network, optimizer: Optimizer) -> bool:
-    """Return whether nothing outside can change a step: no schedule, no activation or loss of the user's own."""
+    """Return whether a step can never change: no schedule, and no activation or loss of the user's own."""
     return optimizer.constant and isinstance(net.hidden, str) and isinstance(net.output, str)

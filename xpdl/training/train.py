@@ -1,4 +1,4 @@
-"""Training: check what is asked for, and put together the loop that does it (loop.py)."""
+"""``train``: check the arguments, put together the training loop (loop.py), and run it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -66,17 +66,17 @@ def train(
     net : Network
         The network to train.
     x : array_like
-        The samples (n, d), floating-point or uint8 images, which the network scales to [0, 1].  Arrays of any library
-        are taken.  An array that is mapped from a file (``numpy.memmap``, or a folder that ``xpdl.data.load`` leaves on
-        disk) stays there: windows of it are read and shuffled during training.
+        The samples (n, d), floating-point or uint8 images, which the network scales to [0, 1]; an array of any library.
+        An array that is mapped from a file (``numpy.memmap``, or a folder that ``xpdl.data.load`` leaves on disk) stays
+        on disk: windows of it are read and shuffled during training.
     y : array_like
-        Labels (n,), or targets (n, k); what they may hold depends on the output of the network.
+        Labels (n,), or targets (n, k); the output of the network decides which numbers are allowed.
     optimizer : Optimizer, default adam()
         The update rule.
     epochs : int, default 10
-        How often the run goes through the samples, the epochs of a run that is resumed included.
+        The number of passes through the samples.  It includes the epochs of a run that is resumed.
     batch_size : int or None, default 128
-        Samples in a step; None for all.  The last step of an epoch takes what is left.
+        Samples in a step; None for all.  The last step of an epoch takes the samples that are left.
     shuffle : bool, default True
         Whether each epoch has its own order of samples.
     sample_weight : array_like, optional
@@ -89,7 +89,7 @@ def train(
     dtype : str, default "float32"
         "float32" or "float64".
     seed : int, default 0
-        The seed of initial weights, order of samples and dropout.  One seed is one run, on every backend.
+        The seed of initial weights, order of samples and dropout.  The same seed gives the same run on every backend.
     callbacks : sequence of Callback, default ()
         Functions f(metrics, step), called after each epoch, see ``xpdl.callbacks``.
     theta : array_like, optional
@@ -98,18 +98,18 @@ def train(
         Check the gradient of the loss that is trained, dropout and L2 included, before the first epoch and after every
         ``check_gradients`` epochs.
     check_seconds : float, default 10.0
-        No more checks begin once they have taken so many seconds.
+        When the checks have taken this many seconds in all, no more of them are made.
     progress : bool, default True
         Show a bar on a terminal, elsewhere a line for each epoch.
     checkpoint : path, optional
-        A file to which the whole run is written: at the start, after every ``every`` epochs, and at the end.
+        A file for the state of the run.  It is written at the start, after every ``every`` epochs, and at the end.
     every : int, default 1
         Epochs between checkpoints.
     resume : path or Result, optional
-        A checkpoint, from which the run goes on as if it had never stopped, to the last bit.  The other arguments must
-        be those of that run, except theta, which must be None, and backend, epochs, validation and callbacks, which
-        may differ; schedules and learning rates are not compared.  A ``Result`` goes on likewise, with any samples,
-        batches and learning rates.
+        A checkpoint.  The run continues as if it had never stopped, to the last bit.  Backend, epochs, validation and
+        callbacks may differ from that run, and theta must be None; all other arguments must be the same.  Schedules and
+        learning rates are not compared.  A ``Result`` continues in the same way, with any samples, batches and learning
+        rates.
     communicator : Communicator, optional
         ``xpdl.distributed.connect()`` on each rank of an MPI job.  Together the ranks compute the same run, to
         rounding; each takes its share of every batch.  All ranks must get the same arguments.  Only rank 0 writes
@@ -118,9 +118,9 @@ def train(
     Returns
     -------
     Result
-        The parameters, the metrics of each epoch, and what is needed to resume the run.  Ctrl-C ends the run after the
-        step in progress, and so does SIGTERM if there is a checkpoint; the result is what was learned so far.  A second
-        signal ends the run at once.
+        The parameters, the metrics of each epoch, and the state that is needed to resume the run.  Ctrl-C ends the run
+        after the step in progress, and so does SIGTERM if there is a checkpoint; the result is that of the steps so
+        far.  A second signal ends the run at once.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def train(
     """
     epochs, every = checks.integer("epochs", epochs, least=0), checks.integer("every", every, least=1)
     if theta is not None and resume is not None:
-        raise ValueError("theta and resume cannot both be given: a run that is resumed has its theta")
+        raise ValueError("theta and resume cannot both be given: a run that is resumed has a theta already")
     optimizer = adam() if optimizer is None else optimizer
     checks.instance("optimizer", optimizer, Optimizer)
     chosen, dtype, ranks = choose_backend(backend), checks.float_dtype("dtype", dtype), communicator or Serial()
@@ -162,7 +162,7 @@ def train(
     with chosen.activate():
         source = _source(config, x, y, sample_weight, batch_size)
         held = None if validation is None else _validation(config, validation)
-        called = _callables(callbacks) if config.leads else ()
+        called = _callables(callbacks) if config.is_rank_0 else ()
         start = _start(config, optimizer, theta)
         checkpointer = cache(partial(_checkpointer, config, source, start.carry.state, called))
         if resume is not None:
@@ -178,9 +178,9 @@ def train(
             monitor=_monitor(config, source, check_gradients, check_seconds),
         )
         if checkpoint is not None:
-            save = partial(checkpointer().write, checkpoint) if config.leads else loop.save
+            save = partial(checkpointer().write, checkpoint) if config.is_rank_0 else loop.save
             loop = replace(loop, save=save, every=every, signals=(signal.SIGINT, signal.SIGTERM))
-        return loop.run(start, epochs, progress and config.leads)
+        return loop.run(start, epochs, progress and config.is_rank_0)
 
 
 def _start(config: RunConfig, optimizer: Optimizer, theta: Any) -> TrainState:
@@ -198,7 +198,7 @@ def _source(config: RunConfig, x: Any, y: Any, weight: Any, batch_size: int | No
         data = DiskInputs.checked(net, x, y, weight, dtype)
         return OnDisk(config, batches_of(data.count, batch_size), data)
     x, y, weight = inputs.weighted(net, x, y, weight, backend, dtype)
-    kept = inputs.counting(None if weight is None else backend.to_numpy(weight))
+    kept = inputs.nonzero_rows(None if weight is None else backend.to_numpy(weight))
     if kept is not None:
         rows = backend.asarray(kept)
         x, y, weight = (backend.xp.take(values, rows, axis=0) for values in (x, y, weight))
@@ -206,7 +206,7 @@ def _source(config: RunConfig, x: Any, y: Any, weight: Any, batch_size: int | No
 
 
 def _callables(callbacks: Sequence[Callback]) -> tuple[Callback, ...]:
-    """Return the callbacks; ``TypeError`` unless each is a function or a callable object, but no class."""
+    """Return the callbacks; ``TypeError`` unless each is a function or a callable object (a class is not)."""
     entries = callbacks if isinstance(callbacks, Sequence) else [None]
     if any(isinstance(entry, type) or not callable(entry) for entry in entries):
         raise TypeError(f"callbacks must be a list of functions f(metrics, step), got {checks.shorten(callbacks)}")
@@ -236,7 +236,7 @@ def _monitor(
     config: RunConfig, source: Source, every: int | None, seconds: float
 ) -> Callable[[int, Array], dict[str, float]]:
     """Return (epoch, theta) -> the result of a gradient check, if one is due on this rank."""
-    if every is None or not config.leads:
+    if every is None or not config.is_rank_0:
         return lambda epoch, theta: {}
     from xpdl.training.gradient_monitor import GradientMonitor
 
@@ -245,7 +245,7 @@ def _monitor(
 
 
 def _checkpointer(config: RunConfig, source: Source, state: State, callbacks: Sequence[Callback]) -> "Checkpointer":
-    """Return what writes and reads the checkpoints of this run; its import and fingerprints take time."""
+    """Return the writer and reader of checkpoints; it is made only if needed, because its fingerprints take time."""
     from xpdl.files.checkpoint import Checkpointer, configuration
 
     batch_size, arrays = source.batches[0], source.arrays()
@@ -261,9 +261,9 @@ def _check_agreement(
     held: Samples | None,
     epochs: int,
 ) -> None:
-    """``ValueError`` unless all ranks are about to compute the same run."""
-    from xpdl.files.checkpoint import fingerprint
-    from xpdl.training.agreement import check_agreement, constants
+    """Raise ``ValueError`` unless all ranks are about to compute the same run."""
+    from xpdl.files.checkpoint import constants, fingerprint
+    from xpdl.training.agreement import check_agreement
 
     host = config.backend.to_numpy
     also = {

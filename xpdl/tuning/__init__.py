@@ -2,7 +2,7 @@
 
 The recipe is that of "Deep Learning from first principles", part 8.
 
-recipe.py             the recipe, as one would follow it by hand
+recipe.py             the recipe, as a person would follow it
 sampler.py            the recipe as a sampler of Optuna
 space.py              the hyper-parameters of a network, in the order in which they are tuned
 objective.py          a trial: a run of ``xpdl.train``
@@ -20,15 +20,21 @@ if TYPE_CHECKING:
     from xpdl.tuning.sampler import RecipeSampler
     from xpdl.tuning.search import Tuned, tune
 
-HOMES = {"RecipeSampler": "sampler", "Stage": "recipe", "Tuned": "search", "plot_trials": "picture", "tune": "search"}
+MODULE_OF = {
+    "RecipeSampler": "sampler",
+    "Stage": "recipe",
+    "Tuned": "search",
+    "plot_trials": "picture",
+    "tune": "search",
+}
 __all__ = ["RecipeSampler", "Stage", "Tuned", "plot_trials", "tune"]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in HOMES:
+    if name not in MODULE_OF:
         raise AttributeError(f"module 'xpdl.tuning' has no attribute {name!r}")
     try:
-        return getattr(import_module(f"xpdl.tuning.{HOMES[name]}"), name)
+        return getattr(import_module(f"xpdl.tuning.{MODULE_OF[name]}"), name)
     except ModuleNotFoundError as error:
         if error.name in ("optuna", "sqlalchemy"):
             raise ImportError('tuning needs Optuna: pip install "xpdl[tune]"') from error

@@ -14,7 +14,7 @@ from optuna import Trial, TrialPruned
 
 from xpdl.backends import Backend
 from xpdl.backends.base import to_numpy
-from xpdl.files.checkpoint import fingerprint
+from xpdl.files.checkpoint import fingerprint, name_of, names
 from xpdl.network import Network
 from xpdl.training.callbacks import Callback, KeepBest, Metrics
 from xpdl.training.train import DivergenceError, Result, train
@@ -27,8 +27,8 @@ MONITOR = "validation_loss"
 class Objective:
     """The function to minimise: trial -> the lowest validation loss of its epochs.
 
-    A run that diverges or looks bad early is pruned.  Ctrl-C raises ``KeyboardInterrupt``, after the trial was put back
-    into the queue for whoever goes on with the study.
+    A run that diverges or looks bad early is pruned.  Ctrl-C puts the trial back into the queue, for whoever continues
+    the study, and raises ``KeyboardInterrupt``.
     """
 
     net: Network  # whose inputs, outputs, loss and activation are used
@@ -79,11 +79,11 @@ class Objective:
         )
 
     def kept(self, number: int) -> np.ndarray | None:
-        """Return the parameters of a trial, if it is the best of this process."""
+        """Return the parameters of a trial if it is the best of this process, else None."""
         return self.best[2] if self.best is not None and self.best[0] == number else None
 
     def theta(self, number: int, settings: Settings) -> np.ndarray:
-        """Return the parameters of a complete trial; train it once more if another process has them."""
+        """Return the parameters of a complete trial; train it again if another process trained it."""
         kept = self.kept(number)
         if kept is not None:
             return kept
@@ -93,14 +93,14 @@ class Objective:
         return result.theta
 
     def description(self) -> dict[str, Any]:
-        """Return what all trials of a study have in common, as JSON has it."""
+        """Return the properties that all trials of a study have in common, as values that JSON can hold."""
         arrays = {"x": self.x, "y": self.y, "validation x": self.validation[0], "validation y": self.validation[1]}
         return {
             **{name: fingerprint(to_numpy(array)) for name, array in arrays.items()},
             "input": self.net.sizes[0],
             "outputs": self.net.sizes[-1],
-            "output": self.net.output if isinstance(self.net.output, str) else self.net.output.cost.__qualname__,
-            "hidden": self.net.hidden if isinstance(self.net.hidden, str) else self.net.hidden.forward.__qualname__,
+            "output": names(self.net.output),
+            "hidden": self.net.hidden if isinstance(self.net.hidden, str) else name_of(self.net.hidden.forward),
             "optimizer": self.optimizer,
             "epochs": self.epochs,
             "dtype": self.dtype,

@@ -17,7 +17,7 @@ KINDS = {
 }
 COLUMNS = 5
 LABELLED = "25"
-"""Losses between two powers of ten are labelled if they begin with one of these digits."""
+"""A tick between two powers of ten has a label if it begins with one of these digits."""
 
 TICKS = 4
 """The most ticks on an axis of integers."""
@@ -57,7 +57,7 @@ def plot_trials(study: Study) -> Figure:
     grid = figure.add_gridspec(1 + lines, COLUMNS, height_ratios=[1.2] + [1] * lines)
     top = figure.add_subplot(grid[0, :])
     _losses(top, found, "trial")
-    _course(top, found)
+    _best_so_far(top, found)
     top.set_ylabel("validation loss")
     top.legend(loc="upper right", ncols=4)
     for i, (name, distribution) in enumerate(parameters.items()):
@@ -84,7 +84,7 @@ def _losses(axes: Axes, found: Sequence[dict[str, Any]], name: str) -> None:
     axes.set_xlabel(name)
 
 
-def _course(axes: Axes, found: Sequence[dict[str, Any]]) -> None:
+def _best_so_far(axes: Axes, found: Sequence[dict[str, Any]]) -> None:
     """Draw the lowest loss so far as a line."""
     in_turn = sorted(found, key=lambda row: row["trial"])
     losses = [row["loss"] if row["state"] == "complete" else math.inf for row in in_turn]

@@ -1,13 +1,13 @@
 """The recipe: tune the hyper-parameters one after the other, each as one would tune it by hand.
 
     grid     the learning rate: try the whole range in steps of a decade, then bisect the best bracket
-    climb    units, layers, dropout ...: go a step further as long as that helps, then bisect if there are halvings
+    climb    units, layers, dropout ...: go a step further as long as the loss falls, then bisect if there are halvings
     choices  the initialiser: try each of them
-    when     only if the losses of the best trial so far call for it, such as decay when they oscillate
+    when     only if the losses of the best trial so far meet a condition: decay is tuned if they oscillate
 
-The code is written as if every loss were known.  A loss that is not known yet ends the walk, and its point is the next
-trial.  So the trials of a study are all the state there is, and any process that can read them can go on.  At its end
-the recipe begins again around the best point with half the steps, then with a quarter of them, and so on.
+The code is written as if every loss were known.  A loss that is not known yet ends the walk through the recipe, and its
+point is the next trial.  So the trials of a study are the whole state, and any process that can read them can continue.
+At its end the recipe begins again around the best point with half the steps, then with a quarter of them, and so on.
 
 Source: Deep Learning from first principles, part 8, tips for tuning.
 """
@@ -22,14 +22,14 @@ Point: TypeAlias = Mapping[str, Any]
 Key: TypeAlias = tuple[tuple[str, Any], ...]
 
 DIGITS = 3
-"""Significant digits of a value: more would not change a loss, and would make command lines hard to read."""
+"""Significant digits of a value.  More digits would hardly change a loss, but make command lines hard to read."""
 
 FINEST = 5
 """How often the steps are halved before the recipe ends."""
 
 
 class Untried(Exception):
-    """A walk needs the loss of a point that no trial has had."""
+    """The walk needs the loss of a point that no trial has tried."""
 
     def __init__(self, point: Point) -> None:
         super().__init__(point)
@@ -38,13 +38,13 @@ class Untried(Exception):
 
 @dataclass(frozen=True)
 class Known:
-    """What the trials have shown: the loss of each point, infinite where it is bad or not known yet, and its curve."""
+    """The results of the trials: the loss of each point (infinite if it is bad or not known yet), and its curve."""
 
     losses: dict[Key, float] = field(default_factory=dict)
     curves: dict[Key, Sequence[float]] = field(default_factory=dict)
 
     def loss(self, point: Point) -> float:
-        """Return the loss of a point; ``Untried`` if no trial has had it."""
+        """Return the loss of a point; ``Untried`` if no trial has tried it."""
         try:
             return self.losses[key(point)]
         except KeyError:
@@ -70,7 +70,7 @@ class Stage:
     distribution : optuna.distributions.BaseDistribution
         The range, or the choices, of the parameter.
     start : object
-        Its value until it is tuned.
+        The value of the parameter until it is tuned.
     step : float, default nan
         The step to the next value: a factor on a logarithmic scale, else a difference.  Choices have no step.
     grid : bool, default False
@@ -103,7 +103,7 @@ class Stage:
     when: Callable[[Sequence[float]], bool] | None = None
 
     def called_for(self, curve: Sequence[float]) -> bool:
-        """Return whether the stage has a condition, and it is true.
+        """Return whether the stage has a condition that is true.
 
         Parameters
         ----------
@@ -114,6 +114,14 @@ class Stage:
         -------
         bool
             Whether to tune this parameter now.
+
+        Examples
+        --------
+        >>> from optuna.distributions import FloatDistribution
+        >>> from xpdl.tuning import Stage
+        >>> decay = Stage("decay", FloatDistribution(0.3, 1.0), start=1.0, when=lambda curve: curve[-1] > min(curve))
+        >>> decay.called_for([0.9, 0.5, 0.7]), decay.called_for([0.9, 0.7, 0.5])
+        (True, False)
         """
         return self.when is not None and self.when(curve)
 
@@ -136,6 +144,15 @@ class Stage:
         ------
         Untried
             If the loss of a point is needed that no trial has had.
+
+        Examples
+        --------
+        >>> from optuna.distributions import IntDistribution
+        >>> from xpdl.tuning.recipe import Known, Stage, key
+        >>> layers = Stage("layers", IntDistribution(1, 8), start=1, step=1)
+        >>> known = Known({key({"layers": n}): abs(n - 3) for n in range(1, 9)})
+        >>> layers.search({"layers": 1}, known)
+        {'layers': 3}
         """
         if self.choices:
             return known.best([point, *(self.at(point, value) for value in self.choices)])
@@ -145,7 +162,7 @@ class Stage:
         return point
 
     def climb(self, point: Point, known: Known) -> Point:
-        """Go a step further, in each direction, as long as that helps.
+        """Go a step further in each direction as long as the loss falls.
 
         Parameters
         ----------
@@ -163,6 +180,15 @@ class Stage:
         ------
         Untried
             If the loss of a point is needed that no trial has had.
+
+        Examples
+        --------
+        >>> from optuna.distributions import IntDistribution
+        >>> from xpdl.tuning.recipe import Known, Stage, key
+        >>> layers = Stage("layers", IntDistribution(1, 8), start=1, step=1)
+        >>> known = Known({key({"layers": 1}): 0.9, key({"layers": 2}): 0.5, key({"layers": 3}): 0.6})
+        >>> layers.climb({"layers": 1}, known)
+        {'layers': 2}
         """
         for direction in self.directions:
             better: Point | None = None
@@ -192,6 +218,15 @@ class Stage:
         ------
         Untried
             If the loss of a point is needed that no trial has had.
+
+        Examples
+        --------
+        >>> from optuna.distributions import IntDistribution
+        >>> from xpdl.tuning.recipe import Known, Stage, key
+        >>> units = Stage("units", IntDistribution(1, 9), start=1, step=4)
+        >>> known = Known({key({"units": 3}): 0.4, key({"units": 5}): 0.5, key({"units": 7}): 0.6})
+        >>> units.bisect({"units": 5}, known, halving=1)
+        {'units': 3}
         """
         return known.best([point, *(self.moved(point, side * 2.0**-halving) for side in (-1, 1))])
 
@@ -209,6 +244,13 @@ class Stage:
         -------
         Mapping
             The other point.
+
+        Examples
+        --------
+        >>> from optuna.distributions import IntDistribution
+        >>> from xpdl.tuning import Stage
+        >>> Stage("layers", IntDistribution(1, 8), start=1, step=1).at({"layers": 1, "lr": 0.1}, 5)
+        {'layers': 5, 'lr': 0.1}
         """
         return {**point, self.name: value}
 
@@ -226,6 +268,13 @@ class Stage:
         -------
         Mapping
             The other point.
+
+        Examples
+        --------
+        >>> from optuna.distributions import FloatDistribution
+        >>> from xpdl.tuning import Stage
+        >>> Stage("lr", FloatDistribution(1e-4, 1.0, log=True), start=0.01, step=10).moved({"lr": 0.01}, -1)
+        {'lr': 0.001}
         """
         return self.at(point, self.value(self.place(point[self.name]) + steps))
 
@@ -240,7 +289,14 @@ class Stage:
         Returns
         -------
         float
-            Steps, rounded so that steps back and forth lead to the same value.
+            Steps, rounded so that a step forward and a step back lead to the same value.
+
+        Examples
+        --------
+        >>> from optuna.distributions import FloatDistribution
+        >>> from xpdl.tuning import Stage
+        >>> Stage("lr", FloatDistribution(1e-4, 1.0, log=True), start=0.01, step=10).place(0.1)
+        3.0
         """
         d = self.distribution
         steps: float = math.log(value / d.low, self.step) if d.log else (value - d.low) / self.step
@@ -258,6 +314,13 @@ class Stage:
         -------
         int or float
             The value.
+
+        Examples
+        --------
+        >>> from optuna.distributions import FloatDistribution
+        >>> from xpdl.tuning import Stage
+        >>> Stage("lr", FloatDistribution(1e-4, 1.0, log=True), start=0.01, step=10).value(3)
+        0.1
         """
         d = self.distribution
         value = d.low * self.step**place if d.log else d.low + self.step * place
@@ -266,12 +329,19 @@ class Stage:
 
     @property
     def choices(self) -> Sequence[Any]:
-        """The values of a parameter that is no number.
+        """The values of a parameter that is not a number.
 
         Returns
         -------
         sequence
-            Empty for a number.
+            Empty for a parameter that is a number.
+
+        Examples
+        --------
+        >>> from optuna.distributions import CategoricalDistribution
+        >>> from xpdl.tuning import Stage
+        >>> Stage("init", CategoricalDistribution(["he", "xavier"]), start="he").choices
+        ('he', 'xavier')
         """
         return getattr(self.distribution, "choices", ())
 
@@ -283,18 +353,25 @@ class Stage:
         -------
         list
             The values.
+
+        Examples
+        --------
+        >>> from optuna.distributions import FloatDistribution
+        >>> from xpdl.tuning import Stage
+        >>> Stage("lr", FloatDistribution(1e-4, 1.0, log=True), start=0.01, step=10).values
+        [0.01, 0.001, 0.1, 0.0001, 1.0]
         """
         last = math.floor(self.place(self.distribution.high))
         return [self.value(i) for i in sorted(range(last + 1), key=lambda i: abs(i - last / 2))]
 
 
 def key(point: Point) -> Key:
-    """Return what identifies a point: the values by name, numbers to the digits that every storage keeps."""
+    """Return the identity of a point: its values by name, with as many digits as every storage keeps."""
     return tuple(sorted((name, _rounded(value, 9)) for name, value in point.items()))
 
 
 def oscillates(curve: Sequence[float]) -> bool:
-    """Return whether the loss oscillates: a smooth one falls by less in each epoch than in the epoch before."""
+    """Return whether the loss oscillates.  A smooth loss falls in each epoch by less than in the epoch before."""
     falls = [before - after for before, after in pairwise(curve)]
     return any(later > max(earlier, 0) for earlier, later in pairwise(falls)) or any(fall < 0 for fall in falls)
 
@@ -331,5 +408,5 @@ def _around(stage: Stage, point: Point, halving: int) -> list[Point]:
 
 
 def _rounded(value: Any, digits: int) -> Any:
-    """Return a float rounded to some significant digits, and anything else as it is."""
+    """Return a float rounded to some significant digits, and anything else unchanged."""
     return float(f"{value:.{digits}g}") if isinstance(value, float) else value

@@ -1,9 +1,9 @@
 """The recipe as a sampler of Optuna.
 
-The sampler has no memory: it reads the study before each trial.  So a study can be resumed, and shared by processes
-that know nothing of each other.  A point that another process is trying counts as bad until its loss is known, so no
-process waits for a result.  No two processes try the same point, because points are claimed in the order of the trials'
-numbers (the bakery algorithm, Lamport 1974).
+The sampler has no memory: it reads the study before each trial.  So a study can be resumed, and processes that know
+nothing of each other can share it.  A point that another process is trying counts as bad until its loss is known, so no
+process waits for a result.  Two processes never try the same point, because they claim points in the order of the
+numbers of their trials (the bakery algorithm, Lamport 1974).
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from xpdl.tuning.recipe import Key, Known, Point, Stage, key, next_point
 
 CLAIM = "xpdl:point"
-"""The attribute of a trial that holds its point until its parameters are stored, one by one."""
+"""The attribute of a trial that holds its point until all its parameters are stored (Optuna stores them one by one)."""
 
 PATIENCE = 2.0
 """Seconds to wait for the claim of an earlier trial; a claim takes some milliseconds."""
@@ -39,7 +39,7 @@ class RecipeSampler(BaseSampler):  # type: ignore[misc]
         The parameters, in the order in which they are tuned.  The objective must suggest them with the same
         distributions.
     seed : int, default 0
-        The seed of parameters that are no stage, and of all parameters after the end of the recipe: these are random.
+        The seed of random values: of parameters without a stage, and of all parameters after the end of the recipe.
 
     Examples
     --------
@@ -60,7 +60,7 @@ class RecipeSampler(BaseSampler):  # type: ignore[misc]
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Claim the next point of the recipe.
 
-        Parameters that the trial has been given otherwise, as by ``study.enqueue_trial``, replace those of the point.
+        Parameters that the trial already has, as from ``study.enqueue_trial``, replace those of the point.
 
         Parameters
         ----------
@@ -68,6 +68,17 @@ class RecipeSampler(BaseSampler):  # type: ignore[misc]
             The study.
         trial : optuna.trial.FrozenTrial
             The trial.
+
+        Examples
+        --------
+        >>> import optuna
+        >>> from xpdl.tuning import RecipeSampler, Stage
+        >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+        >>> layers = Stage("layers", optuna.distributions.IntDistribution(1, 8), start=2, step=1)
+        >>> study = optuna.create_study(sampler=RecipeSampler([layers]))
+        >>> trial = study.ask()  # Optuna calls before_trial, then sample_relative
+        >>> trial.suggest_int("layers", 1, 8)
+        2
         """
         self._raise_error_if_multi_objective(study)
         self._wait(study, trial.number)
@@ -88,6 +99,17 @@ class RecipeSampler(BaseSampler):  # type: ignore[misc]
         -------
         dict
             The distribution of each stage by name.
+
+        Examples
+        --------
+        >>> import optuna
+        >>> from xpdl.tuning import RecipeSampler, Stage
+        >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+        >>> layers = Stage("layers", optuna.distributions.IntDistribution(1, 8), start=2, step=1)
+        >>> study = optuna.create_study(sampler=RecipeSampler([layers]))
+        >>> trial = study.ask()
+        >>> list(study.sampler.infer_relative_search_space(study, study.trials[0]))
+        ['layers']
         """
         return {stage.name: stage.distribution for stage in self.stages}
 
@@ -107,6 +129,17 @@ class RecipeSampler(BaseSampler):  # type: ignore[misc]
         -------
         Mapping
             The value of each stage by name; empty at the end of the recipe.
+
+        Examples
+        --------
+        >>> import optuna
+        >>> from xpdl.tuning import RecipeSampler, Stage
+        >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+        >>> layers = Stage("layers", optuna.distributions.IntDistribution(1, 8), start=2, step=1)
+        >>> study = optuna.create_study(sampler=RecipeSampler([layers]))
+        >>> trial = study.ask()
+        >>> study.sampler.sample_relative(study, study.trials[0], {"layers": layers.distribution})
+        {'layers': 2}
         """
         stored = study._storage.get_trial(trial._trial_id)  # ``trial`` was read before the claim
         return stored.system_attrs.get(CLAIM) or self._next(study) or {}
@@ -131,12 +164,22 @@ class RecipeSampler(BaseSampler):  # type: ignore[misc]
         -------
         object
             The value.
+
+        Examples
+        --------
+        >>> import optuna
+        >>> from xpdl.tuning import RecipeSampler
+        >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+        >>> study = optuna.create_study(sampler=RecipeSampler([], seed=1))
+        >>> trial = study.ask()
+        >>> 0.0 <= trial.suggest_float("x", 0.0, 1.0) <= 1.0  # Optuna calls sample_independent
+        True
         """
         seed = int(np.random.SeedSequence([self.seed, trial.number, *param_name.encode()]).generate_state(1)[0])
         return RandomSampler(seed).sample_independent(study, trial, param_name, param_distribution)
 
     def _wait(self, study: Study, number: int) -> None:
-        """Wait until all earlier trials have their points: some milliseconds, unless a process has just died."""
+        """Wait until all earlier trials have points.  That takes milliseconds, unless a process has just died."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and self._undecided(study.get_trials(deepcopy=False), number):
             time.sleep(0.01)
@@ -144,7 +187,7 @@ class RecipeSampler(BaseSampler):  # type: ignore[misc]
     def _undecided(self, trials: Sequence[FrozenTrial], number: int) -> bool:
         """Return whether an earlier trial has no point yet.
 
-        Trials before one that has a point do not count: its process has waited for them in vain.
+        Trials before a trial with a point do not count: the process of that trial has already waited for them in vain.
         """
         decided = [trial.number for trial in trials if trial.state.is_finished() or self._place(trial) is not None]
         first = max(decided, default=-1) + 1
@@ -156,7 +199,7 @@ class RecipeSampler(BaseSampler):  # type: ignore[misc]
         return next_point(self.stages, self._known(study.get_trials(deepcopy=False), sign))
 
     def _known(self, trials: Sequence[FrozenTrial], sign: int) -> Known:
-        """Return what the trials have shown; of several trials at the same point the best counts."""
+        """Return the results of the trials; if several trials have the same point, the best of them counts."""
         known = Known()
         for trial in trials:
             if (place := self._place(trial)) is None:
@@ -179,7 +222,7 @@ def _judged(value: float, curve: Sequence[float]) -> float:
     """Return the loss by which a complete trial is judged; NaN is bad.
 
     If the value is the lowest loss of the epochs, the mean of the last two epochs counts instead.  Otherwise an
-    oscillating loss would look as good as its luckiest epoch, and a smooth one worse.
+    oscillating loss would look as good as its luckiest epoch, and a smooth loss would look worse.
     """
     judged = math.fsum(curve[-2:]) / 2 if len(curve) > 1 and value == min(curve) else value
     return math.inf if math.isnan(judged) else judged

@@ -1,4 +1,4 @@
-"""The search: run trials until the study has enough of them, by this process and by others."""
+"""``tune``: run trials until the study has enough of them, in this process and in others that share the study."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -38,7 +38,7 @@ PRUNERS: dict[str, Callable[[int], BasePruner]] = {
     "halving": lambda epochs: SuccessiveHalvingPruner(),
     "none": lambda epochs: NopPruner(),
 }
-"""What ends trials early that look bad; not too early, because trials that begin slowly often end well."""
+"""Pruners end trials that look bad early, but not too early: trials that begin slowly often end well."""
 
 COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 """The states of trials that count; trials that were interrupted or killed are tried again."""
@@ -46,7 +46,7 @@ COUNTED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 
 @dataclass(frozen=True)
 class Tuned:
-    """What ``tune`` returns; ``str`` of it is a table of the trials that names the best.
+    """The result of ``tune``; its ``str`` is a table of the trials with a line on the best.
 
     Parameters
     ----------
@@ -104,23 +104,23 @@ def tune(
     communicator: Communicator | None = None,
     progress: bool = True,
 ) -> Tuned:
-    """Search the hyper-parameters with which training reaches the lowest validation loss.
+    """Search for the hyper-parameters with the lowest validation loss.
 
-    Ctrl-C ends the search.  The study keeps what it knows, and the trial in progress will be the first one next time.
+    Ctrl-C ends the search.  The study keeps its finished trials, and a later search starts with the interrupted one.
 
     Parameters
     ----------
     net : Network
-        The network whose inputs, outputs, loss and activation are used; its hidden layers, init, l2 and dropout are
-        searched.
+        Inputs, outputs, loss and activation are those of this network; the search varies its hidden layers, init, l2
+        and dropout.
     x : array_like
         The samples (n, d).
     y : array_like
         Labels (n,) or targets (n, k).
     validation : tuple of array_like
-        (x, y) by which the best trial is chosen.  Judge the result with other samples, because it is fitted to these.
+        (x, y) for choosing the best trial.  Judge the result with other samples, because it is fitted to these.
     trials : int, default 30
-        How many trials the study shall have, including those that it has already, and those of other processes.
+        The number of trials in the study.  Trials that it already holds and trials of other processes count, too.
     epochs : int, default 10
         Epochs of each trial; the loss of a trial is that of its best epoch.
     optimizer : str, default "adam"
@@ -128,9 +128,9 @@ def tune(
     sampler : str or optuna.samplers.BaseSampler, default "recipe"
         "recipe" (see ``xpdl.tuning.recipe``), "tpe", "random", or a sampler of Optuna.
     pruner : str or optuna.pruners.BasePruner, default "median"
-        What ends trials early that look bad: "median", "halving", "none", or a pruner of Optuna.
+        How trials that look bad are ended early: "median", "halving", "none", or a pruner of Optuna.
     storage : path, str, optuna.storages.BaseStorage or None, default None
-        A file or the URL of a database, see ``xpdl.tuning.storage``, by which the study can be resumed and shared; None
+        A file or the URL of a database, see ``xpdl.tuning.storage``.  Then the study can be resumed and shared.  None
         keeps it in memory.
     study : str, default "xpdl"
         The name of the study in the storage.
@@ -141,8 +141,8 @@ def tune(
     seed : int, default 0
         The seed of each training, and of the sampler.
     communicator : Communicator, optional
-        The ranks that share the study; each runs its own trials.  Rank 0 shows its own trials, and returns the result
-        of all when all ranks are done.
+        The ranks that share the study; each runs its own trials.  Rank 0 shows its own trials, and returns the best
+        trial of all ranks when all are done.
     progress : bool, default True
         Show a bar on a terminal, and a line for each trial.
 
@@ -154,7 +154,7 @@ def tune(
     Raises
     ------
     ValueError, TypeError
-        If an argument is not as described, or if the study in the storage is of other samples or options.
+        If an argument is not as described, or if the study in the storage has other samples or options.
     OSError
         If the storage fails.
 
@@ -195,10 +195,10 @@ def tune(
 
 
 def _sampler(sampler: str | BaseSampler, optimizer: str, seed: int) -> Callable[[int], BaseSampler]:
-    """Return number of a trial -> its sampler.
+    """Return a function: number of a trial -> its sampler.
 
-    Samplers with random numbers get another seed in each trial.  Otherwise processes that share a study, and a process
-    that resumes it, would choose the same points again.
+    Samplers with random numbers get another seed in each trial.  Otherwise, processes that share or resume a study
+    would choose the same points again.
     """
     if not isinstance(sampler, str):
         return lambda number: sampler
@@ -207,12 +207,12 @@ def _sampler(sampler: str | BaseSampler, optimizer: str, seed: int) -> Callable[
 
 
 def _open(name: str, place: Place, pruner: BasePruner, description: dict[str, Any]) -> Study:
-    """Return the study of this name, or a new one; ``ValueError`` if it is of other samples or options."""
+    """Return the study of this name, or a new one; ``ValueError`` if it has other samples or options."""
     study = optuna.create_study(storage=open_storage(place), study_name=name, pruner=pruner, load_if_exists=True)
     begun = study.get_trials(deepcopy=False, states=COUNTED)
     found = study.user_attrs.get("xpdl", {} if begun else description)
     if differing := differences(found, description, "there", "here"):
-        raise ValueError(f"study {name!r} is of something else, choose another name: {differing}")
+        raise ValueError(f"study {name!r} differs from this one, choose another name: {differing}")
     if study.direction != StudyDirection.MINIMIZE:
         raise ValueError(f"study {name!r} maximises, choose another name")
     study.set_user_attr("xpdl", description)
@@ -243,13 +243,13 @@ def _run(
 
 
 def _count(study: Study) -> int:
-    """Return how many trials are done or in progress, after those of killed processes were marked as failed."""
+    """Mark the trials of killed processes as failed, and return how many other trials are done or in progress."""
     optuna.storages.fail_stale_trials(study)
     return len(study.get_trials(deepcopy=False, states=COUNTED))
 
 
 def _result(study: Study, objective: Objective, ended: int, again: bool) -> Tuned:
-    """Return the best trial; ``again`` says whether to train it again if another process has its parameters."""
+    """Return the best trial; ``again`` says whether to train it again if another process trained it."""
     best = best_trial(study)
     if best is None:
         return Tuned(study, signal=ended)
@@ -260,7 +260,7 @@ def _result(study: Study, objective: Objective, ended: int, again: bool) -> Tune
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Do not show Optuna's own lines: ours say the same."""
+    """Hide the lines that Optuna prints, because xpdl prints its own."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)
     try:

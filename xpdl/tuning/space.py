@@ -1,4 +1,4 @@
-"""The space that is searched, as stages of the recipe, and what a point of it means for a run."""
+"""The hyper-parameters that are searched, as stages of the recipe, and the settings that a point stands for."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -52,7 +52,7 @@ def _suggest(trial: Trial, name: str, distribution: Any) -> Any:
 
 @dataclass(frozen=True)
 class Settings:
-    """The meaning of a point: the flags of ``xpdl train`` with these names; None if the optimizer has no such flag."""
+    """The flags of ``xpdl train`` that a point stands for; None if the optimizer has no such flag."""
 
     hidden: tuple[int, ...]
     init: str

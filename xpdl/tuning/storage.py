@@ -1,11 +1,11 @@
-"""Where a study is kept: in memory, in a file, or in a database that many machines share.
+"""The storage of a study: memory, a file, or a database that many machines share.
 
     study.db        an SQLite file, for processes on one machine
     study.journal   a journal file of Optuna, for machines that share a folder
     scheme://...    a database, by its SQLAlchemy URL: postgresql://user@host/name, mysql://...
 
-In a database every running trial has a heartbeat.  If the heartbeat stops, the process of the trial was killed, and the
-next process tries the same point once more.  A journal has no heartbeats.
+In a database every running trial has a heartbeat.  If the heartbeat stops, the process of the trial was killed, and
+another process tries the same point again.  A journal has no heartbeats.
 """
 
 from collections.abc import Iterator
@@ -37,19 +37,19 @@ GRACE = 60
 """Seconds without a heartbeat after which a trial counts as dead."""
 
 RETRIES = 3
-"""How often the same point is tried again: a point that kills its process each time is given up."""
+"""The largest number of new trials of a point whose process was killed: some points kill their process each time."""
 
 PATIENCE = 60
 """Seconds to wait for an SQLite file while another process writes to it."""
 
 BEGINNERS = 20
-"""How many processes may set up the same database at the same time."""
+"""The largest number of processes that can set up the same database at the same time."""
 
 JOURNALS = {".journal", ".log"}
 
 
 def open_storage(place: Place) -> BaseStorage:
-    """Return the storage at a place, and an Optuna storage as it is."""
+    """Return the storage at this place; return an Optuna storage unchanged."""
     if place is None:
         return InMemoryStorage()
     if isinstance(place, BaseStorage):
@@ -74,7 +74,7 @@ def storage_errors() -> Iterator[None]:
 
 
 def _database(url: str) -> RDBStorage:
-    """Open a database with heartbeats; if several processes set it up at once, all but one have to try again."""
+    """Open a database with heartbeats.  If several processes set it up at once, all but one fail and try again."""
     options = _sqlite_options(url) if url.startswith("sqlite") else {}
     retry = RetryHeartbeatStaleTrialCallback(max_retry=RETRIES)
     for _ in range(BEGINNERS):
@@ -94,11 +94,11 @@ def _database(url: str) -> RDBStorage:
 
 
 def _sqlite_options(url: str) -> dict[str, Any]:
-    """Close each connection to a file after use: Python 3.13 warns of those left open.  One to memory is kept open."""
+    """Close connections to a file after use, because Python 3.13 warns of open ones; keep a database in memory open."""
     in_memory = make_url(url).database in (None, "", ":memory:")
     return {"connect_args": {"timeout": PATIENCE}} | ({} if in_memory else {"poolclass": NullPool})
 
 
 def _exists(error: DatabaseError) -> bool:
-    """Return whether the error says that another process was faster."""
+    """Return whether the error means that another process has already set up the database."""
     return any(words in str(error).lower() for words in ("already exists", "unique", "duplicate"))

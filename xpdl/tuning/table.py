@@ -10,7 +10,7 @@ FORMATS = {"loss": ".4f", "accuracy": ".4f", "seconds": ".1f"}
 """How the columns are formatted; other numbers have four digits."""
 
 MARKS = ("diverged", "interrupted")
-"""Attributes of a trial that say more than its state in Optuna."""
+"""Attributes of a trial that are shown instead of its state, because they are more exact."""
 
 
 def best_trial(study: Study) -> FrozenTrial | None:
@@ -20,7 +20,7 @@ def best_trial(study: Study) -> FrozenTrial | None:
 
 
 def row(trial: FrozenTrial) -> dict[str, Any]:
-    """Return number, state, lowest validation loss, accuracy then, epochs, seconds and parameters of a trial."""
+    """Return number, state, lowest validation loss, its accuracy, epochs, seconds and parameters of a trial."""
     return {
         "trial": trial.number,
         "state": next((mark for mark in MARKS if mark in trial.user_attrs), trial.state.name.lower()),

@@ -16,11 +16,11 @@ from xpdl.backends.cuda.cublas_3xtf32 import ThreeProducts
 from xpdl.backends.cuda.graph import STEPS, Captured, Graphs, Repeated
 from xpdl.backends.cuda.streams import SIDE, Use, span, turns
 from xpdl.backends.cupy_replay import compile, target
-from xpdl.backends.replay import recorder as record
 from xpdl.backends.replay.plan import Plan
 from xpdl.backends.replay.replayed import Replayed
 from xpdl.files.train_state import Carry
 from xpdl.optimizers import OPTIMIZERS
+from xpdl.pytree import flatten, tree_map
 from xpdl.training.dropout import dropout_masks
 from xpdl.training.step import Data, make_step
 
@@ -64,9 +64,9 @@ def train_by(wrap, net, optimizer, *, sizes=(8, 8, 5), epochs=6, dtype="float32"
         lanes = {size: put(np.arange(size, dtype=np.int32)) for size in sizes}
         run = Carry(theta, state, *(zeros((), dtype=t) for t in ("int32", dtype, "int32")))
         for size in sizes:
-            masks = record.tree_map(put, dropout_masks(net, size, seed=0, step=number, dtype=dtype))
+            masks = tree_map(put, dropout_masks(net, size, seed=0, step=number, dtype=dtype))
             run = step(run, Data(x, y, order, lanes[size]), masks)
-            seen.append([leaf.host() for leaf in record.flatten(run)])
+            seen.append([leaf.host() for leaf in flatten(run)])
             number += 1
         theta, state = run.theta, run.state
     return seen, step
@@ -196,7 +196,7 @@ def train_repeated(optimizer, dispatches, *, epochs=3):
         for steps in dispatches:
             run = repeated(run, Data(x, y, order, lanes[4]), steps)
         run = repeated(run, Data(x, y, order, lanes[3]), 1)
-        seen.append([leaf.host() for leaf in record.flatten(run)])
+        seen.append([leaf.host() for leaf in flatten(run)])
         theta, state = run.theta, run.state
     return seen, repeated
 

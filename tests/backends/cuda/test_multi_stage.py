@@ -14,15 +14,15 @@ import xpdl
 from xpdl import Network
 from xpdl.activations import ACTIVATIONS
 from xpdl.arrays import namespace
-from xpdl.backends.cuda import multi_stage as chains
+from xpdl.backends.cuda import multi_stage
 from xpdl.backends.cuda.multi_stage import Blocks, Chained, Launch, in_columns
 from xpdl.backends.kernels import operations
 from xpdl.backends.numpy_replay import TARGET
-from xpdl.backends.replay import recorder as record
 from xpdl.backends.replay.plan import Plan
 from xpdl.backends.replay.replayed import Replayed
 from xpdl.files.train_state import Carry
 from xpdl.optimizers import OPTIMIZERS
+from xpdl.pytree import flatten, tree_map
 from xpdl.training.step import Data, make_step
 
 
@@ -64,7 +64,7 @@ def train_by(wrap, net, optimizer, dtype="float32", *, steps=5, batch=8, weighte
     data = Data(x, y, rng.permutation(n).astype(np.int32), np.arange(batch, dtype=np.int32), weight)
     for _ in range(steps):
         run = step(run, data, masks)
-    return [np.array(leaf) for leaf in record.flatten(run)], step
+    return [np.array(leaf) for leaf in flatten(run)], step
 
 
 CASES = {
@@ -107,8 +107,8 @@ def test_recorded_steps_round_as_the_later_ones(team):
     start = Carry(theta, optimizer.init(theta), *(np.zeros((), t) for t in ("int32", "float32", "int32")))
     seen = []
     for _ in range(6):
-        run = record.tree_map(np.copy, start)
-        seen.append([np.copy(leaf) for leaf in record.flatten(step(run, data, None))])
+        run = tree_map(np.copy, start)
+        seen.append([np.copy(leaf) for leaf in flatten(step(run, data, None))])
         if len(seen) == 4:
             step.invalidate()
     for other in seen[1:]:
@@ -274,7 +274,7 @@ def test_what_is_large_is_in_no_chain(team):
         theta += namespace(x).sum(namespace(x).exp(x), axis=0)
         return theta
 
-    x = np.zeros((chains.LARGE // 8 + 1, 8))
+    x = np.zeros((multi_stage.LARGE // 8 + 1, 8))
     check(step, np.zeros(8), x, compiler=team, chains=[], calls=3)
 
 

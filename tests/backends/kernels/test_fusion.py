@@ -20,12 +20,12 @@ from xpdl.arrays import namespace
 from xpdl.backends.kernels import fusion
 from xpdl.backends.kernels.fusion import Fusion
 from xpdl.backends.numpy_replay import TARGET
-from xpdl.backends.replay import recorder as record
 from xpdl.backends.replay.plan import Plan
 from xpdl.backends.replay.replayed import Replayed
 from xpdl.backends.replay.target import unfused
 from xpdl.files.train_state import Carry
 from xpdl.optimizers import OPTIMIZERS
+from xpdl.pytree import flatten
 from xpdl.training.step import Data, make_step
 
 C_TYPES = {"bool": "bool", "uint8": "unsigned char", "int32": "int", "int64": "long long"}
@@ -74,7 +74,7 @@ def train_by(wrap, net, optimizer, dtype="float32", steps=6):
     data = Data(x, y, rng.permutation(n).astype(np.int32), np.arange(8, dtype=np.int32))
     for _ in range(steps):
         run = step(run, data, masks)
-    return [np.array(leaf) for leaf in record.flatten(run)], step
+    return [np.array(leaf) for leaf in flatten(run)], step
 
 
 RATES = schedules.warmup(schedules.cosine(0.1, 9), 3)

@@ -90,14 +90,14 @@ def xp_of(x):
 @pytest.mark.parametrize(
     ("function", "message"),
     {
-        "a branch": (lambda x: 1 if x[0] > 0 else 0, "values of an array are not to be read"),
-        "a number": (lambda x: float(x[0]), "values of an array are not to be read"),
-        "an assignment": (lambda x: x.__setitem__(0, 1.0), "values of an array are not to be read"),
-        "a loop": (list, "values of an array are not to be read"),
+        "a branch": (lambda x: 1 if x[0] > 0 else 0, "must not read the values of an array"),
+        "a number": (lambda x: float(x[0]), "must not read the values of an array"),
+        "an assignment": (lambda x: x.__setitem__(0, 1.0), "must not read the values of an array"),
+        "a loop": (list, "must not read the values of an array"),
         "a method": (lambda x: x.sum(), "the attribute sum of an array is not recorded"),
         "an out": (lambda x: np.exp(x, out=np.zeros(3)), "exp.__call__ with"),
         "a reduction of a ufunc": (lambda x: np.add.reduce(x), "add.reduce"),
-        "no array": (lambda x: np.array_equal(x, x), "gives bool, which is no array"),
+        "no array": (lambda x: np.array_equal(x, x), "gives bool, which is not an array"),
     }.values(),
 )
 def test_what_cannot_be_recorded_is_refused(function, message) -> None:

@@ -10,9 +10,10 @@ import xpdl
 from xpdl import Network, schedules
 from xpdl.backends.denormals import Flushed
 from xpdl.backends.numpy_replay import LONG, TARGET
-from xpdl.backends.replay import recorder as record, replayed
+from xpdl.backends.replay import replayed
 from xpdl.files.train_state import Carry
 from xpdl.optimizers import OPTIMIZERS
+from xpdl.pytree import flatten
 from xpdl.training.dropout import dropout_masks
 from xpdl.training.step import Data, make_step
 
@@ -51,7 +52,7 @@ def train_by(wrap, net, optimizer, *, sizes=(8, 8, 5), epochs=3, dtype="float32"
         for size in sizes:
             data = Data(x, y, order, np.arange(size, dtype=np.int32))
             run = step(run, data, dropout_masks(net, size, seed=0, step=number, dtype=dtype))
-            seen.append([np.array(leaf) for leaf in record.flatten(run)])
+            seen.append([np.array(leaf) for leaf in flatten(run)])
             number += 1
         theta, state = run.theta, run.state
     return seen, step
@@ -171,7 +172,7 @@ def test_what_is_no_function_of_arrays_runs_as_it_is(make) -> None:
     for _ in range(5):
         expected, actual = plain(expected), compiled(actual)
     assert not any(planned(compiled))
-    assert all(map(np.array_equal, record.flatten(actual), record.flatten(expected)))
+    assert all(map(np.array_equal, flatten(actual), flatten(expected)))
 
 
 def test_an_error_of_the_step_is_raised() -> None:

@@ -59,7 +59,7 @@ def test_a_target_is_told_why_a_step_is_not_replayed() -> None:
         for _ in range(3):
             theta = replayed(theta)
     assert said[0] == "the step did something else the second time"
-    assert "RecordingError: the values of an array are not to be read in a step" in said[1]
+    assert "RecordingError: a step must not read the values of an array" in said[1]
 
 
 def test_a_plan_that_is_not_exact_computes_every_step() -> None:

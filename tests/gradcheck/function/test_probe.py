@@ -37,7 +37,7 @@ def test_a_rounded_function_is_judged_by_what_it_shows(decimals, method, points)
             wrong = check_gradient(fun, lambda t: 3 * t, points(seed), method=method)
             assert wrong.verdict != "PASS", f"{name}\n{wrong}"
             assert decimals < 6 or wrong.verdict == "FAIL", f"{name}\n{wrong}"
-            assert decimals > 12 or any("fun moves in steps of" in note for note in right.notes), f"{name}\n{right}"
+            assert decimals > 12 or any("fun changes in steps of" in note for note in right.notes), f"{name}\n{right}"
 
 
 def test_a_function_that_stands_still_only_at_theta_does_not_move_in_steps() -> None:

@@ -113,7 +113,7 @@ def mean_over_samples(s, y):
 @pytest.mark.parametrize(
     ("cost", "said"),
     [
-        (mean_over_samples, "a cost of each sample alone"),
+        (mean_over_samples, "the cost of each sample alone"),
         (lambda s, y: np.sum((s - y) ** 2, axis=1), r"a cost \(\.\.\., n\) for logits"),
         (lambda s, y: (s - y) ** 2, r"a cost \(\.\.\., n\) for logits \(\.\.\., n, k\), got shape \(30, 3\)"),
         (lambda s, y: np.sum(np.exp(1e3 * (s - y) ** 2), axis=-1), "finite costs"),

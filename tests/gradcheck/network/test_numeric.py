@@ -42,15 +42,15 @@ def test_all_235146_parameters_take_seconds_and_little_memory() -> None:
     theta, x, y = net.initialize(0, "float64"), rng.random((32, 784)), rng.integers(0, 10, 32)
     check_network(net, theta, x, y, method="central")
     tracemalloc.start()
-    started = time.perf_counter()
+    started = time.process_time()
     report = check_network(net, theta, x, y, method="central")
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     entries = rng.integers(0, net.size, 100)
-    started = time.perf_counter()
+    started = time.process_time()
     expected = naive(net, theta, x, y, entries)
-    each = (time.perf_counter() - started) / len(entries)
+    each = (time.process_time() - started) / len(entries)
     numeric = np.concatenate([p.numeric.ravel() for p in report.parameters.values()])
     assert report
     assert seconds < 15

@@ -45,7 +45,7 @@ def test_the_report_is_json(optimizer) -> None:
 
 def test_a_rule_that_is_not_known_has_no_worst_step() -> None:
     report = check_update((lambda theta: None, lambda theta, grad, state: (theta - np.tanh(grad), state)))
-    assert str(report) == "INCONCLUSIVE  no rule that is known\n  no known rule takes these steps"
+    assert str(report) == "INCONCLUSIVE  no known rule\n  no known rule takes these steps"
     assert report.to_dict()["worst"] is None
 
 

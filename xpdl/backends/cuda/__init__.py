@@ -1,1 +1,1 @@
-"""What only CUDA has: graphs, kernels of several stages, streams, cuBLAS, dropout bits."""
+"""Modules for CUDA only: graphs, kernels of several stages, streams, cuBLAS, dropout masks."""

@@ -3,7 +3,7 @@
 CuPy's own products cannot be captured: CuPy sets the stream of cuBLAS before each product, and refuses to while that
 stream is capturing (https://github.com/cupy/cupy/issues/6290).  cuBLAS itself can be captured.  It needs
 
-    a handle of our own, which is told once on which stream it works
+    a handle of our own, whose stream is set once
     a workspace of our own, 32 MiB as NVIDIA advises: memory that cuBLAS allocates itself does not belong to the graph.
     Products that run at the same time need one workspace each
 
@@ -12,7 +12,7 @@ cuBLAS reads matrices column by column, and ours are stored row by row.  So it s
     C = A B    is computed as    C^T = B^T A^T
 
 A matrix that is stored column by column, such as the view x^T, is marked as transposed.  Nothing is copied.  float32 is
-multiplied in float32, as CuPy does it, or in TF32 if that is asked for.
+multiplied in float32, as in CuPy, or in TF32 if the user chooses that.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ DEFAULT_ALGORITHM = -1  # CUBLAS_GEMM_DEFAULT
 
 
 class Arithmetic(NamedTuple):
-    """How cuBLAS names a dtype and the way to compute, and the numbers 1 and 0."""
+    """The codes of cuBLAS for a dtype and for the precision of the products, and the numbers 1 and 0."""
 
     data: int
     compute: int
@@ -61,7 +61,7 @@ STATUS = {
 
 
 class Stored(NamedTuple):
-    """How a matrix is stored: by rows (``PLAIN``) or by columns, and the distance between the starts of two of them."""
+    """The storage of a matrix: by rows (``PLAIN``) or by columns, and the distance from one of these to the next."""
 
     operation: int
     leading: int
@@ -102,11 +102,10 @@ class Products:
     """cuBLAS on the current device.
 
     library     the shared library, from ``load``
-    memory      (bytes) -> an array of so many bytes
+    memory      (bytes) -> an array of this number of bytes
     stream      () -> the address of the current stream
     arithmetic  how each dtype is multiplied
-    branches    how many streams may multiply at the same time: so many streams, seen one after the other, share no
-                workspace
+    branches    how many streams may multiply at the same time; each of them has a workspace of its own
     """
 
     def __init__(

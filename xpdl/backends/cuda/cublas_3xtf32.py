@@ -1,8 +1,7 @@
-"""3xTF32: a product of float32 as three products of TF32, with the digits of float32.
+"""3xTF32: a product of float32 matrices as three products in TF32, with the precision of float32.
 
-The units of a GPU that multiply TF32 are many times as fast as those for float32, but TF32 keeps 11 of the 24 bits of a
-number.  So each factor is split into a big part, x rounded to TF32, and a small part, the rest rounded to TF32.  Less
-than 2^-22 of x is lost:
+A GPU multiplies TF32 many times as fast as float32, but TF32 keeps 11 of the 24 bits of a number.  So each factor is
+split into a big part, x rounded to TF32, and a small part, the rest rounded to TF32.  Less than 2^-22 of x is lost:
 
     x y = big_x big_y + big_x small_y + small_x big_y        (small_x small_y is below 2^-22 of it, and left out)
 
@@ -68,7 +67,7 @@ class ThreeProducts(Products):
         super().call(place, left, right)()  # type: ignore[misc]
 
     def like(self, x: Array, shape: tuple[int, int]) -> Array:
-        """Return memory for another matrix, stored as x is."""
+        """Return memory for another matrix with the same storage as x."""
         array = self.memory(x.itemsize * math.prod(shape)).view(x.dtype)
         by_columns = stored(x)[0] == TRANSPOSED  # type: ignore[index]
         return array.reshape(shape[::-1]).T if by_columns else array.reshape(shape)

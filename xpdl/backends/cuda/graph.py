@@ -1,23 +1,24 @@
-"""Graph: all launches of a step become the launch of one CUDA graph.
+"""Graph: turn all launches of a step into the launch of one CUDA graph.
 
-    record, plan    as on NumPy (replay/replayed.py): a list of calls that write into the same memory each time
-    warm up         the plan runs once call by call, so that everything is compiled, loaded and allocated
-    capture         the calls are made once more, on a stream that only writes down what it is told
-    launch          one launch does everything that was written down
-    repeat          steps that change only what they consume are launched without looking at arrays again, ``STEPS`` of
-                    them as one graph
+    record, plan    as on NumPy (replay/replayed.py): a list of calls that write into the same memory each time warm up
+    the plan runs once call by call, so that everything is compiled, loaded and allocated capture         the calls are
+    made once more, on a stream that only records them launch          one launch does everything that was recorded
+    repeat          if steps change only the arrays that they consume, they are launched without checking their
+    arguments
+                    again, ``STEPS`` of them as one graph
 
-A capture writes down addresses and numbers.  It follows:
+A capture records addresses and numbers.  It follows:
 
 * A CUDA graph keeps nothing alive.  So every array of the plan lives as long as the graph, and memory that a call
   allocates comes from a pool of the graph's own.
-* Numbers stay those of the capture.  The plan only has constants: everything that changes from step to step (step
-  number, learning rate, offset) is an array on the device, or the two recorded runs would have differed.
+* Numbers never change after the capture.  That is right, because the plan only has constants: everything that changes
+  from step to step (step number, learning rate, offset) is an array on the device, or the two recorded runs would have
+  differed.
 * If an argument is another array than before, it is copied into memory of the graph, or the graph is captured again and
-  reads the array where it lies: see ``Captured.settled``.  Another shape has a plan and a graph of its own.
+  reads the array where it lies (``Captured.settled``).  Each choice of shapes has its own plan and graph.
 
 Only the capture uses streams of its own, and nothing runs on them.  Copies and launches go to the stream that is
-current when the step is called, as everything in CuPy does.  So they are in order with the caller's own work.
+current when the step is called, as everything in CuPy.  So they are in order with the caller's own work.
 """
 
 from collections import Counter
@@ -37,16 +38,16 @@ from xpdl.backends.replay.target import Run
 from xpdl.pytree import flatten
 
 STEPS = 7
-"""Steps of one graph, where a graph has several: a training asks for 50 at a time, and checks the first one alone."""
+"""The number of steps in a graph of several steps.  A training repeats 50 steps at a time; the first runs by itself."""
 
 RECAPTURE = 100
-"""A capture takes as long as about so many copies: half a millisecond for some 30 launches, against 5 us a copy.
+"""A capture takes about as long as this number of copies: half a millisecond for some 30 launches, and 5 us for a copy.
 
 The figures are estimates; nothing was measured on a GPU."""
 
 
 class Repeated:
-    """(run, data, count) -> the run after so many steps of a compiled step without masks."""
+    """(run, data, count) -> the run after ``count`` steps of a compiled step without masks."""
 
     def __init__(self, step: Replayed) -> None:
         self.step, self.invalidate = step, step.invalidate
@@ -62,14 +63,14 @@ class Repeated:
 
 
 class Graphs:
-    """What the graphs of a step share: the streams for captures, and one warning for all graphs."""
+    """The common part of the graphs of a step: the streams for captures, and one warning for all graphs."""
 
     def __init__(self, cupy: Namespace, branches: bool) -> None:
         self.cupy, self.branches, self.warned = cupy, branches, False
 
     @cached_property
     def streams(self) -> list[Any]:
-        """The streams for captures: non-blocking, as work of others on the default stream would spoil a capture."""
+        """The streams for captures; non-blocking, because other work on the default stream would spoil a capture."""
         return [self.cupy.cuda.Stream(non_blocking=True) for _ in range(1 + self.branches)]
 
     def notice(self, reason: str) -> None:
@@ -81,7 +82,7 @@ class Graphs:
             )
 
     def dispatch(self, plan: Plan, plain: Run) -> Run:
-        """Return what runs the plan: first call by call, then as a graph; the step itself if a call fails."""
+        """Return the ``Run`` of a plan: first call by call, then as a graph; or the plain step if a call fails."""
 
         def warm_up(arguments: Any, arrays: list[Array]) -> tuple[Any, Run]:
             try:
@@ -95,7 +96,7 @@ class Graphs:
         return warm_up
 
     def capture(self, plan: Plan, steps: int, pool: Any) -> Any:
-        """Return the calls of so many steps as a graph; the memory that they allocate comes from the pool."""
+        """Return the calls of ``steps`` steps as a graph; the memory that they allocate comes from the pool."""
         with _no_garbage_collection(), self.cupy.cuda.using_allocator(pool.malloc), self.streams[0] as stream:
             stream.begin_capture()
             try:
@@ -148,7 +149,7 @@ class Captured:
         return self.plan.result, self
 
     def repeat(self, count: int) -> int:
-        """Do up to so many more steps with the arrays of the last run; return how many were done."""
+        """Do up to ``count`` more steps with the arrays of the last run; return how many were done."""
         steps = STEPS if count >= STEPS else 1
         graph, times = self.graph(steps), count // steps
         if graph is None:
@@ -159,7 +160,7 @@ class Captured:
         return steps * times
 
     def graph(self, steps: int) -> Any:
-        """Return the graph of so many steps; None if they cannot be captured."""
+        """Return the graph of ``steps`` steps; None if they cannot be captured."""
         if steps not in self.graphs_of:
             self.graphs_of[steps] = None
             try:
@@ -169,7 +170,7 @@ class Captured:
         return self.graphs_of[steps]
 
     def enter(self, changed: list[tuple[Recorded, Array]]) -> None:
-        """Take other arrays than in the last run: those with a buffer are copied, all others go to the plan."""
+        """Use other arrays than in the last run: those with a buffer are copied, all others go to the plan."""
         for x, a in changed:
             if x in self.buffers:
                 self.graphs.cupy.copyto(self.plan.arrays[x], a)
@@ -181,9 +182,9 @@ class Captured:
     def settled(self, x: Recorded, a: Array) -> Array:
         """Return the array that the graph reads for the argument x from now on.
 
-        An argument that often changes, such as a mask, gets a buffer and is copied before every launch: even if it is
-        the same array as in the last step, somebody may have written to it.  An argument that seldom changes, such as
-        the samples or their order in an epoch, is read where it lies.
+        An argument that often changes, such as a mask, gets a buffer and is copied before every launch: even the same
+        array may have new content.  An argument that seldom changes, such as the samples or their order in an epoch, is
+        read where it lies.
         """
         self.changes[x] += 1
         if self.changes[x] * RECAPTURE <= self.runs:
@@ -203,7 +204,7 @@ def _spelled(error: Exception) -> str:
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """Destroy no forgotten array, handle or graph in the block: CUDA may refuse that during a capture."""
+    """Within the block, destroy no unused array, handle or graph: CUDA may refuse that during a capture."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,9 +1,9 @@
-"""Kernels of several stages: groups of operations that follow each other become one launch.
+"""Kernels of several stages: join consecutive groups of operations into one launch.
 
-Between two products stand more operations than one group can hold: a softmax needs maximum, exponential, sum and
-logarithm, on arrays of three shapes.  Each of them is too small to keep a GPU busy for the time that a launch takes.
-So groups and reductions that follow each other become a chain: the stages of one kernel, with a barrier between two
-stages.  There are two kinds:
+Between two matrix products there are more operations than one group can hold: a softmax needs maximum, exponential, sum
+and logarithm, on arrays of three shapes.  Each of them is too small to keep a GPU busy for the time of a launch.  So
+consecutive groups and reductions become a chain: the stages of one kernel, with a barrier between two stages.  There
+are two kinds:
 
     small     one block does all entries, of arrays of up to ``SMALL`` entries
     columns   each block does some columns, of arrays (n, m) and (m,) of up to ``LARGE`` entries: a derivative, and its
@@ -11,7 +11,7 @@ stages.  There are two kinds:
 
 A sum in a chain has an order of its own.  There are ``lanes`` partial sums: lane j adds every lanes-th entry from j on,
 and then the partial sums are added one after the other.  The order depends on the shape alone, not on threads and
-blocks, but it is not the order of the library: a step with chains rounds differently from the step as it is.  Nothing
+blocks.  But it is not the order of the library, so a step with chains rounds differently from the plain step.  Nothing
 here needs a GPU or CuPy.
 """
 
@@ -31,7 +31,7 @@ SMALL = 8_192
 LARGE = 131_072
 
 THREADS, THREADS_OF_DOUBLES = 1024, 256
-"""Threads of a block; functions of doubles need so many registers that only a quarter fits."""
+"""Threads of a block; functions of doubles need so many registers that only a quarter of the threads fits."""
 
 WIDTH = 8
 """Columns of a block: 32 bytes in float32, which a GPU reads at a time."""
@@ -72,7 +72,7 @@ REDUCTION = """for (int32 j = threadIdx.x; j < {count} * {lanes}; j += blockDim.
 
 
 class Place(NamedTuple):
-    """Where an operand lies: the name of its pointer, and its strides, counted in entries."""
+    """The place of an operand in memory: the name of its pointer, and its strides, counted in entries."""
 
     name: str
     strides: Shape
@@ -93,7 +93,7 @@ class Blocks(NamedTuple):
         return self.columns // self.width
 
     def count(self, entries: int) -> int:
-        """Return how many of so many entries each block does."""
+        """Return how many of these entries each block does."""
         return entries // self.number
 
     def entry(self, j: str) -> str:
@@ -226,16 +226,16 @@ class Chained(Fusion):
         self.both = {function: OPERATIONS[name].text for function, name in combined.items()}
 
     def chains(self, groups: list[Group]) -> list[list[Group]]:
-        """Return the groups in chains: each joins the last chain that takes it, unless it must wait for a later one."""
+        """Return the groups in chains: each joins the last possible chain, unless it must wait for a later chain."""
         chains: list[list[Group]] = []
         for group in groups:
-            chain = self.home(chains, group) or []
+            chain = self.chain_for(chains, group) or []
             chain.append(group)
             if chain == [group]:
                 chains.append(chain)
         return chains
 
-    def home(self, chains: list[list[Group]], group: Group) -> list[Group] | None:
+    def chain_for(self, chains: list[list[Group]], group: Group) -> list[Group] | None:
         """Return the chain that a group can join."""
         for chain in reversed(chains):
             if self.blocks([*chain, group]):

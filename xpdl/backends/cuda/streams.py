@@ -1,11 +1,11 @@
-"""Streams: calls of a step that need not wait for one another run side by side in a CUDA graph.
+"""Streams: run independent calls of a step side by side in a CUDA graph.
 
 Small products leave most of a GPU idle, and nothing before the update needs x.T @ dz, a layer's part of the gradient.
-So the longest chains of calls that must wait for one another are the main branch, and all other calls the side branch.
-Two calls stay in order if one writes memory that the other reads or writes.  So the plan should not use memory twice.
+So the longest chains of dependent calls are the main branch, and all other calls are the side branch.  Two calls stay
+in order if one writes memory that the other reads or writes.  So the plan should not use the same memory twice.
 
-Side branches are off by default: only the benchmark contender "xpdl-cupy-branches" turns them on.  They are expected to
-save 5 to 8 us of the 55 to 75 us that a step of 784-256-128-10 should take, but nothing was measured on a GPU yet.
+Side branches are off by default: only the benchmark contender "xpdl-cupy-branches" turns them on.  Expected is a gain
+of 5 to 8 us of the 55 to 75 us that a step of 784-256-128-10 should take; nothing was measured on a GPU yet.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,7 +31,7 @@ class Turn(NamedTuple):
 
 
 def span(x: Array) -> tuple[int, int]:
-    """Return first byte and end of the memory of a CuPy array."""
+    """Return the first byte and the end of the memory of a CuPy array."""
     steps = [(size - 1) * stride for size, stride in zip(x.shape, x.strides, strict=True)]
     first = x.data.ptr + sum(step for step in steps if step < 0)
     return first, x.data.ptr + sum(step for step in steps if step > 0) + x.itemsize
@@ -66,7 +66,7 @@ def conflict(one: Use, other: Use) -> bool:
 
 
 def meet(ones: list[tuple[int, int]], others: list[tuple[int, int]]) -> bool:
-    """Return whether some memory is in both."""
+    """Return whether the two lists of spans overlap."""
     return any(first < stop and start < end for first, end in ones for start, stop in others)
 
 

@@ -1,1 +1,1 @@
-"""Elementwise work in C: one table of operations, and groups of operations as kernels."""
+"""Elementwise operations in C: one table of operations, and kernels for groups of them."""

@@ -1,7 +1,7 @@
-"""Elementwise kernels in C, where the machine has a compiler: one pass over memory, with the bits that NumPy computes.
+"""Elementwise kernels in C, if the machine has a compiler: one pass over memory, with the same bits as NumPy.
 
 NumPy needs one pass over memory for each operation.  The lines of a group of operations (fusion.py) are already C, so
-this module only puts two loops around them.  Every operation is rounded by itself (no a * b + c in one rounding), and
+this module only puts two loops around them.  Every operation is rounded separately (no a * b + c in one rounding), and
 functions that two libraries may round differently, such as exp, are refused.  So a compiler changes the time of a step,
 but no digit of its result.
 """
@@ -24,7 +24,7 @@ from xpdl.backends.kernels.operations import HELPERS, OPERATIONS, TYPES, as_macr
 FLAGS = ["-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"]
 
 C_TYPES = dict(zip(TYPES, ("int32_t", "uint8_t", "int32_t", "int64_t", "float", "double"), strict=True))
-"""NumPy's dtypes in C.  A bool is a byte in memory, but as wide as a number in a kernel: else nothing is vectorised."""
+"""NumPy's dtypes in C.  A bool is a byte in memory, but as wide as a number in a kernel, so loops are vectorised."""
 
 CALL = re.compile(r"(\w+)\(")
 EXACT = {*TYPES, *(name for row in OPERATIONS.values() if row.exact for name in CALL.findall(row.text))}
@@ -69,7 +69,7 @@ def compiler() -> str | None:
 
 
 class Operand(NamedTuple):
-    """An operand as the text of the kernel depends on it."""
+    """The properties of an operand that the text of a kernel depends on."""
 
     dtype: str
     name: str
@@ -77,7 +77,7 @@ class Operand(NamedTuple):
 
 
 class Kernel:
-    """kernel(*inputs, *outputs), like ``cupy.ElementwiseKernel``; ``TypeError`` if C cannot have it, or not exactly."""
+    """kernel(*inputs, *outputs), like ``cupy.ElementwiseKernel``; ``TypeError`` if there is no exact kernel in C."""
 
     def __init__(self, inputs: str, outputs: str, body: str, name: str, **options: Any) -> None:
         if compiler() is None or not EXACT.issuperset(CALL.findall(body)):
@@ -102,7 +102,7 @@ class Kernel:
         return partial(_source(self.text(operands)), rows, columns, pointers)
 
     def text(self, operands: tuple[Operand, ...]) -> str:
-        """Return the kernel in C; its name is still open."""
+        """Return the text of the kernel in C, with {name} in place of its name."""
         lines: dict[str, list[str]] = {part: [] for part in ("once", "each_row", "each", "stores")}
         for k, (dtype, name, spread) in enumerate(operands):
             changed = k >= len(operands) - self.outputs
@@ -137,7 +137,7 @@ def _loops(spreads: set[str], shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 class Source:
-    """A kernel in C.  Its first call compiles it, together with all others that wait: that takes no longer."""
+    """A kernel in C.  Its first call compiles all waiting kernels together, which takes no longer than one alone."""
 
     waiting: ClassVar[list["Source"]] = []
 
@@ -168,7 +168,7 @@ def compile_waiting() -> None:
 
 
 def compiled(path: str, text: str) -> ctypes.CDLL:
-    """Return the library that the compiler at this path makes of a text; ``TypeError`` if it makes none."""
+    """Compile a text with the compiler at this path, and return the library; ``TypeError`` if that fails."""
     with tempfile.TemporaryDirectory() as folder:
         source, library = Path(folder, "kernels.c"), Path(folder, "kernels.so")
         source.write_text(text)

@@ -1,18 +1,18 @@
-"""Fusion: the elementwise operations of a record in as few kernels as possible.
+"""Fusion: join the elementwise operations of a record into as few kernels as possible.
 
 A step has long runs of elementwise operations: a bias is added and an activation follows, the optimizer updates theta.
-Each launch takes a GPU one or two microseconds, however little there is to do, and each pass over memory takes a CPU
-longer than the arithmetic.  So an operation joins an earlier group of operations whose results have the same shape, if
-it need not wait for anything between the two.  A group becomes one kernel:
+Each launch takes a GPU one or two microseconds, even for little work, and each pass over memory takes a CPU longer than
+the arithmetic.  So an operation joins an earlier group of operations whose results have the same shape, unless it must
+wait for an operation between the group and itself.  A group becomes one kernel:
 
     z += b                   const float32 t0 = x0 + x1;
     a = maximum(z, 0.0)      const float32 t1 = maximum(t0, float32(0.0));
                              x2 = t1;
 
-Only results that are used later are stored.  Every operation is rounded by itself, so the kernel gives the bits of the
-operations one by one.  Taking rows of a matrix counts as elementwise, too: the matrix is an array that is read at any
-entry.  An operation that the table does not know (operations.py) stays a call of the library.  On CUDA, groups and
-other small operations are joined further (cuda/multi_stage.py).  Nothing here needs a GPU or CuPy.
+Only results that are used later are stored.  Every operation is rounded separately, so the kernel gives the same bits
+as the single operations.  Taking rows of a matrix counts as elementwise, too: such a kernel may read any entry of the
+matrix.  An operation that is not in the table (operations.py) stays a call of the library.  On CUDA, groups and other
+small operations are joined further (cuda/multi_stage.py).  Nothing here needs a GPU or CuPy.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ from xpdl.backends.replay.recorder import Library, Operation, Record, Recorded
 class Group:
     """Operations that can be one kernel: all results have one shape, and entry i depends on entries i alone.
 
-    anywhere  the memory that is read at other entries, too; None for an operation that is not elementwise, and so alone
+    anywhere  the memory that is read at other entries, too; None for a single operation that is not elementwise
     """
 
     shape: tuple[int, ...]
@@ -38,7 +38,7 @@ class Group:
     operations: list[Operation] = field(default_factory=list)
 
     def takes(self, operation: Operation, anywhere: set[Recorded]) -> bool:
-        """Return whether the operation can join: what both use, one writing it, is used entry by entry."""
+        """Return whether the operation can join: memory that one writes and both use must be used entry by entry."""
         result = operation.results[0]
         if self.anywhere is None or result.shape != self.shape or result.root in self.anywhere | anywhere:
             return False
@@ -47,7 +47,7 @@ class Group:
 
 
 class Body(NamedTuple):
-    """A group in C: lines for one entry, and the variables of what is read at it, read anywhere, and stored."""
+    """A group in C: the lines for one entry, and the variables of inputs, of arrays read anywhere, and of results."""
 
     inputs: dict[Recorded, str]
     arrays: dict[Recorded, str]
@@ -94,7 +94,7 @@ class Fusion:
         groups: list[Group] = []
         for operation in record:
             anywhere = {x.root for x in self.arrays(operation)} if self.can(operation) else None
-            group = None if anywhere is None else home(groups, operation, anywhere)
+            group = None if anywhere is None else group_for(groups, operation, anywhere)
             if group is None:
                 group = Group(operation.results[0].shape, anywhere)
                 groups.append(group)
@@ -148,7 +148,7 @@ class Fusion:
         return operation.operands[: operation.operands[0].ndim] if takes else ()
 
     def operations(self, group: Group, later: set[Recorded]) -> list[Operation]:
-        """Return the group as one operation that stores what is used later; none if nothing is."""
+        """Return the group as one operation that stores the results that are used later; [] if none is."""
         if len(group.operations) == 1:
             return group.operations
         body = self.body(group, later)
@@ -178,7 +178,7 @@ class Fusion:
         return Body({x: name for x, name in read.items() if x not in stored}, arrays, stored, lines)
 
     def launch(self, *texts: str) -> Callable[..., Any]:
-        """Return the kernel of these inputs, outputs and lines; it is made once."""
+        """Return the kernel of these inputs, outputs and lines; equal kernels are made once."""
         if texts not in self.launches:
             self.launches[texts] = self.compiler(*texts, "xpdl_group", preamble=PREAMBLE, options=OPTIONS)
         return self.launches[texts]
@@ -211,8 +211,8 @@ def parameters(names: dict[Recorded, str]) -> list[str]:
     return [f"{x.dtype} {name}" for x, name in names.items()]
 
 
-def home(groups: list[Group], operation: Operation, anywhere: set[Recorded]) -> Group | None:
-    """Return the last group that takes the operation; None if it must wait for something after that group."""
+def group_for(groups: list[Group], operation: Operation, anywhere: set[Recorded]) -> Group | None:
+    """Return the last group that the operation can join; None if it must wait for an operation after that group."""
     for group in reversed(groups):
         if group.takes(operation, anywhere):
             return group
@@ -222,14 +222,14 @@ def home(groups: list[Group], operation: Operation, anywhere: set[Recorded]) -> 
 
 
 def by_entries(operations: Sequence[Operation], operation: Operation) -> bool:
-    """Return whether the operation reads what the others write, and writes what they read, as the same array only."""
+    """Return whether the operation and the others use the memory that one of them writes through the same array."""
     written, result = {x.root: x for o in operations for x in o.results}, operation.results[0]
     exact = all(written.get(x.root, x) is x for x in operation.inputs)
     return exact and all(x is result for o in operations for x in o.inputs if x.root is result.root)
 
 
 def ordered(first: Operation, second: Operation) -> bool:
-    """Return whether one of two operations writes what the other reads or writes.  A view does nothing."""
+    """Return whether one of two operations writes memory that the other uses.  A view does nothing."""
     if first.is_view or second.is_view:
         return False
     one, other = ({x.root for x in (*o.inputs, *o.results)} for o in (first, second))

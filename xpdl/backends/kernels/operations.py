@@ -1,9 +1,8 @@
-"""The one table of elementwise operations: how Python, NumPy and C spell each of them.
+"""The one table of elementwise operations: the names of each in Python and NumPy, and its text in C.
 
-A new elementwise operation is one line of ``OPERATIONS``.  Everything that must know such operations reads it there:
-the recorder (Python's operators), fusion (the C text and the dtypes), the C compiler and NumPy (which operations C and
-NumPy round alike) and PyTorch (its functions).  An operation that is not in the table is no error: it stays a call of
-the library.
+A new elementwise operation is one line of ``OPERATIONS``.  All other modules read this table: the recorder (Python's
+operators), fusion (the C text and the dtypes), the C compiler and NumPy (the operations that C and NumPy round alike)
+and PyTorch (its functions).  An operation that is not in the table is not an error: it stays a call of the library.
 """
 
 from typing import NamedTuple
@@ -18,11 +17,11 @@ TYPES = (*TRUTH, *NUMBERS)
 class Elementwise(NamedTuple):
     """An elementwise operation.
 
-    text      its value for one entry in C, with {} for each operand; "": it has none, and is never fused
+    text      its value for one entry in C, with {} for each operand; "": there is no text, and it is never fused
     dtypes    the dtypes its result may have in a kernel.  Operands are converted to the dtype of the result first; for
               ``TRUTH``, to the dtype in which they are compared
     exact     whether C and NumPy give the same bits
-    operator  Python's operator: "add" is that of ``__add__``; "": there is none
+    operator  the name of Python's operator, such as "add" for ``__add__``; "": there is none
     """
 
     text: str
@@ -109,7 +108,7 @@ template <typename R>
 __device__ int64 entry(const R& rows, int64 i, int64 d, int64 n) { return inside(rows[i / d], n) * d + i % d; }
 """
 PREAMBLE += "\n".join(map(as_template, HELPERS)) + "\n"
-"""What a kernel in CUDA C needs; ``inside`` and ``entry`` find the rows that are taken from a matrix."""
+"""The declarations for kernels in CUDA C; ``inside`` and ``entry`` find the rows that are taken from a matrix."""
 
 OPTIONS = ("--fmad=false",)
 """Options of NVIDIA's compiler: no a * b + c in one rounding."""

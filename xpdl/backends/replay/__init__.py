@@ -1,1 +1,1 @@
-"""A training step is recorded once, planned, and repeated in the same memory."""
+"""Replay: a training step is recorded, planned, and then repeated in the same memory."""

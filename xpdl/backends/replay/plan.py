@@ -1,7 +1,7 @@
 """Plan: a record becomes a list of calls without arguments, which write into the same memory each time.
 
-place    each result gets memory, which a later result may take over when nobody needs the first one any more; an array
-         that is only joined to a larger vector (``concat``) is computed where it lies in that vector
+place    each result gets memory.  A later result may use the same memory once the first one is no longer needed.  An
+         array that is only used as a part of a larger vector (``concat``) is computed directly in that vector
 bind     each operation becomes a call; views are taken once
 """
 
@@ -45,9 +45,9 @@ class Plan:
         return self.result, self
 
     def enter(self, changed: list[tuple[Recorded, Array]]) -> None:
-        """Take other arrays than in the last run: consumed ones are copied, all others are read where they lie."""
+        """Use other arrays than in the last run: consumed arrays are copied, all others are read where they lie."""
         module = self.target.library.module
-        # Two consumed arrays may have changed places, so all are read before one is written.
+        # Two consumed arrays may have been swapped, so all are read before one is written.
         copies = [(self.arrays[x], module.copy(a)) for x, a in changed if x not in self.users]
         for own, copy in copies:
             module.copyto(own, copy)
@@ -58,7 +58,7 @@ class Plan:
                     self.bind(number)
 
     def bind(self, number: int) -> None:
-        """Make a call of an operation, or take its view."""
+        """Turn an operation into a call, or take its view."""
         operation = self.record[number]
         nested = any(isinstance(x, (list, tuple)) for x in operation.operands)
         # A new mask is bound in every step: without ``tree_map`` that takes a fifth of the time.
@@ -79,7 +79,7 @@ class Plan:
 
 
 def needed(record: Record, results: list[Recorded]) -> Record:
-    """Return the record without operations whose results nobody reads, such as the step of a constant learning rate."""
+    """Return the record without unused operations, such as the step counter of a constant learning rate."""
     read, kept = {x.root for x in results}, []
     for operation in reversed(record):
         if operation.in_place or any(x.root in read for x in operation.results):
@@ -96,11 +96,11 @@ def users(record: Record, x: Recorded) -> list[int]:
 
 
 def views_first(record: Record) -> list[int]:
-    """Return the numbers of all operations, views first: a fused kernel may stand before a view that it reads."""
+    """Return the numbers of all operations, views first: a fused kernel may come before a view that it reads."""
     return sorted(range(len(record)), key=lambda number: not record[number].is_view)
 
 
-# Calls: an operation, and where it writes its result
+# Calls: operations that write into given memory
 
 
 def call(target: Target, operation: Operation, operands: tuple[Any, ...], place: Array) -> Call:
@@ -134,7 +134,7 @@ def _joining(module: Any, place: Array, arrays: Sequence[Array], *, axis: int = 
 def placed(
     target: Target, record: Record, consumed: list[Recorded], inputs: list[Recorded], results: list[Recorded]
 ) -> dict[Recorded, Array]:
-    """Return memory for every array that is not a view; it is used again when an array is no longer needed.
+    """Return memory for every array that is not a view; memory is used again when its array is no longer needed.
 
     Consumed inputs get aligned memory of their own; other inputs stay where they are.
     """
@@ -160,7 +160,7 @@ def placed(
 def place(
     x: Recorded, arrays: dict[Recorded, Array], homes: dict[Recorded, tuple[Recorded, int]], pool: "Pool"
 ) -> None:
-    """Enter memory for x into ``arrays``."""
+    """Add memory for x to ``arrays``."""
     if x in arrays:
         return
     if x not in homes:
@@ -178,7 +178,7 @@ def may_overwrite(operation: Operation, x: Recorded) -> bool:
 
 
 def joined(target: Target, record: Record, last: dict[Recorded, int]) -> dict[Recorded, tuple[Recorded, int]]:
-    """Return the arrays that end as a part of a vector, with that vector and the place in it."""
+    """Return the arrays that are only used as a part of a vector, with that vector and their place in it."""
     homes = {}
     made = {x for operation in record for x in operation.results if x.source is None}
     for number, operation in enumerate(record):
@@ -207,7 +207,7 @@ class Pool:
         self.free: dict[int, list[Array]] = {}
 
     def take(self, x: Recorded) -> Array:
-        """Return memory for an array like x; the memory that was given back last is taken first, as it is in cache."""
+        """Return memory for an array like x: the memory that was given back last, because it is still in cache."""
         size = x.value.nbytes
         memory = self.free[size].pop() if self.free.get(size) else self.memory(size)
         return memory.view(x.dtype).reshape(x.shape)

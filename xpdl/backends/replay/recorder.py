@@ -1,6 +1,6 @@
-"""Record: a function of arrays is written down while it runs.
+"""Record: write down the array operations of a function while it runs.
 
-A ``Recorded`` stands for an array and holds it.  Every operation on it is done on the array, and becomes an
+A ``Recorded`` represents an array and holds it.  Every operation on a ``Recorded`` is done on its array, and becomes an
 ``Operation`` of the record.  Numbers, shapes and arrays from elsewhere are constants of the record.  So the function
 must depend on its arguments alone, as for ``jax.jit``.
 """
@@ -13,23 +13,23 @@ from xpdl.backends.kernels.operations import OPERATIONS
 from xpdl.pytree import flatten, tree_map
 
 OPERATORS = {row.operator: name for name, row in OPERATIONS.items() if row.operator} | {"matmul": "matmul"}
-"""Python's operators, and the functions that do the same, by NumPy's names."""
+"""Python's operators, and NumPy's names of the functions that do the same."""
 
 REFLECTED = {operator for operator in OPERATORS if hasattr(int, f"__r{operator}__")} | {"matmul"}
-"""The operators that a number may stand to the left of.  They are also those that have augmented assignment."""
+"""The operators whose left operand may be a number.  The same operators have an augmented assignment."""
 
 
 class RecordingError(TypeError):
-    """Raised by what cannot be recorded: a branch on a value, a number read from an array."""
+    """Something cannot be recorded, such as a branch on a value, or a number that is read from an array."""
 
 
 class Library(NamedTuple):
-    """An array library, as far as recording and replaying must know it.
+    """The description of an array library for recording and replaying.
 
     xp      the namespace of the standard
     module  an object with functions by NumPy's names: those of OPERATORS, and asarray, copy, copyto, moveaxis and
             may_share_memory
-    types   the types of its arrays; the arguments of a step have the first
+    types   the types of its arrays; the arguments of a step have the first of them
     """
 
     xp: Any
@@ -38,7 +38,7 @@ class Library(NamedTuple):
 
 
 class Recorded:
-    """An array of a record.  ``source`` is the array of which it is a view; None if it has memory of its own."""
+    """An array of a record.  If it is a view, ``source`` is the array that it views, else None."""
 
     __hash__ = object.__hash__
     library: Library
@@ -69,13 +69,13 @@ class Recorded:
         return apply(_getitem, self, key)
 
     def __getattr__(self, name: str) -> Any:
-        """Refuse every other attribute, also in ``hasattr``, which must not answer otherwise than for the array."""
+        """Refuse every other attribute, even in ``hasattr``: its answer could differ from that for the array."""
         if name.startswith("__"):
             raise AttributeError(name)
         raise RecordingError(f"the attribute {name} of an array is not recorded")
 
     def _refuse(self, *arguments: Any) -> Any:
-        raise RecordingError("the values of an array are not to be read in a step")
+        raise RecordingError("a step must not read the values of an array")
 
     __array__ = __bool__ = __complex__ = __float__ = __index__ = __int__ = __iter__ = __len__ = __setitem__ = _refuse
 
@@ -100,7 +100,7 @@ class Operation(NamedTuple):
 
     @property
     def is_view(self) -> bool:
-        """Whether its result lies in the memory of an operand."""
+        """Whether its result shares the memory of an operand."""
         return self.results[0].source is not None and not self.in_place
 
 
@@ -112,11 +112,11 @@ class Record(list[Operation]):
         self.library = library
 
     def stand_in(self, value: Any, source: Recorded | None = None) -> Recorded:
-        """Return a new ``Recorded`` of this record that stands for the array ``value``."""
+        """Return a new ``Recorded`` of this record that represents the array ``value``."""
         return _type(self.library)(value, self, source)
 
     def spelled(self) -> list[Any]:
-        """Return a description that is equal for two runs that did the same: arrays by number, other things by repr."""
+        """Return a description that is equal for equal runs: arrays are given by number, other things by repr."""
         numbers: dict[int, int] = {}
 
         def spell(x: Any) -> Any:
@@ -130,7 +130,7 @@ class Record(list[Operation]):
         return [spell([o.function, o.operands, sorted(o.options.items()), o.results]) for o in self]
 
     def release(self) -> None:
-        """Let go of the arrays now; record and arrays refer to one another, and would wait for garbage collection."""
+        """Free the arrays now: record and arrays refer to one another, so only garbage collection would free them."""
         for x in (x for operation in self for x in (*operation.inputs, *operation.results)):
             x.value = x.record = None
 
@@ -150,19 +150,19 @@ class Namespace:
 
 @cache
 def _type(library: Library) -> type[Recorded]:
-    """Return a subclass for the library: ``arrays.namespace`` remembers the namespace of each type."""
+    """Return a subclass for the library, because ``arrays.namespace`` caches the namespace of each type."""
     return type("Recorded", (Recorded,), {"library": library, "namespace": Namespace(library.xp)})
 
 
 def apply(function: Callable[..., Any], *operands: Any, **options: Any) -> Any:
-    """Call the function, and record the call if there is a ``Recorded`` among the operands."""
+    """Call the function, and record the call if one of the operands is a ``Recorded``."""
     value, inputs = function(*values(operands), **options), recorded(operands)
     if not inputs:
         return value
     record = inputs[0].record
     _, module, types = record.library
     if not isinstance(value, types):
-        raise RecordingError(f"{function} of an array gives {type(value).__name__}, which is no array")
+        raise RecordingError(f"{function} of an array gives {type(value).__name__}, which is not an array")
     for x in inputs:
         if x.value is value:
             return x
@@ -173,14 +173,14 @@ def apply(function: Callable[..., Any], *operands: Any, **options: Any) -> Any:
 
 
 def assign(function: Callable[..., Any], x: Recorded, y: Any) -> Recorded:
-    """Do an augmented assignment: function(x, y, x), where the last operand is the one to write to."""
+    """Do an augmented assignment: function(x, y, x) writes its result into the last operand."""
     function(x.value, values(y), x.value)
     x.record.append(Operation(function, (x, y, x), {}, (x,)))
     return x
 
 
 def values(tree: Any) -> Any:
-    """Return the tree with the arrays that its recorded arrays hold."""
+    """Return the tree with each recorded array replaced by the array that it holds."""
     return tree_map(lambda x: x.value if isinstance(x, Recorded) else x, tree)
 
 

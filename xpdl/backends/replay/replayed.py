@@ -1,13 +1,13 @@
-"""Replay: a step is recorded in its first runs, and from then on repeated without running its Python text.
+"""Replay: record a step in its first runs, then repeat the recorded operations without running its Python function.
 
     record   the first two runs are recorded (recorder.py) and compared.  A step that does something else the second
-             time is not a function of its arguments, and is never replayed.  ``invalidate`` has the next run recorded
-             as well, as a rate or an activation may have been changed from outside
+             time is not a function of its arguments, and is never replayed.  After ``invalidate`` the next run is
+             recorded, too, because a rate or an activation may have been changed from outside
     plan     the record becomes calls without arguments (plan.py)
     replay   for call in calls: call()
 
 So a replayed step makes no new array and looks nothing up.  There is one plan for each choice of shapes and dtypes.
-Where a plan rounds differently from the step itself, the plan computes the recorded steps again: all steps round alike.
+If a plan rounds differently from the step itself, the plan computes the recorded steps again, so all steps round alike.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +29,7 @@ class Replayed:
         self.target, self.step = target, step
         self.type, self.context = target.library.types[0], target.context
         self.rehearsals: dict[Any, Rehearsal] = {}
-        self.runs: dict[Any, Run] = {}  # what runs the next step, for each choice of shapes and dtypes
+        self.runs: dict[Any, Run] = {}  # the function that runs the next step, for each choice of shapes and dtypes
         self.arrays: list[Array] = []  # of the last call
         self.key: Any = None
 
@@ -45,21 +45,21 @@ class Replayed:
         return result
 
     def rehearsed(self) -> Run:
-        """Return the rehearsal for the present shapes and dtypes."""
+        """Return the rehearsal for the current shapes and dtypes."""
         return self.rehearsals.setdefault(self.key, Rehearsal(self.target, self.step))
 
     def invalidate(self) -> None:
-        """Record the next step once more, as something outside may have changed; replay if it still does the same."""
+        """Record the next step once more, because something outside may have changed; replay it if nothing has."""
         self.runs.clear()
 
 
 class Rehearsal:
-    """The recorded runs of a step.  Each returns the result, and what runs the next step.
+    """The recorded runs of a step.  Each returns the result, and the function that runs the next step.
 
-    seen      a description of what the last run did
-    plan      the plan of that
-    replayed  what runs the plan, once two runs have done the same
-    changing  whether the second run did something else than the first: the step is then never replayed
+    seen      a description of the operations of the last run
+    plan      the plan of the last run
+    replayed  the function that runs the plan, once two runs have done the same
+    changing  whether the second run did something else than the first; then the step is never replayed
     """
 
     def __init__(self, target: Target, step: Callable[..., Any]) -> None:
@@ -76,7 +76,7 @@ class Rehearsal:
         try:
             with unharmed(self.target, consumed) as undo:
                 return self.rehearse(arguments, arrays, len(consumed), undo)
-        except Exception as error:  # the step as it is raises the error again, or does not have it
+        except Exception as error:  # the plain step either raises the error again or works
             self.target.notice(f"{type(error).__name__}: {error}")
             return self.plain(arguments, arrays)
 
@@ -103,7 +103,7 @@ class Rehearsal:
         return returned, self.replayed
 
     def differs(self, *, first: bool) -> Run:
-        """Return what runs next after a run that did something new: a rehearsal, or else the step as it is."""
+        """Return the function for the next step after a run that did something new: a rehearsal, or the plain step."""
         self.changing = not first and self.replayed is None
         self.replayed = self.plan = None
         if self.changing:
@@ -112,7 +112,7 @@ class Rehearsal:
 
 
 def unrecorded(step: Callable[..., Any]) -> Run:
-    """Return the step as it is, as a ``Run``.  It holds no array, so nothing waits for the garbage collector."""
+    """Return the plain step as a ``Run``.  It holds no array, so no array waits for the garbage collector."""
 
     def run(arguments: Any, arrays: list[Array]) -> tuple[Any, Run]:
         return step(*arguments), run

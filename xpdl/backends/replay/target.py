@@ -1,4 +1,4 @@
-"""Target: what the recorder, the plan and the replay must know of an array library to repeat its steps."""
+"""``Target``: everything that recorder, plan and replay need from an array library to repeat its steps."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -27,24 +27,24 @@ def nothing() -> None:
 
 
 def silent(reason: str) -> None:
-    """Say nothing: the default of ``Target.notice``."""
+    """Do nothing: the default of ``Target.notice``."""
 
 
 class Target(NamedTuple):
     """An array library as the target of replayed steps.
 
-    library      what the recorder must know
-    memory       (bytes) -> a vector of so many uint8, aligned
+    library      the description of the library for the recorder
+    memory       (bytes) -> an aligned vector of uint8, with this number of bytes
     elementwise  (function) -> whether the function works entry by entry and takes ``out=``
     writers      function -> (place, *operands, **options) -> a call that writes the result into place.  They are for
                  functions that are not elementwise; the result of a function without a writer is copied into place
-    fusion       (record, what is returned) -> a record of fewer operations that does the same
-    reuse        whether an array may take over the memory of one that nobody needs any more; the calls must then keep
+    fusion       (record, arrays that the step returns) -> a record of fewer operations that does the same
+    reuse        whether an array may use the memory of an array that is no longer needed; then the calls must keep
                  their order
-    exact        whether a plan rounds as the step itself does; if not, the plan computes every step, recorded ones too
+    exact        whether a plan rounds like the step itself; if not, the plan computes every step, recorded ones too
     ready        () -> None, called when all calls of a plan are bound, before the first one is made
     context      () -> the context in which steps run
-    dispatch     (plan, the step as it is) -> what runs the plan
+    dispatch     (plan, the plain step) -> the function that runs the plan
     notice       (reason) -> None, called when a step cannot be replayed
     """
 

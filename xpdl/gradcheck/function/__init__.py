@@ -1,6 +1,6 @@
 """The gradient of any scalar function, as a black box.
 
-check        ``check_gradient``: which directions are taken, and the report
+check        ``check_gradient``: the choice of directions, and the report
 blackbox     the user's functions, seen from the host
 memory       what the functions keep between calls; memory_layout: arrays that lie in memory as others do
 probe        the function around theta, in natural units, and its noise

@@ -1,8 +1,7 @@
 """The functions under test as black boxes on the host.
 
-Tensors in float64 go in, and arrays of the user's library are made of them.  What comes out is a number, or tensors
-again.  Whether these are functions at all, is observed: they must not change their argument, and must answer the same
-each time.
+Tensors in float64 go in and are turned into arrays of the user's library.  A number or tensors come out.  Both
+functions are called repeatedly, because they must not change their argument, and must give the same result each time.
 """
 
 from collections.abc import Callable, Mapping
@@ -88,7 +87,7 @@ class BlackBox:
         return {name: _gradient(f"grad(theta)[{name!r}]", result[name], like) for name, like in self.like.items()}
 
     def watched(self, function: Callable[[Any], T]) -> tuple[T, str | None]:
-        """function(theta), and the name of what it changed in its argument."""
+        """function(theta), and the name of the first tensor that it changed in its argument, if any."""
         placed = self.place(self.theta)
         kept = {"theta": placed} if self.single else dict(placed)
         result = function(placed)
@@ -107,7 +106,7 @@ class BlackBox:
                 return False
 
     def title(self, name: str) -> str:
-        """What the user calls a tensor."""
+        """The user's name of a tensor."""
         return "theta" if self.single else f"theta[{name!r}]"
 
 
@@ -115,7 +114,7 @@ class BlackBox:
 
 
 def enter(fun: Any, grad: Any, theta: Any, dtype: str | None) -> tuple[BlackBox, float, list[str]]:
-    """fun and grad around theta, in the dtype they are judged in; J there; and notes on the dtype."""
+    """fun and grad as a black box at theta, in the dtype of the check; J at theta; and notes on the dtype."""
     box = _checked(fun, grad, theta)
     candidates, notes = _dtypes(box.like, dtype)
     for box.dtype in candidates[:-1]:
@@ -158,7 +157,7 @@ def _check_tensor(title: str, array: Any) -> None:
 
 
 def _dtypes(like: Mapping[str, Array], dtype: str | None) -> tuple[list[str], list[str]]:
-    """The dtypes to judge in, the best first, and notes on them."""
+    """The dtypes to try, the best first, and notes on them."""
     known = set.intersection(*(_available(array) for array in like.values()))
     if dtype is not None:
         name = checks.float_dtype("dtype", dtype)
@@ -191,7 +190,7 @@ def _tried(box: BlackBox) -> float:
 
 
 def call_twice(box: BlackBox, start: float, u: float) -> tuple[dict[str, Vector], Tensors, list[str]]:
-    """The gradient at theta, how far it changes from call to call, and why nothing can be judged.
+    """The gradient at theta, how far it changes from call to call, and why no verdict is possible.
 
     Nothing can be judged if a function changes its argument, or answers differently by more than rounding.
     """
@@ -201,25 +200,25 @@ def call_twice(box: BlackBox, start: float, u: float) -> tuple[dict[str, Vector]
     complaints = [f"{title} changes its argument {name}" for title, name in changed.items() if name]
     other = max((value for value, _ in values), key=lambda value: abs(value - start))
     if not abs(other - start) <= ROUNDINGS * u * abs(start):
-        complaints.append(f"fun answers differently for the same theta ({start!r}, then {other!r})")
+        complaints.append(f"fun gives different values for the same theta ({start!r}, then {other!r})")
     unequal = _unequal(first, second, u)
     if unequal:
-        complaints.append(f"grad answers differently for the same theta ({', '.join(unequal)})")
+        complaints.append(f"grad gives different values for the same theta ({', '.join(unequal)})")
     with np.errstate(invalid="ignore"):
         spread = {name: np.nan_to_num(np.abs(second[name] - first[name])) for name in first}
-    return first, spread, [f"{complaint}: nothing can be judged" for complaint in complaints]
+    return first, spread, [f"{complaint}: no verdict is possible" for complaint in complaints]
 
 
 def call_again(box: BlackBox, start: float, gradient: Tensors, u: float, noise: float) -> list[str]:
-    """Why nothing can be judged: fun or grad answers differently at the end, by more than rounding."""
+    """Why no verdict is possible: fun or grad answers differently at the end, by more than rounding."""
     later, second = box.value(box.theta), box.gradient()
     complaints = []
     if not abs(later - start) <= ROUNDINGS * u * abs(start) + noise:
-        complaints.append(f"fun answers differently for the same theta ({start!r}, and {later!r} at the end)")
+        complaints.append(f"fun gives different values for the same theta ({start!r}, and {later!r} at the end)")
     unequal = _unequal(gradient, second, u)
     if unequal:
-        complaints.append(f"grad answers differently for the same theta at the end ({', '.join(unequal)})")
-    return [f"{complaint}: nothing can be judged" for complaint in complaints]
+        complaints.append(f"grad gives different values for the same theta at the end ({', '.join(unequal)})")
+    return [f"{complaint}: no verdict is possible" for complaint in complaints]
 
 
 def layout_decides(box: BlackBox, start: float, gradient: Tensors, u: float) -> dict[str, str]:
@@ -248,7 +247,7 @@ def _same(first: Vector, second: Vector, u: float) -> bool:
 
 
 def try_complex(box: BlackBox) -> tuple[bool, list[str]]:
-    """Whether a complex step leaves complex numbers behind; and why nothing can be judged if they stay.
+    """Whether a complex step leaves complex numbers behind; and why no verdict is possible if they stay.
 
     What fun and grad keep between calls is put back then, as far as it can be reached.
     """
@@ -258,7 +257,7 @@ def try_complex(box: BlackBox) -> tuple[bool, list[str]]:
     if box.is_real():
         return False, []
     memory.restore()
-    stays = "the complex step leaves complex numbers in fun or grad, try method='central': nothing can be judged"
+    stays = "the complex step leaves complex numbers in fun or grad, try method='central': no verdict is possible"
     return True, [] if box.is_real() else [stays]
 
 

@@ -1,4 +1,4 @@
-"""Causes: what may be wrong with a tensor of a black box.  A cause fits if the gradient without it is right."""
+"""Probable causes of a wrong gradient of a black box.  A cause fits if the gradient is right after its removal."""
 
 from collections.abc import Callable, Iterator, Sequence
 import math
@@ -16,7 +16,7 @@ Projection: TypeAlias = Callable[[Vector], Vector]
 def diagnose(
     gradient: Vector, scale: Vector, project: Projection, derivatives: Sequence[DirectionalDerivative]
 ) -> str | None:
-    """The first cause without which the gradient, times the scale (size,), fits every directional derivative."""
+    """The first cause after whose removal the gradient, times the scale (size,), fits every directional derivative."""
     if not np.all(np.isfinite(gradient)):
         return "not finite"
     if not np.any(gradient):

@@ -1,4 +1,4 @@
-"""``check_gradient``: the gradient of any scalar function of any Array API library's arrays, as a black box.
+"""``check_gradient``: the gradient of any scalar function, as a black box, with the arrays of any Array API library.
 
 A tensor of up to 256 entries is checked entry by entry (tensor.py).  A larger one is checked along random directions,
 and bisection of those that fail finds the wrong entries (search.py).
@@ -36,13 +36,13 @@ from xpdl.randomness import Stream, generator
 
 REMAINDER = "2 for a right gradient, 1 for a wrong one"
 FLAT, STEEP = 1.25, 1.75
-"""A Taylor remainder of an order below the first shows a wrong gradient, above the second a right one."""
+"""If the order of the Taylor remainder is below FLAT, the gradient is wrong; if it is above STEEP, it is right."""
 RANDOM = 10
-"""Random directions in large tensors; one more has the signs of the gradient."""
+"""The number of random directions in a large tensor.  One more direction has the signs of the gradient."""
 
 
 class Judged(NamedTuple):
-    """What was found: the tensors, the difference over all of them, the method, and notes."""
+    """The results: the verdict on each tensor, the difference over all of them, the method, and notes."""
 
     parameters: Mapping[str, Parameter]
     difference: float
@@ -64,9 +64,9 @@ def check_gradient(
 ) -> Report:
     """Check whether ``grad`` is the gradient of ``fun`` at theta.
 
-    Both functions are called with new arrays of theta's library, on its device.  The numeric derivatives come with
-    error bars that are measured, so there is no tolerance to choose.  A tensor of more than 256 entries is checked
-    along 11 directions, in natural units (probe.py); if one fails, bisection finds the wrong entries.
+    Both functions are called with new arrays of theta's library, on its device.  The error bars of the numeric
+    derivatives are measured, so there is no tolerance to choose.  A tensor of more than 256 entries is checked along 11
+    directions, in natural units (probe.py); if one fails, bisection finds the wrong entries.
 
     Parameters
     ----------
@@ -79,15 +79,15 @@ def check_gradient(
     method : {"auto", "complex", "central", "taylor"}, default "auto"
         How the numeric gradient is computed.  "complex": the complex step.  "central": central differences.  "auto":
         the complex step for each tensor in which it proves to be a derivative, else central differences.  "taylor":
-        only whether J(theta + h d) - J(theta) - h <g, d> falls like h^2, without a look at entries.
+        only whether J(theta + h d) - J(theta) - h <g, d> falls like h^2; entries are not checked.
     dtype : {"float64", "float32"}, optional
-        The dtype of the arrays that fun gets; by default float64 where fun and the device have it.
+        The dtype of the arrays that fun gets; by default float64 if fun and the device support it.
     full : bool, default False
         Whether every entry of large tensors is checked, too.
     seed : int, default 0
         The seed of the random directions.
     budget : int, default 100_000
-        How many evaluations of fun may be planned.
+        The largest number of evaluations of fun that may be planned.
     progress : bool, default False
         Whether a terminal shows a progress bar.
 
@@ -133,20 +133,19 @@ def check_gradient(
     precision = "float32" if probe.u > np.finfo(np.float64).eps else "float64"
     if precision != box.dtype:
         notes.append("fun answers in float32 although it is given float64: judged as float32")
-    layout = layout_decides(box, start, gradient, probe.u)
     if method == "taylor":
         judged = _by_taylor(probe, gradient)
     else:
         plan = _plan(probe, gradient, full, budget)
         tensors = [TensorCheck(probe, name, gradient[name], plan[name], spread[name]) for name in plan]
         judged = _by_derivatives(probe, tensors, method, progress)
-    judged = judged._replace(parameters=_with_layout(judged.parameters, layout))
+    judged = judged._replace(parameters=_with_layout(judged.parameters, layout_decides(box, start, gradient, probe.u)))
     complaints = call_again(box, start, gradient, probe.u, probe.noise)
     if complaints:
         return _refused(box, gradient, [*complaints, *notes], began)
     if probe.quantum:
         notes.append(
-            f"fun moves in steps of {probe.quantum:.1g} and is constant in between: its derivatives are as coarse"
+            f"fun changes in steps of {probe.quantum:.1g} and is constant in between: its derivatives are as coarse"
         )
     return _report(box, judged, precision, notes, began)
 
@@ -170,7 +169,7 @@ def _without_leaks(box: BlackBox, method: str) -> tuple[str, list[str], list[str
 
 
 def _plan(probe: Probe, gradient: Tensors, full: bool, budget: int) -> dict[str, Directions]:
-    """Every entry of small tensors, or as many directions, if the budget allows; ``ValueError`` if it never does."""
+    """Choose entries or directions of each tensor that the budget allows; ``ValueError`` if it allows neither."""
     sizes = {name: g.size for name, g in gradient.items()}
     limits = [max(sizes.values())] if full else [SMALL, RANDOM + 1]
     budget = checks.integer("budget", budget, least=1)
@@ -182,7 +181,7 @@ def _plan(probe: Probe, gradient: Tensors, full: bool, budget: int) -> dict[str,
 
 
 def _directions(probe: Probe, name: str, gradient: Vector, small: int) -> Directions:
-    """Unit vectors, or random signs; the first row has the signs of the gradient, where a factor shows best."""
+    """Unit vectors, or random signs.  The first row has the signs of the gradient: a factor shows best there."""
     if gradient.size <= small:
         return Directions(gradient.size)
     signs = np.stack([probe.signs(name) for _ in range(RANDOM + 1)])
@@ -282,7 +281,7 @@ def _unjudged(name: str, gradient: Vector) -> Parameter:
 
 
 def _difference_of_all(tensors: list[TensorCheck]) -> float:
-    """Over all tensors; if any has directions, in natural units, with each of K directions counting for 1/K."""
+    """The difference over all tensors; if any has K directions, in natural units, and each direction counts 1/K."""
     natural = not all(tensor.entrywise for tensor in tensors)
     pairs = [tensor.for_norms(natural=natural) for tensor in tensors]
     return difference(*(np.concatenate(column) for column in zip(*pairs, strict=True)))

@@ -18,7 +18,7 @@ from xpdl.gradcheck.function.probe import COMPLEX_STEP, Probe, Tensors
 from xpdl.gradcheck.report import Vector
 
 LEVELS = (-3, -2, -1, 0, 1, 2)
-"""The sizes of central steps to choose from where one is not enough, in powers of 16."""
+"""The steps of central differences to choose from if one is not enough, in powers of 16."""
 OTHER_STEP = 0.7 * COMPLEX_STEP
 """A second complex step, which rounds differently."""
 SPREAD = 8.0
@@ -30,7 +30,7 @@ ROOM = 13
 WIDE = 2.0**-12
 """A central step longer than this may cross several kinks."""
 GROWTH = 3.0
-"""A derivative that grows by more than this from a step to a sixteenth of it has no limit."""
+"""If a derivative grows by more than this factor from a step to a sixteenth of the step, it has no limit."""
 SIDES = (35, 39)
 """One-sided derivatives are taken at distances of 2^-35 and 2^-39 (in float64)."""
 
@@ -148,7 +148,7 @@ def _value_and_spread(probe: Probe, name: str, d: Vector) -> tuple[float, float]
         return value, spread
     there = probe.imaginary(name, d, OTHER_STEP)
     if abs(there - (OTHER_STEP / COMPLEX_STEP) ** 2 * value) <= 0.1 * abs(value):
-        return 0.0, abs(value)  # it falls like h^2: nothing but truncation error
+        return 0.0, abs(value)  # it falls like h^2, so all of it is truncation error
     at_kink = spread > max(least, math.sqrt(probe.u) * abs(probe.start))
     return value, abs(there - value) if at_kink else spread
 
@@ -176,8 +176,8 @@ def central_along(probe: Probe, direction: Tensors, level: int = 0) -> CentralDi
 
     The bar is the rounding floor, 2 max(u |J|, noise) / h, and twice the change from h to h / 2, which is 3/4 of the
     truncation error.  A wide step, as float32 needs, may cross kinks, so the differences over its quarters count, too.
-    No bar is below 2^-28 of the value: code that iterates to a tolerance is smooth nearby, and yet wrong by more than
-    u.  One-sided: (4 J(h/2) - J(h) - 3 J(0)) / h, which is also right to second order.
+    No bar is below 2^-28 of the value: code that iterates to a tolerance is smooth nearby, but wrong by more than u.
+    The one-sided difference is (4 J(h/2) - J(h) - 3 J(0)) / h, which is also right to second order.
     """
     h = probe.distance(17) * 16.0**level
     far, near, back, behind = values = [
@@ -200,7 +200,8 @@ def central_along(probe: Probe, direction: Tensors, level: int = 0) -> CentralDi
 def best_central(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference, bool]:
     """The central difference with the smallest bar, from fine steps to wide ones; and whether theta is at a kink.
 
-    The bar holds what finer steps contradict: waves that are shorter than a step may look smooth from that step alone.
+    If finer steps contradict a wide one, its bar grows by the contradiction: waves that are shorter than a step may
+    look smooth with that step alone.
     """
     ladder = [central(probe, name, d, level) for level in LEVELS]
     if _jumps(ladder):
@@ -300,7 +301,7 @@ def _jumps(ladder: Sequence[CentralDifference]) -> bool:
 
 
 def _kink(ladder: Sequence[CentralDifference]) -> CentralDifference | None:
-    """The finest difference whose sides differ, if they differ as much with a sixteenth of the step and 16 times it."""
+    """The finest difference whose sides differ, if they differ as much with 1/16 of the step and with 16 times it."""
     for finer, middle, wider in zip(ladder, ladder[1:], ladder[2:], strict=False):
         if middle.jump > middle.noise:
             grows = finer.jump > GROWTH * middle.jump + 4 * finer.rounding  # a small jump of the function itself

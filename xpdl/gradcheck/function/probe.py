@@ -1,8 +1,8 @@
 """``Probe``: a function around theta, on the host, and how noisy it is there.
 
 Directions are in natural units: d = 1 moves an entry by its scale.  The scale is max(|theta|, scale of the tensor),
-rounded to a power of two, so that theta + h d is exact.  Noise is what a smooth function cannot do within a short
-distance.
+rounded to a power of two, so that theta + h d is exact.  Noise is the change within a short distance that a smooth
+function cannot have.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ UNDERFLOW = 2.0**10 / COMPLEX_STEP
 SINGLE = 1e-10
 """A larger machine epsilon is that of float32."""
 RIPPLES = (20, 24, 28, 32, 36)
-"""Noise is measured at distances of 2^-20 to 2^-36 (in float64), as kinks and waves may spoil some of them."""
+"""Noise is measured at distances of 2^-20 to 2^-36 (in float64): kinks and waves may spoil some of them."""
 FAR = (0.5, 0.125, 0.0)
 """Multiples of theta at which the gradient may be larger."""
 ROUNDINGS = 64.0
@@ -34,7 +34,7 @@ ROUNDINGS = 64.0
 SEEN = 8.0
 """A value of so many times its noise is not 0."""
 QUANTUM_ROUNDINGS = 8.0
-"""If J moves in steps of more roundings than this, rounding is not the reason."""
+"""If J changes in steps of more roundings than this, rounding is not the reason."""
 QUANTUM_BITS = range(48, -9, -2)
 """Such steps are looked for at distances of 2^-48 to 2^8 (in float64)."""
 
@@ -114,7 +114,7 @@ class Probe:
         with quiet():
             try:
                 value = self._value(self.moved(shift))
-            except Exception:  # it must be defined at theta only, and there it was called before
+            except Exception:  # J must be defined at theta only
                 return math.nan
         return value if isinstance(value, float) else math.nan
 
@@ -137,7 +137,7 @@ class Probe:
 
     @cached_property
     def coarse(self) -> bool:
-        """Whether all values of J are float32 numbers, whatever its dtype is."""
+        """Whether all values of J are float32 numbers, even if its dtype is float64."""
         shifts = ({n: 1e-3 * self._generator.random(t.size) for n, t in self.theta.items()} for _ in range(4))
         answers = np.array([answer for answer in map(self.real, shifts) if math.isfinite(answer)])
         with quiet():
@@ -154,7 +154,7 @@ class Probe:
 
     @cached_property
     def quantum(self) -> float:
-        """The step in which J moves, if it is constant in between; 0 if it is not, or if that is mere rounding."""
+        """The quantum q if J is rounded to multiples of q; 0 if it is not, or if q is no more than rounding."""
         signs = {name: self.signs(name) for name in self.theta}
 
         def at(t: float) -> float:
@@ -195,7 +195,7 @@ class Probe:
     def _terms(self, name: str, d: Vector) -> float:
         """The size of the terms of <g, d>, by complex steps where theta, or one of its tensors, is smaller.
 
-        Where a unit is saturated, p - y is small but has the rounding error of p; elsewhere it is as large as p.
+        If a unit is saturated, p - y is small but has the rounding error of p.  At other points p - y is as large as p.
         """
         points = [{n: c * t for n, t in self.theta.items()} for c in FAR]
         points += [{**self.theta, n: c * t} for n, t in self.theta.items() for c in FAR] * (len(self.theta) > 1)

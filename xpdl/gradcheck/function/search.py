@@ -1,8 +1,8 @@
 """The search for wrong entries of a large tensor, along random directions s = +-1.
 
-|r + e| < |e| and |r - e| < |e| cannot both hold.  So an entry that is wrong by e > bar escapes each direction with
-probability 1/2 at most, whatever the errors r elsewhere are.  Bisection along a direction that fails leads to the
-wrong entries: half of the direction has half of the error, or more.
+Let one entry be wrong by e > bar, and let r be the error of all others along the direction.  |r + e| < |e| and
+|r - e| < |e| cannot both hold, so the entry escapes each direction with probability 1/2 at most, for any r.  Bisection
+along a direction that fails leads to the wrong entries: one half of it has at least half of the error.
 """
 
 from dataclasses import dataclass, replace
@@ -28,14 +28,14 @@ class Suspect:
 
     @property
     def wrong(self) -> bool:
-        """Whether the claim is wrong; if not, the entry is at a kink."""
+        """Whether the claim is wrong.  If not, a kink excuses it."""
         return self.derivative.misses(self.claim)
 
 
 class Search:
     """The search in one tensor.
 
-    Each entry that is found is corrected in ``natural``, so that the directions show whether there are more.
+    Each wrong entry that is found is corrected in ``natural``; then the directions show whether there are more.
     """
 
     def __init__(self, tensor: TensorCheck) -> None:
@@ -74,7 +74,7 @@ class Search:
             return
 
     def _search(self) -> None:
-        """Bisect the direction that is most wrong until none is left, or enough entries are named."""
+        """Bisect the worst direction until none is wrong, or until enough entries are named."""
         if self._missed():
             self.cause = self.tensor.cause()
         for _ in range(ROUNDS):
@@ -102,21 +102,21 @@ class Search:
         return sorted((k for k in bars if bars[k] > 1), key=lambda k: -bars[k])
 
     def _give_up(self, k: int) -> None:
-        """Leave a direction: many entries are wrong by too little each, or several kinks meet and excuse anything."""
+        """Give up on a direction: many entries are each wrong by too little, or several kinks excuse any claim."""
         self.opaque.add(k)
         found = self.tensor.derivatives[k]
         if found.kink and found.misses(self._claims()[k]):
             self.tensor.derivatives[k] = found.widened(math.inf)
 
     def _correct(self, suspect: Suspect) -> None:
-        """Replace the claim by the derivative, whose error every direction then has, too."""
+        """Replace the claim by the derivative.  The error of the derivative then adds to that of every direction."""
         self.found.append(suspect)
         self.natural[suspect.position] = suspect.derivative.value
         error = suspect.derivative.bar
         self.tensor.derivatives = [found._replace(bar=found.bar + error) for found in self.tensor.derivatives]
 
     def _bisect(self, k: int) -> list[Suspect]:
-        """Entries that explain the error along direction k: ranges are halved, the half with more of it first."""
+        """Entries that explain the error along direction k.  Ranges are halved, the half with more error first."""
         d, along = self.tensor.directions.row(k), self.tensor.derivatives[k]
         error = self._claims()[k] - along.value
         ranges, found = [(0, d.size, error)], list[Suspect]()

@@ -23,13 +23,13 @@ from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, PASS, Parameter, Vector, j
 from xpdl.progress import Reporter
 
 SMALL = 256
-"""Tensors of up to so many entries are checked entry by entry."""
+"""Tensors of up to this many entries are checked entry by entry."""
 NAMED = 8
-"""How many entries a message names."""
+"""The largest number of entries that a message names."""
 LARGE = 1e-3
-"""A larger difference of a tensor that passes is explained."""
+"""If a tensor passes with a larger difference than this, a note explains why."""
 HIDES = 1e-7
-"""Where the bar is a larger part of the value, other steps are tried."""
+"""If the bar is a larger part of the value than this, other steps are tried."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class TensorCheck:
         return tuple(int(i) for i in np.unravel_index(position, self.gradient.shape))
 
     def claims(self) -> Vector:
-        """What the gradient under test says the directional derivatives are."""
+        """The directional derivatives according to the gradient under test."""
         return self.directions.project(self.natural)
 
     def columns(self) -> list[Vector]:
@@ -162,7 +162,7 @@ class TensorCheck:
         return second_look(self.probe, self.name, d, claim, found, self.method).widened(self._spread_along(d))
 
     def entry_again(self, position: int, claim: float, found: DirectionalDerivative) -> DirectionalDerivative:
-        """The derivative of an entry by all methods; a kink that excuses the claim, and a jump, are noted."""
+        """The derivative of an entry by all methods.  A kink that excuses the claim is noted, and so is a jump."""
         found = self.again(unit(self.natural.size, position), claim, found)
         if found.kink and found.bars(claim) > 1 and not found.misses(claim):
             low, value, high = (float(x / self.scale[position]) for x in (found.low, claim, found.high))
@@ -232,7 +232,7 @@ class TensorCheck:
         return named + (", ..." if len(positions) > NAMED else "")
 
     def notes(self) -> list[str]:
-        """What else the report says about this tensor."""
+        """The notes of the report on this tensor."""
         notes = []
         if self.reason:
             notes.append(f"central differences, because for complex numbers fun {self.reason}")

@@ -1,4 +1,4 @@
-"""Trust: whether the complex step is a derivative of this function, and a second look before a claim fails."""
+"""Whether to trust the complex step of this function, and a second look at a claim before it fails."""
 
 from collections.abc import Iterable
 import math
@@ -19,11 +19,11 @@ from xpdl.gradcheck.function.probe import ROUNDINGS, NotAnalyticError, Probe
 from xpdl.gradcheck.report import Vector
 
 VISIBLE = 4.0
-"""A derivative of so many bars shows whether another method is right."""
+"""A derivative that is larger than this many bars can confirm or refute another method."""
 SEGMENTS = (2.0**-3, 2.0**-6)
 """The complex step is integrated over these distances to both sides."""
 FINE = 1e-12
-"""A part of J that is this small beside J is no part that somebody wrote."""
+"""If a part of J is smaller than this fraction of J, nobody wrote it on purpose."""
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
@@ -49,7 +49,7 @@ def verify(probe: Probe, name: str, directions: Iterable[Vector]) -> str | None:
 
 
 def _objection(probe: Probe, name: str, d: Vector) -> str | None:
-    """What speaks against the complex step along d; at a kink, the mean of both sides must be right."""
+    """A reason against the complex step along d, if there is one; at a kink, the mean of both sides must be right."""
     step, difference = complex_step(probe, name, d), central(probe, name, d)
     if step.bar > max(difference.bar, math.sqrt(probe.u) * abs(step.value)):
         return "changes with the step"
@@ -91,7 +91,7 @@ def second_look(
 def _second_step(
     probe: Probe, name: str, d: Vector, claim: float, found: DirectionalDerivative, difference: CentralDifference
 ) -> DirectionalDerivative | None:
-    """The complex step with its sides at a kink, its noise and its gap; None if differences contradict it."""
+    """The complex step, widened by its sides at a kink, its noise and its gap; None if differences contradict it."""
     left, right, kink = analytic_sides(probe, name, d)
     apart = max(abs(left - difference.backward), abs(right - difference.forward))
     if apart > difference.side_bar + found.bar or not (kink or near(difference, found.value, found.bar)):
@@ -107,8 +107,8 @@ def _second_step(
 def _gap(probe: Probe, name: str, d: Vector, t: float) -> float:
     """|J(t) - J(-t) - integral of the complex steps between| / t; in float64, 0 if that may be rounding.
 
-    A complex step may miss a tiny part of J, such as 1e-12 |theta|.  Short differences cannot see it, as it drowns in
-    the rounding of J; a long one can, beside the integral.  Source: Gauss-Legendre quadrature, 8 points.
+    A complex step may miss a tiny part of J, such as 1e-12 |theta|.  A short difference cannot show this part, because
+    the rounding of J hides it; a long difference minus the integral can.  Integrals: Gauss-Legendre, 8 points.
     """
     steps = [probe.imaginary(name, d, at=probe.moved({name: t * x * d})) for x in NODES.tolist()]
     ahead, behind = probe.real({name: t * d}), probe.real({name: -t * d})

@@ -1,7 +1,7 @@
-"""What ``check_network`` assumes of an activation and a loss, tried out.
+"""Test what ``check_network`` assumes of an activation and a loss.
 
-The activation works entry by entry, and the loss row by row.  For the complex step, both must be analytic in their
-branches: the complex step lies between the difference quotients to both sides.
+The activation must work entry by entry, and the loss row by row.  For the complex step, both must be analytic in each
+of their branches: then the complex step lies between the difference quotients to both sides.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,11 +22,11 @@ from xpdl.gradcheck.problem import Problem
 from xpdl.gradcheck.report import Vector
 
 MIXING = 1e-10
-"""A change of f(z) that is a larger part than this of f(z) and z is no rounding."""
+"""A change of f(z) that is larger than this times (|f(z)| + max |z|) is not due to rounding."""
 
 
 def check_entry_by_entry(problem: Problem, zs: Sequence[Array]) -> None:
-    """``ValueError`` if an entry of f(z) changes with other entries of z, be it of other units or other samples."""
+    """Raise ``ValueError`` if an entry of f(z) changes with other entries of z, in other units or other samples."""
     if isinstance(problem.net.hidden, str):
         return
     for l, z in enumerate(zs, start=1):
@@ -42,8 +42,8 @@ def check_entry_by_entry(problem: Problem, zs: Sequence[Array]) -> None:
 def _mixed(f: Callable[[Vector], Vector], z: Vector) -> list[list[int]]:
     """The entries of f(z), z (n, n_l), that change with other entries of z.
 
-    A random half of the entries takes the value of some other entry, for which f is defined, and the rest must not
-    change; then the other half.
+    A random half of the entries of z takes values of other entries, for which f is defined.  The other half of f(z)
+    must not change.  Then the halves change roles.
     """
     rng = np.random.default_rng(0)
     half, others, before = rng.random(z.shape) < 0.5, rng.choice(z.ravel(), z.shape), f(z)
@@ -56,7 +56,7 @@ def _mixed(f: Callable[[Vector], Vector], z: Vector) -> list[list[int]]:
 
 
 def check_row_by_row(problem: Problem, z: Vector, y: Vector) -> None:
-    """``ValueError`` unless the loss gives a finite cost for each sample, which no other sample changes."""
+    """Raise ``ValueError`` if the loss does not give a finite cost for each sample, independent of other samples."""
     head, home = problem.net.head, problem.home
 
     def cost(z: Vector) -> Vector:
@@ -73,11 +73,11 @@ def check_row_by_row(problem: Problem, z: Vector, y: Vector) -> None:
     for rows in (moved, ~moved):
         change = np.abs(cost(np.where(rows[:, None], np.roll(z, 1, axis=1) + 1, z)) - before)[~rows]
         if np.any(change > MIXING * (np.abs(before[~rows]) + np.max(np.abs(z)))):
-            raise ValueError("output must have a cost of each sample alone, got one that changes with other samples")
+            raise ValueError("output must give the cost of each sample alone, got one that changes with other samples")
 
 
 def not_analytic(f: Callable[[Array], Array], zs: Sequence[Array], what: str = "activation") -> str | None:
-    """Why the complex step of a function f, entry by entry, cannot be trusted at zs; None if it can."""
+    """Why the complex step of f, which works entry by entry, cannot be trusted at zs; None if it can."""
     for z in zs:
         try:
             fprime = complex_derivative(f).at(z)
@@ -94,7 +94,7 @@ def not_analytic(f: Callable[[Array], Array], zs: Sequence[Array], what: str = "
 
 
 def cost_not_analytic(at: Point) -> str | None:
-    """Why the complex step of the cost cannot be trusted, with the logits moved along several directions."""
+    """Why the complex step of the cost cannot be trusted; the logits are moved along several directions to see it."""
     xp, z = namespace(at.y), at.layers[-1].z
     largest = xp.max(xp.abs(z), axis=1)
     for signs in sign_vectors(z):

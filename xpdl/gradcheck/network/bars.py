@@ -8,7 +8,7 @@ Forward, every operation adds its own rounding:
 
 Backward, from the dz of the loss, whose error is that of d cost / d z:
 
-    E_z = (D + o + p^2 + |y|) / n^2                          D follows from F_z; o = 1 where p is made near 1
+    E_z = (D + o + p^2 + |y|) / n^2                          D follows from F_z; o = 1 if ``Loss.near_one``, else 0
     E   = (|dz_next| |w|^T)^2 + E_next (w^2)^T               the error of da
     E_z = (E f'^2 + da^2 (f'^2 + c (1 + F_z))) mask^2        the error of dz
 
@@ -16,8 +16,8 @@ c is 0 where f is linear near z, else 1 (linearity.py).  The expected error of a
 
     kappa_W = |x|^T |dz| + sqrt((x^2)^T E_z + F_x^T dz^2)    kappa_b = sum |dz| + sqrt(sum E_z)
 
-The first term is the sum of the absolute values of all that is added up.  Source: Higham 2002, Accuracy and Stability
-of Numerical Algorithms, chapters 3 and 4.
+The first term is the sum of the absolute values of all summands.  Source: Higham 2002, Accuracy and Stability of
+Numerical Algorithms, chapters 3 and 4.
 """
 
 from collections.abc import Sequence
@@ -95,7 +95,7 @@ def _output_error(at: Point, error_z: Array) -> Array:
 
 
 def _from_cost(at: Point, error_z: Array) -> Array:
-    """The error variance of d cost / d z: how it changes with errors of z and of z - y, for several signs of them."""
+    """The error variance of d cost / d z: its change with errors of z and of z - y, the largest of several signs."""
     xp, z = namespace(at.y), at.layers[-1].z
     error = xp.sqrt(error_z + at.y * at.y)
     t = LOGIT_MOVE * (1 + xp.max(xp.abs(z), axis=1, keepdims=True)) / (xp.max(error, axis=1, keepdims=True) + 1e-300)

@@ -61,7 +61,7 @@ class Tested(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """What a gradient is compared with, as NumPy arrays (P,)."""
+    """The numeric gradient, its error bars, and its limits at kinks, as NumPy arrays (P,)."""
 
     numeric: Vector
     bar: Vector
@@ -113,7 +113,7 @@ def check_network(
     dtype : {"float64", "float32"}, default "float64"
         The dtype in which the gradient under test is computed.
     memory : int, default 256 MiB
-        How many bytes the moved units may take.
+        The memory for moved units, in bytes.
     progress : bool, default False
         Whether a terminal shows a progress bar.
 
@@ -127,7 +127,7 @@ def check_network(
     TypeError
         If an argument is of a wrong kind.
     ValueError
-        If an argument has a wrong shape or value, or the complex step is asked for and not possible.
+        If an argument has a wrong shape or value, or if the method is "complex" and the complex step is not possible.
 
     Examples
     --------
@@ -170,7 +170,7 @@ def check_network(
 def _enter(
     net: Network, theta: Any, x: Any, y: Any, masks: Sequence[Any] | None, weight: Any, dtype: str
 ) -> tuple[Problem, Problem, tuple[str, ...]]:
-    """The problem of the gradient under test, that of the numeric gradient, and notes on them."""
+    """The problem for the gradient under test, the same problem for the numeric gradient, and notes on them."""
     checks.instance("net", net, Network)
     home = backend_of(theta) if hasattr(theta, "dtype") else backend("numpy")
     judged = dtype if supports(home, dtype) else "float32"
@@ -186,7 +186,7 @@ def _enter(
 
 
 def _tested(problem: Problem, grad: Callable[[Array], Array] | None) -> Tested:
-    """The gradient under test, called twice: it must not change theta, and must give the same each time."""
+    """The gradient under test.  It is called twice: it must not change theta, and must give the same values twice."""
     net, home = problem.net, problem.home
     function = grad or (lambda theta: net.loss_and_grad(theta, *problem.samples)[1])
     theta = home.asarray(problem.theta, copy=True)
@@ -196,14 +196,14 @@ def _tested(problem: Problem, grad: Callable[[Array], Array] | None) -> Tested:
         raise ValueError(f"grad must return {net.size} floating numbers, got {first.dtype} of shape {first.shape}")
     complaints = []
     if not np.array_equal(to_numpy(theta), to_numpy(problem.theta)):
-        complaints.append("grad changes the theta it is given: nothing that depends on its answers can be trusted")
+        complaints.append("grad changes the theta it is given: no result of it can be trusted")
     elif not np.array_equal(first, second, equal_nan=True):
         complaints.append("grad gives different values for the same theta: fix its random numbers, pass masks")
     return Tested(first.astype(np.float64), float(np.finfo(first.dtype).eps), tuple(complaints))
 
 
 def _array(value: Any, size: int) -> Vector:
-    """What grad returned as a NumPy array; it may be a list of numbers, but not a tuple or list of arrays."""
+    """The result of grad as a NumPy array.  It may be a list of numbers, but not a list or tuple of arrays."""
     if value is None or (isinstance(value, tuple | list | dict) and not all(isinstance(v, Real) for v in value)):
         kind = "None" if value is None else f"a {type(value).__name__}"
         raise ValueError(f"grad must return an array of shape ({size},), got {kind}")
@@ -214,7 +214,7 @@ def _array(value: Any, size: int) -> Vector:
 
 
 def _point(problem: Problem, method: str) -> tuple[Point, str, tuple[str, ...]]:
-    """The forward pass, the method, and why it is not the complex step, if that is a surprise."""
+    """The forward pass, the method, and a note if "auto" had to do without the complex step."""
     checks.choice("method", method, ["auto", *NUMERIC_METHODS])
     at = point(problem.net, problem.theta, *problem.samples, complex_derivative)
     hidden = [layer.z for layer in at.layers[:-1]]
@@ -233,7 +233,7 @@ def _point(problem: Problem, method: str) -> tuple[Point, str, tuple[str, ...]]:
 
 
 def _measure(at: Point, found: NumericDeltas, precision: float) -> Measured:
-    """The numeric gradient, its error bars for a gradient of that precision, and its limits at kinks."""
+    """The numeric gradient with error bars for a gradient under test of this machine epsilon, and limits at kinks."""
     xp = namespace(at.y)
     forward = forward_errors(at)
     numeric = gradient(at, found.dz)
@@ -279,7 +279,7 @@ def _diagnosed(
 
 
 def _kink_notes(measured: Measured, parameters: dict[str, Parameter]) -> list[str]:
-    """Where kinks have excused a difference."""
+    """A note if entries pass only because a unit is at a kink: how many, and at which kinks."""
     apart = [np.abs(p.analytic - p.numeric) > p.bar for p in parameters.values()]
     excused = sum(int(a.sum()) for a in apart) - sum(p.failing for p in parameters.values())
     if excused <= 0:
@@ -290,6 +290,6 @@ def _kink_notes(measured: Measured, parameters: dict[str, Parameter]) -> list[st
 
 
 def _l2_notes(at: Point) -> list[str]:
-    """What biases of 0 hide."""
+    """A note if all biases are 0, because then an L2 term on them cannot be seen."""
     hidden = at.net.l2 > 0 and not any(to_numpy(b).any() for b in at.biases)
     return ["all biases are 0: an L2 term on them would not show"] if hidden else []

@@ -1,9 +1,10 @@
 """Diagnosis: the probable cause of a wrong gradient, found by making the same mistake on purpose.
 
-Each common mistake predicts a gradient.  The mistake that predicts what the code under test computes is named.  Some
-mistakes are made with the numeric gradient itself (a factor, a sign, a transpose), some with the L2 term, and some in a
-forward or backward pass (mistakes.py).  The layers below a wrong dz are wrong because of it, so the cause that explains
-the most tensors is named first, and of several such causes the simplest.  Where none fits, the report says so.
+Each common mistake predicts a gradient.  If the prediction agrees with the gradient under test, the report names the
+mistake.  Some mistakes are made with the numeric gradient itself (a factor, a sign, a transpose), some with the L2
+term, and some in a forward or backward pass (mistakes.py).  A wrong dz makes all layers below it wrong.  So the cause
+that explains the most tensors is named first, and of several such causes the simplest.  If none fits, the report says
+so.
 """
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
@@ -22,13 +23,13 @@ Explanations: TypeAlias = dict[Hashable, dict[str, str]]
 """Cause -> tensor -> text."""
 
 VAGUE = 1e-2
-"""The largest relative error of a factor that is given a meaning."""
+"""A factor gets a meaning only if its relative difference from the factor with that meaning is below this."""
 
 BLURRED = 0.25
-"""Where the bars are a larger part of the gradient, no factor is looked for: noise is a multiple of anything."""
+"""If the bars are a larger part of the gradient than this, no factor is looked for: any factor would fit noise."""
 
 WORST = 3
-"""How many wrong entries are shown where no cause fits."""
+"""How many wrong entries are shown if no cause fits."""
 
 
 def diagnose(at: Point, dz: Sequence[Vector], parameters: Mapping[str, Parameter]) -> dict[str, str]:
@@ -47,15 +48,15 @@ def diagnose(at: Point, dz: Sequence[Vector], parameters: Mapping[str, Parameter
 def _explanations(tensors: Mapping[str, WrongTensor]) -> Explanations:
     """Every cause that fits, simple causes before complicated ones."""
     found: Explanations = {}
-    for look in LOOKS:
+    for cause_of in CAUSES:
         for name, tensor in tensors.items():
-            for cause, text in look(tensor):
+            for cause, text in cause_of(tensor):
                 found.setdefault(cause, {}).setdefault(name, text)
     return found
 
 
 def _fewest_causes(found: Explanations) -> dict[str, str]:
-    """Tensor -> text: again and again, the cause that explains the most tensors is taken, the first of several."""
+    """Tensor -> text.  The cause that explains the most tensors is taken first (of equals, the simplest); and so on."""
     named: dict[str, str] = {}
     while found:
         cause = max(found, key=lambda cause: len(found[cause]))
@@ -65,7 +66,7 @@ def _fewest_causes(found: Explanations) -> dict[str, str]:
     return named
 
 
-# Mistakes that show in the tensor as it is
+# Mistakes that can be seen in the tensor alone
 
 
 def _not_finite(tensor: WrongTensor) -> Iterator[Explanation]:
@@ -101,7 +102,7 @@ def _permuted(tensor: WrongTensor) -> Iterator[Explanation]:
 
 
 def _factor(tensor: WrongTensor) -> Iterator[Explanation]:
-    """A multiple of the numeric gradient, L2 apart.  For a single entry, only factors that have a meaning count."""
+    """A multiple of the numeric gradient, L2 term excepted.  For a single entry, only factors with a meaning count."""
     yield from ((cause, text) for noted, cause, text in _multiples(tensor) if noted or tensor.value.size > 1)
 
 
@@ -110,7 +111,7 @@ def _factor_of_one_entry(tensor: WrongTensor) -> Iterator[Explanation]:
 
 
 def _multiples(tensor: WrongTensor) -> Iterator[tuple[bool, Hashable, str]]:
-    """Factors that fit: whether the factor has a meaning, the cause and the text."""
+    """Yield a factor that fits: whether it has a meaning, the cause and the text."""
     penalty = tensor.at.net.l2 / tensor.n * tensor.value if tensor.is_weight else np.zeros_like(tensor.value)
     for part in (np.zeros_like(penalty), penalty):
         data = tensor.found.numeric - part
@@ -134,7 +135,7 @@ def _named_factor(tensor: WrongTensor, c: float, data: Vector) -> tuple[bool, st
 
 
 def _times(c: float) -> str:
-    """The factor as "3 x", or as "1 + 2.0e-09 times" where six digits would not show it."""
+    """The factor as "3 x", or as "1 + 2.0e-09 times" if six digits do not tell it from 1."""
     return f"1 {'-' if c < 1 else '+'} {abs(c - 1):.1e} times" if abs(c - 1) < 1e-4 else f"{c:.6g} x"
 
 
@@ -177,7 +178,7 @@ def _l2_term(tensor: WrongTensor) -> Iterator[Explanation]:
 
 
 def _l2_meanings(tensor: WrongTensor) -> list[tuple[float, str]]:
-    """The factor of l2/n theta that is too much, and what it means."""
+    """How many times l2/n theta is too much, and what that means."""
     return [
         (-1, "lacks the L2 term l2/n w"),
         (-1 / 2, "has half the L2 term: l2/(2 n) w"),
@@ -228,7 +229,7 @@ def _few_entries(tensor: WrongTensor) -> Iterator[Explanation]:
 
 
 def _unknown(tensor: WrongTensor) -> str:
-    """What can be said without a cause."""
+    """The text for a tensor without a known cause: its worst entries."""
     a, n = tensor.found.analytic, tensor.found.numeric
     order = np.argsort(-np.where(tensor.bad, np.abs(a - n) / tensor.found.bar, 0), axis=None)
     places = [np.unravel_index(int(i), a.shape) for i in order[: min(WORST, int(tensor.bad.sum()))]]
@@ -246,11 +247,11 @@ def _apart(a: float, n: float) -> str:
 
 
 def _passes(tensor: WrongTensor) -> Iterator[Explanation]:
-    """The tensor as it follows from a pass with a mistake in it."""
+    """The tensor is what a forward or backward pass with a mistake computes."""
     yield from (
         (prediction.cause, prediction.text)
-        for look in PASS_MISTAKES
-        for prediction in look(tensor)
+        for predictions in PASS_MISTAKES
+        for prediction in predictions(tensor)
         if _fits(tensor, prediction)
     )
 
@@ -275,7 +276,7 @@ def _predicted(tensor: WrongTensor, prediction: Prediction, part: tuple[slice, .
     return np.asarray(x[:, part[0]].T @ dz + tensor.at.net.l2 / (prediction.n or tensor.n) * layer.w[part])
 
 
-LOOKS: list[Callable[[WrongTensor], Iterator[Explanation]]] = [
+CAUSES: list[Callable[[WrongTensor], Iterator[Explanation]]] = [
     _not_finite,
     _all_zero,
     _factor,
@@ -287,4 +288,4 @@ LOOKS: list[Callable[[WrongTensor], Iterator[Explanation]]] = [
     _permuted,
     _factor_of_one_entry,
 ]
-"""Simple causes come before complicated ones, and what may fit by accident comes last."""
+"""Functions that yield the causes of one kind.  Simple causes come first; those that may fit by accident come last."""

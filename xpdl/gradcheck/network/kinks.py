@@ -1,7 +1,7 @@
-"""Kinks: where an activation or a cost bends within rounding of z, so that its derivative may be either of two numbers.
+"""Kinks: an activation or a cost bends within the rounding error of z, so its derivative may be either of two numbers.
 
-Backward propagation with intervals gives the least and the largest gradient over every choice that code may make there,
-the one-sided derivatives of the cost among them:
+Correct code may take either number at each kink.  Backward propagation with intervals gives the smallest and the
+largest gradient of all these choices; the one-sided derivatives of the cost lie between them:
 
     da in [low w+ + high w-, high w+ + low w-],    w+ = max(w, 0)^T, w- = min(w, 0)^T,    dz in [f' from, f' to] * da
 
@@ -17,10 +17,10 @@ from xpdl.gradcheck.network.bars import LayerErrors
 from xpdl.gradcheck.network.perturbation import Point, cost_derivatives_beside, eps, gradient
 
 NEAR = 16.0
-"""A bend counts if it is within so many rounding errors of z."""
+"""A bend counts if it is within this many rounding errors of z."""
 
 JUMP = 1e-3
-"""A smaller change of f', or of d cost / d z beside the largest of them, is curvature, not a kink."""
+"""A smaller change is curvature, not a kink: of f', or of d cost / d z as a part of its largest entry."""
 
 
 class Bend(NamedTuple):
@@ -28,7 +28,7 @@ class Bend(NamedTuple):
 
     left: Array
     right: Array
-    size: Any = 1.0  # of which JUMP is a part
+    size: Any = 1.0  # the scale of JUMP
 
     @property
     def kinks(self) -> Array:
@@ -37,9 +37,9 @@ class Bend(NamedTuple):
 
 
 def bends(at: Point, forward: Sequence[LayerErrors]) -> list[Bend]:
-    """f' of the hidden layers, some rounding errors of z to the left and to the right; and of a loss d cost / d z.
+    """f' of the hidden layers and d cost / d z of the loss, some rounding errors of z to the left and to the right.
 
-    A loss that says how errors spread in it has no kinks.
+    A loss with an ``error_variance`` has no kinks.
     """
     xp = namespace(at.y)
     near = [NEAR * eps(at.y) * xp.sqrt(errors.z) + 1e-30 for errors in forward]
@@ -52,7 +52,7 @@ def bends(at: Point, forward: Sequence[LayerErrors]) -> list[Bend]:
 
 
 def limits(at: Point, bent: Sequence[Bend], dz: Array) -> tuple[Array, Array]:
-    """The least and the largest gradient (P,), from dz (n, k) of the output layer."""
+    """The smallest and the largest gradient (P,), from dz (n, k) of the output layer."""
     xp = namespace(at.y)
     lows, highs = ([_output_end(at, bent, dz, choose)] for choose in (xp.minimum, xp.maximum))
     for l in reversed(range(len(at.masks))):
@@ -68,7 +68,7 @@ def limits(at: Point, bent: Sequence[Bend], dz: Array) -> tuple[Array, Array]:
 
 
 def _output_end(at: Point, bent: Sequence[Bend], dz: Array, choose: Callable[[Array, Array], Array]) -> Array:
-    """The least or the largest dz (n, k) of the output layer."""
+    """The smallest or the largest dz (n, k) of the output layer."""
     for bend in bent[len(at.masks) :]:
         dz = namespace(dz).where(bend.kinks, choose(bend.left, bend.right) * at.share, dz)
     return dz

@@ -1,4 +1,4 @@
-"""Mistakes in a forward or backward pass: which dz and x of a layer follow from each, given the right dz.
+"""Mistakes in a forward or backward pass, and the wrong dz and x of a layer that follow from each of them.
 
     da = dz_{l+1} w_{l+1}^T * mask,   dz_l = da f'(z_l),   dw_l = x_l^T dz_l,   db_l = sum of dz_l over the samples
 
@@ -42,7 +42,7 @@ class WrongTensor(NamedTuple):
         return np.asarray(~(np.abs(self.found.analytic - self.found.numeric) <= self.found.bar))
 
     def matches(self, guess: Vector) -> bool:
-        """Whether a guess is what the code under test computes, and clearly more so than the numeric gradient."""
+        """Whether a guess agrees with the gradient under test, and clearly better than the numeric gradient does."""
         analytic, numeric = self.found.analytic, self.found.numeric
         if guess.shape != analytic.shape or not np.isfinite(guess).all():
             return False
@@ -53,17 +53,17 @@ class WrongTensor(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """A mistake, and the dz and the x from which the tensor is computed if it is made."""
+    """A mistake, and the dz and the x from which the tensor is then computed."""
 
     cause: Hashable
     text: str
     dz: Vector  # (n, n_l)
     x: Vector | None = None  # (n, n_in); None: the layer's own
-    n: float | None = None  # what the L2 term is divided by; None: the number of samples
+    n: float | None = None  # the divisor of the L2 term; None: the number of samples
 
 
 def _wrong_inputs(tensor: WrongTensor) -> Iterator[Prediction]:
-    """What may have been used in place of the layer's input x."""
+    """The layer's input x was mistaken for another array."""
     at, l = tensor.at, tensor.l
     if l == 0 or not tensor.is_weight:
         return
@@ -79,7 +79,7 @@ def _wrong_inputs(tensor: WrongTensor) -> Iterator[Prediction]:
 
 
 def _wrong_samples(tensor: WrongTensor) -> Iterator[Prediction]:
-    """Samples are left out or taken alone; if their number divides the sum, it may divide the L2 term, too."""
+    """Samples are left out or taken alone.  If the sum is divided by their number, the L2 term may be, too."""
     dz, n = tensor.dz[tensor.l], tensor.n
     weight = np.ones(len(dz)) if tensor.at.weight is None else tensor.at.weight
     for text, choose in SUBSETS.items():
@@ -109,34 +109,34 @@ SUBSETS: dict[str, Callable[[Vector, int], Vector]] = {
 
 
 def _wrong_masks(tensor: WrongTensor) -> Iterator[Prediction]:
-    """The gradient of another cost, with other dropout masks."""
+    """The gradient belongs to another cost, with other dropout masks."""
     for text, at in tensor.remasked.items():
         top = len(at.layers) - 1
         dz = np.asarray(cost_derivative(at, at.layers[top].z)) * at.share
-        yield Prediction(text, text, _down(at, dz, top, tensor.l), at.layers[tensor.l].x)
+        yield Prediction(text, text, _backpropagated(at, dz, top, tensor.l), at.layers[tensor.l].x)
 
 
 def remasked(at: Point) -> dict[str, Point]:
-    """For each mistake with all masks, the point that follows from it; none without masks."""
+    """The point that follows from each mistake with all masks; empty if there are no masks."""
     if all(mask is None for mask in at.masks):
         return {}
     none = [None] * len(at.masks)
     unscaled = [mask if mask is None else np.asarray(mask > 0, np.float64) for mask in at.masks]
     return {
-        "is that of the cost without its dropout masks": _again(at, none, none),
-        "is that of the cost with dropout masks that are not scaled": _again(at, unscaled, unscaled),
-        "leaves the dropout masks out of its forward pass": _again(at, none, at.masks),
+        "is that of the cost without its dropout masks": _with_masks(at, none, none),
+        "is that of the cost with dropout masks that are not scaled": _with_masks(at, unscaled, unscaled),
+        "leaves the dropout masks out of its forward pass": _with_masks(at, none, at.masks),
     }
 
 
-def _again(at: Point, forward: Sequence[Vector | None], backward: Sequence[Vector | None]) -> Point:
+def _with_masks(at: Point, forward: Sequence[Vector | None], backward: Sequence[Vector | None]) -> Point:
     """The point with some masks in its forward pass, and others for the backward pass."""
     theta = at.net.pack([(layer.w, b) for layer, b in zip(at.layers, at.biases, strict=True)])
     return at._replace(layers=at.net.forward(theta, at.layers[0].x, forward), masks=backward)
 
 
 def _wrong_deltas(tensor: WrongTensor) -> Iterator[Prediction]:
-    """What may have been used in place of the dz of the loss."""
+    """The dz of the loss was mistaken for another array."""
     at, top = tensor.at, len(tensor.at.layers) - 1
     p, derivative = (np.asarray(f(at.layers[-1].z)) for f in (at.net.head.predict, partial(cost_derivative, at)))
     deltas = {
@@ -148,22 +148,24 @@ def _wrong_deltas(tensor: WrongTensor) -> Iterator[Prediction]:
     }
     for text, dz in deltas.items():
         for n in {tensor.n, float(len(p))}:
-            yield Prediction((text, n), _where(text, top, tensor.l), _down(at, dz, top, tensor.l), n=n)
+            yield Prediction((text, n), _with_layer(text, top, tensor.l), _backpropagated(at, dz, top, tensor.l), n=n)
 
 
 def _wrong_hidden(tensor: WrongTensor) -> Iterator[Prediction]:
-    """dz of the tensor's layer, after a mistake in it, in one layer above, or in all of them."""
+    """The backward pass has a mistake in the tensor's layer, in one layer above it, or in all of these."""
     at, l, top = tensor.at, tensor.l, len(tensor.at.layers) - 1
-    for text, mistake in _mistakes(at):
+    for text, mistake in _hidden_mistakes(at):
         for k in range(l, top):
-            yield Prediction((text, k), _where(text, k, l), _down(at, mistake(at, k, tensor.dz[k + 1]), k, l))
+            yield Prediction(
+                (text, k), _with_layer(text, k, l), _backpropagated(at, mistake(at, k, tensor.dz[k + 1]), k, l)
+            )
         wrong = tensor.dz[top]
         for k in reversed(range(l, top)):
             wrong = mistake(at, k, wrong)
         yield Prediction((text, "all"), f"{text}, in every layer", wrong)
 
 
-def _where(text: str, k: int, l: int) -> str:
+def _with_layer(text: str, k: int, l: int) -> str:
     return f"{text}, in layer {k + 1}" if k == l else f"follows from a wrong dz of layer {k + 1}, where it {text}"
 
 
@@ -173,7 +175,7 @@ Mistake: TypeAlias = Callable[[Point, int, Vector], Vector]
 """(point, hidden layer m, dz of the layer after it) -> dz of layer m"""
 
 
-def _down(at: Point, dz: Vector, k: int, l: int) -> Vector:
+def _backpropagated(at: Point, dz: Vector, k: int, l: int) -> Vector:
     """dz of layer l that follows from dz of layer k >= l."""
     for m in reversed(range(l, k)):
         dz = _da(at, m, dz) * _fprime(at, m)
@@ -181,10 +183,10 @@ def _down(at: Point, dz: Vector, k: int, l: int) -> Vector:
 
 
 def _da(at: Point, m: int, dz: Vector) -> Vector:
-    return _bare(at, m, dz) * _mask(at, m)
+    return _da_without_mask(at, m, dz) * _mask(at, m)
 
 
-def _bare(at: Point, m: int, dz: Vector) -> Vector:
+def _da_without_mask(at: Point, m: int, dz: Vector) -> Vector:
     """da without its mask."""
     return np.asarray(dz @ at.layers[m + 1].w.T)
 
@@ -214,7 +216,7 @@ def _other(name: str, of_itself: bool) -> Mistake:
     return mistake
 
 
-def _mistakes(at: Point) -> Iterator[tuple[str, Mistake]]:
+def _hidden_mistakes(at: Point) -> Iterator[tuple[str, Mistake]]:
     """The mistakes that are possible in the hidden layers of this network."""
     own = at.net.hidden if isinstance(at.net.hidden, str) else "the activation"
     yield f"lacks the derivative of {own}", _da
@@ -233,15 +235,15 @@ DERIVATIVE_MISTAKES: list[tuple[str, Mistake]] = [
 ]
 
 MASK_MISTAKES: list[tuple[str, Mistake]] = [
-    ("lacks the dropout mask", lambda at, m, dz: _bare(at, m, dz) * _fprime(at, m)),
+    ("lacks the dropout mask", lambda at, m, dz: _da_without_mask(at, m, dz) * _fprime(at, m)),
     (
         "has a dropout mask that is not scaled",
-        lambda at, m, dz: _bare(at, m, dz) * (_mask(at, m) > 0) * _fprime(at, m),
+        lambda at, m, dz: _da_without_mask(at, m, dz) * (_mask(at, m) > 0) * _fprime(at, m),
     ),
     ("has the dropout mask twice", lambda at, m, dz: _da(at, m, dz) * _mask(at, m) * _fprime(at, m)),
     (
         "has the dropout mask inverted",
-        lambda at, m, dz: _bare(at, m, dz) * (_mask(at, m) == 0) * _mask(at, m).max() * _fprime(at, m),
+        lambda at, m, dz: _da_without_mask(at, m, dz) * (_mask(at, m) == 0) * _mask(at, m).max() * _fprime(at, m),
     ),
 ]
 

@@ -9,7 +9,7 @@ from xpdl.gradcheck.network.perturbation import Point, complex_step, cost_deriva
 from xpdl.progress import report
 
 CACHE = 2**20
-"""Bytes of the largest array in which units are moved at a time, if the budget allows: larger ones leave the cache."""
+"""The largest array of moved units, in bytes, if the memory allows it.  A larger one would not stay in the cache."""
 
 
 class NumericDeltas(NamedTuple):
@@ -35,7 +35,7 @@ def _by_complex_step(at: Point, memory: int, progress: bool) -> NumericDeltas:
 
 
 def _by_central_differences(at: Point, memory: int, progress: bool) -> NumericDeltas:
-    """By central differences with h = u^(1/3) |z|; a step half as long shows their errors."""
+    """By central differences with h = u^(1/3) |z|; differences with h / 2 show their errors."""
     xp = namespace(at.y)
     steps = [eps(at.y) ** (1 / 3) * (float(xp.mean(xp.abs(layer.z))) or 1.0) for layer in at.layers]
     floors = [at.share * xp.expand_dims(_cost_error(at), axis=1) / h for h in steps]
@@ -52,7 +52,7 @@ def _by_central_differences(at: Point, memory: int, progress: bool) -> NumericDe
 
 
 def _chunks(at: Point, memory: int, progress: bool, itemsize: int) -> Iterator[tuple[int, slice]]:
-    """Layers, and the units in them that are moved at a time."""
+    """Yield each layer with the units in it that are moved together."""
     n = at.y.shape[0]
     with report(sum(layer.z.shape[1] for layer in at.layers), "checking", shown=progress) as reporter:
         for l, layer in enumerate(at.layers):
@@ -65,7 +65,7 @@ def _chunks(at: Point, memory: int, progress: bool, itemsize: int) -> Iterator[t
 
 
 def _cost_error(at: Point) -> Array:
-    """How wrong rounding may make the cost of each sample (n,): its own rounding, and that of the logits."""
+    """The rounding error of the cost of each sample (n,): its own, and what errors of the logits cause."""
     xp = namespace(at.y)
     z = at.layers[-1].z
     logits = xp.abs(cost_derivative(at, z)) * xp.sqrt(forward_errors(at)[-1].z)

@@ -15,7 +15,7 @@ Only the layers after it are computed again, for many units at once.
     complex step           Im cost(i h) / h                      no difference, no cancellation, crosses no kink
     central difference     (cost(h) - cost(-h)) / (2 h)
 
-All this is in float64, whatever the dtype of the gradient under test is.
+All this is in float64, even if the gradient under test is in float32.
 
 Sources: Squire & Trapp 1998, Using complex variables to estimate derivatives; Dennis & Schnabel 1983 (step sizes).
 """
@@ -33,7 +33,7 @@ COMPLEX_STEP = 1e-60
 """h of the complex step: so small that h^2 vanishes beside 1 after any gain, and far above underflow in float64."""
 
 LOGIT_DIRECTIONS = 4
-"""How many directions logits are moved in, to see how a loss behaves."""
+"""The number of directions in which logits are moved to test a loss."""
 
 
 class EntrywiseDerivative(NamedTuple):
@@ -44,7 +44,7 @@ class EntrywiseDerivative(NamedTuple):
 
 
 class Point(NamedTuple):
-    """Where the cost is differentiated: everything that stays the same while single units are moved."""
+    """The point at which the cost is differentiated: everything that stays the same while single units are moved."""
 
     net: Network
     layers: Sequence[Layer]  # of the forward pass
@@ -123,7 +123,7 @@ def cost_derivatives_beside(at: Point, z: Array, distance: Array) -> tuple[Array
 
 
 def _in_logit(at: Point, z: Array, j: int) -> EntrywiseDerivative:
-    """The derivative of the costs (n,) in logit j, with the other logits of z (n, k) where they are."""
+    """The derivative of the costs (n,) in logit j; the other logits of z (n, k) stay as they are."""
     xp = namespace(z)
     unit = xp.eye(z.shape[1], dtype=z.dtype, device=device(z))[j, :]
     return at.derive(lambda moved: at.net.head.value(z + xp.expand_dims(moved - z[:, j], axis=1) * unit, at.y))

@@ -1,6 +1,6 @@
-"""The same computation on several backends: where they part, and whether one multiplies in reduced precision.
+"""Compare the same computation on several backends: where they differ, and whether one multiplies in reduced precision.
 
-check       ``check_backends``: which backends, and their verdicts
+check       ``check_backends``: the choice of backends, and their verdicts
 quantities  the quantities of both passes, and the error that each may have
 products    how many bits of a factor reach a matrix product
 report      the table

@@ -1,7 +1,7 @@
-"""``check_backends``: does the same computation come out the same on several array libraries and devices?
+"""``check_backends``: does a computation give the same results on several array libraries and devices?
 
-Each backend computes the cost and its gradient, and every quantity on the way is compared (quantities.py).  The matrix
-products are tried with few bits, too (products.py): reduced precision averages out in long sums.
+Each backend computes the cost and its gradient, and every quantity on the way is compared (quantities.py).  Reduced
+precision averages out in long sums, so matrix products are also tested with special factors (products.py).
 """
 
 from collections.abc import Sequence
@@ -34,9 +34,9 @@ def check_backends(
 ) -> BackendsReport:
     """Compute the cost of a network and its gradient on several backends, and name what is wrong first on each.
 
-    Operations run one by one, as in ``net.loss_and_grad``.  Where matrix products lose bits, a note says whether they
-    also do in a compiled step, which ``train`` uses.  A backend that raises anything has failed, and the others are
-    still compared.
+    Operations run one by one, as in ``net.loss_and_grad``.  If matrix products lose bits, a note says whether they
+    also do so in a compiled step, which ``train`` uses.  A backend that raises an exception fails; the others are still
+    compared.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def check_backends(
     theta : array (P,)
         Its parameters, in any library.
     x : array (n, d)
-        The samples; some hundred tell as much as all.
+        The samples; a few hundred are enough.
     y : array (n,) or (n, k)
         Their labels or targets.
     backends : sequence of str or Backend, optional
@@ -110,13 +110,13 @@ def _chosen(backends: Any) -> list[Backend]:
 
 
 def _check(problem: Problem, home: Backend) -> BackendResult:
-    """What one backend computes, beside float64 on the host."""
+    """Compare what one backend computes with float64 on the host."""
     dtype, notes = _precision(home, checks.dtype_name(problem.theta.dtype))
     entered = problem.on(problem.home, dtype)
     try:
         ran, bits = compute(entered.on(home, dtype)), kept_bits(entered, home)
         notes += compiled_note(entered, home, bits)
-    except Exception as error:  # a library can raise anything, and the others are still of interest
+    except Exception as error:  # a library can raise anything, and the other backends must still be compared
         failed = f"cannot compute this: {type(error).__name__}: {error}"
         return BackendResult(home.name, dtype, math.nan, {}, {}, (*notes, failed))
     exact = entered.on(problem.home, "float64")

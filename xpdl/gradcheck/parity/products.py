@@ -1,7 +1,7 @@
-"""How many bits of a factor reach a matrix product: TF32, bfloat16 and float16 in place of float32 show here.
+"""Measure how many bits of a factor a matrix product keeps, to detect TF32, bfloat16 and float16 instead of float32.
 
-Errors of reduced precision average out in long sums.  So the products of the network are also tried with factors that
-leave nothing to add up, in the shapes and layouts of the network.
+Errors of reduced precision average out in long sums.  So these factors, which have the shapes and layouts of the
+network's, make every sum consist of a single product.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,9 +35,9 @@ def kept_bits(problem: Problem, home: Backend, run: Wrapper = unchanged) -> dict
 
 
 def _kept(home: Backend, dtype: str, shape: Shape, flips: Flips, run: Wrapper) -> int:
-    """How many bits (rows, inner) times (inner, columns) keeps: the most with which v = 1.0101...1 comes out unchanged.
+    """The most bits with which v = 1.0101...1 passes unchanged through the product (rows, inner) @ (inner, columns).
 
-    One factor has a single entry in each row, so that nothing is added up.  v stands in either of them.
+    One factor has a single entry in each row, so every sum has a single term.  v is tried in either factor.
     """
 
     def step(token: Array, left: Array, right: Array) -> tuple[Array, Array]:

@@ -1,9 +1,9 @@
 """The quantities of a forward and a backward pass, and the error that each may have.
 
 Every quantity is compared with its float64 value *from the same inputs*: from the x, z, a, da and dz that the backend
-itself computed before.  So an error is found where it is made: it neither hides another one nor spreads, and at a kink
-of the activation both sides look at the same z.  The bar covers the rounding of one step: u (32 size + m / 2 partial),
-u the machine epsilon, m the number of terms in a sum, and partial the size that sums of some of the terms may reach.
+itself computed before.  So an error is found where it is made; it neither hides another error nor spreads, and at a
+kink of the activation both values belong to the same z.  The bar covers the rounding of one step: u (32 size + m / 2
+partial), u the machine epsilon, m the number of terms in a sum, and partial the size that partial sums may reach.
 
     quantity                     size                               partial
     x  = a * mask                |x|
@@ -16,11 +16,11 @@ u the machine epsilon, m the number of terms in a sum, and partial the size that
     da = dz w^T * mask           |dz| |w|^T mask                    |da| + size / 8
     dz = f'(z) da                |da| (|f'(z)| + c (1 + |z|))
 
-c is 0 where f is linear near z, else 1 (linearity.py).  o is 1 if p is computed from numbers near 1, as
-``Loss.near_one`` says, else 0.  e is 0, but sum |n dz| (|z| + |y|) for a loss that does not say how errors spread in it
-(``Loss.error_variance``).  Samples may be sorted by label, so a partial sum over samples may be as large as all terms
-together; over units it is more like a random walk to the end.  Source: Higham 2002, Accuracy and Stability of Numerical
-Algorithms, chapters 3 and 4.
+c is 0 where f is linear near z, else 1 (linearity.py).  o is 1 if p is computed from numbers near 1
+(``Loss.near_one``), else 0.  e is sum |n dz| (|z| + |y|) for a loss without ``error_variance``, else 0.  Samples may be
+sorted by label, so a partial sum over samples may be as large as the sum of all absolute values; a partial sum over
+units is more like a random walk.  Source: Higham 2002, Accuracy and Stability of Numerical Algorithms, chapters 3 and
+4.
 """
 
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ from xpdl.gradcheck.report import Parameter, Vector, judge
 from xpdl.network import Layer
 
 SAFETY = 32.0
-"""The 32 of a bar.  In 7,200 passes through random networks the largest error was a ninth of a bar."""
+"""The factor 32 in a bar.  In 7,200 passes through random networks the largest error was a ninth of a bar."""
 
 
 class Computed(NamedTuple):
@@ -51,7 +51,7 @@ class Computed(NamedTuple):
 
 
 def compute(problem: Problem) -> Computed:
-    """``net.loss_and_grad``, with everything on the way to it."""
+    """Compute ``net.loss_and_grad``, and keep all intermediate results."""
     f = problem.net.activation
     hidden: list[tuple[Vector, Vector]] = []  # da and dz of every hidden layer
 
@@ -152,9 +152,9 @@ def _derivative(f: Activation, z: Vector) -> tuple[Vector, Vector]:
 
 
 def judged(comparison: Comparison, dtype: str) -> Parameter:
-    """The verdict on a quantity; a library may flush what is below smallest_normal / eps to 0.
+    """The verdict on a quantity; a library may flush numbers below smallest_normal / eps to 0.
 
-    Where an earlier fault has left NaN or infinity to compute with, this quantity is not to blame.
+    If an earlier fault has left NaN or infinity as an input, an entry that follows from it does not fail.
     """
     eps, smallest = float(np.finfo(dtype).eps), float(np.finfo(dtype).smallest_normal)
     name, actual, expected, error = comparison

@@ -1,4 +1,4 @@
-"""The reports of ``check_backends``: what each backend computed, as a table and in words."""
+"""The reports of ``check_backends``: the results of each backend, as a table and in words."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ QUANTITIES = {
     "db": ("gradient of the biases", ("unit",)),
     "da": ("derivative of the activation", ("sample", "unit")),
 }
-"""What each quantity is, and what its axes are."""
+"""The meaning of each quantity, and the names of its axes."""
 
 FORMATS = {7: " (bfloat16)", 10: " (TF32 or float16)", 23: " (float32)", 52: " (float64)"}
 """Number formats, by the bits of their mantissa."""
@@ -27,7 +27,7 @@ FORMATS = {7: " (bfloat16)", 10: " (TF32 or float16)", 23: " (float32)", 52: " (
 
 @dataclass(frozen=True)
 class BackendResult:
-    """What one backend computed.
+    """The result of one backend.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class BackendResult:
         Returns
         -------
         str
-            What and where it is, both values, the error bar, and how many entries are wrong.
+            Its meaning and place, both values, the error bar, and how many entries are wrong.
         """
         found, entry = self.quantities[name], self.quantities[name].worst
         kind = name.rstrip("0123456789")
@@ -119,7 +119,7 @@ class BackendResult:
         )
 
     def lines(self) -> list[str]:
-        """Return what the report says below the table.
+        """Return the lines of the report below the table.
 
         Returns
         -------
@@ -158,14 +158,14 @@ class BackendResult:
 
 @dataclass(frozen=True)
 class BackendsReport:
-    """What several backends made of the same computation.
+    """The results of the same computation on several backends.
 
     A report is true if and only if all backends pass, and ``str(report)`` is a table with a line for each.
 
     Parameters
     ----------
     backends : mapping of str to BackendResult
-        What each backend computed, by its name.
+        The result of each backend by its name.
     seconds : float
         How long the check took.
 

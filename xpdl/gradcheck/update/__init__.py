@@ -1,14 +1,14 @@
-"""Update rules: what an optimizer does to numbers, and what is wrong with it.
+"""Check an optimizer: find the update rule that it follows, and what is wrong with it.
 
 check      ``check_update``: the findings and the verdict
 report     the report of the check
 subject    the optimizer under test, run on made-up histories of gradients
-faults     what can be wrong whatever the rule is
-measure    what single steps say of the rule
+faults     faults that any rule can have
+measure    measurements by single steps
 histories  histories of gradients that tell rules apart
 rules      the rules of the literature, their variants, and the mistakes people make
-fit        a rule and the hyper-parameters with which it makes the observed steps
-identify   which rule it is
+fit        the hyper-parameters with which a rule makes the observed steps
+identify   the choice of the rule that fits
 """
 
 from xpdl.gradcheck.update.check import check_update

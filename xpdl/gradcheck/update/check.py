@@ -1,8 +1,8 @@
 """``check_update``: which update rule does an optimizer follow, and what is wrong with it?
 
-The optimizer is a black box, and only what it does to numbers counts.  First faults are looked for that show whatever
-the rule is.  Then every entry of theta gets the same made-up gradients.  identify.py finds the rule of most entries,
-and the other entries are compared with it.
+The optimizer is a black box; only the numbers that it computes count.  First it is searched for faults that any rule
+can have (faults.py).  Then every entry of theta gets the same made-up gradients.  identify.py finds the rule of most
+entries, and the other entries are compared with it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -46,11 +46,11 @@ def check_update(
     optimizer : Optimizer or pair of callables
         An object with init(theta) -> state and update(theta, grad, state) -> (theta, state), or a tuple of the two.
     expected : str, optional
-        What the optimizer should be: "sgd", "momentum", "nesterov", "sign", "rmsprop", "adagrad", "adam" or "adamw".
-        Then every other rule fails, and so does what departs from the form in the textbook.  By default each known
+        The rule that the optimizer should follow: "sgd", "momentum", "nesterov", "sign", "rmsprop", "adagrad", "adam"
+        or "adamw".  Then every other rule fails, and so does a variant of the textbook's form.  By default each known
         form passes if it is consistent.
     size : int, default 8
-        The number of entries of theta: that of your network, if the optimizer knows its layers.
+        The number of entries of theta; if the optimizer depends on the layers of your network, the size of that.
     backend : str or Backend, default "numpy"
         The backend of the arrays that the optimizer gets.
     dtype : {"float64", "float32"}, default "float64"
@@ -69,7 +69,7 @@ def check_update(
     Raises
     ------
     TypeError
-        If optimizer is not one, or its update does not return (theta, state).
+        If optimizer is something else, or if its update does not return (theta, state).
     ValueError
         If an option is unknown or too small.
 
@@ -139,7 +139,7 @@ def _verdict(kinds: set[int], expected: str | None) -> str:
 
 
 def _findings(measured: Measurements, fit: Fit | None, wrong: bool) -> Iterator[tuple[int, str]]:
-    """What the rule of most entries is like."""
+    """Yield findings on the rule of most entries."""
     if measured.power in OTHER_POWERS:
         yield FAULT, OTHER_POWERS[measured.power]
     if fit is None:
@@ -151,12 +151,12 @@ def _findings(measured: Measurements, fit: Fit | None, wrong: bool) -> Iterator[
     if np.median(fit.rates) < 0:
         yield FAULT, "steps go uphill: lr g is added and not subtracted"
     if fit.name.startswith("adam") and fit.values["beta2"] < NO_MEMORY < fit.values["beta1"]:
-        yield DOUBT, "beta2 is 0: it looks the same if the second moment is lost between steps; say what is expected"
+        yield DOUBT, "beta2 is 0, or the second moment is lost between steps: pass expected= to tell them apart"
     yield from _rates(fit)
 
 
 def _rates(fit: Fit) -> Iterator[tuple[int, str]]:
-    """What the learning rates say, if they vary."""
+    """Yield findings on learning rates that vary."""
     if not fit.constant and _fall_like_a_bias(fit.rates):
         yield FAULT, LOST_MOMENTS[1]
     elif not fit.constant:
@@ -164,7 +164,7 @@ def _rates(fit: Fit) -> Iterator[tuple[int, str]]:
 
 
 def _fall_like_a_bias(rates: Vector) -> bool:
-    """Whether they fall like (1 - beta) / (1 - beta^t): a bias is corrected, but the moment has none."""
+    """Whether rates fall like (1 - beta) / (1 - beta^t): a bias is corrected, but the moment has no bias."""
     beta = rates[0] / rates[1] - 1
     falling = rates[0] * (1 - beta) / (1 - beta ** np.arange(1, len(rates) + 1))
     return bool(0 < beta < 1 - NO_MEMORY and np.allclose(rates, falling, rtol=1e-4, atol=0))
@@ -183,7 +183,7 @@ def _others(subject: Subject, main: Fit | None, groups: list[list[int]], short: 
 
 def _how_it_differs(main: Fit | None, other: Fit | None) -> str:
     if other is None:
-        return "updated by another rule than the rest, which is not known here"
+        return "updated by another rule than the rest, an unknown one"
     if other.candidate.mistake is not NOTHING:
         return other.candidate.mistake.finding
     if main is not None and main.candidate == other.candidate:
@@ -200,6 +200,6 @@ def _entries(group: Sequence[int]) -> str:
 
 
 def _unexpected(expected: str, fit: Fit | None) -> Iterator[tuple[int, str]]:
-    found = fit.name if fit else "no rule that is known"
+    found = fit.name if fit else "no known rule"
     if found != expected:
         yield FAULT, f"expected {expected}, found {found}"

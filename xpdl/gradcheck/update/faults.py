@@ -1,6 +1,6 @@
-"""Faults of an optimizer that show whatever its rule is.
+"""Faults that an optimizer can have with any rule.
 
-Each check gets the optimizer and a random history of gradients, and says what is wrong, or None.
+Each check gets the optimizer and a random history of gradients, and returns the fault as a sentence, or None.
 """
 
 from functools import partial
@@ -18,7 +18,9 @@ from xpdl.gradcheck.update.subject import Subject, arrays_in
 def _restarts(subject: Subject, grads: Vector) -> str | None:
     first, second = (subject.run(1.0, grads) for _ in range(2))
     if not np.array_equal(first, second, equal_nan=True):
-        return "a second run from a new state takes other steps: random numbers, or a state kept outside of the state"
+        return (
+            "a second run from a new state takes other steps: random numbers, or something is kept outside of the state"
+        )
     return None
 
 
@@ -34,7 +36,7 @@ def _shares_memory(subject: Subject, grads: Vector) -> str | None:
         arrays = [("theta", theta), ("the gradient", grad), *(("a state vector", slot) for slot in arrays_in(state))]
         for (one, a), (other, b) in combinations(arrays, 2):
             if np.shares_memory(to_numpy(a), to_numpy(b)):
-                return f"{one} and {other} share memory: what is done to one is done to both"
+                return f"{one} and {other} share memory: a change of one changes both"
     return None
 
 
@@ -66,7 +68,7 @@ def _knows_signs(subject: Subject, grads: Vector) -> str | None:
 
 
 def _keeps_entries_apart(subject: Subject, grads: Vector) -> str | None:
-    """Half of the gradients are changed; the other half of theta must not notice."""
+    """If half of the gradients change, the other half of theta must not."""
     each = np.multiply.outer(grads, 1 + np.arange(subject.size) / subject.size)
     left = np.arange(subject.size) < subject.size // 2
     base = subject.run(1.0, each)
@@ -85,7 +87,7 @@ def _keeps_its_state(subject: Subject, grads: Vector) -> str | None:
 
 
 def _carries_its_state(subject: Subject, grads: Vector) -> str | None:
-    """A moment must be more than the share 1 - beta of the last gradient; a copy of it, or of the last step, may be."""
+    """A moment must depend on earlier gradients, too.  A copy of the last gradient or of the last step need not."""
     alike = partial(np.isclose, rtol=1e-3, atol=0)
     pasts = ((0.1, 1.0), (10.0, 1.0), (0.1, 2.0))
     step = np.abs(np.diff(subject.run(0.0, pasts[0]), axis=0)[1])
@@ -112,5 +114,5 @@ FAULT_CHECKS = (
 
 
 def find_faults(subject: Subject, grads: Vector) -> list[str]:
-    """What is wrong with the optimizer whatever its rule is, one sentence each."""
+    """The faults of the optimizer, one sentence each."""
     return [fault for check in FAULT_CHECKS if (fault := check(subject, grads))]

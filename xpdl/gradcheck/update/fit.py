@@ -1,7 +1,7 @@
-"""Fits: the hyper-parameters with which a rule makes the observed steps, and how well it makes them.
+"""Fit the hyper-parameters with which a rule makes the observed steps, and measure how well it makes them.
 
 Gauss-Newton on a few short histories makes the measured parameters exact.  Long random histories then show whether the
-steps are the same, to rounding.  The learning rate of every step is a linear unknown, so schedules do no harm.
+steps are the same, to rounding.  The learning rate of every step is a linear unknown, so any schedule can be fitted.
 """
 
 from collections import defaultdict
@@ -18,13 +18,13 @@ from xpdl.gradcheck.update.rules import LOST, NOTHING, Change, Memory, Recurrenc
 from xpdl.gradcheck.update.subject import EntryPaths
 
 NO_MEMORY = 1e-6
-"""A smaller beta is 0."""
+"""A beta that is smaller than this counts as 0."""
 FRACTIONS = ("beta", "beta1", "beta2", "decay", "dampening")
-"""Parameters of which 1 - x is fitted."""
+"""Parameters x that are fitted as 1 - x."""
 
 
 class Candidate(NamedTuple):
-    """A rule, and what is done to it."""
+    """A rule with its weight decay and its mistake, if any."""
 
     rule: Rule
     decay: Change
@@ -50,7 +50,7 @@ class Fit(NamedTuple):
     errors: Vector  # of theta after each step, relative to the largest step (T, C)
     reference: Vector  # theta after each step by the rule (T, C)
     long: EntryPaths
-    alike: int  # how many numbers of the state are those of the rule
+    alike: int  # how many numbers of the rule's memory are found in the state
 
     @property
     def error(self) -> float:
@@ -79,7 +79,7 @@ class Fit(NamedTuple):
 
     @property
     def worst(self) -> Values:
-        """Where the error is largest."""
+        """The step with the largest error: its number, gradient, observed theta and theta by the rule."""
         t, c = (int(i) for i in np.unravel_index(int(np.argmax(self.errors)), self.errors.shape))
         found = (t + 1, self.long.grads[t, c], self.long.theta[t + 1, c], self.reference[t, c])
         return dict(zip(("step", "gradient", "observed", "reference"), map(float, found), strict=True))
@@ -97,7 +97,7 @@ def fit(candidate: Candidate, measured: Measurements, short: EntryPaths, long: E
 
 
 def compare(candidate: Candidate, values: Values, long: EntryPaths) -> Fit:
-    """A candidate with these parameters beside the long histories."""
+    """Compare a candidate with these parameters with the long histories."""
     reference, rates, memory = _reproduce(candidate.recurrence, values, long)
     held = [float(slot[0]) for slot in memory.values()]
     alike = sum(any(math.isclose(abs(value), abs(slot), rel_tol=1e-3) for slot in long.slots) for value in held)
@@ -128,8 +128,8 @@ def _reproduce(recurrence: Recurrence, values: Values, paths: EntryPaths) -> tup
 
 
 def _refine(candidate: Candidate, values: Values, paths: EntryPaths) -> tuple[Values, float]:
-    """The parameters by Gauss-Newton, and the largest error that is left.  Of betas, 1 - beta is fitted."""
-    fixed = candidate.mistake.parameters if candidate.mistake in LOST else ()  # learning rates make up for them
+    """The parameters by Gauss-Newton, and the largest error that is left.  For a beta, 1 - beta is fitted."""
+    fixed = candidate.mistake.parameters if candidate.mistake in LOST else ()  # the learning rates adapt to them
     names = [name for name in candidate.parameters if values[name] and name not in fixed]
     x = np.array([1 - values[name] if name in FRACTIONS else values[name] for name in names])
     before = math.inf
@@ -158,7 +158,7 @@ def _at(values: Values, names: Sequence[str], x: Vector) -> dict[str, Any]:
     return values | {name: 1 - y if name in FRACTIONS else y for name, y in columns}
 
 
-# Where Gauss-Newton begins: for the textbook's rules, that is the end
+# The start of Gauss-Newton; for the rules of textbooks, it is already the solution
 
 
 def _start(candidate: Candidate, measured: Measurements, u: float) -> Values:
@@ -196,7 +196,7 @@ def _guess(change: Change, measured: Measurements, lr: float) -> Values:
 
 
 def _beta(beta: float, usual: float) -> float:
-    """The measured beta, 0 if it is tiny, and the usual one if it is no beta."""
+    """The measured beta; 0 if it is tiny, and the usual beta if it is not in [0, 1)."""
     if beta < NO_MEMORY:
         return 0.0
     return beta if beta < 1 - 1e-9 else usual

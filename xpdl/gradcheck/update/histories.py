@@ -1,4 +1,4 @@
-"""Histories of gradients that tell rules apart, chosen by what was measured: (theta at the start, gradients)."""
+"""Histories of gradients that tell rules apart: pairs (theta at the start, gradients), chosen by measurements."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from xpdl.gradcheck.update.measure import Measurements
 
 
 def short_histories(measured: Measurements) -> list[tuple[float, Vector]]:
-    """Histories of three steps, to which parameters are fitted."""
+    """Histories of three steps, for fitting parameters."""
     unit, middle = measured.unit, measured.epsilon or 1.0
     pasts = [(unit, (1e-6, 1.0, -0.5)), (unit, (1.0, 1.0, 0.3)), (unit, (-1.0, 1.0, 0.7))]
     pasts += [(middle, (1.0, 0.5, -1.0)), (middle, (0.2, -0.6, 0.3)), (0.1 * middle, (1.0, 3.0, 0.2))]
@@ -18,7 +18,7 @@ def short_histories(measured: Measurements) -> list[tuple[float, Vector]]:
 
 
 def long_histories(measured: Measurements, steps: int, rng: np.random.Generator) -> list[tuple[float, Vector]]:
-    """Random histories: large beside epsilon, as large as it, smaller, of all sizes, and where decay shows."""
+    """Random histories: much larger than epsilon, as large, smaller, of all sizes, and some that show decay."""
     unit, middle = measured.unit, measured.epsilon or 1.0
     scales: list[tuple[float, Any]] = [(0.0, unit), (0.0, middle), (0.0, 0.1 * middle)]
     scales += [(0.0, unit * 10 ** rng.uniform(-3, 1, steps))]

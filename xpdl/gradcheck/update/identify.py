@@ -1,7 +1,7 @@
-"""Identification: which rule of rules.py makes the steps of an entry of theta?
+"""Identify the rule of rules.py that makes the steps of an entry of theta.
 
-The rules as textbooks and libraries have them are fitted first, then rules with a mistake around them.  Where two
-rules make the same steps, as a heavy ball and an average of gradients do, the state tells them apart.
+First the rules of textbooks and libraries are fitted, then rules with a mistake.  If two rules make the same steps, as
+a heavy ball and an average of gradients do, the state tells them apart.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from xpdl.gradcheck.update.subject import EntryPaths
 
 
 def identify(measured: Measurements, short: EntryPaths, long: EntryPaths) -> Fit | None:
-    """What fits with a constant learning rate, even with a mistake; if nothing does, what fits at all."""
+    """The fit with a constant learning rate, perhaps with a mistake; if there is none, any fit that is exact."""
     fits = [found for c in _candidates(measured) if (found := fit(c, measured, short, long)) and found.exact]
     if not any(found.constant for found in fits):
         mistakes = LOST + COUNTED if fits else LOST + (CLIPPED,) * (measured.power == 0) + COUNTED + REPEATED
@@ -24,14 +24,14 @@ def identify(measured: Measurements, short: EntryPaths, long: EntryPaths) -> Fit
 
 
 def _candidates(measured: Measurements) -> Iterator[Candidate]:
-    """The rules as they are in textbooks and libraries."""
+    """The rules of textbooks and libraries."""
     for rule in RULES.get(measured.power, ()):
         for decay in DECAYS if measured.decay else (NOTHING,):
             yield Candidate(rule, decay, NOTHING)
 
 
 def _mistaken(measured: Measurements, mistakes: Sequence[Change]) -> Iterator[Candidate]:
-    """Rules with a mistake around them, one rule for each name; those that clip are linear for small gradients."""
+    """Rules with a mistake, one rule for each name; a rule that clips gradients is linear for small ones."""
     decays = DECAYS[:2] if measured.decay else (NOTHING,)
     for mistake in mistakes:
         rules = RULES.get(1.0 if mistake is CLIPPED else measured.power, ())
@@ -42,7 +42,7 @@ def _mistaken(measured: Measurements, mistakes: Sequence[Change]) -> Iterator[Ca
 
 
 def relate(main: Fit | None, measured: Measurements, short: EntryPaths, long: EntryPaths) -> Fit | None:
-    """What another entry does: the same as most at another rate, the same with a mistake, or something else."""
+    """The fit of another entry: the main rule at another rate, the main rule with a mistake, or another rule."""
     if main is None:
         return identify(measured, short, long)
     for mistake in (main.candidate.mistake, *REPEATED, *COUNTED):

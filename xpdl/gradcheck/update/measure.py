@@ -1,4 +1,4 @@
-"""Measurements: what single steps say of the rule that one entry of theta follows.
+"""Measure the rule that one entry of theta follows, by single steps.
 
 First steps at gradients from tiny to huge give the size and the place of epsilon.  Second steps after gradients that
 differ in their sign give the betas.  All are in closed form, or nearly so.
@@ -17,7 +17,7 @@ Moved: TypeAlias = Callable[..., float]
 
 
 class Measurements(NamedTuple):
-    """What was measured in one entry of theta."""
+    """The measurements in one entry of theta."""
 
     power: float  # of a huge gradient, to which the first step is proportional
     huge: float  # the first step at a huge gradient
@@ -81,8 +81,8 @@ def _decay_of_theta(moved: Moved, unit: float, u: float) -> float:
 def _betas(moved: Moved, unit: float, decay: float) -> tuple[float, float, float]:
     """beta1, beta2, and the second step with a huge gradient relative to the first.
 
-    Second steps after the gradients 0, a and -a are as 1 : (1 + beta1) / sqrt(1 + beta2) : (1 - beta1) / ..., whatever
-    the learning rate and the bias correction are.  What decay takes from theta is put back first.
+    Second steps after the gradients 0, a and -a have the ratio 1 : (1 + beta1) / sqrt(1 + beta2) : (1 - beta1) / ...,
+    for any learning rate and bias correction.  First the part of a step that is due to decay is added back.
     """
     linear = math.isclose(moved(2.0, 0.0), 2 * decay, rel_tol=1e-3)
 
@@ -96,7 +96,7 @@ def _betas(moved: Moved, unit: float, decay: float) -> tuple[float, float, float
 
 
 def _balance(moved: Moved) -> float:
-    """The c > 0 with moved(1, -c) = 0, by bisection of its logarithm: the coefficient of coupled decay is one."""
+    """The c > 0 with moved(1, -c) = 0, by bisection of its logarithm; a coupled decay has the coefficient c."""
     low, high = math.log(1e-9), math.log(1e6)
     for _ in range(50):
         middle = (low + high) / 2

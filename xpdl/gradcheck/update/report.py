@@ -1,4 +1,4 @@
-"""``UpdateReport``: what an optimizer does, and what is wrong with it."""
+"""``UpdateReport``: the update rule of an optimizer, and what is wrong with it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,16 +10,16 @@ from xpdl.gradcheck.update.rules import EPS
 
 @dataclass(frozen=True)
 class UpdateReport:
-    """What a check of an optimizer found.
+    """The result of a check of an optimizer.
 
-    A report is true if and only if its verdict is PASS, and ``str(report)`` says all in a few lines.
+    A report is true if and only if its verdict is PASS, and ``str(report)`` is a summary of a few lines.
 
     Parameters
     ----------
     verdict : str
         "PASS", "FAIL" or "INCONCLUSIVE".
     rule : str or None
-        The name of the update rule; None if it is not known here.
+        The name of the update rule; None if no known rule fits.
     hyperparameters : mapping of str to float
         The hyper-parameters by name; lr is that of the first step.
     rates : tuple of float
@@ -29,7 +29,8 @@ class UpdateReport:
     difference : float
         The largest difference between an observed step and a step of the rule, relative to the largest step.
     worst : mapping of str to float, or None
-        Where that is: step, gradient, observed theta, and theta by the rule (reference).  None without a rule.
+        The place of this difference: step, gradient, observed theta, and theta by the rule (reference).  None without
+        a rule.
     precision : str
         The dtype of the arrays.
 
@@ -54,7 +55,7 @@ class UpdateReport:
         return self.verdict == PASS
 
     def __str__(self) -> str:
-        what = title(self.rule, self.hyperparameters) if self.rule else "no rule that is known"
+        what = title(self.rule, self.hyperparameters) if self.rule else "no known rule"
         lines = [f"{self.verdict}  {what}", *(f"  {finding}" for finding in self.findings)]
         if self.worst is not None:
             at = "step {step:.0f}, gradient {gradient:.6g}: theta {observed:.9g}, by the rule {reference:.9g}"

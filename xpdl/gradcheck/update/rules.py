@@ -1,4 +1,4 @@
-"""Update rules for one number: those of the textbook, what weight decay does to them, and common mistakes.
+"""Update rules for one number: the rules of textbooks, the forms of weight decay, and common mistakes.
 
     recurrence(p, g, s, t, lr, h) -> p    parameter, gradient, memory that starts at 0, step from 1, learning rate,
                                           hyper-parameters by name
@@ -27,7 +27,7 @@ def _sgd(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
 def _velocity(inside: bool = False, nesterov: bool = False, gain: Gain = lambda t, h: 1.0) -> Recurrence:
     """v <- beta v + gain g, theta <- theta - lr v (Polyak 1964), or - lr (beta v + gain g) (Sutskever et al. 2013).
 
-    If the learning rate is inside of v instead, a new rate counts for new gradients only.
+    If the learning rate is inside v instead, a new rate applies to new gradients only.
     """
 
     def step(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
@@ -44,7 +44,7 @@ def _average(t: Any, h: Values) -> Any:
 
 
 def _dampened(t: Any, h: Values) -> Any:
-    """PyTorch's dampening, which leaves the first gradient as it is."""
+    """PyTorch's dampening, which does not change the first gradient."""
     return 1 - h["dampening"] * (t > 1)
 
 
@@ -109,7 +109,7 @@ class Rule(NamedTuple):
 EPS = ("eps", "eps_root")
 ADAM = ("beta1", "beta2", *EPS)
 BEFORE = "epsilon is added before the bias correction (the 'epsilon hat' of Kingma & Ba 2015, section 2)"
-SOFT = "g / (|g| + eps): Adam and RMSprop do the same if their state is lost between steps; say what is expected"
+SOFT = "g / (|g| + eps), like Adam and RMSprop if their state is lost between steps: pass expected= to tell them apart"
 RULES: dict[float, tuple[Rule, ...]] = {  # by the power of a large gradient to which the first step is proportional
     1: (
         Rule("sgd", _sgd, ()),
@@ -158,7 +158,7 @@ OTHER_POWERS = {
 
 
 class Change(NamedTuple):
-    """Weight decay or a mistake: what it makes of a recurrence.
+    """Weight decay or a mistake, as a function from a recurrence to the changed recurrence.
 
     ``measured_by`` names the measurement from which the search for its parameters starts.
     """
@@ -172,7 +172,7 @@ class Change(NamedTuple):
 
 
 def _decay(amount: Callable[[Any, Values], Any]) -> Callable[[Recurrence], Recurrence]:
-    """Decoupled decay: theta loses a fraction of itself.  After the step, it is the same with another lr."""
+    """Decoupled decay: theta loses a fraction of itself.  Decay after the step would be the same with another lr."""
 
     def of(step: Recurrence) -> Recurrence:
         def decayed(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
@@ -213,7 +213,7 @@ DECAYS = (
 
 
 def _repeated(times: int, counting: bool) -> Callable[[Recurrence], Recurrence]:
-    """The rule is applied several times with one gradient, and the step counter advances or does not."""
+    """The rule is applied several times with one gradient; the step counter advances each time, or once."""
 
     def of(step: Recurrence) -> Recurrence:
         def steps(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
@@ -240,7 +240,7 @@ def _counting(start: int, stride: int) -> Change:
 
 
 def _forgetting(slot: str) -> Callable[[Recurrence], Recurrence]:
-    """A moment is 0 before each step, so that its bias correction only changes the learning rate."""
+    """A moment is reset to 0 before each step, so its bias correction only changes the learning rate."""
 
     def of(step: Recurrence) -> Recurrence:
         def forgetful(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:

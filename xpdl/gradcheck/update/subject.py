@@ -35,7 +35,7 @@ class Subject(NamedTuple):
         return self.home.asarray(np.broadcast_to(values, (self.size,)).astype(self.dtype), copy=True)
 
     def step(self, theta: Array, grad: Array, state: Any) -> tuple[Array, Any]:
-        """``update``, with a check of what it returns."""
+        """Call ``update``, and check its result."""
         result = self.update(theta, grad, state)
         if not isinstance(result, tuple) or len(result) != 2:
             raise TypeError(f"optimizer.update must return (theta, state), got {checks.shorten(result)}")
@@ -98,7 +98,7 @@ def arrays_in(state: Any) -> list[Array]:
 
 
 def _parts(leaf: Any) -> list[Any]:
-    """What a dataclass or a mapping of another kind than dict holds."""
+    """The values in a dataclass, or in a mapping that is not a dict."""
     if is_dataclass(leaf):
         return [getattr(leaf, field.name) for field in fields(leaf)]
     return list(leaf.values()) if isinstance(leaf, Mapping) else []
