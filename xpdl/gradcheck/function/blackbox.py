@@ -18,6 +18,7 @@ from xpdl import checks
 from xpdl.arrays import Array, device, is_complex, namespace
 from xpdl.backends import Backend, backend_of
 from xpdl.gradcheck.function.memory import Memory
+from xpdl.gradcheck.function.memory_layout import Strides, laid_out, strides_of
 from xpdl.gradcheck.function.probe import COMPLEX_STEP, ROUNDINGS, Tensors, quiet
 from xpdl.gradcheck.report import Vector
 
@@ -37,6 +38,12 @@ class BlackBox:
     dtype: str
     theta: Tensors = field(default_factory=dict)
     evaluations: int = 0
+    in_rows: bool = False  # whether arrays lie in rows without gaps, not as the user's do
+
+    @cached_property
+    def strides(self) -> dict[str, Strides | None]:
+        """How the user's arrays lie in memory; None for those in rows without gaps."""
+        return {name: strides_of(array) for name, array in self.like.items()}
 
     @cached_property
     def homes(self) -> dict[str, Backend]:
@@ -44,8 +51,11 @@ class BlackBox:
         return {name: backend_of(array) for name, array in self.like.items()}
 
     def place(self, tensors: Tensors) -> Any:
-        """New arrays of the user's library, on the user's device."""
-        arrays = {name: _place(self.homes[name], tensors[name], self.like[name], self.dtype) for name in self.like}
+        """New arrays of the user's library, on the user's device, which lie in memory as the user's do."""
+        arrays = {}
+        for name, like in self.like.items():
+            strides = None if self.in_rows else self.strides[name]
+            arrays[name] = _place(self.homes[name], tensors[name], like, self.dtype, strides)
         return arrays["theta"] if self.single else arrays
 
     def value(self, tensors: Tensors) -> float | complex:
@@ -200,7 +210,7 @@ def call_twice(box: BlackBox, start: float, u: float) -> tuple[dict[str, Vector]
 
 
 def call_again(box: BlackBox, start: float, gradient: Tensors, u: float, noise: float) -> list[str]:
-    """Why no verdict is possible: at the end fun or grad gives a value that differs by more than rounding."""
+    """Why no verdict is possible: fun or grad answers differently at the end, by more than rounding."""
     later, second = box.value(box.theta), box.gradient()
     complaints = []
     if not abs(later - start) <= ROUNDINGS * u * abs(start) + noise:
@@ -209,6 +219,21 @@ def call_again(box: BlackBox, start: float, gradient: Tensors, u: float, noise: 
     if unequal:
         complaints.append(f"grad gives different values for the same theta at the end ({', '.join(unequal)})")
     return [f"{complaint}: no verdict is possible" for complaint in complaints]
+
+
+def layout_decides(box: BlackBox, start: float, gradient: Tensors, u: float) -> dict[str, str]:
+    """Tensors, by name, whose memory layout changes what fun or grad answer; and what is wrong."""
+    strided = [name for name, strides in box.strides.items() if strides is not None]
+    if not strided:
+        return {}
+    box.in_rows = True
+    value, other = box.value(box.theta), box.gradient()
+    box.in_rows = False
+    said = "differently for theta with strides {} than for a copy in rows, so the memory layout decides"
+    wrong = dict.fromkeys(_unequal(gradient, other, u), f"grad answers {said}")
+    if not abs(value - start) <= ROUNDINGS * u * abs(start):
+        wrong |= dict.fromkeys(strided, f"fun answers {said}")
+    return {name: text.format(box.strides[name] or "of others") for name, text in wrong.items()}
 
 
 def _unequal(first: Tensors, second: Tensors, u: float) -> list[str]:
@@ -239,10 +264,10 @@ def try_complex(box: BlackBox) -> tuple[bool, list[str]]:
 # To and from the user's library
 
 
-def _place(home: Backend, tensor: Vector, like: Array, dtype: str) -> Array:
-    """A tensor as an array of the user's library; autograd records operations on it if it does for the user's array."""
+def _place(home: Backend, tensor: Vector, like: Array, dtype: str, strides: Strides | None) -> Array:
+    """A tensor as an array of the user's library, which autograd follows as it follows the user's array."""
     name = COMPLEX[dtype] if np.iscomplexobj(tensor) else dtype
-    values = np.array(tensor, dtype=name, copy=True)
+    values = laid_out(np.array(tensor, dtype=name, copy=True, order="C"), strides)
     return home.track(home.xp.asarray(values, dtype=getattr(home.xp, name), device=home.device), like)
 
 

@@ -13,11 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpdl import checks
-from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter, try_complex
+from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter, layout_decides, try_complex
 from xpdl.gradcheck.function.directional import best_difference, taylor_order
 from xpdl.gradcheck.function.probe import Probe, Tensors
 from xpdl.gradcheck.function.search import Search
 from xpdl.gradcheck.function.tensor import SMALL, Directions, TensorCheck
+from xpdl.gradcheck.function.together import contradictions
 from xpdl.gradcheck.report import (
     FAIL,
     INCONCLUSIVE,
@@ -124,7 +125,7 @@ def check_gradient(
     box, start, notes = enter(fun, grad, theta, dtype)
     probe = _probe(box, start, generated)
     gradient, spread, complaints = call_twice(box, start, probe.u)
-    if not complaints and method in ("auto", "complex"):
+    if not complaints and method not in ("central", "taylor"):
         method, complaints, leaks = _without_leaks(box, method)
         notes += leaks
     if complaints:
@@ -138,6 +139,7 @@ def check_gradient(
         plan = _plan(probe, gradient, full, budget)
         tensors = [TensorCheck(probe, name, gradient[name], plan[name], spread[name]) for name in plan]
         judged = _by_derivatives(probe, tensors, method, progress)
+    judged = judged._replace(parameters=_with_layout(judged.parameters, layout_decides(box, start, gradient, probe.u)))
     complaints = call_again(box, start, gradient, probe.u, probe.noise)
     if complaints:
         return _refused(box, gradient, [*complaints, *notes], began)
@@ -195,6 +197,7 @@ def _by_derivatives(probe: Probe, tensors: list[TensorCheck], method: str, progr
     total = sum(len(tensor.directions) for tensor in tensors)
     with reported(total, "checking gradients", shown=progress) as reporter:
         parameters = {tensor.name: _examine(tensor, method, reporter) for tensor in tensors}
+    parameters = _together(probe, tensors, parameters)
     notes = [note for tensor in tensors for note in [*_notes(tensor), *tensor.excuse(parameters[tensor.name])]]
     return Judged(
         parameters,
@@ -207,6 +210,24 @@ def _by_derivatives(probe: Probe, tensors: list[TensorCheck], method: str, progr
 def _examine(tensor: TensorCheck, method: str, reporter: Reporter) -> Parameter:
     tensor.measure(method, reporter)
     return tensor.judged_entries() if tensor.entrywise else Search(tensor).run()
+
+
+def _together(probe: Probe, tensors: list[TensorCheck], parameters: dict[str, Parameter]) -> dict[str, Parameter]:
+    """The same verdicts, but FAIL where entries at a kink pass alone and cannot be right together."""
+    passing = {t.name: t for t in tensors if t.entrywise and parameters[t.name].verdict == PASS}
+    for found in contradictions(probe, {name: tensor.natural for name, tensor in passing.items()}):
+        for name in {name for name, _ in found.places}:
+            places = [k for owner, k in found.places if owner == name]
+            parameters[name] = passing[name].failed_together(parameters[name], places, found)
+    return parameters
+
+
+def _with_layout(parameters: Mapping[str, Parameter], wrong: Mapping[str, str]) -> dict[str, Parameter]:
+    """The same verdicts, but FAIL where the memory layout decides what fun or grad answer."""
+    return {
+        name: replace(found, verdict=FAIL, diagnosis=wrong[name]) if name in wrong else found
+        for name, found in parameters.items()
+    }
 
 
 def _by_taylor(probe: Probe, gradient: Tensors) -> Judged:

@@ -17,6 +17,7 @@ from xpdl.gradcheck.function.directional import (
     relative_bar,
 )
 from xpdl.gradcheck.function.probe import NotAnalyticError, Probe
+from xpdl.gradcheck.function.together import Contradiction
 from xpdl.gradcheck.function.trust import second_look, verify
 from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, PASS, Parameter, Vector, judge
 from xpdl.progress import Reporter
@@ -181,6 +182,15 @@ class TensorCheck:
             return self.certain(parameter)
         wrong = [k for k, claim in enumerate(self.claims().tolist()) if self.derivatives[k].misses(claim)]
         return replace(parameter, diagnosis=self.cause() or self.some(wrong))
+
+    def failed_together(self, parameter: Parameter, places: list[int], found: Contradiction) -> Parameter:
+        """FAIL, because entries at a kink cannot be right together."""
+        fails = np.array(parameter.fails)
+        fails.flat[places] = True
+        why = f"along a direction through them {found.claim:.6g}, which is not in [{found.low:.6g}, {found.high:.6g}]"
+        text = f"at a kink, no choice of derivatives explains {self._named(places)} together: {why}"
+        failing = int(fails.sum())
+        return replace(parameter, verdict=FAIL, fails=fails, failing=failing, diagnosis=parameter.diagnosis or text)
 
     def _look_again(self) -> None:
         """Look twice at entries that miss their derivative, and at those whose bar would hide a large error."""

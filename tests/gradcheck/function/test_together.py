@@ -1,0 +1,118 @@
+"""Entries at a kink must be right together, not only one by one."""
+
+import numpy as np
+import pytest
+
+from xpdl.gradcheck.function import check_gradient
+from xpdl.gradcheck.function.together import contradictions
+
+
+def tied(t):
+    return (t == t.max()) * 1.0
+
+
+def pooled(t):
+    """Max-pooling, 2 x 2, of a ReLU."""
+    return np.maximum(t, 0).reshape(2, 2, 2, 2).max(axis=(1, 3))
+
+
+WEIGHTS = np.array([[1.0, -2.0], [0.5, 3.0]])
+TIES = np.array([2.0, 2, 2, 2, 1])
+IMAGE = np.array([[-1.0, -2, 3, 3], [-3, -1, 1, 3], [1, 2, 0.5, 0.5], [2, 0.1, 0.5, 0.5]])
+
+
+def each_maximum(t):
+    """The bug: every entry that equals the maximum gets all of the derivative."""
+    relu = np.maximum(t, 0).reshape(2, 2, 2, 2)
+    mask = relu == relu.max(axis=(1, 3), keepdims=True)
+    return (mask * WEIGHTS[:, None, :, None]).reshape(4, 4) * (t > 0)
+
+
+def first_maximum(t):
+    answer = np.zeros((4, 4))
+    for i, j in np.ndindex(2, 2):
+        block = np.maximum(t, 0)[2 * i : 2 * i + 2, 2 * j : 2 * j + 2]
+        k, m = np.unravel_index(block.argmax(), (2, 2))
+        answer[2 * i + k, 2 * j + m] = WEIGHTS[i, j]
+    return answer * (t > 0)
+
+
+CASES = {  # name: (fun, claims, theta, verdict)
+    "max, 1 each": (np.max, tied, TIES, "FAIL"),
+    "max, 0 each": (np.max, np.zeros_like, TIES, "FAIL"),
+    "max, 1/2 each": (np.max, lambda t: tied(t) / 2, TIES, "FAIL"),
+    "max, shared": (np.max, lambda t: tied(t) / tied(t).sum(), TIES, "PASS"),
+    "max, the first": (np.max, lambda t: np.eye(5)[0], TIES, "PASS"),
+    "max, unequal": (np.max, lambda t: np.array([0.1, 0.2, 0.3, 0.4, 0]), TIES, "PASS"),
+    "min, 1 each": (np.min, lambda t: (t == t.min()) * 1.0, -TIES, "FAIL"),
+    "min, shared": (np.min, lambda t: (t == t.min()) / 4, -TIES, "PASS"),
+    "norm, ones": (np.linalg.norm, np.ones_like, np.zeros(4), "FAIL"),
+    "norm, 0": (np.linalg.norm, np.zeros_like, np.zeros(4), "PASS"),
+    "norm, a unit vector": (np.linalg.norm, lambda t: np.full(4, 0.5), np.zeros(4), "PASS"),
+    "abs, any choice": (lambda t: np.abs(t).sum(), lambda t: np.array([1, -1, 0.5, 0]), np.zeros(4), "PASS"),
+    "abs of both signs": (
+        lambda t: np.abs(t[:2]).sum() - np.abs(t[2:]).sum(),
+        lambda t: np.array([1, -1, 1.0, -1]),
+        np.zeros(4),
+        "PASS",
+    ),
+    "pooling, each": (lambda t: (WEIGHTS * pooled(t)).sum(), each_maximum, IMAGE, "FAIL"),
+    "pooling, the first": (lambda t: (WEIGHTS * pooled(t)).sum(), first_maximum, IMAGE, "PASS"),
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("method", ["auto", "central"])
+@pytest.mark.parametrize("name", CASES)
+def test_one_choice_of_derivatives_must_explain_all_entries(name, method, seed) -> None:
+    fun, grad, theta, verdict = CASES[name]
+    report = check_gradient(fun, grad, theta, method=method, seed=seed)
+    assert report.verdict == verdict, str(report)
+
+
+def test_ties_across_tensors_are_found() -> None:
+    theta = {"a": np.array([2.0, 1.0]), "b": np.array([2.0])}
+    for claim, verdict in ((1.0, "FAIL"), (0.5, "PASS")):
+        report = check_gradient(
+            lambda p: max(p["a"].max(), p["b"].max()),
+            lambda p, claim=claim: {"a": claim * np.array([1.0, 0]), "b": claim * np.ones(1)},
+            theta,
+        )
+        assert report.verdict == verdict, str(report)
+    assert "together" in check_gradient(np.max, tied, TIES).parameters["theta"].diagnosis
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_networks_full_of_zeros_are_not_accused_together(seed) -> None:
+    """Every unit at its kink: relu'(0) = 0, 1 or 1/2, which backpropagation multiplies with weights of both signs.
+
+    Some entries fail by themselves, as they are not between their one-sided derivatives.
+    """
+    rng = np.random.default_rng(seed)
+    x, v = rng.standard_normal((6, 3)), rng.standard_normal((2, 6))
+    at_0 = [0.0, 1.0, 0.5][seed % 3]
+
+    def fun(w):
+        return (v.T * np.maximum(x @ w, 0)).sum()
+
+    def grad(w):
+        z = x @ w
+        return x.T @ (v.T * np.where(z == 0, at_0, z > 0))
+
+    report = check_gradient(fun, grad, np.zeros((3, 2)), seed=seed)
+    assert "together" not in str(report), str(report)
+    assert report.verdict == "PASS" or at_0 != 0.5, str(report)
+
+
+def test_without_a_kink_nothing_is_looked_for(probe) -> None:
+    calls = []
+
+    def fun(t):
+        calls.append(0)
+        return float((t * t).sum())
+
+    around = probe(fun, None, np.ones(50))
+    assert around.noise < 1e-10
+    before = len(calls)
+    assert contradictions(around, {"theta": 2 * np.ones(50)}) == []
+    assert len(calls) == before + 8
