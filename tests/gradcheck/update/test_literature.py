@@ -1,6 +1,6 @@
 """The rules of the literature and the mistakes people make in them, written again in plain NumPy."""
 
-# ruff: noqa: C408, E501, N806, RET504
+# ruff: noqa: C408, N806
 
 import numpy as np
 import pytest
