@@ -59,8 +59,9 @@ def check_update(
     optimizer : Optimizer or pair of callables
         An object with init(theta) -> state and update(theta, grad, state) -> (theta, state), or a tuple of the two.
     expected : str, optional
-        The rule that the optimizer should follow: "sgd", "momentum", "nesterov", "sign", "rmsprop", "adagrad", "adam"
-        or "adamw".  Then every other rule fails, and so does a variant of the textbook's form.  By default each known
+        What the optimizer should be: "sgd", "momentum", "nesterov", "sign", "signum", "lion", "rmsprop" (also centred,
+        and with momentum), "adagrad", "adadelta", "adam", "adamw", "amsgrad", "nadam", "adamax" or "adabelief".
+        Then every other rule fails, and so does what departs from the form in the textbook.  By default each known
         form passes if it is consistent.
     size : int, default 8
         The number of entries of theta; if the optimizer depends on the layers of your network, the size of that.
@@ -77,7 +78,8 @@ def check_update(
     -------
     UpdateReport
         FAIL: something is wrong, and ``findings`` says what.  INCONCLUSIVE: nothing is wrong, but the rule is not
-        known, or an optimizer that loses its state would take the same steps.
+        known, as one in which entries influence each other, or an optimizer that loses its state would take the same
+        steps.
 
     Raises
     ------
