@@ -210,7 +210,7 @@ def call_twice(box: BlackBox, start: float, u: float) -> tuple[dict[str, Vector]
 
 
 def call_again(box: BlackBox, start: float, gradient: Tensors, u: float, noise: float) -> list[str]:
-    """Why no verdict is possible: fun or grad answers differently at the end, by more than rounding."""
+    """Why no verdict is possible: at the end fun or grad gives a value that differs by more than rounding."""
     later, second = box.value(box.theta), box.gradient()
     complaints = []
     if not abs(later - start) <= ROUNDINGS * u * abs(start) + noise:
