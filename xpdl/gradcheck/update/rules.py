@@ -309,6 +309,12 @@ RULES: tuple[Rule, ...] = (
     Rule("adabelief", _adam(2, 2, of="surprise"), ADAM, TWICE.format("both moments is"), FAULT),
     Rule("adabelief", _adam(of="surprise before"), ADAM, "the gradient is compared with the mean before it", FAULT),
 )
+SCHEDULES_OF_A_BIAS = {
+    (1.0, -0.5): TWICE.format("both moments is"),
+    (1.0, 0.0): TWICE.format("the first moment is"),
+    (0.0, -0.5): TWICE.format("the second moment is"),
+}
+"""Learning rates that are constant times (1 - beta1^t)^-a (1 - beta2^t)^-b, by (a, b)."""
 INSIDE = ("adadelta", "adabelief")
 """Rules whose textbook has epsilon inside the root."""
 STATELESS = (_sgd, _sign, _soft_sign)
