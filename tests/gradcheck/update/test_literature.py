@@ -304,7 +304,6 @@ WRONG = {
     "adamax average": (adamax_like(norm="average"), "average"),
     "adadelta g": (adadelta_like("g"), "gradients"),
     "adadelta stale": (adadelta_like("stale"), "late"),
-    "rms share": (rmsprop_like(1.0), "missing"),
     "rms stale": (rmsprop_like(stale=True), "late"),
     "adagrad stale": (opt(lambda p, g, t, v: (p - lr * g / (np.sqrt(v) + e), v + g * g), 1), "late"),
 }
@@ -338,3 +337,11 @@ def test_a_bias_corrected_again_by_the_learning_rate_is_no_schedule(dtype, seed)
     report = check_update(opt(step, 2), dtype=dtype, seed=seed)
     assert report.verdict == "FAIL", report
     assert "both moments is corrected twice" in report.findings[0]
+
+
+def test_a_second_moment_that_is_no_average_is_a_doubt() -> None:
+    """The steps are those of RMSprop at another learning rate, which may be meant."""
+    report = check_update(rmsprop_like(1.0))
+    assert (report.verdict, report.rule) == ("INCONCLUSIVE", "rmsprop")
+    assert "the factor 1 - decay is missing" in report.findings[0]
+    assert check_update(rmsprop_like(1.0), expected="rmsprop").verdict == "PASS"
