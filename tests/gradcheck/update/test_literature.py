@@ -304,7 +304,6 @@ WRONG = {
     "adamax average": (adamax_like(norm="average"), "average"),
     "adadelta g": (adadelta_like("g"), "gradients"),
     "adadelta stale": (adadelta_like("stale"), "late"),
-    "rms share": (rmsprop_like(1.0), "missing"),
     "rms stale": (rmsprop_like(stale=True), "late"),
     "adagrad stale": (opt(lambda p, g, t, v: (p - lr * g / (np.sqrt(v) + e), v + g * g), 1), "late"),
 }
@@ -325,3 +324,24 @@ def test_a_mistake_is_named(label) -> None:
 @pytest.mark.parametrize("label", LATE)
 def test_a_second_moment_that_is_late_fails_if_the_rule_is_expected(label) -> None:
     assert check_update(WRONG[label][0], expected=LATE[label]).verdict == "FAIL"
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_bias_corrected_again_by_the_learning_rate_is_no_schedule(dtype, seed) -> None:
+    def step(p, g, t, m, v):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        unbias1, unbias2 = 1 - 0.9**t, 1 - 0.999**t
+        return p - 0.01 * unbias2**0.5 / unbias1 * m / unbias1 / (np.sqrt(v / unbias2) + 1e-8), m, v
+
+    report = check_update(opt(step, 2), dtype=dtype, seed=seed)
+    assert report.verdict == "FAIL", report
+    assert "both moments is corrected twice" in report.findings[0]
+
+
+def test_a_second_moment_that_is_no_average_is_a_doubt() -> None:
+    """The steps are those of RMSprop at another learning rate, which may be meant."""
+    report = check_update(rmsprop_like(1.0))
+    assert (report.verdict, report.rule) == ("INCONCLUSIVE", "rmsprop")
+    assert "the factor 1 - decay is missing" in report.findings[0]
+    assert check_update(rmsprop_like(1.0), expected="rmsprop").verdict == "PASS"

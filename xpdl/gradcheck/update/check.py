@@ -31,6 +31,7 @@ from xpdl.gradcheck.update.rules import (
     NOTHING,
     OTHER_POWERS,
     RULES,
+    SCHEDULES_OF_A_BIAS,
     STATELESS,
     VARIANT,
 )
@@ -205,8 +206,23 @@ def _rates(fit: Fit) -> Iterator[tuple[int, str]]:
     """Yield findings on learning rates that vary."""
     if not fit.constant and _fall_like_a_bias(fit.rates):
         yield FAULT, LOST_MOMENTS[1]
+    elif twice := _corrected_twice(fit):
+        yield FAULT, twice
     elif not fit.constant:
         yield FORM, f"the learning rate varies: from {fit.rates[0]:.6g} in step 1 to {fit.rates[-1]:.6g} in the last"
+
+
+def _corrected_twice(fit: Fit) -> str:
+    """What is wrong if the rates are no schedule, but another bias correction."""
+    if fit.constant or not {"beta1", "beta2"} <= set(fit.candidate.parameters):
+        return ""
+    t = np.arange(1, len(fit.rates) + 1)
+    bias1, bias2 = (1 - fit.values[name] ** t for name in ("beta1", "beta2"))
+    for (first, second), text in SCHEDULES_OF_A_BIAS.items():
+        base = fit.rates * bias1**first * bias2**second
+        if np.ptp(base) <= 3 * fit.long.tolerance * abs(np.median(base)):
+            return text
+    return ""
 
 
 def _fall_like_a_bias(rates: Vector) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from xpdl.gradcheck.report import Vector
 from xpdl.gradcheck.update.measure import HUGE_GRADIENT, Measurements, quotient
 from xpdl.gradcheck.update.report import title
-from xpdl.gradcheck.update.rules import LOST, NOTHING, REPEATED, Change, Memory, Recurrence, Rule, Values
+from xpdl.gradcheck.update.rules import LOST, NOTHING, REPEATED, STATELESS, Change, Memory, Recurrence, Rule, Values
 from xpdl.gradcheck.update.subject import EntryPaths
 
 NO_MEMORY = 1e-6
@@ -103,8 +103,12 @@ class Fit(NamedTuple):
 
     @property
     def explains_the_state(self) -> bool:
-        """Whether all vectors of the state are those of the rule, or 0."""
-        return self.alike >= sum(slot != 0 for slot in self.long.slots)
+        """Whether all vectors of the state are those of the rule, or 0.
+
+        If none is, the state has another form, and then the steps must fit well.
+        """
+        another = self.candidate.rule.recurrence not in STATELESS and self.error < self.long.tolerance / 30
+        return self.alike >= sum(slot != 0 for slot in self.long.slots) or (self.alike == 0 and another)
 
 
 def fit(candidate: Candidate, measured: Measurements, short: EntryPaths, long: EntryPaths) -> Fit | None:

@@ -230,10 +230,8 @@ ADAM = ("beta1", "beta2", *EPS)
 AVERAGE = "the velocity is an average: v <- beta v + (1 - beta) g"
 CENTRED = "centred: v less the square of the mean"
 BEFORE = "epsilon is added before the bias correction (the 'epsilon hat' of Kingma & Ba 2015, section 2)"
-SOFT = (
-    "g / (|g| + eps): Adam and RMSprop do the same if their state is lost between steps: "
-    "pass expected= to tell them apart"
-)
+SOFT = "g / (|g| + eps): Adam and RMSprop do the same if their state is lost between steps; say what is expected"
+SUM = "v is no average: the factor 1 - decay is missing, or the learning rate makes up for it; say what is expected"
 TWICE = "the bias of {} corrected twice: in the moment and in the learning rate, or two times in the moment"
 LATE = "the {} moment is updated after it is used: the step of the last gradient comes one step late"
 EPSILON_IN_MAXIMUM = "u <- max(beta2 u, |g| + eps)"
@@ -272,7 +270,7 @@ RULES: tuple[Rule, ...] = (
     Rule("adagrad", _adagrad, EPS),
     Rule("adagrad", _stale_adagrad, EPS, LATE.format("second"), FAULT),
     Rule("rmsprop", _rmsprop(), ("decay", *EPS)),
-    Rule("rmsprop", _rmsprop(share=1.0), ("decay", *EPS), "the factor 1 - decay is missing: v is no average", FAULT),
+    Rule("rmsprop", _rmsprop(share=1.0), ("decay", *EPS), SUM, DOUBT),
     Rule("rmsprop", _rmsprop(push="inside"), BALL, "a heavy ball on top: b <- beta b + lr g / sqrt(v)"),
     Rule("rmsprop", _rmsprop(push="outside"), BALL, "a heavy ball on top: b <- beta b + g / sqrt(v)"),
     Rule("rmsprop", _rmsprop(2), ("decay", *EPS), CENTRED),
@@ -312,6 +310,12 @@ RULES: tuple[Rule, ...] = (
     Rule("adabelief", _adam(2, 2, of="surprise"), ADAM, TWICE.format("both moments is"), FAULT),
     Rule("adabelief", _adam(of="surprise before"), ADAM, "the gradient is compared with the mean before it", FAULT),
 )
+SCHEDULES_OF_A_BIAS = {
+    (1.0, -0.5): TWICE.format("both moments is"),
+    (1.0, 0.0): TWICE.format("the first moment is"),
+    (0.0, -0.5): TWICE.format("the second moment is"),
+}
+"""Learning rates that are constant times (1 - beta1^t)^-a (1 - beta2^t)^-b, by (a, b)."""
 INSIDE = ("adadelta", "adabelief")
 """Rules whose textbook has epsilon inside the root."""
 STATELESS = (_sgd, _sign, _soft_sign)
