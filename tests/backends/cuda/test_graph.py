@@ -461,7 +461,7 @@ def test_a_host_that_waits_is_named():
         theta += float(theta[0])
         return theta
 
-    with pytest.warns(RuntimeWarning, match="the values of an array are not to be read") as caught:
+    with pytest.warns(RuntimeWarning, match="a step must not read the values of an array") as caught:
         theta = five_times(as_graph(step), put(np.ones(2)))
     assert len(caught) == 1
     assert theta.host().tolist() == [32.0] * 2
