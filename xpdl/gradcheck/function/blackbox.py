@@ -115,11 +115,13 @@ def enter(fun: Any, grad: Any, args: Sequence[Any], dtype: str | None) -> tuple[
     """fun and grad as a black box at theta, in the dtype of the check; J at theta; and notes on the dtype."""
     box = _checked(fun, grad, args)
     candidates, notes = _dtypes(box.arguments.arrays, dtype)
+    if constants := box.arguments.constants:
+        notes.append(f"constants, not checked: {', '.join(constants)}")
     for box.dtype in candidates[:-1]:
         try:
             return box, _tried(box), notes
         except Exception as error:
-            notes = [f"float64 raises {type(error).__name__}: judged in float32"]
+            notes.insert(0, f"float64 raises {type(error).__name__}: judged in float32")
     box.dtype = candidates[-1]
     return box, _tried(box), notes
 
@@ -129,6 +131,8 @@ def _checked(fun: Any, grad: Any, args: Sequence[Any]) -> BlackBox:
     for title, function in (("fun", fun), ("grad", grad)):
         if not callable(function):
             raise TypeError(f"{title} must be a function of theta, got {checks.shorten(function)}")
+    if not args:
+        raise TypeError("theta is missing: the argument of fun, after fun and grad")
     arguments = Arguments(args)
     if not arguments.variables:
         raise _nothing_to_check(arguments)
@@ -142,7 +146,7 @@ def _nothing_to_check(arguments: Arguments) -> Exception:
     """The error for arguments without a floating number."""
     name, leaf = next(iter(arguments.constants.items()), ("theta", None))
     if leaf is None:
-        return ValueError("theta must hold at least one array or number, got nothing")
+        return ValueError(f"theta must hold at least one array or number, got {checks.shorten(arguments.args)}")
     if is_array_api_obj(leaf):
         return TypeError(f"{arguments.places[name]} must have a real floating dtype, got {leaf.dtype}")
     kind = "a floating number" if isinstance(leaf, int) else "an array or a floating number"

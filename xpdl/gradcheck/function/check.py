@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpdl import checks
-from xpdl.gradcheck.function.arguments import Arguments
 from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter, layout_decides, try_complex
 from xpdl.gradcheck.function.directional import best_difference, taylor_order
 from xpdl.gradcheck.function.probe import Probe, Tensors
@@ -129,7 +128,6 @@ def check_gradient(
     checks.choice("method", method, ["auto", *METHOD_TITLES])
     generated = generator(seed, Stream.DATA)
     box, start, notes = enter(*_apart(fun, grad, value_and_grad), args, dtype)
-    notes += _constants(box.arguments)
     probe = _probe(box, start, generated)
     gradient, spread, complaints = call_twice(box, start, probe.u)
     if not complaints and method not in ("central", "taylor"):
@@ -146,8 +144,7 @@ def check_gradient(
         plan = _plan(probe, gradient, full, budget)
         tensors = [TensorCheck(probe, name, gradient[name], plan[name], spread[name]) for name in plan]
         judged = _by_derivatives(probe, tensors, method, progress)
-    judged = _without_none(judged, box.missing)
-    judged = judged._replace(parameters=_with_layout(judged.parameters, layout_decides(box, start, gradient, probe.u)))
+    judged = _with_layout(_without_none(judged, box.missing), layout_decides(box, start, gradient, probe.u))
     complaints = call_again(box, start, gradient, probe.u, probe.noise)
     if complaints:
         return _refused(box, gradient, [*complaints, *notes], began)
@@ -171,11 +168,6 @@ def _apart(fun: Any, grad: Any, value_and_grad: bool) -> tuple[Any, Any]:
         return lambda *args: checks.pair("fun", fun(*args), "(value, gradient)")[k]
 
     return part(0), part(1)
-
-
-def _constants(arguments: Arguments) -> list[str]:
-    """A note on the leaves that are not checked."""
-    return [f"constants, not checked: {', '.join(arguments.constants)}"] if arguments.constants else []
 
 
 def _without_none(judged: Judged, missing: Sequence[str]) -> Judged:
@@ -263,12 +255,13 @@ def _together(probe: Probe, tensors: list[TensorCheck], parameters: dict[str, Pa
     return parameters
 
 
-def _with_layout(parameters: Mapping[str, Parameter], wrong: Mapping[str, str]) -> dict[str, Parameter]:
+def _with_layout(judged: Judged, wrong: Mapping[str, str]) -> Judged:
     """The same verdicts, but FAIL where the memory layout decides what fun or grad answer."""
-    return {
+    parameters = {
         name: replace(found, verdict=FAIL, diagnosis=wrong[name]) if name in wrong else found
-        for name, found in parameters.items()
+        for name, found in judged.parameters.items()
     }
+    return judged._replace(parameters=parameters)
 
 
 def _by_taylor(probe: Probe, gradient: Tensors) -> Judged:
