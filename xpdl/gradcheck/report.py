@@ -372,7 +372,7 @@ def smallest_seen(analytic: Vector, numeric: Vector, bar: Vector, low: Vector, h
     with np.errstate(invalid="ignore"):
         reach = np.maximum(high - analytic, analytic - low) + bar
     sizes = np.abs(np.stack([analytic, numeric]))
-    return relative_to_entries(reach, np.where(np.max(sizes, axis=0) <= bar, 0.0, _least(sizes)))
+    return relative_to_entries(reach, np.where(np.max(sizes, axis=0) <= bar, 0.0, least(sizes)))
 
 
 def relative_to_entries(reach: Vector, size: Vector) -> float:
@@ -381,7 +381,7 @@ def relative_to_entries(reach: Vector, size: Vector) -> float:
     return float(np.max(reach / np.where(size > 0, size, largest))) if largest > 0 else math.nan
 
 
-def _least(sizes: Vector) -> Vector:
+def least(sizes: Vector) -> Vector:
     """The least size above 0 of each entry."""
     return np.where(np.min(sizes, axis=0) > 0, np.min(sizes, axis=0), np.max(sizes, axis=0))
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from xpdl import checks
 from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter, layout_decides, try_complex
+from xpdl.gradcheck.function.detection import detected
 from xpdl.gradcheck.function.directional import best_difference, taylor_order
 from xpdl.gradcheck.function.probe import Probe, Tensors
 from xpdl.gradcheck.function.search import Search
@@ -231,6 +232,7 @@ def _by_derivatives(probe: Probe, tensors: list[TensorCheck], method: str, progr
     with reported(total, "checking gradients", shown=progress) as reporter:
         parameters = {tensor.name: _examine(tensor, method, reporter) for tensor in tensors}
     parameters = _together(probe, tensors, parameters)
+    parameters = {name: replace(parameters[name], detects=found) for name, found in detected(tensors).items()}
     notes = [note for tensor in tensors for note in [*_notes(tensor), *tensor.excuse(parameters[tensor.name])]]
     return Judged(
         parameters,

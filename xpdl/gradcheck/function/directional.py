@@ -14,19 +14,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpdl.gradcheck.function.probe import COMPLEX_STEP, Probe, Tensors
+from xpdl.gradcheck.function.probe import COMPLEX_STEP, OTHER_STEP, Probe, Tensors
 from xpdl.gradcheck.report import Vector
 
 LEVELS = (-3, -2, -1, 0, 1, 2)
 """The steps of central differences to choose from if one is not enough, in powers of 16."""
-OTHER_STEP = 0.7 * COMPLEX_STEP
-"""A second complex step, which rounds differently."""
 SPREAD = 8.0
 """A bar is this many times the noise that was seen."""
 FAR_LARGER = 16.0
 """Steps of the size of the other entries are tried for an entry that is smaller by such a factor."""
 ROOM = 13
 """A function must be defined 2^-13 (in float64) away from theta, 1e-4: tests for symmetry allow for less, 1e-5."""
+RELATIVE = 28
+"""No bar of a difference is below 2^-28 (in float64) of its value."""
 WIDE = 2.0**-12
 """A central step longer than this may cross several kinks."""
 GROWTH = 3.0
@@ -39,7 +39,7 @@ class DirectionalDerivative(NamedTuple):
     """The derivative of J along a direction; its error is at most ``bar``.
 
     At a kink every number between ``low`` and ``high`` is a derivative.  Where J jumps there is none, and ``bar`` is
-    infinite.
+    infinite.  A look at other steps may add ``other_steps`` to the bar.
     """
 
     value: float
@@ -47,6 +47,7 @@ class DirectionalDerivative(NamedTuple):
     low: float
     high: float
     jumps: bool = False
+    other_steps: float = 0.0
 
     @property
     def kink(self) -> bool:
@@ -91,10 +92,10 @@ class CentralDifference(NamedTuple):
         """The difference between the one-sided derivatives."""
         return abs(self.forward - self.backward)
 
-    def contradicted(self, finer: "CentralDifference") -> float:
-        """How wrong a finer step shows this difference to be; 0 if rounding may be the reason."""
+    def contradicted(self, finer: "CentralDifference", seen: float = 1.0) -> float:
+        """How wrong a finer step shows this difference to be; 0 if so many times its rounding may be the reason."""
         error = abs(self.value - finer.value)
-        return error + finer.rounding if error > finer.rounding else 0.0
+        return error + finer.rounding if error > seen * finer.rounding else 0.0
 
     def at_least(self, bar: float) -> "CentralDifference":
         """The same difference with bars of at least ``bar``."""
@@ -186,7 +187,7 @@ def central_along(probe: Probe, direction: Tensors, level: int = 0) -> CentralDi
     if not all(map(math.isfinite, values)):
         return NOWHERE
     value = (far - behind) / (2 * h)
-    truncation = max(2 * abs(value - (near - back) / h), probe.distance(28) * abs(value))
+    truncation = max(2 * abs(value - (near - back) / h), probe.distance(RELATIVE) * abs(value))
     if h > WIDE:
         pieces = [b - a for a, b in pairwise((behind, back, probe.start, near, far))]
         truncation = max(truncation, 1.25 * (max(pieces) - min(pieces)) / h)
@@ -217,11 +218,21 @@ def _narrowest(ladder: Sequence[CentralDifference]) -> CentralDifference:
     defined = [rung for rung in ladder if rung.bar < math.inf]
     best = defined[0] if defined else ladder[0]
     for k, wider in enumerate(defined[1:], 1):
-        wider = wider.at_least(max(wider.contradicted(finer) for finer in defined[:k]))
+        wider = wider.at_least(_contradiction(wider, defined[:k]))
         if best.bar < wider.bar:
             break
         best = wider
     return best
+
+
+def _contradiction(wide: CentralDifference, finer: Sequence[CentralDifference]) -> float:
+    """How wrong finer steps show a difference to be.
+
+    The finest steps have the most rounding.  Where the next finer one agrees, they must exceed it clearly.
+    """
+    *finest, nearest = finer
+    error = wide.contradicted(nearest)
+    return max([error, *(wide.contradicted(step, 1.0 if error else SPREAD) for step in finest)])
 
 
 def best_difference(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference, bool]:
@@ -290,7 +301,7 @@ def _side(probe: Probe, name: str, d: Vector, h: float) -> CentralDifference:
     rounding = (probe.u * max(abs(probe.start), *map(abs, values)) + probe.tiny) / abs(h)
     noise = probe.noise / abs(h)
     floor = max(rounding, SPREAD * noise)
-    bar = 8 * floor + 4 * abs(value - finer) + probe.distance(28) * abs(value)
+    bar = 8 * floor + 4 * abs(value - finer) + probe.distance(RELATIVE) * abs(value)
     return CentralDifference(value, bar, value, value, bar, 16 * floor, 4 * max(rounding, noise))
 
 

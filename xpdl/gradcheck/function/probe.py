@@ -21,6 +21,8 @@ Tensors = Mapping[str, Vector]
 
 COMPLEX_STEP = 2.0**-66
 """h of the complex step, 1e-20: small in natural units, and far above underflow in complex64, too."""
+OTHER_STEP = 0.7 * COMPLEX_STEP
+"""A second complex step, which rounds differently."""
 UNDERFLOW = 2.0**10 / COMPLEX_STEP
 """A scale is at least this many times the least normal number, so that h times it is one, too."""
 SINGLE = 1e-10
@@ -96,6 +98,10 @@ class Probe:
         """A random direction of signs, in which every entry counts the same, (size,)."""
         return self._generator.choice(np.array([-1.0, 1.0]), self.theta[name].size)
 
+    def random_direction(self, path: Path) -> dict[str, Vector]:
+        """A random direction through all entries, away from theta by one of the ``PATHS``."""
+        return {name: path(self.signs(name), (t / self.scale[name]).ravel()) for name, t in self.theta.items()}
+
     def moved(self, shift: Tensors) -> dict[str, Vector]:
         """theta + shift."""
         return {
@@ -119,10 +125,16 @@ class Probe:
         return value if isinstance(value, float) else math.nan
 
     def imaginary(self, name: str, d: Vector, h: float = COMPLEX_STEP, at: Tensors | None = None) -> float:
+        """Im J(at + i h d) / h for a direction in one tensor."""
+        return self.imaginary_along({name: d}, h, at)
+
+    def imaginary_along(self, direction: Tensors, h: float = COMPLEX_STEP, at: Tensors | None = None) -> float:
         """Im J(at + i h d) / h, by default at theta; ``NotAnalyticError`` if there is no such number."""
         tensors = dict(self.theta if at is None else at)
-        tensors |= {other: np.array(tensors[other], dtype=np.complex128) for other in self.moving[name]}
-        tensors[name].imag = h * d.reshape(tensors[name].shape) * self.scale[name]
+        moving = {other for name in direction for other in self.moving[name]}
+        tensors |= {other: np.array(tensors[other], dtype=np.complex128) for other in moving}
+        for name, d in direction.items():
+            tensors[name].imag = h * d.reshape(tensors[name].shape) * self.scale[name]
         with quiet():
             warnings.filterwarnings("error", message=".*[Cc]omplex")  # they say that the imaginary part is dropped
             try:
@@ -179,8 +191,12 @@ class Probe:
 
         Only fun is asked, never the gradient under test: a claim must not widen the bar that judges it.
         """
-        noisy = self.noise > ROUNDINGS * self.u * abs(self.start)
-        return (self.noise if noisy else 0.0) + (4 * self.u * self._terms(name, d) if analytic else 0.0)
+        return self.visible_noise + (4 * self.u * self.terms({name: d}) if analytic else 0.0)
+
+    @property
+    def visible_noise(self) -> float:
+        """The noise of J, 0 if it may be rounding."""
+        return self.noise if self.noise > ROUNDINGS * self.u * abs(self.start) else 0.0
 
     def vanishes(self, name: str, d: Vector, value: float, bar: float) -> bool:
         """Whether a complex step is 0 but for its own rounding."""
@@ -192,25 +208,30 @@ class Probe:
         shifts = ({n: (c - 1) * (t / self.scale[n]).ravel() for n, t in self.theta.items()} for c in (1.0, *FAR))
         return max(abs(value) for value in map(self.real, shifts) if math.isfinite(value))
 
-    def _terms(self, name: str, d: Vector) -> float:
+    def terms(self, direction: Tensors) -> float:
         """The size of the terms of <g, d>, by complex steps where theta, or one of its tensors, is smaller.
 
         If a unit is saturated, p - y is small but has the rounding error of p.  At other points p - y is as large as p.
         """
         points = [{n: c * t for n, t in self.theta.items()} for c in FAR]
         points += [{**self.theta, n: c * t} for n, t in self.theta.items() for c in FAR] * (len(self.theta) > 1)
-        return max(self._size(name, d, point) for point in points)
+        sizes = [(self._size(direction, point), point) for point in points]
+        largest = sorted(sizes, key=lambda pair: -pair[0])
+        return next((size for size, point in largest if self._same(size, direction, point)), 0.0)
 
-    def _size(self, name: str, d: Vector, point: Tensors) -> float:
+    def _size(self, direction: Tensors, point: Tensors, h: float = COMPLEX_STEP) -> float:
         try:
-            return abs(self.imaginary(name, d, at=point))
+            return abs(self.imaginary_along(direction, h, at=point))
         except NotAnalyticError:
             return 0.0
 
+    def _same(self, size: float, direction: Tensors, point: Tensors) -> bool:
+        """Whether another step has the same size; at a singularity, as that of log at 0, it has not."""
+        return abs(self._size(direction, point, OTHER_STEP) - size) <= 1e-3 * size
+
     def _ripples(self, function: Callable[[Tensors], float], path: Path = _anywhere) -> list[float]:
         """Third differences over t, 2 t, 3 t, 4 t along a random direction, for several t; they vary as noise does."""
-        signs = {name: path(self.signs(name), t.ravel() / self.scale[name].ravel()) for name, t in self.theta.items()}
-        ripples = []
+        signs, ripples = self.random_direction(path), []
         for t in (self.distance(bits) * (-1) ** k for k, bits in enumerate(RIPPLES)):
             a, b, c, d = (function({name: k * t * s for name, s in signs.items()}) for k in (1, 2, 3, 4))
             ripples.append((d - a + 3 * (b - c)) / math.sqrt(20))
