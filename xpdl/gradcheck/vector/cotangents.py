@@ -13,9 +13,9 @@ import numpy as np
 
 from xpdl.gradcheck.function.blackbox import BlackBox, enter
 from xpdl.gradcheck.function.memory_layout import Strides, rows
+from xpdl.gradcheck.function.pairing import Pairing
 from xpdl.gradcheck.function.probe import Tensors
 from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, PASS, Report, Vector
-from xpdl.gradcheck.vector.pairing import Pairing
 
 GROSS = 2.0**-20
 """A gradient that differs by more than this part of its largest entry comes from other numbers, not from rounding."""

@@ -8,9 +8,10 @@ import numpy as np
 from xpdl import checks
 from xpdl.gradcheck.function.arguments import Arguments
 from xpdl.gradcheck.function.blackbox import fetch
+from xpdl.gradcheck.function.pairing import Pairing
 from xpdl.gradcheck.report import Report, Vector
+from xpdl.gradcheck.vector.judging import combined, judged
 from xpdl.gradcheck.vector.outputs import with_output
-from xpdl.gradcheck.vector.pairing import Pairing, combined, judged
 
 
 def check_jacobian(

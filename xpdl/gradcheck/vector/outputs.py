@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from xpdl.gradcheck.function.pairing import Pairing
 from xpdl.gradcheck.function.probe import Tensors
 from xpdl.gradcheck.report import FAIL, Parameter, Report, Vector
-from xpdl.gradcheck.vector.pairing import Pairing, judged
+from xpdl.gradcheck.vector.judging import judged
 
 Place = tuple[str, int]
 """(name of the output, position in it)."""

@@ -4,13 +4,17 @@ from collections.abc import Callable
 from typing import Any
 
 from xpdl import checks
+from xpdl.gradcheck.function.autodiff import own_vjp
+from xpdl.gradcheck.function.pairing import Pairing
 from xpdl.gradcheck.report import Report
 from xpdl.gradcheck.vector.cotangents import with_cotangents
+from xpdl.gradcheck.vector.judging import combined, judged
 from xpdl.gradcheck.vector.outputs import with_output
-from xpdl.gradcheck.vector.pairing import Pairing, combined, judged
 
 
-def check_vjp(fun: Callable[..., Any], vjp: Callable[..., Any], *args: Any, seed: int = 0, **options: Any) -> Report:
+def check_vjp(
+    fun: Callable[..., Any], vjp: Callable[..., Any] | None, *args: Any, seed: int = 0, **options: Any
+) -> Report:
     """Check whether ``vjp`` multiplies cotangents with the Jacobian of ``fun``: a backward pass.
 
     The vector-Jacobian product of a cotangent c is the gradient of <c, fun(*args)>.  ``check_gradient`` judges it for
@@ -23,7 +27,7 @@ def check_vjp(fun: Callable[..., Any], vjp: Callable[..., Any], *args: Any, seed
         (*args) -> outputs: numbers, arrays of any shape, or dicts, lists and tuples of them.
     vjp : callable
         (cotangent, *args) -> the gradients: of one argument its gradient, of several a tuple.  The cotangent has the
-        form of the outputs.
+        form of the outputs.  None: the backward pass of the library of the arguments (PyTorch, JAX).
     *args : Any
         The point, as ``check_gradient`` takes it.
     seed : int, default 0
@@ -60,6 +64,7 @@ def check_vjp(fun: Callable[..., Any], vjp: Callable[..., Any], *args: Any, seed
     >>> report.parameters["args[1]"].diagnosis.split("; ")
     ['2 x the numeric gradient: counted twice', 'd output[0, 0] / d args[1][1, 0] is 2, and 1 numerically']
     """
+    vjp = own_vjp(fun) if vjp is None else vjp
     if not callable(vjp):
         raise TypeError(f"vjp must be a function of a cotangent and the arguments, got {checks.shorten(vjp)}")
 

@@ -4,8 +4,7 @@ The weights of a cotangent are +-1 to +-2, so that no output is overlooked and n
 A second cotangent weighs each output by its size, too: a small output next to large ones has as much to say.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from array_api_compat import is_array_api_obj
@@ -13,12 +12,11 @@ import numpy as np
 
 from xpdl import checks
 from xpdl.backends import backend_of
-from xpdl.gradcheck.function import check_gradient
 from xpdl.gradcheck.function.arguments import Arguments
 from xpdl.gradcheck.function.blackbox import fetch, place
 from xpdl.gradcheck.function.memory_layout import Strides, rows
 from xpdl.gradcheck.function.probe import natural_scale
-from xpdl.gradcheck.report import FAIL, Report, Vector
+from xpdl.gradcheck.report import Vector
 from xpdl.randomness import Stream, generator
 
 SINGLE = ("float16", "bfloat16", "float32", "complex64")
@@ -99,18 +97,3 @@ class Pairing:
             return place(home, weights, None, dtype, self.strides(weights.shape))
         except ValueError:  # PyTorch has no negative strides
             return place(home, weights, None, dtype, None)
-
-
-def judged(
-    fun: Callable[..., Any], gradient: Callable[..., Any], args: Sequence[Any], seed: int, options: Mapping[str, Any]
-) -> Report:
-    """The report of check_gradient on a pairing."""
-    return check_gradient(fun, gradient, *args, seed=seed, **options)
-
-
-def combined(reports: Sequence[Report]) -> Report:
-    """The first report, or the first that fails: a second look may find more, and is not asked for more."""
-    first = reports[0]
-    chosen = next((report for report in reports if report.verdict == FAIL), first)
-    evaluations, seconds = (sum(column) for column in zip(*((r.evaluations, r.seconds) for r in reports), strict=True))
-    return replace(chosen, evaluations=evaluations, seconds=seconds)
