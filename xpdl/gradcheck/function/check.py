@@ -13,9 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpdl import checks
+from xpdl.gradcheck.function.arguments import Arguments
 from xpdl.gradcheck.function.autodiff import own_grad
 from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter, layout_decides, try_complex
+from xpdl.gradcheck.function.complex_numbers import complex_names, in_convention
 from xpdl.gradcheck.function.directional import best_difference, taylor_order
+from xpdl.gradcheck.function.pairing import Pairing
 from xpdl.gradcheck.function.probe import Probe, Tensors
 from xpdl.gradcheck.function.search import Search
 from xpdl.gradcheck.function.second_order import HessianProduct, both_orders
@@ -134,12 +137,27 @@ def check_gradient(
     fun, grad = _apart(fun, grad, value_and_grad)
     options: dict[str, Any] = {"method": method, "dtype": dtype, "full": full, "seed": seed}
     options |= {"budget": budget, "progress": progress}
-    first = _first_order(fun, grad, args, **options)
+    first = _in_convention(fun, grad, args, options)
     if checks.integer("order", order, least=1, below=3) == 1:
         return first
     hessian = HessianProduct(grad, seed)
-    second = _first_order(hessian.value, hessian.gradient, args, **options)
+    second = _in_convention(hessian.value, hessian.gradient, args, options)
     return both_orders(first, second, hessian.asymmetry(args, dtype))
+
+
+def _in_convention(fun: Any, grad: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Report:
+    """The report on a gradient; if there are complex numbers, in the way of writing that fits."""
+    arguments = Arguments(args)
+
+    def judge(conjugate: bool) -> Report:
+        if isinstance(fun, Pairing):
+            fun.conjugate = conjugate
+        return _first_order(fun, grad, args, conjugate=conjugate, **options)
+
+    def has_complex() -> bool:
+        return bool(complex_names(arguments)) or (isinstance(fun, Pairing) and fun.has_complex)
+
+    return in_convention(judge, arguments, has_complex)
 
 
 def _first_order(
@@ -147,6 +165,7 @@ def _first_order(
     grad: Any,
     args: Sequence[Any],
     *,
+    conjugate: bool,
     method: str,
     dtype: str | None,
     full: bool,
@@ -158,7 +177,7 @@ def _first_order(
     began = time.perf_counter()
     checks.choice("method", method, ["auto", *METHOD_TITLES])
     generated = generator(seed, Stream.DATA)
-    box, start, notes = enter(fun, grad, args, dtype)
+    box, start, notes = enter(fun, grad, args, dtype, conjugate=conjugate)
     probe = _probe(box, start, generated)
     gradient, spread, complaints = call_twice(box, start, probe.u)
     if not complaints and method not in ("central", "taylor"):
