@@ -6,7 +6,7 @@ functions are called repeatedly, because they must not change their argument, an
 
 from collections.abc import Callable, Mapping, Sequence
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 import math
 from typing import Any, TypeVar
@@ -27,6 +27,8 @@ from xpdl.gradcheck.report import Vector
 T = TypeVar("T")
 
 COMPLEX = {"float64": "complex128", "float32": "complex64"}
+HOST = {"bfloat16": "float32"}
+"""Dtypes that NumPy does not have, and those that hold them."""
 DENSE = ("toarray", "to_dense", "todense")
 """What makes a sparse array dense: in SciPy and CuPy, in PyTorch, in JAX."""
 
@@ -43,6 +45,7 @@ class BlackBox:
     missing: list[str] = field(default_factory=list)  # variables whose gradient is None
     evaluations: int = 0
     in_rows: bool = False  # whether arrays lie in rows without gaps, not as the user's do
+    own_dtypes: bool = False  # whether arrays have the dtypes of the user's, not that of the check
     conjugate: bool = False  # how gradients of complex numbers are written (complex_numbers.py)
 
     @cached_property
@@ -75,7 +78,8 @@ class BlackBox:
         if name not in self.homes:
             return tensor.item()
         like, strides = self.arguments.arrays[name], None if self.in_rows else self.strides[name]
-        return place(self.homes[name], tensor, like, self.dtype, strides)
+        dtype = checks.dtype_name(like.dtype) if self.own_dtypes else self.dtype
+        return place(self.homes[name], tensor, like, dtype, strides)
 
     def value(self, tensors: Tensors) -> float | complex:
         """The value of fun, complex if its dtype is complex."""
@@ -89,6 +93,13 @@ class BlackBox:
     def gradient(self) -> dict[str, Vector]:
         """The value of grad at theta, in float64."""
         return self.gradient_of(self.place(self.theta))
+
+    def gradient_with(self, **changes: Any) -> dict[str, Vector]:
+        """The value of grad for a box with other fields."""
+        other = replace(self, **changes)
+        found = other.gradient()
+        self.evaluations = other.evaluations
+        return found
 
     def gradient_of(self, placed: tuple[Any, ...]) -> dict[str, Vector]:
         """The value of grad for the user's arguments at theta; zeros where it is None.
@@ -196,7 +207,7 @@ def _dtypes(like: Mapping[str, Array], dtype: str | None) -> tuple[list[str], li
         return [name], []
     if "float64" not in known:
         return ["float32"], ["float64 is not available on the device of theta: judged in float32"]
-    single = any(checks.dtype_name(array.dtype) in ("float32", "complex64") for array in like.values())
+    single = any(checks.dtype_name(array.dtype) not in ("float64", "complex128") for array in like.values())
     return ["float64"] + ["float32"] * single, []
 
 
@@ -299,7 +310,7 @@ def try_complex(box: BlackBox) -> tuple[bool, list[str]]:
 def place(home: Backend, tensor: Vector, like: Array | None, dtype: str, strides: Strides | None) -> Array:
     """A tensor as an array of the user's library, which autograd follows as it follows the user's array."""
     name = COMPLEX.get(dtype, dtype) if np.iscomplexobj(tensor) else dtype
-    values = laid_out(np.array(tensor, dtype=name, copy=True, order="C"), strides)
+    values = laid_out(np.array(tensor, dtype=HOST.get(name, name), copy=True, order="C"), strides)
     return home.track(home.xp.asarray(values, dtype=getattr(home.xp, name), device=home.device), like)
 
 

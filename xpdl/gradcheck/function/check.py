@@ -18,6 +18,7 @@ from xpdl.gradcheck.function.autodiff import own_grad
 from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter, layout_decides, try_complex
 from xpdl.gradcheck.function.complex_numbers import complex_names, in_convention
 from xpdl.gradcheck.function.directional import best_difference, taylor_order
+from xpdl.gradcheck.function.low_precision import in_own_precision
 from xpdl.gradcheck.function.pairing import Pairing
 from xpdl.gradcheck.function.probe import Probe, Tensors
 from xpdl.gradcheck.function.search import Search
@@ -95,7 +96,8 @@ def check_gradient(
         the complex step for each tensor in which it proves to be a derivative, else central differences.  "taylor":
         only whether J(theta + h d) - J(theta) - h <g, d> falls like h^2; entries are not checked.
     dtype : {"float64", "float32"}, optional
-        The dtype of the arrays that fun gets; by default float64 if fun and the device support it.
+        The dtype of the arrays that fun gets; by default float64 if fun and the device support it.  A gradient in
+        float16 or bfloat16 that passes must then be right in its own precision, too.
     full : bool, default False
         Whether every entry of large tensors is checked, too.
     seed : int, default 0
@@ -195,6 +197,7 @@ def _first_order(
         tensors = [TensorCheck(probe, name, gradient[name], plan[name], spread[name]) for name in plan]
         judged = _by_derivatives(probe, tensors, method, progress)
     judged = _with_layout(_without_none(judged, box.missing), layout_decides(box, start, gradient, probe.u))
+    judged = judged if dtype else _in_own_precision(judged, box, gradient)
     complaints = call_again(box, start, gradient, probe.u, probe.noise)
     if complaints:
         return _refused(box, gradient, [*complaints, *notes], began)
@@ -310,6 +313,12 @@ def _with_layout(judged: Judged, wrong: Mapping[str, str]) -> Judged:
         for name, found in judged.parameters.items()
     }
     return judged._replace(parameters=parameters)
+
+
+def _in_own_precision(judged: Judged, box: BlackBox, gradient: Tensors) -> Judged:
+    """The same verdicts, but FAIL where a gradient is wrong in its own, low precision."""
+    parameters, notes = in_own_precision(box, gradient, judged.parameters)
+    return judged._replace(parameters=parameters, notes=[*judged.notes, *notes])
 
 
 def _by_taylor(probe: Probe, gradient: Tensors) -> Judged:
