@@ -16,11 +16,10 @@ from itertools import pairwise
 import re
 from typing import Any, TypeAlias
 
-OPERATORS = {
-    **{"+": ["-"], "-": ["+"], "*": ["/"], "/": ["*"], "//": ["/"], "%": ["*"], "**": ["*"], "|": ["&"], "&": ["|"]},
-    **{"<": ["<=", ">="], "<=": ["<", ">"], ">": [">=", "<="], ">=": [">", "<"], "==": ["!="], "!=": ["=="]},
-    **{"is": ["is not"], "is not": ["is"], "in": ["not in"], "not in": ["in"], "and": ["or"], "or": ["and"]},
-}
+OPERATORS = {"+": ["-"], "-": ["+"], "*": ["/"], "/": ["*"], "//": ["/"], "%": ["*"], "**": ["*"]}
+OPERATORS |= {"<": ["<=", ">="], "<=": ["<", ">"], ">": [">=", "<="], ">=": [">", "<"], "==": ["!="], "!=": ["=="]}
+OPERATORS |= {"is": ["is not"], "is not": ["is"], "in": ["not in"], "not in": ["in"], "and": ["or"], "or": ["and"]}
+OPERATORS |= {"|": ["&"], "&": ["|"]}
 OPERATOR = re.compile(r"is not|not in|\b(?:is|in|and|or)\b|\*\*|//|[<>=!]=|[-+*/%|&<>]")
 NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "floor": "ceil", "ceil": "floor", "abs": "float"}
 METHODS = {**NAMES, "minimum": "maximum", "maximum": "minimum", "abs": "asarray"}
@@ -160,14 +159,15 @@ def _filter(module: Module, node: Any) -> Spans:
 
 
 def _number(module: Module, node: Any) -> Spans:
-    if isinstance(node.value, bool):
-        others = [not node.value]
-    elif isinstance(node.value, int):
-        others = [node.value + 1, node.value - 1] + [4 * node.value, node.value // 4] * (node.value > 4)
-    else:
-        others = [4 * node.value, node.value / 4] if isinstance(node.value, float) else []
-    for other in others:
+    for other in NUMBERS.get(type(node.value), lambda n: [])(node.value):
         yield (*module.span(node), f"{other!r}" if other >= 0 else f"({other!r})")
+
+
+NUMBERS: dict[type, Callable[[Any], list[Any]]] = {
+    bool: lambda n: [not n],
+    int: lambda n: [n + 1, n - 1] + [4 * n, n // 4] * (n > 4),
+    float: lambda n: [4 * n, n / 4],
+}
 
 
 def _name(module: Module, node: Any) -> Spans:
@@ -190,9 +190,8 @@ def _lost_item(module: Module, node: Any) -> Spans:
         yield from _lost(module, node)
 
 
-MISTAKES: dict[type[ast.AST], Callable[[Module, Any], Spans]] = {
-    **{ast.BinOp: _two_operands, ast.AugAssign: _augmented, ast.Compare: _comparison, ast.BoolOp: _boolean},
-    **{ast.UnaryOp: _sign, ast.Constant: _number, ast.Name: _name, ast.Attribute: _method},
-    **{ast.If: _condition, ast.While: _condition, ast.IfExp: _condition, ast.comprehension: _filter},
-    **{ast.Expr: _lost, ast.Raise: _lost, ast.Break: _lost, ast.Continue: _lost, ast.Assign: _lost_item},
-}
+MISTAKES: dict[type[ast.AST], Callable[[Module, Any], Spans]] = {ast.comprehension: _filter, ast.Assign: _lost_item}
+MISTAKES |= {ast.BinOp: _two_operands, ast.AugAssign: _augmented, ast.Compare: _comparison, ast.BoolOp: _boolean}
+MISTAKES |= {ast.UnaryOp: _sign, ast.Constant: _number, ast.Name: _name, ast.Attribute: _method}
+MISTAKES |= dict.fromkeys([ast.If, ast.While, ast.IfExp], _condition)
+MISTAKES |= dict.fromkeys([ast.Expr, ast.Raise, ast.Break, ast.Continue], _lost)
