@@ -72,13 +72,17 @@ class Trial(NamedTuple):
 class Watch:
     """Sorts the tests, and keeps the time of each and the name of the first that fails; a plugin of pytest."""
 
-    def __init__(self, module: str = "", seconds: dict[str, float] | None = None) -> None:
-        self.first, self.known = f"test_{module}.py", seconds or {}
+    def __init__(self, module: str, seconds: dict[str, float] | None = None) -> None:
+        self.first, self.known = f"{_tests(module).as_posix()}::", seconds or {}
         self.seconds: dict[str, float] = {}
         self.failed = ""
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items.sort(key=lambda item: self.known.get(item.nodeid, 0) * (1 if item.path.name == self.first else OTHERS))
+        items.sort(key=self.rank)
+
+    def rank(self, test: pytest.Item) -> float:
+        """The lower, the earlier the test is run."""
+        return self.known.get(test.nodeid, 0) * (1 if test.nodeid.startswith(self.first) else OTHERS)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
@@ -113,7 +117,7 @@ def gradcheck_mutants(
     count, only = (3, "memory_layout") if quick else (count, only)
     drawn = draw(count, random.Random(seed), only or "*")
     with copied() as folder:
-        trials = list(tried(folder, drawn, TESTS / f"test_{only}.py" if only else TESTS))
+        trials = list(tried(folder, drawn, _tests(only) if only else TESTS))
     names = sorted({trial.module for trial in trials})
     rows = [_row(name, [trial for trial in trials if trial.module == name]) for name in names]
     rows.append(_row("all", trials))
@@ -123,12 +127,22 @@ def gradcheck_mutants(
 
 def draw(count: int, dice: random.Random, only: str) -> list[tuple[str, Mutant]]:
     """Draw mutants, each in a place of its own; a module with more places has more."""
-    paths = sorted((ROOT / MODULES).glob(f"{only}.py"))
-    places = [(path.stem, place) for path in paths for place in Module(path.read_text("ascii")).places()]
+    paths = sorted((ROOT / MODULES).rglob(f"{only}.py"))
+    places = [(_name(path), place) for path in paths for place in Module(path.read_text("ascii")).places()]
     dice.shuffle(places)
     drawn = ((module, dice.choice(place)) for module, place in places)
     valid = (each for each in drawn if each[1].valid)
     return sorted((each for each, _ in zip(valid, range(count), strict=False)), key=lambda each: each[0])
+
+
+def _name(path: Path) -> str:
+    """The name of a module, with its folder in ``MODULES``."""
+    return path.relative_to(ROOT / MODULES).with_suffix("").as_posix()
+
+
+def _tests(module: str) -> Path:
+    """The tests of a module."""
+    return TESTS / Path(module).with_name(f"test_{Path(module).name}.py")
 
 
 def _row(name: str, trials: list[Trial]) -> Row:
@@ -198,9 +212,9 @@ def _run(
     os.chdir(folder)
     sys.path.insert(0, str(folder))
     sys.dont_write_bytecode = bool(module)  # it would be taken for that of the next mutant
-    for path in (folder / MODULES / "__pycache__").glob(f"{module or None}.*"):
+    for path in (folder / MODULES).rglob("*.pyc") if module else []:
         path.unlink()
-    watch = Watch(module, seconds)
+    watch = Watch(module or "all", seconds)
     with Path("said").open("w") as said, redirect_stdout(said):
         code = pytest.main(["-x", "-q", "-n0", "--assert=plain", "-p", "no:cacheprovider", str(tests)], plugins=[watch])
     assert str(folder) in str(sys.modules["xpdl"].__file__)

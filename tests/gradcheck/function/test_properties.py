@@ -97,7 +97,7 @@ def test_a_right_gradient_is_not_accused_at_any_scale(name, method, dtype, expon
 
 def test_an_entry_near_underflow_is_seen_among_others() -> None:
     theta = np.array([1.0, 1e-306])
-    for claim, verdict in ((1.0, "PASS"), (2.0, "FAIL"), (1e6, "FAIL")):
+    for claim, verdict in ((1.0, "PASS"), (1.02, "FAIL"), (1e6, "FAIL")):
         relu = lambda t: np.maximum(t, 0).sum()  # noqa: E731
         assert check_gradient(relu, lambda t, c=claim: np.array([1.0, c]), theta).verdict == verdict
 

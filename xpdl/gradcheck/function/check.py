@@ -135,7 +135,7 @@ def check_gradient(
         notes += leaks
     if complaints:
         return _refused(box, gradient, [*complaints, *notes], began)
-    precision = "float32" if probe.u > np.finfo(np.float64).eps else "float64"
+    precision = "float32" if probe.single else "float64"
     if precision != box.dtype:
         notes.append("fun answers in float32 although it is given float64: judged as float32")
     if method == "taylor":

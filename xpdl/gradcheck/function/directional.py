@@ -1,6 +1,6 @@
 """Directional derivatives of a black box, each with its error bar.
 
-    complex step   Im J(theta + i h d) / h, h = 1e-20: no cancellation, and no kink is crossed
+    complex step   Im J(theta + i h d) / h, h = 1e-19: no cancellation, and no kink is crossed
     central        (J(theta + h d) - J(theta - h d)) / (2 h), h = u^(1/3), u the machine epsilon
     Taylor test    |J(theta + h d) - J(theta) - h <g, d>| falls like h^2 where g is right, like h where it is wrong
 

@@ -19,12 +19,10 @@ from xpdl.gradcheck.report import Vector
 
 Tensors = Mapping[str, Vector]
 
-COMPLEX_STEP = 2.0**-66
-"""h of the complex step, 1e-20: small in natural units, and far above underflow in complex64, too."""
+COMPLEX_STEP = float(np.sqrt(np.finfo(np.float32).tiny))
+"""h of the complex step, 1e-19: the square root of the least normal number of complex64, so that h^2 is one, too."""
 UNDERFLOW = 2.0**10 / COMPLEX_STEP
-"""A scale is at least this many times the least normal number, so that h times it is one, too."""
-SINGLE = 1e-10
-"""A larger machine epsilon is that of float32."""
+"""A scale is at least this many times the least normal number: then h times it has a rounding of 2^-10 at most."""
 RIPPLES = (20, 24, 28, 32, 36)
 """Noise is measured at distances of 2^-20 to 2^-36 (in float64): kinks and waves may spoil some of them."""
 FAR = (0.5, 0.125, 0.0)
@@ -83,7 +81,8 @@ class Probe:
     ) -> None:
         self._value, self._generator = value, generator
         self.theta, self.start, self.u = theta, start, u
-        self.tiny = float(np.finfo(np.float64 if u < SINGLE else np.float32).tiny)  # J is 0 or less exact below
+        self.single = u > np.finfo(np.float64).eps  # whether J is in float32
+        self.tiny = float(np.finfo(np.float32 if self.single else np.float64).tiny)  # J is 0 or less exact below
         self.scale = {name: natural_scale(tensor, UNDERFLOW * self.tiny) for name, tensor in theta.items()}
         self.moving: dict[str, Sequence[str]] = {name: [name] for name in theta}  # which tensors become complex with it
         self.verified: set[str] = set()  # tensors whose complex step is known to be a derivative
