@@ -23,16 +23,14 @@ COMPLEX_STEP = float(np.sqrt(np.finfo(np.float32).tiny))
 """h of the complex step, 1e-19: the square root of the least normal number of complex64, so that h^2 is one, too."""
 UNDERFLOW = 2.0**10 / COMPLEX_STEP
 """A scale is at least this many times the least normal number: then h times it has a rounding of 2^-10 at most."""
+SPREAD = 8.0
+"""A bar is this many times the noise that was seen, which is the median of a few samples."""
 RIPPLES = (20, 24, 28, 32, 36)
 """Noise is measured at distances of 2^-20 to 2^-36 (in float64): kinks and waves may spoil some of them."""
-FAR = (0.5, 0.125, 0.0)
-"""Multiples of theta at which the gradient may be larger."""
+FAR = (0.5, 0.0)
+"""Multiples of theta at which the gradient may be larger: 0, and another, because J may be undefined at 0."""
 ROUNDINGS = 64.0
-"""J, and answers to the same question, may differ by so many roundings: libraries add up in another order."""
-SEEN = 8.0
-"""A value of so many times its noise is not 0."""
-QUANTUM_ROUNDINGS = 8.0
-"""If J changes in steps of more roundings than this, rounding is not the reason."""
+"""Answers to the same question may differ by so many roundings: sums of 10^4 terms in another order do by up to 40."""
 QUANTUM_BITS = range(48, -9, -2)
 """Such steps are looked for at distances of 2^-48 to 2^8 (in float64)."""
 
@@ -167,7 +165,7 @@ class Probe:
         beyond = {at(first * (1 + k / 1024)) for k in range(4)}
         step = min((b - a for a, b in pairwise(sorted(beyond | {self.start, at(first / 2)}))), default=0.0)
         stands = len(beyond) < 4 and all(map(math.isfinite, beyond))
-        return step if stands and step > QUANTUM_ROUNDINGS * self.u * abs(self.start) else 0.0
+        return step if stands and step > ROUNDINGS * self.u * abs(self.start) else 0.0
 
     def noise_of_step(self, name: str, d: Vector) -> float:
         """The noise of the complex step along d."""
@@ -179,11 +177,11 @@ class Probe:
         Only fun is asked, never the gradient under test: a claim must not widen the bar that judges it.
         """
         noisy = self.noise > ROUNDINGS * self.u * abs(self.start)
-        return (self.noise if noisy else 0.0) + (4 * self.u * self._terms(name, d) if analytic else 0.0)
+        return (self.noise if noisy else 0.0) + (ROUNDINGS * self.u * self._terms(name, d) if analytic else 0.0)
 
     def vanishes(self, name: str, d: Vector, value: float, bar: float) -> bool:
         """Whether a complex step is 0 but for its own rounding."""
-        return abs(value) <= bar or abs(value) <= SEEN * self.noise_of_step(name, d)
+        return abs(value) <= bar or abs(value) <= SPREAD * self.noise_of_step(name, d)
 
     @cached_property
     def size(self) -> float:

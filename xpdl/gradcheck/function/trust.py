@@ -6,7 +6,6 @@ import math
 import numpy as np
 
 from xpdl.gradcheck.function.directional import (
-    SPREAD,
     CentralDifference,
     DirectionalDerivative,
     analytic_sides,
@@ -15,7 +14,7 @@ from xpdl.gradcheck.function.directional import (
     complex_step,
     near,
 )
-from xpdl.gradcheck.function.probe import ROUNDINGS, NotAnalyticError, Probe
+from xpdl.gradcheck.function.probe import ROUNDINGS, SPREAD, NotAnalyticError, Probe
 from xpdl.gradcheck.report import Vector
 
 SEGMENT = 2.0**-3
