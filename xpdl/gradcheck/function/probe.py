@@ -190,19 +190,20 @@ class Probe:
         return max(abs(value) for value in map(self.real, shifts) if math.isfinite(value))
 
     def _terms(self, name: str, d: Vector) -> float:
-        """The size of the terms of <g, d>, by complex steps where theta, or one of its tensors, is smaller.
+        """The size of the terms of <g, d>, by differences where theta, or one of its tensors, is smaller.
 
         If a unit is saturated, p - y is small but has the rounding error of p.  At other points p - y is as large as p.
         """
         points = [{n: c * t for n, t in self.theta.items()} for c in FAR]
         points += [{**self.theta, n: c * t} for n, t in self.theta.items() for c in FAR] * (len(self.theta) > 1)
-        return max(self._size(name, d, point) for point in points)
+        return max(self._slope(name, d, point) for point in points)
 
-    def _size(self, name: str, d: Vector, point: Tensors) -> float:
-        try:
-            return abs(self.imaginary(name, d, at=point))
-        except NotAnalyticError:
-            return 0.0
+    def _slope(self, name: str, d: Vector, point: Tensors) -> float:
+        """|J'| at a point; 0 at the edge of where J is defined, as that of log t and sqrt t at 0 is infinite."""
+        shift = {n: ((tensor - self.theta[n]) / self.scale[n]).ravel() for n, tensor in point.items()}
+        h = self.distance(17)
+        behind, here, ahead = (self.real({**shift, name: shift[name] + k * h * d}) for k in (-1, 0, 1))
+        return abs(ahead - behind) / (2 * h) if math.isfinite(ahead - behind + here) else 0.0
 
     def _ripples(self, function: Callable[[Tensors], float], path: Path = _anywhere) -> list[float]:
         """Third differences over t, 2 t, 3 t, 4 t along a random direction, for several t; they vary as noise does."""
