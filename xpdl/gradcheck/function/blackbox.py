@@ -58,11 +58,16 @@ class BlackBox:
         leaves = {name: self._placed(name, tensors[name]) for name in self.arguments.variables}
         return self.arguments.filled(leaves)
 
+    def tangents(self, tensors: Tensors) -> tuple[Any, ...]:
+        """The same for tangents, where constants are None."""
+        leaves = {name: self._placed(name, tensors[name]) for name in self.arguments.variables}
+        return self.arguments.filled(leaves | dict.fromkeys(self.arguments.constants))
+
     def _placed(self, name: str, tensor: Vector) -> Any:
         if name not in self.homes:
             return tensor.item()
         like, strides = self.arguments.arrays[name], None if self.in_rows else self.strides[name]
-        return _place(self.homes[name], tensor, like, self.dtype, strides)
+        return place(self.homes[name], tensor, like, self.dtype, strides)
 
     def value(self, tensors: Tensors) -> float | complex:
         """The value of fun, complex if its dtype is complex."""
@@ -95,7 +100,7 @@ class BlackBox:
         later = self.arguments.leaves_of(placed)
         if [(name, id(leaf)) for name, leaf in later.items()] != [(name, id(leaf)) for name, leaf in kept.items()]:
             return result, " or ".join(self.arguments.roots)
-        changed = (n for n, tensor in self.theta.items() if not np.array_equal(_fetch(kept[n]), tensor))
+        changed = (n for n, tensor in self.theta.items() if not np.array_equal(fetch(kept[n]), tensor))
         return result, next(map(self.arguments.places.__getitem__, changed), None)
 
     def is_real(self) -> bool:
@@ -155,7 +160,7 @@ def _nothing_to_check(arguments: Arguments) -> Exception:
 
 def _check_variable(title: str, leaf: Any) -> None:
     """Check that these are real floating numbers, at least one, and all of them finite."""
-    tensor = _fetch(leaf)
+    tensor = fetch(leaf)
     if np.iscomplexobj(tensor):
         raise TypeError(f"{title} must have a real floating dtype, got {tensor.dtype}")
     if tensor.size == 0:
@@ -186,7 +191,7 @@ def _available(array: Array) -> set[str]:
 def _tried(box: BlackBox) -> float:
     """J at theta in the dtype of the box, after fun and grad have been called."""
     leaves = box.arguments.variables.items()
-    box.theta = {name: _fetch(leaf).astype(box.dtype).astype(np.float64) for name, leaf in leaves}
+    box.theta = {name: fetch(leaf).astype(box.dtype).astype(np.float64) for name, leaf in leaves}
     start = box.value(box.theta)
     if isinstance(start, complex):
         raise TypeError(f"fun must return a real scalar, got {start}")
@@ -274,14 +279,14 @@ def try_complex(box: BlackBox) -> tuple[bool, list[str]]:
 # To and from the user's library
 
 
-def _place(home: Backend, tensor: Vector, like: Array, dtype: str, strides: Strides | None) -> Array:
+def place(home: Backend, tensor: Vector, like: Array | None, dtype: str, strides: Strides | None) -> Array:
     """A tensor as an array of the user's library, which autograd follows as it follows the user's array."""
     name = COMPLEX[dtype] if np.iscomplexobj(tensor) else dtype
     values = laid_out(np.array(tensor, dtype=name, copy=True, order="C"), strides)
     return home.track(home.xp.asarray(values, dtype=getattr(home.xp, name), device=home.device), like)
 
 
-def _fetch(leaf: Any) -> Vector:
+def fetch(leaf: Any) -> Vector:
     """A number or an array on the host, without its record for automatic differentiation."""
     return np.asarray(backend_of(leaf).to_numpy(leaf) if is_array_api_obj(leaf) else leaf)
 
@@ -313,4 +318,4 @@ def _gradient(place: str, found: Any, shape: tuple[int, ...]) -> Vector:
         raise ValueError(f"{title} must have the shape of {place}, {shape}, got {tuple(array.shape)}")
     if is_complex(array):
         raise TypeError(f"{title} must be real, got dtype {array.dtype}")
-    return np.array(_fetch(array), dtype=np.float64)
+    return np.array(fetch(array), dtype=np.float64)

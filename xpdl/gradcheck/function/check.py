@@ -13,10 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpdl import checks
+from xpdl.gradcheck.function.autodiff import own_grad
 from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter, layout_decides, try_complex
 from xpdl.gradcheck.function.directional import best_difference, taylor_order
 from xpdl.gradcheck.function.probe import Probe, Tensors
 from xpdl.gradcheck.function.search import Search
+from xpdl.gradcheck.function.second_order import HessianProduct, both_orders
 from xpdl.gradcheck.function.tensor import SMALL, Directions, TensorCheck
 from xpdl.gradcheck.function.together import contradictions
 from xpdl.gradcheck.report import (
@@ -55,6 +57,7 @@ def check_gradient(
     grad: Callable[..., Any] | None,
     *args: Any,
     value_and_grad: bool = False,
+    order: int = 1,
     method: str = "auto",
     dtype: str | None = None,
     full: bool = False,
@@ -74,12 +77,16 @@ def check_gradient(
         (*args) -> a scalar: a number, or an array of any shape with one entry.
     grad : callable
         (*args) -> the gradient under test, of the form of the argument; of several arguments, a tuple of gradients.
-        None anywhere in it says that ``fun`` does not depend on what is there.  It may be a sparse array.
+        None anywhere in it says that ``fun`` does not depend on what is there.  It may be a sparse array.  None instead
+        of a function: the gradient that the library of the arguments computes itself (PyTorch, JAX).
     *args : Any
         The point: floating numbers and arrays of any library that speaks the Array API standard, or dicts, lists,
         tuples, NamedTuples and dataclasses of them, to any depth.  Everything else in them is a constant.
     value_and_grad : bool, default False
         Whether ``fun`` returns the pair (value, gradient); ``grad`` is None then.
+    order : {1, 2}, default 1
+        With 2, the derivative of the gradient is checked as well: the product of the Hessian with a random vector,
+        which PyTorch or JAX computes from the gradient.
     method : {"auto", "complex", "central", "taylor"}, default "auto"
         How the numeric gradient is computed.  "complex": the complex step.  "central": central differences.  "auto":
         the complex step for each tensor in which it proves to be a derivative, else central differences.  "taylor":
@@ -124,10 +131,34 @@ def check_gradient(
     >>> report.verdict, report.parameters["theta"].diagnosis
     ('FAIL', '-1 x the numeric gradient: the sign is wrong')
     """
+    fun, grad = _apart(fun, grad, value_and_grad)
+    options: dict[str, Any] = {"method": method, "dtype": dtype, "full": full, "seed": seed}
+    options |= {"budget": budget, "progress": progress}
+    first = _first_order(fun, grad, args, **options)
+    if checks.integer("order", order, least=1, below=3) == 1:
+        return first
+    hessian = HessianProduct(grad, seed)
+    second = _first_order(hessian.value, hessian.gradient, args, **options)
+    return both_orders(first, second, hessian.asymmetry(args, dtype))
+
+
+def _first_order(
+    fun: Any,
+    grad: Any,
+    args: Sequence[Any],
+    *,
+    method: str,
+    dtype: str | None,
+    full: bool,
+    seed: int,
+    budget: int,
+    progress: bool,
+) -> Report:
+    """The report on the gradient of a scalar function."""
     began = time.perf_counter()
     checks.choice("method", method, ["auto", *METHOD_TITLES])
     generated = generator(seed, Stream.DATA)
-    box, start, notes = enter(*_apart(fun, grad, value_and_grad), args, dtype)
+    box, start, notes = enter(fun, grad, args, dtype)
     probe = _probe(box, start, generated)
     gradient, spread, complaints = call_twice(box, start, probe.u)
     if not complaints and method not in ("central", "taylor"):
@@ -156,13 +187,11 @@ def check_gradient(
 
 
 def _apart(fun: Any, grad: Any, value_and_grad: bool) -> tuple[Any, Any]:
-    """Fun and grad as two functions."""
+    """Fun and grad as two functions; without grad, the gradient that the library of the arguments computes."""
     if not value_and_grad:
-        return fun, grad
+        return fun, own_grad(fun) if grad is None else grad
     if grad is not None:
         raise ValueError(f"grad must be None with value_and_grad=True, got {checks.shorten(grad)}")
-    if not callable(fun):
-        raise TypeError(f"fun must be a function of theta, got {checks.shorten(fun)}")
 
     def part(k: int) -> Callable[..., Any]:
         return lambda *args: checks.pair("fun", fun(*args), "(value, gradient)")[k]
