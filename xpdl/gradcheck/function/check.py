@@ -187,7 +187,7 @@ def _first_order(
         notes += leaks
     if complaints:
         return _refused(box, gradient, [*complaints, *notes], began)
-    precision = "float32" if probe.u > np.finfo(np.float64).eps else "float64"
+    precision = "float32" if probe.single else "float64"
     if precision != box.dtype:
         notes.append("fun answers in float32 although it is given float64: judged as float32")
     if method == "taylor":
