@@ -198,8 +198,7 @@ def _first_order(
         judged = _by_derivatives(probe, tensors, method, progress)
     judged = _with_layout(_without_none(judged, box.missing), layout_decides(box, start, gradient, probe.u))
     judged = judged if dtype else _in_own_precision(judged, box, gradient)
-    complaints = call_again(box, start, gradient, probe.u, probe.noise)
-    if complaints:
+    if complaints := call_again(box, start, gradient, probe.u, probe.noise):
         return _refused(box, gradient, [*complaints, *notes], began)
     if probe.quantum:
         notes.append(
