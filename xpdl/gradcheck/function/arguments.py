@@ -25,11 +25,13 @@ class Arguments:
     variables   floating arrays and numbers by name: "theta", "W1" of a dict, 'args[1]["layer1"].w' of several
     arrays      those of them that are arrays
     constants   everything else, by name
+
+    ``only`` is the place of an argument that is the only one.
     """
 
-    def __init__(self, args: Sequence[Any]) -> None:
+    def __init__(self, args: Sequence[Any], only: str = "theta") -> None:
         self.args = tuple(args)
-        self.roots = ["theta"] if len(args) == 1 else [f"args[{k}]" for k in range(len(args))]
+        self.roots = [only] if len(args) == 1 else [f"args[{k}]" for k in range(len(args))]
         leaves = {place: leaf for root, arg in zip(self.roots, args, strict=True) for place, leaf in walk(arg, root)}
         self.places = {self._name(place): place for place in leaves}
         self.variables = {name: leaves[place] for name, place in self.places.items() if is_variable(leaves[place])}
@@ -50,9 +52,9 @@ class Arguments:
         }
 
     def matched(self, title: str, result: Any) -> dict[str, Any]:
-        """The gradients of the variables, by name, in what ``title`` returned: one tree like each argument."""
-        results = [result]
-        if len(self.args) > 1:
+        """What ``title`` returned for the variables, by name: of each argument a tree of the same form."""
+        results = [result] * len(self.args)
+        if result is not None and len(self.args) > 1:
             if not isinstance(result, (tuple, list)) or len(result) != len(self.args):
                 raise TypeError(
                     f"{title} must return a tuple of {len(self.args)} gradients, got {checks.shorten(result)}"
@@ -69,8 +71,9 @@ class Arguments:
         """A leaf of the only argument has the name of its key, if that is a dict: "W1", not 'theta["W1"]'."""
         if len(self.args) > 1 or not isinstance(self.args[0], Mapping):
             return place
-        key = next((key for key in self.args[0] if place.startswith(f"theta{_item(key)}")), None)
-        return f"{key}{place.removeprefix(f'theta{_item(key)}')}" if isinstance(key, str) else place
+        root = self.roots[0]
+        key = next((key for key in self.args[0] if place.startswith(f"{root}{_item(key)}")), None)
+        return f"{key}{place.removeprefix(f'{root}{_item(key)}')}" if isinstance(key, str) else place
 
 
 def is_variable(leaf: Any) -> bool:

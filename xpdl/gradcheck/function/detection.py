@@ -12,8 +12,8 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from xpdl.gradcheck.function.directional import RELATIVE, SPREAD, analytic_sides, central_along
-from xpdl.gradcheck.function.probe import PATHS, ROUNDINGS, NotAnalyticError, Probe, Tensors
+from xpdl.gradcheck.function.directional import RELATIVE, analytic_sides, central_along
+from xpdl.gradcheck.function.probe import PATHS, ROUNDINGS, SPREAD, NotAnalyticError, Probe, Tensors
 from xpdl.gradcheck.function.tensor import TensorCheck
 from xpdl.gradcheck.function.trust import missed_part
 from xpdl.gradcheck.report import Vector, least, relative_to_entries
@@ -64,7 +64,7 @@ class Glance(NamedTuple):
     """The complex step along a random direction through some entries."""
 
     noise: float  # how far it varies on one side of theta
-    terms: float  # the size of its terms
+    rounding: float  # of its terms
     kinked: bool  # whether it differs from one side of theta to the other
     difference: float  # the bar of a central difference, without the part that is relative to its value
 
@@ -118,16 +118,16 @@ def _glance(probe: Probe, direction: Tensors, *, differ: bool) -> Glance:
     kinked = abs(right[0] - left[0]) > SPREAD * noise
     steps = [central_along(probe, direction, level) for level in FINER] if differ or kinked else []
     bars = [step.bar - probe.distance(RELATIVE) * abs(step.value) for step in steps]
-    return Glance(noise, probe.terms(direction), kinked, min(bars, default=0.0))
+    return Glance(noise, probe.rounding_along(direction), kinked, min(bars, default=0.0))
 
 
 def _of_tensor(tensor: TensorCheck, seen: Sequence[Glance], missed: float) -> Vector:
     """What a second look grants for each direction of a tensor."""
     probe, (value, bar, _, _) = tensor.probe, tensor.columns()
-    noise, terms, kinked, difference = (np.array(column) for column in zip(*seen, strict=True))
+    noise, rounding, kinked, difference = (np.array(column) for column in zip(*seen, strict=True))
     difference = difference + probe.distance(RELATIVE) * np.abs(value)
     hidden = np.minimum(missed, difference) if tensor.name in probe.verified else difference
-    grants = 2 * OTHERS * hidden + SPREAD * (probe.visible_noise + 4 * OTHERS * probe.u * terms + noise)
+    grants = 2 * OTHERS * hidden + SPREAD * (probe.visible_noise + OTHERS * rounding + noise)
     vanishes = np.abs(value) <= bar + SPREAD * noise
     if np.any(vanishes):
         grants += ROUNDINGS * probe.u * probe.size * vanishes
