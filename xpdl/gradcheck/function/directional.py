@@ -210,29 +210,34 @@ def best_central(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference,
     kink = _kink(ladder)
     if kink is not None:
         return kink, True
-    return _narrowest(ladder), False
+    return _narrowest(ladder, _clearly(probe)), False
 
 
-def _narrowest(ladder: Sequence[CentralDifference]) -> CentralDifference:
+def _clearly(probe: Probe) -> float:
+    """The roundings by which a step must differ to contradict one that the next finer step confirms.
+
+    Rounding does it by chance, but a J that moves in steps has no other sign of them.
+    """
+    return 1.0 if probe.quantum else SPREAD
+
+
+def _narrowest(ladder: Sequence[CentralDifference], clearly: float) -> CentralDifference:
     """The difference with the smallest bar: wider steps are taken until the bar grows."""
     defined = [rung for rung in ladder if rung.bar < math.inf]
     best = defined[0] if defined else ladder[0]
     for k, wider in enumerate(defined[1:], 1):
-        wider = wider.at_least(_contradiction(wider, defined[:k]))
+        wider = wider.at_least(_contradiction(wider, defined[:k], clearly))
         if best.bar < wider.bar:
             break
         best = wider
     return best
 
 
-def _contradiction(wide: CentralDifference, finer: Sequence[CentralDifference]) -> float:
-    """How wrong finer steps show a difference to be.
-
-    The finest steps have the most rounding.  Where the next finer one agrees, they must exceed it clearly.
-    """
+def _contradiction(wide: CentralDifference, finer: Sequence[CentralDifference], clearly: float) -> float:
+    """How wrong finer steps show a difference to be."""
     *finest, nearest = finer
     error = wide.contradicted(nearest)
-    return max([error, *(wide.contradicted(step, 1.0 if error else SPREAD) for step in finest)])
+    return max([error, *(wide.contradicted(step, 1.0 if error else clearly) for step in finest)])
 
 
 def best_difference(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference, bool]:
@@ -288,7 +293,8 @@ def _one_sided(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference, b
     for sign in (1, -1):
         ladder = [_side(probe, name, d, sign * probe.distance(17) * 16.0**level) for level in LEVELS]
         if ladder[0].bar < math.inf:
-            return (ladder[0].undefined(jumps=True) if _jumps(ladder) else _narrowest(ladder)), False
+            jumps = _jumps(ladder)
+            return (ladder[0].undefined(jumps=True) if jumps else _narrowest(ladder, _clearly(probe))), False
     return NOWHERE, False
 
 
