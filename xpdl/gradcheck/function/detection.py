@@ -16,7 +16,7 @@ from xpdl.gradcheck.function.directional import RELATIVE, analytic_sides, centra
 from xpdl.gradcheck.function.probe import PATHS, ROUNDINGS, SPREAD, NotAnalyticError, Probe, Tensors
 from xpdl.gradcheck.function.tensor import TensorCheck
 from xpdl.gradcheck.function.trust import missed_part
-from xpdl.gradcheck.report import Vector, least, relative_to_entries
+from xpdl.gradcheck.report import Vector, least, seen_sizes
 
 T = TypeVar("T")
 
@@ -38,18 +38,29 @@ def detected(tensors: Sequence[TensorCheck]) -> dict[str, float]:
 
 
 def _smallest_error(tensor: TensorCheck, grants: Vector) -> float:
-    value, bar, low, high = tensor.columns()
+    _, bar, low, high = tensor.columns()
+    right = right_claims(tensor)
+    reach = np.maximum(high - right, right - low) + bar + grants
+    size = sizes(tensor)
+    error = (reach if tensor.entrywise else np.min(reach)) / tensor.scale
+    return float(np.max(error / size)) if np.any(size) else math.nan
+
+
+def right_claims(tensor: TensorCheck) -> Vector:
+    """The claims along all directions, but the derivatives where they are wrong."""
     claims = tensor.claims()
     misses = [found.misses(claim) for found, claim in zip(tensor.derivatives, claims.tolist(), strict=True)]
-    right = np.where(misses, value, claims)
-    reach = np.maximum(high - right, right - low) + bar + grants
+    return np.where(misses, tensor.columns()[0], claims)
+
+
+def sizes(tensor: TensorCheck) -> Vector:
+    """The size of each entry; the largest size where one is 0 or below its bar."""
+    value, bar, _, _ = tensor.columns()
     if tensor.entrywise:
-        sizes = np.abs(np.stack([right, value]))
-        size = np.where(np.max(sizes, axis=0) <= bar, 0.0, least(sizes))
-    else:
-        reach, size = np.min(reach), np.abs(tensor.natural)
-        size = np.where(size <= np.min(bar), 0.0, size)
-    return relative_to_entries(reach / tensor.scale, size / tensor.scale)
+        both = np.abs(np.stack([right_claims(tensor), value]))
+        return seen_sizes(least(both) / tensor.scale, np.max(both, axis=0) > bar)
+    size = np.abs(tensor.natural)
+    return seen_sizes(size / tensor.scale, size > np.min(bar))
 
 
 def _of_differences(tensor: TensorCheck) -> Vector:
@@ -127,7 +138,7 @@ def _of_tensor(tensor: TensorCheck, seen: Sequence[Glance], missed: float) -> Ve
     noise, rounding, kinked, difference = (np.array(column) for column in zip(*seen, strict=True))
     difference = difference + probe.distance(RELATIVE) * np.abs(value)
     hidden = np.minimum(missed, difference) if tensor.name in probe.verified else difference
-    grants = 2 * OTHERS * hidden + SPREAD * (probe.visible_noise + OTHERS * rounding + noise)
+    grants: Vector = 2 * OTHERS * hidden + SPREAD * (probe.visible_noise + OTHERS * rounding + noise)
     vanishes = np.abs(value) <= bar + SPREAD * noise
     if np.any(vanishes):
         grants += ROUNDINGS * probe.u * probe.size * vanishes
