@@ -40,6 +40,11 @@ class Contradiction(NamedTuple):
     low: float
     high: float
 
+    @property
+    def beyond(self) -> float:
+        """How far the claim is outside."""
+        return max(self.low - self.claim, self.claim - self.high)
+
 
 def contradictions(probe: Probe, claims: Tensors) -> list[Contradiction]:
     """The groups of kinked entries whose claims, (size,) by name in natural units, do not belong together."""
