@@ -16,6 +16,7 @@ trust        whether the complex step is a derivative, and a second look before 
 tensor       one tensor, entry by entry
 together     entries at a kink, which one choice of derivatives must explain
 search       one large tensor along directions, and the way to the entries that are wrong
+slope        the error of a linear model against the step, for the picture of it
 causes       what is probably wrong
 """
 
