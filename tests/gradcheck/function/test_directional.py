@@ -247,3 +247,12 @@ def test_truncation_error_is_no_derivative(probe) -> None:
     """t^3 at 0: the complex step gives -h^2."""
     around = probe(python_number(lambda t: (t**3).sum()), None, np.zeros(1))
     assert complex_step(around, "theta", np.ones(1)).value == 0
+
+
+def test_the_bar_of_the_longest_step_holds_if_a_kink_is_in_it(probe) -> None:
+    for place in np.linspace(0.01, 0.99, 9) * 2.0**-9:
+        around = probe(lambda t, place=place: np.abs(t - 1 - place).sum().item(), None, np.ones(1))
+        found = central(around, "theta", np.ones(1), level=2)
+        assert abs(found.value + 1) <= found.bar < 1 + 4 * abs(found.value)
+    smooth = central(probe(lambda t: np.exp(t).sum().item(), None, np.ones(1)), "theta", np.ones(1), level=1)
+    assert smooth.bar < 1e-6

@@ -23,11 +23,11 @@ OTHER_STEP = 0.7 * COMPLEX_STEP
 """A second complex step, which rounds differently, as would any other that is not a power of two."""
 ROOM = 13
 """A function must be defined 2^-13 (in float64) away from theta, 1e-4: tests for symmetry allow for less, 1e-5."""
-WIDE = 2.0**-12
-"""A central step longer than this may cross several kinks."""
+WIDE = 2.0**-11
+"""A central step longer than this, in float64 the longest only, may cross a kink unseen."""
 GROWTH = 4.0
-"""If a derivative grows by more than this factor from a step to a sixteenth of the step, it has no limit: it grows by 16
-at a jump, and by 1 at a kink."""
+"""If a derivative grows by more than this factor from a step to a sixteenth of the step, it has no limit: at a jump it
+grows by 16, at a kink by 1."""
 SIDES = (35, 39)
 """One-sided derivatives are taken at distances of 2^-35 and 2^-39 (in float64)."""
 
@@ -172,7 +172,8 @@ def central_along(probe: Probe, direction: Tensors, level: int = 0) -> CentralDi
     """Central and one-sided differences over h and h / 2.
 
     The bar is the rounding floor, 2 max(u |J|, noise) / h, and twice the change from h to h / 2, which is 3/4 of the
-    truncation error.  A wide step, as float32 needs, may cross kinks, so the differences over its quarters count, too.
+    truncation error.  A wide step, as float32 needs, may cross kinks, so the range of the differences over its
+    quarters counts, too, which is the largest error that one kink can make.
     No bar is below 2^-28 of the value: code that iterates to a tolerance is smooth nearby, but wrong by more than u.
     The one-sided difference is (4 J(h/2) - J(h) - 3 J(0)) / h, which is also right to second order.
     """
@@ -186,7 +187,7 @@ def central_along(probe: Probe, direction: Tensors, level: int = 0) -> CentralDi
     truncation = max(2 * abs(value - (near - back) / h), probe.distance(28) * abs(value))
     if h > WIDE:
         pieces = [b - a for a, b in pairwise((behind, back, probe.start, near, far))]
-        truncation = max(truncation, 1.25 * (max(pieces) - min(pieces)) / h)
+        truncation = max(truncation, (max(pieces) - min(pieces)) / h)
     rounding, noise = (probe.u * max(map(abs, values)) + probe.tiny) / h, probe.noise / h
     floor = max(rounding, SPREAD * noise)
     backward, forward = (behind - 4 * back + 3 * probe.start) / h, (4 * near - far - 3 * probe.start) / h
