@@ -40,6 +40,8 @@ def test_rows_without_gaps_have_no_layout_of_their_own() -> None:
 def test_an_axis_of_one_element_has_no_stride() -> None:
     assert strides_of(np.ones((1, 2, 4))[:, :1]) is None
     assert strides_of(np.ones((3, 2, 4))[:, :1]) == (8, 4, 1)
+    assert strides_of(np.ones((2, 4))[:, ::2]) == (4, 2)
+    assert laid_out(DRAWN[:3, :1].copy(), (1, 2)).strides == (8, 16)
 
 
 def test_rows() -> None:
