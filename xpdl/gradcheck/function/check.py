@@ -14,6 +14,7 @@ import numpy as np
 
 from xpdl import checks
 from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter, layout_decides, try_complex
+from xpdl.gradcheck.function.causes import common_factor
 from xpdl.gradcheck.function.directional import best_difference, taylor_order
 from xpdl.gradcheck.function.probe import Probe, Tensors
 from xpdl.gradcheck.function.search import Search
@@ -137,7 +138,7 @@ def check_gradient(
         judged = _by_taylor(probe, gradient)
     else:
         plan = _plan(probe, gradient, full, budget)
-        tensors = [TensorCheck(probe, name, gradient[name], plan[name], spread[name]) for name in plan]
+        tensors = [TensorCheck(probe, name, gradient[name], plan[name], spread[name], gradient) for name in plan]
         judged = _by_derivatives(probe, tensors, method, progress)
     judged = judged._replace(parameters=_with_layout(judged.parameters, layout_decides(box, start, gradient, probe.u)))
     complaints = call_again(box, start, gradient, probe.u, probe.noise)
@@ -197,7 +198,7 @@ def _by_derivatives(probe: Probe, tensors: list[TensorCheck], method: str, progr
     total = sum(len(tensor.directions) for tensor in tensors)
     with reported(total, "checking gradients", shown=progress) as reporter:
         parameters = {tensor.name: _examine(tensor, method, reporter) for tensor in tensors}
-    parameters = _together(probe, tensors, parameters)
+    parameters = _together(probe, tensors, _with_common_factor(tensors, parameters))
     notes = [note for tensor in tensors for note in [*_notes(tensor), *tensor.excuse(parameters[tensor.name])]]
     return Judged(
         parameters,
@@ -210,6 +211,14 @@ def _by_derivatives(probe: Probe, tensors: list[TensorCheck], method: str, progr
 def _examine(tensor: TensorCheck, method: str, reporter: Reporter) -> Parameter:
     tensor.measure(method, reporter)
     return tensor.judged_entries() if tensor.entrywise else Search(tensor).run()
+
+
+def _with_common_factor(tensors: list[TensorCheck], parameters: dict[str, Parameter]) -> dict[str, Parameter]:
+    """The same verdicts; one factor of all tensors that fail is their common cause."""
+    failing = [tensor for tensor in tensors if parameters[tensor.name].verdict == FAIL]
+    cause = common_factor({tensor.name: tensor.evidence() for tensor in failing})
+    same = {tensor.name: replace(parameters[tensor.name], diagnosis=cause) for tensor in failing if cause}
+    return {**parameters, **same}
 
 
 def _together(probe: Probe, tensors: list[TensorCheck], parameters: dict[str, Parameter]) -> dict[str, Parameter]:

@@ -1,0 +1,116 @@
+"""A number of its own in each row, column or slice; and values that are the same in each."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from xpdl.gradcheck.function.causes.evidence import Evidence, Hypothesis, Number
+from xpdl.gradcheck.function.causes.places import lines_named, lines_of
+from xpdl.gradcheck.function.causes.wholes import inverse
+from xpdl.gradcheck.report import Vector
+
+MOST = 64
+"""An axis of more indices has no number for each of them."""
+SHOWN = 6
+"""The most numbers that a text shows."""
+
+
+def own_factors(evidence: Evidence) -> Iterator[Hypothesis]:
+    """A factor of its own at each wrong index of an axis."""
+    for axis, lines, shape in _wrong_lines(evidence):
+        inside = np.isin(np.arange(shape[axis]), lines).reshape(_along(axis, len(shape)))
+        text = f"a factor of its own in each of {lines_named(lines, axis, shape)}"
+        yield Hypothesis(
+            lambda p, text=text: f"{text}: {_shown([inverse(c) for c in p])}",
+            np.where(inside, 0.0, evidence.claim),
+            [evidence.claim * _at(line, axis, shape) for line in lines],
+        )
+
+
+def own_offsets(evidence: Evidence) -> Iterator[Hypothesis]:
+    """A number of its own too much at each wrong index of an axis."""
+    for axis, lines, shape in _wrong_lines(evidence):
+        yield Hypothesis(
+            lambda p, axis=axis, lines=lines, shape=shape: (
+                f"a number of its own too much in each of {lines_named(lines, axis, shape)}: "
+                f"{_shown([Number(-c.value, c.error) for c in p])}"
+            ),
+            evidence.claim,
+            [np.broadcast_to(_at(line, axis, shape), shape) for line in lines],
+        )
+
+
+def own_multiples(evidence: Evidence) -> Iterator[Hypothesis]:
+    """What a norm of each row or column takes away: multiples of 1 and of theta."""
+    for axis, lines, shape in _wrong_lines(evidence):
+        where = [_at(line, axis, shape) for line in lines]
+        text = f"the numeric gradient + multiples of {{}}, of their own in each of {lines_named(lines, axis, shape)}: a norm's terms?"
+        yield Hypothesis(text.format("theta"), evidence.claim, [evidence.theta * at for at in where])
+        ones = [np.broadcast_to(at, shape) for at in where]
+        yield Hypothesis(text.format("1 and theta"), evidence.claim, [evidence.theta * at for at in where] + ones)
+
+
+def _wrong_lines(evidence: Evidence) -> Iterator[tuple[int, list[int], tuple[int, ...]]]:
+    """Each axis with the indices at which entries are wrong."""
+    shape = evidence.claim.shape
+    for axis, length in enumerate(shape):
+        if len(shape) > 1 and 1 < length <= MOST and length < evidence.claim.size:
+            others = tuple(k for k in range(len(shape)) if k != axis)
+            wrong = np.ones(length, bool) if evidence.signs is not None else evidence.wrong.any(others)
+            yield axis, [int(k) for k in np.flatnonzero(wrong)], shape
+
+
+def _at(line: int, axis: int, shape: Sequence[int]) -> Vector:
+    """1 at one index of an axis, and 0 elsewhere."""
+    return (np.arange(shape[axis]) == line).astype(np.float64).reshape(_along(axis, len(shape)))
+
+
+def _along(axis: int, ndim: int) -> list[int]:
+    return [-1 if k == axis else 1 for k in range(ndim)]
+
+
+def _shown(numbers: Sequence[Number]) -> str:
+    """The first numbers, or how they grow."""
+    values = np.array([number.value for number in numbers])
+    steps = values[1:] / values[:-1]
+    if len(values) > 2 and np.ptp(steps) <= 1e-6 * np.max(np.abs(steps)):
+        return f"{values[0]:.4g}, each {steps[0]:.4g} x the one before"
+    return ", ".join(f"{value:.4g}" for value in values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
+
+
+# Values that are the same at each index
+
+
+def spread(evidence: Evidence) -> str | None:
+    """The same at each index of an axis, where the numeric gradient is not."""
+    claim, shape = evidence.claim, evidence.claim.shape
+    for axis, length in enumerate(shape):
+        alike = length > 1 and np.all(claim == claim.take([0], axis))
+        if alike and not (evidence.signs is None and _alike(evidence, axis)) and claim.size > 2:
+            return f"the same at every index of axis {axis}{_which(evidence, axis)}"
+    return None
+
+
+def _alike(evidence: Evidence, axis: int) -> bool:
+    """Whether the numeric gradient is the same at every index, too."""
+    return bool(np.all(np.ptp(evidence.numeric, axis) <= 2 * np.max(evidence.bar)))
+
+
+def _which(evidence: Evidence, axis: int) -> str:
+    """What of the numeric gradient it is."""
+    if evidence.signs is not None:
+        return ""
+    bar = 2 * evidence.bar.sum(axis, keepdims=True)
+    first = evidence.claim.take([0], axis)
+    for name, reduce in REDUCTIONS.items():
+        if np.all(np.abs(first - reduce(evidence.numeric, axis)) <= bar):
+            return f": {name} along it"
+    return ""
+
+
+REDUCTIONS: dict[str, Callable[[Vector, int], Vector]] = {
+    "the mean of the numeric gradient": lambda n, axis: n.mean(axis, keepdims=True),
+    "the sum of the numeric gradient": lambda n, axis: n.sum(axis, keepdims=True),
+    "the first of the numeric gradient": lambda n, axis: n.take([0], axis),
+    "the last of the numeric gradient": lambda n, axis: n.take([-1], axis),
+}

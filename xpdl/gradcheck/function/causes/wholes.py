@@ -1,0 +1,242 @@
+"""One mistake in the whole tensor: a factor, a term, a symmetry, another function of theta, another tensor's gradient."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import combinations, permutations
+import math
+
+import numpy as np
+
+from xpdl.gradcheck.function.causes.evidence import DIGITS, Evidence, Hypothesis, Number
+from xpdl.gradcheck.function.causes.orders import axes_named
+from xpdl.gradcheck.report import Vector
+
+# Factors
+
+
+def named_factors(evidence: Evidence) -> Iterator[Hypothesis]:
+    """Factors that have a meaning."""
+    for factor, meaning in factor_meanings(evidence):
+        yield Hypothesis(f"{factor:.{DIGITS}g} x the numeric gradient: {meaning}", evidence.claim / factor)
+
+
+def factor_meanings(evidence: Evidence) -> Iterator[tuple[float, str]]:
+    """Each factor once."""
+    yield from MEANINGS
+    known = [factor for factor, _ in MEANINGS]
+    for length, name in lengths(evidence):
+        for factor, text in ((length, f"{name} is {length}"), (1 / length, f"1 / {length}, {name} is {length}")):
+            if factor not in known:
+                known.append(factor)
+                yield float(factor), text
+    for length, name in lengths(evidence):
+        root = math.sqrt(length)
+        for factor, text in ((root, f"the root of {length}"), (1 / root, f"1 / the root of {length}")):
+            if factor not in known:
+                known.append(factor)
+                yield factor, f"{text}, {name}"
+
+
+MEANINGS = [(-1.0, "the sign is wrong"), (2.0, "counted twice"), (0.5, "half of it is missing")]
+
+
+def lengths(evidence: Evidence) -> Iterator[tuple[int, str]]:
+    """The numbers of entries along axes: what a mean divides by."""
+    claim = evidence.claim
+    yield claim.size, "the number of entries"
+    for count in range(1, claim.ndim):
+        for axes in combinations(range(claim.ndim), count):
+            name = "the length of" if count == 1 else "the number of entries along"
+            yield math.prod(claim.shape[axis] for axis in axes), f"{name} {axes_named(axes)}"
+    for other, tensor in evidence.others.items():
+        yield from ((length, f"the length of axis {axis} of {other}") for axis, length in enumerate(tensor.shape))
+
+
+def factor(evidence: Evidence) -> Iterator[Hypothesis]:
+    """Any factor."""
+    yield Hypothesis(lambda p: times(inverse(p[0])), 0.0, [evidence.claim])
+
+
+def inverse(number: Number) -> Number:
+    """1 / the number."""
+    return Number(1 / number.value, number.error / number.value**2) if number.value else Number(math.inf, 0.0)
+
+
+def times(c: Number) -> str:
+    """A factor, with enough digits to tell it from 1."""
+    apart = abs(c.value - 1)
+    if 0 < apart < 0.5 * 10.0 ** (1 - DIGITS):
+        return f"1 {'-' if c.value < 1 else '+'} {apart:.1e} times the numeric gradient"
+    return f"{c} x the numeric gradient{_of_a_mean(c)}"
+
+
+def _of_a_mean(c: Number) -> str:
+    """A guess, if the factor is a whole number or 1 / such a number."""
+    for number, text in ((c, ": a sum instead of a mean over {}?"), (inverse(c), ": divided by {} once too often?")):
+        whole = round(min(abs(number.value), 1e6))
+        if 2 < whole < 1e6 and number.is_at(whole) and number.error < 1e-5 * whole:
+            return text.format(whole)
+    return ""
+
+
+# Terms
+
+
+def offset(evidence: Evidence) -> Iterator[Hypothesis]:
+    """The same number too much in every entry."""
+    yield Hypothesis(
+        lambda p: f"the numeric gradient + {_opposite(p[0])} in every entry",
+        evidence.claim,
+        [np.ones_like(evidence.claim)],
+    )
+
+
+def multiple_of_theta(evidence: Evidence) -> Iterator[Hypothesis]:
+    """As from a penalty: a multiple of theta or of its signs too much."""
+    for name, term in (("theta", evidence.theta), ("sign(theta)", np.sign(evidence.theta))):
+        if np.ptp(term) > 0:
+            yield Hypothesis(
+                lambda p, name=name: f"the numeric gradient + {_opposite(p[0])} {name}: a penalty that differs from fun's",
+                evidence.claim,
+                [term],
+            )
+
+
+def _opposite(number: Number) -> Number:
+    return Number(-number.value, number.error)
+
+
+def centred(evidence: Evidence) -> Iterator[Hypothesis]:
+    """A mean is not taken away, as behind a norm or softmax."""
+    for axis in range(evidence.claim.ndim):
+        mean = evidence.claim.mean(axis, keepdims=True)
+        yield Hypothesis(f"the numeric gradient without its mean along axis {axis} taken away", evidence.claim - mean)
+
+
+def summed(evidence: Evidence) -> Iterator[Hypothesis]:
+    """Running sums: a carry."""
+    for axis in range(evidence.claim.ndim):
+        for text, carry in CARRIES.items():
+            yield Hypothesis(text.format(axis=axis), carry(evidence.claim, axis))
+
+
+def _later(g: Vector, axis: int) -> Vector:
+    return np.flip(np.cumsum(np.flip(g, axis), axis), axis)
+
+
+CARRIES: dict[str, Callable[[Vector, int], Vector]] = {
+    "the numeric gradient without what later indices of axis {axis} carry back: a lost carry": _later,
+    "the numeric gradient without what earlier indices of axis {axis} add: a lost running sum": np.cumsum,
+    "the numeric gradient plus that of all later indices of axis {axis}": lambda g, axis: np.diff(
+        -g, axis=axis, append=0
+    ),
+    "the numeric gradient plus that of all earlier indices of axis {axis}": lambda g, axis: np.diff(
+        g, axis=axis, prepend=0
+    ),
+}
+
+
+# Symmetry
+
+
+def symmetries(evidence: Evidence) -> Iterator[Hypothesis]:
+    """A matrix, or a stack of them, taken for symmetric, triangular, or with other weights of its halves."""
+    claim = evidence.claim
+    if claim.ndim >= 2 and claim.shape[-1] == claim.shape[-2] > 1:
+        yield from (Hypothesis(text, repair(claim)) for text, repair in SYMMETRIES.items())
+
+
+def _twisted(g: Vector) -> Vector:
+    return np.swapaxes(g, -1, -2)
+
+
+def _diagonal(g: Vector) -> Vector:
+    return g * np.eye(g.shape[-1])
+
+
+SYMMETRIES: dict[str, Callable[[Vector], Vector]] = {
+    "(g + g^T) / 2 for a gradient g that is lower triangular": lambda g: 2 * np.tril(g) - _diagonal(g),
+    "(g + g^T) / 2 for a gradient g that is upper triangular": lambda g: 2 * np.triu(g) - _diagonal(g),
+    "not 0 above the diagonal, where the numeric gradient is": np.tril,
+    "not 0 below the diagonal, where the numeric gradient is": np.triu,
+    "the lower triangle of a gradient that is symmetric": lambda g: np.tril(g) + _twisted(np.tril(g, -1)),
+    "the upper triangle of a gradient that is symmetric": lambda g: np.triu(g) + _twisted(np.triu(g, 1)),
+    "the numeric gradient with its entries off the diagonal counted twice": lambda g: (g + _diagonal(g)) / 2,
+    "the numeric gradient with half of its entries off the diagonal": lambda g: 2 * g - _diagonal(g),
+    "the numeric gradient with its diagonal counted twice": lambda g: g - _diagonal(g) / 2,
+    "the numeric gradient with half of its diagonal": lambda g: g + _diagonal(g),
+    "g of a gradient g + g^T: a transposed part is missing": lambda g: g + _twisted(g),
+    "g of a gradient (g + g^T) / 2: it is not made symmetric": lambda g: (g + _twisted(g)) / 2,
+    "g of a gradient (g - g^T) / 2: it is not made skew": lambda g: (g - _twisted(g)) / 2,
+}
+"""What the claim is -> the gradient that follows from it."""
+
+
+# Other tensors
+
+
+def other_tensors(evidence: Evidence) -> Iterator[Hypothesis]:
+    """The gradient of another tensor of the same shape, or of the transposed one."""
+    for name, other in evidence.others.items():
+        if other.shape == evidence.claim.shape and not np.array_equal(other, evidence.claim):
+            yield Hypothesis(f"swapped: the gradient of {name} is the right one here", other)
+        if other.ndim == 2 and other.shape == evidence.claim.shape[::-1]:
+            yield Hypothesis(f"swapped: the transposed gradient of {name} is the right one here", other.T)
+
+
+# Other functions of theta
+
+
+def functions_of_theta(evidence: Evidence) -> Iterator[Hypothesis]:
+    """One function of theta taken for another, entry by entry, as where theta enters an activation directly."""
+    values = {name: function(evidence.theta) for name, function in FUNCTIONS.items()}
+    for (wrong, f), (right, h) in permutations(values.items(), 2):
+        ratio = h / f
+        if np.all(np.isfinite(ratio)) and np.ptp(ratio) > 1e-6 * np.max(np.abs(ratio)):
+            yield Hypothesis(f"as if {wrong} were {right}, t = theta", evidence.claim * ratio)
+
+
+def _sigmoid(t: Vector) -> Vector:
+    return np.asarray(1 / (1 + np.exp(-t)))
+
+
+def _normal(t: Vector) -> Vector:
+    return np.exp(-t * t / 2) / math.sqrt(2 * math.pi)
+
+
+_erf = np.frompyfunc(math.erf, 1, 1)
+
+
+def _cumulative(t: Vector) -> Vector:
+    return np.asarray(0.5 + 0.5 * _erf(t / math.sqrt(2)), dtype=np.float64)
+
+
+FUNCTIONS: dict[str, Callable[[Vector], Vector]] = {
+    "1": np.ones_like,
+    "t": lambda t: t,
+    "t^2": np.square,
+    "t^3": lambda t: t**3,
+    "1 / t": np.reciprocal,
+    "|t|": np.abs,
+    "sign(t)": np.sign,
+    "exp(t)": np.exp,
+    "log(t)": np.log,
+    "sin(t)": np.sin,
+    "cos(t)": np.cos,
+    "-sin(t)": lambda t: -np.sin(t),
+    "sigma(t)": _sigmoid,
+    "sigma'(t)": lambda t: _sigmoid(t) * _sigmoid(-t),
+    "tanh(t)": np.tanh,
+    "tanh'(t)": lambda t: 1 - np.tanh(t) ** 2,
+    "1 - t^2": lambda t: 1 - t * t,
+    "t (1 - t)": lambda t: t * (1 - t),
+    "Phi(t)": _cumulative,
+    "phi(t)": _normal,
+    "gelu'(t)": lambda t: _cumulative(t) + t * _normal(t),
+    "silu'(t)": lambda t: _sigmoid(t) * (1 + t * _sigmoid(-t)),
+    "log(1 + exp(t))": lambda t: np.logaddexp(0.0, t),
+}
+"""What may stand for a derivative, or is one."""
+
+Family = Callable[[Evidence], Iterator[Hypothesis]]
+EXACT: Sequence[Family] = (named_factors, symmetries, centred, other_tensors)
+FREE: Sequence[Family] = (factor, offset, multiple_of_theta)
