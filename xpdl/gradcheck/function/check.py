@@ -216,6 +216,8 @@ def _examine(tensor: TensorCheck, method: str, reporter: Reporter) -> Parameter:
 def _with_common_factor(tensors: list[TensorCheck], parameters: dict[str, Parameter]) -> dict[str, Parameter]:
     """The same verdicts; one factor of all tensors that fail is their common cause."""
     failing = [tensor for tensor in tensors if parameters[tensor.name].verdict == FAIL]
+    if len({parameters[tensor.name].diagnosis for tensor in failing}) < 2:
+        return parameters
     cause = common_factor({tensor.name: tensor.evidence() for tensor in failing})
     same = {tensor.name: replace(parameters[tensor.name], diagnosis=cause) for tensor in failing if cause}
     return {**parameters, **same}

@@ -216,8 +216,14 @@ class TensorCheck:
 
     def evidence(self) -> Evidence:
         """What is known of the tensor."""
-        theta, scale = self.probe.theta[self.name], self.probe.scale[self.name]
-        return Evidence(self.gradient, theta, scale, self.derivatives, self.directions.signs, self.others)
+        values, scale = self.probe.theta, self.probe.scale[self.name]
+        signs, others = self.directions.signs, self.others
+        return Evidence(self.gradient, values[self.name], scale, self.derivatives, signs, others, values, self.misses)
+
+    def misses(self, d: Vector) -> bool:
+        """Whether the gradient under test is wrong along d, after a second look."""
+        claim, found = float(np.sum(d * self.natural)), self.along(d)
+        return found.misses(claim) and self.again(d, claim, found).misses(claim)
 
     def certain(self, parameter: Parameter) -> Parameter:
         """The same verdict, but inconclusive if the function jumps, in steps that hide entries, or is undefined."""

@@ -5,12 +5,13 @@ from itertools import chain
 
 import numpy as np
 
+from xpdl.gradcheck.function.causes.blocks import block
 from xpdl.gradcheck.function.causes.evidence import Evidence, Hypothesis
-from xpdl.gradcheck.function.causes.lines import own_factors, own_multiples, own_offsets, spread
+from xpdl.gradcheck.function.causes.lines import moved, own_factors, own_multiples, own_offsets, spread
 from xpdl.gradcheck.function.causes.orders import orders, permuted
 from xpdl.gradcheck.function.causes.parts import part, place_only
 from xpdl.gradcheck.function.causes.places import place_of
-from xpdl.gradcheck.function.causes.wholes import EXACT, FREE, MEANINGS, Family, factor, functions_of_theta, summed
+from xpdl.gradcheck.function.causes.wholes import EXACT, FREE, MEANINGS, Family, factor, functions_of_theta, products, same_as_another, summed
 from xpdl.gradcheck.report import Vector
 
 ALTERNATIVES = 3
@@ -66,11 +67,14 @@ LEVELS: Sequence[Callable[[Evidence], str | None]] = (
     _fitting(*EXACT, orders),
     _fitting(*FREE),
     part,
-    _first(summed, functions_of_theta),
-    _first(own_factors, own_offsets, own_multiples),
+    block,
     spread,
-    place_only,
+    moved,
+    _first(summed, products, functions_of_theta),
+    _first(own_factors, own_offsets, own_multiples),
+    same_as_another,
     _first(permuted),
+    place_only,
 )
 """From simple to complex: what is left to chance grows from level to level."""
 

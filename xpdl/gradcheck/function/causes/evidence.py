@@ -62,7 +62,8 @@ class Evidence:
     """A gradient under test, and derivatives of the function: of each entry, or along K directions.
 
     ``claim``, ``theta`` and ``scale`` have the shape of the tensor; the rows of ``signs`` (K, size) are the directions, in natural units, or None for
-    each entry.  ``others`` are the claims for other tensors by name.
+    each entry.  ``others`` are the claims for other tensors by name, and ``values`` all tensors of theta.
+    ``misses`` measures whether the claim is wrong along a new direction.
     """
 
     claim: Vector
@@ -71,6 +72,8 @@ class Evidence:
     derivatives: Sequence[DirectionalDerivative]
     signs: Vector | None = None
     others: Mapping[str, Vector] = field(default_factory=dict)
+    values: Mapping[str, Vector] = field(default_factory=dict)
+    misses: Callable[[Vector], bool] | None = None
 
     def along(self, tensor: Vector | float, rows: slice = slice(None)) -> Vector:
         """The derivatives along the directions according to a gradient, (K,)."""

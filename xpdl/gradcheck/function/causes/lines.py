@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from xpdl.gradcheck.function.causes.evidence import Evidence, Hypothesis, Number
-from xpdl.gradcheck.function.causes.places import lines_named, lines_of
-from xpdl.gradcheck.function.causes.wholes import inverse
+from xpdl.gradcheck.function.causes.places import lines_named
+from xpdl.gradcheck.function.causes.wholes import inverse, opposite
 from xpdl.gradcheck.report import Vector
 
 MOST = 64
@@ -33,7 +33,7 @@ def own_offsets(evidence: Evidence) -> Iterator[Hypothesis]:
         yield Hypothesis(
             lambda p, axis=axis, lines=lines, shape=shape: (
                 f"a number of its own too much in each of {lines_named(lines, axis, shape)}: "
-                f"{_shown([Number(-c.value, c.error) for c in p])}"
+                f"{_shown([opposite(c) for c in p])}"
             ),
             evidence.claim,
             [np.broadcast_to(_at(line, axis, shape), shape) for line in lines],
@@ -57,7 +57,9 @@ def _wrong_lines(evidence: Evidence) -> Iterator[tuple[int, list[int], tuple[int
         if len(shape) > 1 and 1 < length <= MOST and length < evidence.claim.size:
             others = tuple(k for k in range(len(shape)) if k != axis)
             wrong = np.ones(length, bool) if evidence.signs is not None else evidence.wrong.any(others)
-            yield axis, [int(k) for k in np.flatnonzero(wrong)], shape
+            lines = [int(k) for k in np.flatnonzero(wrong)]
+            if len(lines) < len(evidence.derivatives) - 1:
+                yield axis, lines, shape
 
 
 def _at(line: int, axis: int, shape: Sequence[int]) -> Vector:
@@ -71,11 +73,39 @@ def _along(axis: int, ndim: int) -> list[int]:
 
 def _shown(numbers: Sequence[Number]) -> str:
     """The first numbers, or how they grow."""
-    values = np.array([number.value for number in numbers])
+    values = np.array([0.0 if number.is_at(0.0) else number.value for number in numbers])
     steps = values[1:] / values[:-1]
     if len(values) > 2 and np.ptp(steps) <= 1e-6 * np.max(np.abs(steps)):
         return f"{values[0]:.4g}, each {steps[0]:.4g} x the one before"
     return ", ".join(f"{value:.4g}" for value in values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
+
+
+# Lines in other places
+
+
+def moved(evidence: Evidence) -> str | None:
+    """Rows, columns or slices that hold the numeric values of others."""
+    if evidence.signs is not None:
+        return None
+    for axis, lines, shape in _wrong_lines(evidence):
+        there = _matches(evidence, lines, axis)
+        if there:
+            here, holds = lines_named(lines, axis, shape), ", ".join(map(str, there[:SHOWN]))
+            swapped = len(there) == 2 and there == lines[::-1]
+            more = ", ..." if len(there) > SHOWN else ""
+            return f"{here} swapped" if swapped else f"{here} hold the numeric gradient of {holds}{more}"
+    return None
+
+
+def _matches(evidence: Evidence, lines: Sequence[int], axis: int) -> list[int] | None:
+    """For each line the one whose numeric gradient it holds."""
+    claim, numeric, bar = (np.moveaxis(t, axis, 0) for t in (evidence.claim, evidence.numeric, evidence.bar))
+    found = []
+    for line in lines:
+        axes = tuple(range(1, claim.ndim))
+        same = (np.abs(claim[line] - numeric) <= 2 * bar).all(axes) & (np.abs(numeric) > bar).any(axes)
+        found += [int(k) for k in np.flatnonzero(same)[:1]]
+    return found if len(found) == len(lines) else None
 
 
 # Values that are the same at each index

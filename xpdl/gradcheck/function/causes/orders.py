@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations, permutations
-import math
 
 import numpy as np
 
@@ -13,18 +12,22 @@ AXES = 4
 """Tensors of up to so many axes are transposed in every way."""
 BLOCKS = (2, 3, 4)
 """An axis is cut into so many equal blocks: into four, as the gates of an LSTM."""
-LARGE = 100_000
+LARGE = 20_000
 """In tensors of more entries only the order of axes and flips are tried, one at a time."""
 
 
 def orders(evidence: Evidence) -> Iterator[Hypothesis]:
     """Each order of the entries once."""
-    places = np.arange(evidence.claim.size).reshape(evidence.claim.shape)
+    claim = evidence.claim
+    if claim.size > LARGE:
+        yield from (Hypothesis(text, there) for text, there in _orders(claim))
+        return
+    places = np.arange(claim.size).reshape(claim.shape)
     known = {places.tobytes()}
     for text, order in _orders(places):
         if order.tobytes() not in known:
             known.add(order.tobytes())
-            yield Hypothesis(text, evidence.claim.ravel()[order])
+            yield Hypothesis(text, claim.ravel()[order])
 
 
 def _orders(places: Vector) -> Iterator[tuple[str, Vector]]:
@@ -96,12 +99,13 @@ def _blocks(places: Vector) -> Iterator[tuple[str, Vector]]:
 
 
 def permuted(evidence: Evidence) -> Iterator[Hypothesis]:
-    """The right numbers in the wrong places: they are the same when sorted, and no two are alike."""
-    if evidence.signs is not None or evidence.claim.size < 3:
+    """The right numbers in the wrong places: they are the same when sorted, and few are alike."""
+    if evidence.signs is not None:
         return
     there, here = (np.argsort(tensor, axis=None) for tensor in (evidence.numeric, evidence.claim))
-    gaps = np.diff(evidence.numeric.ravel()[there])
-    if np.min(gaps) > 4 * np.max(evidence.bar) and math.isfinite(np.max(evidence.bar)):
+    moved = np.sort(evidence.numeric[evidence.wrong & (np.abs(evidence.numeric) > evidence.bar)])
+    apart = 1 + int(np.sum(np.diff(moved) > 4 * np.max(evidence.bar)))
+    if apart > max(2, len(moved) / 2):
         repaired = np.empty(evidence.claim.size)
         repaired[there] = evidence.claim.ravel()[here]
         yield Hypothesis("the right numbers in the wrong places", repaired.reshape(evidence.claim.shape))

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from xpdl.gradcheck.function.causes.evidence import Evidence, Hypothesis, Number
-from xpdl.gradcheck.function.causes.places import lines_named, lines_of, place_of
-from xpdl.gradcheck.function.causes.wholes import MEANINGS, inverse
+from xpdl.gradcheck.function.causes.places import lines_of, place_of
+from xpdl.gradcheck.function.causes.wholes import MEANINGS, inverse, opposite
 from xpdl.gradcheck.report import Vector
 
-NAMED = 4
-"""Single entries are named, if they are so few."""
+COUNT = 4
+"""A count is that large at most."""
+SHOWN = 6
+"""The most counts that a text shows."""
 
 
 def part(evidence: Evidence) -> str | None:
@@ -26,20 +28,17 @@ def wrong_place(evidence: Evidence) -> str | None:
     if evidence.signs is not None or evidence.claim.ndim == 0:
         return None
     wrong, seen = evidence.wrong, evidence.seen
-    found = place_of(wrong, seen, evidence.theta, evidence.numeric)
-    return found or _few(wrong, seen)
+    return place_of(wrong, seen, evidence.theta, np.where(_hidden(evidence), 0.0, evidence.numeric))
 
 
-def _few(wrong: Vector, seen: Vector) -> str | None:
-    places = np.argwhere(wrong).tolist()
-    return ", ".join(map(str, places)) if len(places) <= NAMED and 2 * len(places) < seen.sum() else None
+def _hidden(evidence: Evidence) -> Vector:
+    return np.asarray(np.abs(evidence.numeric) <= evidence.bar)
 
 
 def place_only(evidence: Evidence) -> str | None:
     """Where the wrong entries are, if nothing is known of them."""
     place = wrong_place(evidence)
-    many = evidence.wrong.sum() > NAMED if evidence.signs is None else False
-    return f"wrong in {place}, and right elsewhere{_time(evidence)}" if place and many else None
+    return f"wrong in {place}, and right elsewhere{_time(evidence)}" if place and "[" not in place else None
 
 
 def _time(evidence: Evidence) -> str:
@@ -59,29 +58,42 @@ def _zero(evidence: Evidence, place: str) -> str | None:
 
 
 def _not_zero(evidence: Evidence, place: str) -> str | None:
-    hidden = np.abs(evidence.numeric) <= evidence.bar
-    return f"not 0 in {place}, where the numeric gradient is 0" if np.all(hidden[evidence.wrong]) else None
+    if not np.all(_hidden(evidence)[evidence.wrong]):
+        return None
+    return f"not 0 in {place}{'' if place.endswith(' is 0') else ', where the numeric gradient is 0'}"
 
 
 def _fitted(evidence: Evidence, place: str) -> str | None:
-    hypotheses = (make(evidence, place) for make in (_known_factors, _free))
-    return next(filter(None, (evidence.explains(h) for several in hypotheses for h in several)), None)
+    return first_that_fits(evidence, evidence.wrong, place)
 
 
-def _known_factors(evidence: Evidence, place: str) -> Iterator[Hypothesis]:
+def first_that_fits(evidence: Evidence, part: Vector, place: str) -> str | None:
+    """A factor in a part of the entries, or a number too much."""
+    return next(filter(None, map(evidence.explains, _in_part(evidence.claim, part, place))), None)
+
+
+def _in_part(claim: Vector, part: Vector, place: str) -> Iterator[Hypothesis]:
     for factor, meaning in MEANINGS:
         text = f"{factor:g} x the numeric gradient in {place}: {meaning}"
-        yield Hypothesis(text, np.where(evidence.wrong, evidence.claim / factor, evidence.claim))
-
-
-def _free(evidence: Evidence, place: str) -> Iterator[Hypothesis]:
-    """A factor, or a number too much."""
-    inside, outside = (np.where(mask, evidence.claim, 0.0) for mask in (evidence.wrong, ~evidence.wrong))
+        yield Hypothesis(text, np.where(part, claim / factor, claim))
+    inside, outside = (np.where(mask, claim, 0.0) for mask in (part, ~part))
     yield Hypothesis(lambda p: f"{inverse(p[0])} x the numeric gradient in {place}", outside, [inside])
-    ones = np.where(evidence.wrong, 1.0, 0.0)
-    yield Hypothesis(
-        lambda p: f"the numeric gradient + {Number(-p[0].value, p[0].error)} in {place}", evidence.claim, [ones]
-    )
+    ones = np.where(part, 1.0, 0.0)
+    yield Hypothesis(lambda p: f"the numeric gradient + {opposite(p[0])} in {place}", claim, [ones])
+
+
+def _multiples(evidence: Evidence, place: str) -> str | None:
+    """A whole multiple of one number too much: as of counts or labels."""
+    errors = np.where(evidence.wrong, evidence.claim - evidence.numeric, 0.0)
+    counts = np.round(errors / np.min(np.abs(errors[evidence.wrong])))
+    if np.max(np.abs(counts)) > COUNT:
+        return None
+
+    def text(p: Sequence[Number]) -> str:
+        shown = ", ".join(f"{count:+g}" for count in counts[evidence.wrong][:SHOWN])
+        return f"the numeric gradient + multiples of {abs(p[0].value):.6g} ({shown}) in {place}: counts or labels?"
+
+    return evidence.explains(Hypothesis(text, evidence.claim, [counts]))
 
 
 def _clipped(evidence: Evidence, place: str) -> str | None:
@@ -97,27 +109,4 @@ def _clipped(evidence: Evidence, place: str) -> str | None:
     return f"{values[0]:.6g} in every one of {place}" if np.ptp(values) == 0 else None
 
 
-def _moved_lines(evidence: Evidence, place: str) -> str | None:
-    """Rows, columns or slices that hold the numeric values of others."""
-    for axis in range(evidence.claim.ndim):
-        lines = lines_of(evidence.wrong, evidence.wrong, axis)
-        if lines and evidence.claim.shape[axis] > 1 and (there := _matches(evidence, lines, axis)):
-            shape = evidence.claim.shape
-            here, holds = lines_named(lines, axis, shape), ", ".join(map(str, there))
-            swapped = len(there) == 2 and there == lines[::-1]
-            return f"{here} swapped" if swapped else f"{here} hold the numeric gradient of {holds}"
-    return None
-
-
-def _matches(evidence: Evidence, lines: Sequence[int], axis: int) -> list[int] | None:
-    """For each line the one whose numeric gradient it holds."""
-    claim, numeric, bar = (np.moveaxis(t, axis, 0) for t in (evidence.claim, evidence.numeric, evidence.bar))
-    found = []
-    for line in lines:
-        axes = tuple(range(1, claim.ndim))
-        same = (np.abs(claim[line] - numeric) <= 2 * bar).all(axes) & (np.abs(numeric) > bar).any(axes)
-        found += [int(k) for k in np.flatnonzero(same)[:1]]
-    return found if len(found) == len(lines) else None
-
-
-HOWS: Sequence[Callable[[Evidence, str], str | None]] = (_zero, _not_zero, _fitted, _clipped, _moved_lines)
+HOWS: Sequence[Callable[[Evidence, str], str | None]] = (_zero, _not_zero, _fitted, _clipped, _multiples)

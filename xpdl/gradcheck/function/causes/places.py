@@ -1,13 +1,15 @@
 """Words for a set of entries: rows, columns, a block of equal blocks, a triangle, the sign of theta."""
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import combinations
+from itertools import chain, combinations
 
 import numpy as np
 
 from xpdl.gradcheck.function.causes.orders import axes_named
 from xpdl.gradcheck.report import Vector
 
+NAMED = 4
+"""Single entries are named, if they are so few."""
 RUNS = 4
 """Words for a set name so many runs of indices at most."""
 BLOCKS = (4, 3, 2)
@@ -49,7 +51,8 @@ def runs(numbers: Sequence[int]) -> str:
     """[1, 3, 4, 5] -> "1 and 3 to 5"."""
     starts = [i for i in numbers if i - 1 not in numbers]
     stops = [i for i in numbers if i + 1 not in numbers]
-    *first, last = (f"{a}" if a == b else f"{a} to {b}" for a, b in zip(starts, stops, strict=True))
+    ranges = ([f"{a} to {b}"] if b > a + 1 else map(str, range(a, b + 1)) for a, b in zip(starts, stops, strict=True))
+    *first, last = chain.from_iterable(ranges)
     return f"{', '.join(first)} and {last}" if first else last
 
 
@@ -62,7 +65,7 @@ def _blocks_named(lines: Sequence[int], length: int) -> str:
     for count in BLOCKS:
         size = length // count
         blocks = sorted({line // size for line in lines}) if size > 1 and length % count == 0 else []
-        if blocks and len(blocks) * size == len(lines):
+        if blocks and len(blocks) * size == len(lines) < length:
             return f", the {' and '.join(ORDINALS[k] for k in blocks)} of {count} blocks"
     return ""
 
@@ -70,18 +73,26 @@ def _blocks_named(lines: Sequence[int], length: int) -> str:
 # Words: (marked, seen, theta, numeric) -> text or None
 
 
-def _lines(marked: Vector, seen: Vector, theta: Vector, numeric: Vector) -> str | None:
+def _run_of_lines(marked: Vector, seen: Vector, theta: Vector, numeric: Vector) -> str | None:
+    return _lines(marked, seen, most=1)
+
+
+def _runs_of_lines(marked: Vector, seen: Vector, theta: Vector, numeric: Vector) -> str | None:
+    return _lines(marked, seen, most=RUNS)
+
+
+def _lines(marked: Vector, seen: Vector, most: int) -> str | None:
     """Whole rows, columns or slices; of several axes the one with the fewest runs."""
     found = []
     for axis in range(marked.ndim if marked.ndim > 1 or marked.size > RUNS else 0):
         lines = lines_of(marked, seen, axis)
-        if lines and (marked.ndim > 1 or len(lines) > 1) and _named_well(lines, marked.shape[axis]):
+        if lines and (marked.ndim > 1 or len(lines) > 1) and _named_well(lines, marked.shape[axis], most):
             found.append((_count_of_runs(lines), lines_named(lines, axis, marked.shape)))
     return min(found)[1] if found else None
 
 
-def _named_well(lines: Sequence[int], length: int) -> bool:
-    return _count_of_runs(lines) <= RUNS or bool(_blocks_named(lines, length))
+def _named_well(lines: Sequence[int], length: int, most: int) -> bool:
+    return _count_of_runs(lines) <= most or bool(_blocks_named(lines, length))
 
 
 def _boxes(marked: Vector, seen: Vector, theta: Vector, numeric: Vector) -> str | None:
@@ -91,7 +102,8 @@ def _boxes(marked: Vector, seen: Vector, theta: Vector, numeric: Vector) -> str 
         box = np.ones(marked.shape, bool)
         for axis, side in zip(axes, sides, strict=True):
             box &= np.isin(np.arange(marked.shape[axis]), side).reshape(_along(axis, marked.ndim))
-        if np.array_equal(box & seen, marked) and marked.sum() > 1 and all(_count_of_runs(s) <= 2 for s in sides):
+        some = marked.sum() > 1 and all(len(side) < marked.shape[axis] for axis, side in zip(axes, sides, strict=True))
+        if some and np.array_equal(box & seen, marked) and all(_count_of_runs(s) <= 2 for s in sides):
             named = [lines_named(side, axis, marked.shape) for axis, side in zip(axes, sides, strict=True)]
             return " of ".join(named)
     return None
@@ -117,22 +129,35 @@ def _regions(marked: Vector, seen: Vector, theta: Vector, numeric: Vector) -> st
 
 def _known_regions(shape: tuple[int, ...]) -> Iterator[tuple[str, Vector]]:
     if len(shape) >= 2:
-        if shape[-1] == shape[-2]:
-            for text, triangle in TRIANGLES.items():
-                yield text, np.broadcast_to(triangle(np.ones(shape[-2:])) > 0, shape)
+        for text, triangle in TRIANGLES.items():
+            yield text, np.broadcast_to(triangle(np.ones(shape[-2:])) > 0, shape)
         inner = np.zeros(shape[-2:], bool)
         inner[1:-1, 1:-1] = True
         yield f"the border of {axes_named([len(shape) - 2, len(shape) - 1])}", np.broadcast_to(~inner, shape)
 
 
 TRIANGLES: dict[str, Callable[[Vector], Vector]] = {
-    "the diagonal": lambda ones: ones * np.eye(len(ones)),
+    "the diagonal": lambda ones: np.eye(*ones.shape),
     "the entries above the diagonal": lambda ones: np.triu(ones, 1),
     "the entries below the diagonal": lambda ones: np.tril(ones, -1),
-    "the entries off the diagonal": lambda ones: ones - np.eye(len(ones)),
+    "the entries off the diagonal": lambda ones: ones - np.eye(*ones.shape),
     "the diagonal and the entries above it": np.triu,
     "the diagonal and the entries below it": np.tril,
 }
+
+
+def _one_of_each(marked: Vector, seen: Vector, theta: Vector, numeric: Vector) -> str | None:
+    """One entry at each index of an axis: a label."""
+    for axis in range(marked.ndim):
+        others = tuple(k for k in range(marked.ndim) if k != axis)
+        if marked.ndim > 1 and marked.shape[axis] > 2 and np.all(marked.sum(others) == 1):
+            return f"one entry of each {_nouns(axis, marked.ndim)[0]}{f' of axis {axis}' if marked.ndim > 2 else ''}"
+    return None
+
+
+def _few(marked: Vector, seen: Vector, theta: Vector, numeric: Vector) -> str | None:
+    places = np.argwhere(marked).tolist()
+    return ", ".join(map(str, places)) if len(places) <= NAMED and 2 * len(places) < seen.sum() else None
 
 
 def _signs(marked: Vector, seen: Vector, theta: Vector, numeric: Vector) -> str | None:
@@ -140,7 +165,7 @@ def _signs(marked: Vector, seen: Vector, theta: Vector, numeric: Vector) -> str 
     if _surprise(marked, seen) < EVIDENT / 2:
         return None
     for name, values in (("theta", theta), ("the numeric gradient", numeric)):
-        for sign, region in (("negative", values < 0), ("positive", values > 0)):
+        for sign, region in (("negative", values < 0), ("positive", values > 0), ("0", values == 0)):
             if np.array_equal(region & seen, marked):
                 return f"the entries where {name} is {sign}"
     return None
@@ -167,9 +192,12 @@ def _surprise(marked: Vector, seen: Vector) -> float:
 
 
 WORDS: Sequence[Callable[[Vector, Vector, Vector, Vector], str | None]] = (
-    _lines,
+    _run_of_lines,
     _regions,
-    _boxes,
     _signs,
+    _boxes,
+    _runs_of_lines,
+    _one_of_each,
+    _few,
     _thresholds,
 )

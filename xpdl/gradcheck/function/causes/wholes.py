@@ -22,33 +22,33 @@ def named_factors(evidence: Evidence) -> Iterator[Hypothesis]:
 def factor_meanings(evidence: Evidence) -> Iterator[tuple[float, str]]:
     """Each factor once."""
     yield from MEANINGS
-    known = [factor for factor, _ in MEANINGS]
-    for length, name in lengths(evidence):
-        for factor, text in ((length, f"{name} is {length}"), (1 / length, f"1 / {length}, {name} is {length}")):
-            if factor not in known:
-                known.append(factor)
-                yield float(factor), text
-    for length, name in lengths(evidence):
+    found = {length: text for length, text in lengths(evidence).items() if length > 2}
+    for length, text in found.items():
+        yield from ((float(length), f"{text} is {length}"), (1 / length, f"1 / {length}, {text} is {length}"))
+    for length, text in found.items():
         root = math.sqrt(length)
-        for factor, text in ((root, f"the root of {length}"), (1 / root, f"1 / the root of {length}")):
-            if factor not in known:
-                known.append(factor)
-                yield factor, f"{text}, {name}"
+        if root not in found:
+            yield from ((root, f"the root of {length}, {text}"), (1 / root, f"1 / the root of {length}, {text}"))
 
 
 MEANINGS = [(-1.0, "the sign is wrong"), (2.0, "counted twice"), (0.5, "half of it is missing")]
 
 
-def lengths(evidence: Evidence) -> Iterator[tuple[int, str]]:
-    """The numbers of entries along axes: what a mean divides by."""
-    claim = evidence.claim
-    yield claim.size, "the number of entries"
-    for count in range(1, claim.ndim):
-        for axes in combinations(range(claim.ndim), count):
-            name = "the length of" if count == 1 else "the number of entries along"
-            yield math.prod(claim.shape[axis] for axis in axes), f"{name} {axes_named(axes)}"
+def lengths(evidence: Evidence) -> dict[int, str]:
+    """Numbers of entries that a mean may divide by, and what they count."""
+    shape, names = evidence.claim.shape, dict[int, list[str]]()
+    for count in range(1, len(shape)):
+        for axes in combinations(range(len(shape)), count):
+            names.setdefault(math.prod(shape[axis] for axis in axes), []).append(axes_named(axes))
     for other, tensor in evidence.others.items():
-        yield from ((length, f"the length of axis {axis} of {other}") for axis, length in enumerate(tensor.shape))
+        for axis, length in enumerate(tensor.shape):
+            names.setdefault(length, []).append(f"axis {axis} of {other}")
+    counted = {length: f"the length of {' or '.join(axes[:NAMED])}" for length, axes in names.items()}
+    return counted | {evidence.claim.size: "the number of entries"}
+
+
+NAMED = 3
+"""A text names so many axes of the same length."""
 
 
 def factor(evidence: Evidence) -> Iterator[Hypothesis]:
@@ -84,7 +84,7 @@ def _of_a_mean(c: Number) -> str:
 def offset(evidence: Evidence) -> Iterator[Hypothesis]:
     """The same number too much in every entry."""
     yield Hypothesis(
-        lambda p: f"the numeric gradient + {_opposite(p[0])} in every entry",
+        lambda p: f"the numeric gradient + {opposite(p[0])} in every entry",
         evidence.claim,
         [np.ones_like(evidence.claim)],
     )
@@ -95,13 +95,14 @@ def multiple_of_theta(evidence: Evidence) -> Iterator[Hypothesis]:
     for name, term in (("theta", evidence.theta), ("sign(theta)", np.sign(evidence.theta))):
         if np.ptp(term) > 0:
             yield Hypothesis(
-                lambda p, name=name: f"the numeric gradient + {_opposite(p[0])} {name}: a penalty that differs from fun's",
+                lambda p, name=name: f"the numeric gradient + {opposite(p[0])} {name}: a penalty that differs from fun's",
                 evidence.claim,
                 [term],
             )
 
 
-def _opposite(number: Number) -> Number:
+def opposite(number: Number) -> Number:
+    """- the number."""
     return Number(-number.value, number.error)
 
 
@@ -183,11 +184,36 @@ def other_tensors(evidence: Evidence) -> Iterator[Hypothesis]:
             yield Hypothesis(f"swapped: the transposed gradient of {name} is the right one here", other.T)
 
 
+def products(evidence: Evidence) -> Iterator[Hypothesis]:
+    """A square matrix of theta that is not transposed in a product, which its shape does not show."""
+    claim = evidence.claim
+    for name, w in evidence.values.items():
+        if claim.ndim > 1 and w.ndim == 2 and w.shape[0] == w.shape[1] == claim.shape[-1] and _regular(w):
+            for inner in (w, w.T):
+                text = f"as if the matrix {name} were transposed in a product behind it"
+                yield Hypothesis(text, claim @ np.linalg.solve(inner, inner.T))
+
+
+def _regular(w: Vector) -> bool:
+    return bool(np.linalg.cond(w) < 1e4)
+
+
+def same_as_another(evidence: Evidence) -> str | None:
+    """The claim for another tensor again."""
+    same = (name for name, other in evidence.others.items() if np.array_equal(other, evidence.claim))
+    return next((f"the same numbers as the gradient of {name}" for name in same), None)
+
+
 # Other functions of theta
+
+LARGE = 20_000
+"""In tensors of more entries they are not looked for: there are hundreds of pairs."""
 
 
 def functions_of_theta(evidence: Evidence) -> Iterator[Hypothesis]:
     """One function of theta taken for another, entry by entry, as where theta enters an activation directly."""
+    if evidence.claim.size > LARGE:
+        return
     values = {name: function(evidence.theta) for name, function in FUNCTIONS.items()}
     for (wrong, f), (right, h) in permutations(values.items(), 2):
         ratio = h / f
@@ -213,6 +239,10 @@ def _cumulative(t: Vector) -> Vector:
 FUNCTIONS: dict[str, Callable[[Vector], Vector]] = {
     "1": np.ones_like,
     "t": lambda t: t,
+    "sigma(t)": _sigmoid,
+    "sigma'(t)": lambda t: _sigmoid(t) * _sigmoid(-t),
+    "tanh(t)": np.tanh,
+    "tanh'(t)": lambda t: 1 - np.tanh(t) ** 2,
     "t^2": np.square,
     "t^3": lambda t: t**3,
     "1 / t": np.reciprocal,
@@ -223,10 +253,6 @@ FUNCTIONS: dict[str, Callable[[Vector], Vector]] = {
     "sin(t)": np.sin,
     "cos(t)": np.cos,
     "-sin(t)": lambda t: -np.sin(t),
-    "sigma(t)": _sigmoid,
-    "sigma'(t)": lambda t: _sigmoid(t) * _sigmoid(-t),
-    "tanh(t)": np.tanh,
-    "tanh'(t)": lambda t: 1 - np.tanh(t) ** 2,
     "1 - t^2": lambda t: 1 - t * t,
     "t (1 - t)": lambda t: t * (1 - t),
     "Phi(t)": _cumulative,
