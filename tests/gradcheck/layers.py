@@ -81,7 +81,7 @@ DENSE = Layer(
     dense_backward,
     {"x": draw((5, 4)), "w": draw((4, 4)), "b": draw(4)},
     [
-        Bug("dout @ w.T", "dout @ w", {"x": ""}),
+        Bug("dout @ w.T", "dout @ w", {"x": "matrix w were transposed"}),
         Bug("x.T @ dout", "dout.T @ x", {"w": "transpose"}),
         Bug("x.T @ dout", "x.T @ dout / len(x)", {"w": "1 / 5, the length of axis 0 of x"}),
         Bug("x.T @ dout", "x.T @ dout + 0.01 * w", {"w": r"\+ 0.01 theta"}),
@@ -120,7 +120,7 @@ CONVOLUTION = Layer(
     [
         Bug("dw[:, :, i, j]", "dw[:, :, 2 - i, 2 - j]", {"w": "flipped along axes 2 and 3"}),
         Bug("dw[:, :, i, j]", "dw[:, :, j, i]", {"w": "axes 2 and 3 swapped"}),
-        Bug("windows(5):", "windows(5)[:6]:", {"x": "", "w": "0 in index 2 of axis 2"}),
+        Bug("windows(5):", "windows(5)[:6]:", {"x": "indices 2 to 4 of axis 2", "w": "0 in index 2 of axis 2"}),
         Bug("dx[see] +=", "dx[see] =", {"x": ""}),
         Bug("dout, w[:, :, i, j]", "dout, w[:, :, -1 - i, -1 - j]", {"x": ""}),
         Bug("dout.sum((0, 2, 3))", "dout.mean((0, 2, 3))", {"b": "divided by 18 once too often"}),
@@ -155,7 +155,7 @@ MAX_POOL = Layer(
         Bug("(tiles(x) == largest)", "np.ones_like(tiles(x))", {"x": "not 0 .* where the numeric gradient is 0"}),
         Bug("(tiles(x) == largest)", "(tiles(x) == largest) / 4", {"x": "4"}),
         Bug("(tiles(x) == largest)", "-1.0 * (tiles(x) == largest)", {"x": "sign is wrong"}),
-        Bug("tiles(x).max(", "tiles(x).min(", {"x": ""}),
+        Bug("tiles(x).max(", "tiles(x).min(", {"x": "right numbers in the wrong places"}),
         Bug("d.reshape(x.shape)", "np.roll(d.reshape(x.shape), 1, 3)", {"x": r"shifted by \+1 along axis 3"}),
         Bug("d.reshape(x.shape)", "np.swapaxes(d.reshape(x.shape), 2, 3)", {"x": "axes 2 and 3 swapped"}),
     ],
@@ -399,7 +399,7 @@ EMBEDDING = Layer(
         Bug("IDS, dout * (IDS", "(IDS + 1) % 7, dout * (IDS", {"table": r"shifted by \+1 along axis 0"}),
         Bug("IDS, dout * (IDS", "IDS, dout / 7 * (IDS", {"table": "1 / 7, the length of axis 0"}),
         Bug("(dtable,)", "(np.where(np.arange(7)[:, None] == 5, 0, dtable),)", {"table": "0 in row 5"}),
-        Bug("IDS, dout * (IDS", "IDS, dout[::-1] * (IDS", {"table": ""}),
+        Bug("IDS, dout * (IDS", "IDS, dout[::-1] * (IDS", {"table": "rows 1, 2 and 5"}),
     ],
 )
 
@@ -557,9 +557,9 @@ CRF = Layer(
         Bug("return dout * de, dout * da", "return dout * de, dout * da.T", {"a": "transpose"}),
         Bug("return dout * de", "return -dout * de", {"e": "sign is wrong"}),
         Bug("de[np.arange(len(e)), LABELS] -= 1", "", {"e": r"numeric gradient \+ .* in one entry of each row"}),
-        Bug("np.add.at(da, (LABELS[:-1], LABELS[1:]), -1)", "", {"a": r"numeric gradient \+ .* in \["}),
+        Bug("np.add.at(da, (LABELS[:-1], LABELS[1:]), -1)", "", {"a": r"numeric gradient \+ .* in "}),
         Bug("dout * de,", "dout * de / len(e),", {"e": "1 / 5, the length of axis 0"}),
-        Bug("np.add.at(da, (LABELS[:-1], LABELS[1:]), -1)", "np.add.at(da, (LABELS[1:], LABELS[:-1]), -1)", {"a": ""}),
+        Bug("np.add.at(da, (LABELS[:-1], LABELS[1:]), -1)", "np.add.at(da, (LABELS[1:], LABELS[:-1]), -1)", {"a": r"counts or labels"}),
     ],
 )
 

@@ -51,6 +51,7 @@ class Judged(NamedTuple):
     notes: list[str]
 
 
+@np.errstate(all="ignore")
 def check_gradient(
     fun: Callable[[Any], Any],
     grad: Callable[[Any], Any],
@@ -218,7 +219,7 @@ def _with_common_factor(tensors: list[TensorCheck], parameters: dict[str, Parame
     failing = [tensor for tensor in tensors if parameters[tensor.name].verdict == FAIL]
     if len({parameters[tensor.name].diagnosis for tensor in failing}) < 2:
         return parameters
-    cause = common_factor({tensor.name: tensor.evidence() for tensor in failing})
+    cause = common_factor([tensor.evidence() for tensor in failing])
     same = {tensor.name: replace(parameters[tensor.name], diagnosis=cause) for tensor in failing if cause}
     return {**parameters, **same}
 

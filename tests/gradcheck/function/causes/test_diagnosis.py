@@ -2,14 +2,14 @@
 
 import re
 
-from hypothesis import HealthCheck, example, given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 import numpy as np
 import pytest
 
 from xpdl.gradcheck.function import check_gradient
 from xpdl.gradcheck.function.causes import common_factor, diagnose
 
-some = settings(max_examples=8, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+some = settings(max_examples=5, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 
 
 def set_at(where, value):
@@ -27,7 +27,7 @@ def _column_sums(g, axis):
 
 def swapped(g, axis):
     order = np.arange(g.shape[axis])
-    order[[0, 2]] = order[[2, 0]]
+    order[[0, -1]] = order[[-1, 0]]
     return g.take(order, axis)
 
 
@@ -80,7 +80,7 @@ MATRICES_BY_ENTRIES = {
     "the same at every index of axis 1: the first": lambda g, t: np.broadcast_to(g[:, :1], g.shape),
     "number of its own too much in each of rows": lambda g, t: g + 1.5 ** np.arange(len(g))[:, None],
     r"multiples of (1 and )?theta, of their own in each of rows": lambda g, t: g + t * (1.5 + np.arange(len(g)))[:, None],
-    "rows 0 and 2 swapped|reverse order|shifted|flipped|order": lambda g, t: swapped(g, 0),
+    "rows 0 and . swapped|reverse order|shifted|flipped|order": lambda g, t: swapped(g, 0),
     "0 in the diagonal": lambda g, t: np.where(np.eye(*g.shape), 0, g),
     "row 2 hold": lambda g, t: np.concatenate([g[:2], g[1:2], g[3:]]),
     "wrong in column 2, and right elsewhere": set_at(np.s_[:, 2], lambda g: g**2 + 0.1),
@@ -200,14 +200,21 @@ def test_a_mistake_in_a_block_of_equal_blocks_is_named(evidence, entries, expect
 # What is not said
 
 
+CHANCE = {
+    "another gradient": lambda g, noise: noise,
+    "noise": lambda g, noise: g + noise,
+    "whole numbers": lambda g, noise: np.round(3 * noise),
+    "a factor for each": lambda g, noise: g * noise,
+    "slight errors": lambda g, noise: g * (1 + 1e-6 * noise),
+}
+
 @both
+@pytest.mark.parametrize("claim", CHANCE)
 @given(shape=st.sampled_from([(2,), (3,), (9,), (2, 2), (3, 4), (5, 5), (2, 3, 2), (3, 2, 3, 3)]), seed=seeds)
-@settings(some, max_examples=200)
-def test_what_chance_makes_has_no_cause(evidence, entries, shape, seed) -> None:
-    draw = np.random.default_rng(seed)
-    g, noise = draw.standard_normal((2, *shape))
-    for claim in (noise, g + noise, g * noise, g * (1 + 1e-6 * noise)):
-        assert diagnose(evidence(claim, g, entries=entries, seed=seed)) is None
+@settings(some, max_examples=40)
+def test_what_chance_makes_has_no_cause(evidence, entries, claim, shape, seed) -> None:
+    g, noise = np.random.default_rng(seed).standard_normal((2, *shape))
+    assert diagnose(evidence(CHANCE[claim](g, noise), g, entries=entries, seed=seed)) is None
 
 
 @given(seed=seeds, count=st.integers(1, 3))
@@ -241,22 +248,25 @@ def test_what_is_below_its_bars_has_no_cause(evidence, claim) -> None:
     assert diagnose(found.__class__(claim, claim, np.ones(6), hidden)) is None
 
 
-EVERY = {**MISTAKES, **ENTRIES, **MATRICES, **MATRICES_BY_ENTRIES, **{text: made for text, (_, made) in SQUARES.items()}}
+EVERY = {
+    text: mistake
+    for text, mistake in {**MISTAKES, **ENTRIES, **MATRICES, **MATRICES_BY_ENTRIES}.items()
+    if "|" not in text and "wrong in" not in text and not text.startswith(("clipped", "not finite"))
+}
 
 
-@given(seed=seeds, size=st.integers(2, 4), made=st.sampled_from([text for text in EVERY if "shifted" not in text]))
+@given(seed=seeds, size=st.integers(3, 5), made=st.sampled_from(list(EVERY)))
 @settings(some, max_examples=150)
-@example(seed=0, size=2, made="the numeric gradient in reverse order")
 def test_causes_that_are_named_together_do_not_contradict_each_other(evidence, seed, size, made) -> None:
     """In small whole numbers much is the same by chance; each cause that is named must make the claim of the gradient."""
     draw = np.random.default_rng(seed)
     g, theta = draw.integers(-2, 3, (2, size, size)).astype(float)
     with np.errstate(all="ignore"):
         claim = np.asarray(EVERY[made](g, theta))
-        found = diagnose(evidence(claim, g, theta=theta)) or ""
-        named = [text for text in EVERY if any(re.search(text, part) for part in found.split(", or "))]
-        for text in (text for text in named if text not in SQUARES and "wrong in" not in text and "clipped" not in text):
-            np.testing.assert_allclose(EVERY[text](g, theta), claim, err_msg=f"{found}\n{g}\n{claim}")
+        parts = (diagnose(evidence(claim, g, theta=theta)) or "").split(", or ")
+        named = {text for text in EVERY for part in parts if re.search(text, part) and ", flipped" not in part}
+        for text in named:
+            np.testing.assert_allclose(EVERY[text](g, theta), claim, err_msg=f"{made}: {parts}")
 
 
 # What a cause does not depend on
@@ -299,12 +309,12 @@ def test_one_factor_of_all_tensors_is_said_once() -> None:
 def test_tensors_without_a_common_factor_keep_their_own_causes(evidence) -> None:
     g = np.array([1.0, -2.0, 0.7])
     two, three, one = (evidence(factor * g, g) for factor in (2, 3, 1.0))
-    assert common_factor({"a": two, "b": three}) is None
-    assert common_factor({"a": two}) is None
-    assert common_factor({"a": two, "b": two}) == "2 x the numeric gradient: counted twice"
-    assert common_factor({"a": two, "b": evidence(g, 0 * g)}) is None
-    assert common_factor({"a": two, "b": evidence(g * np.nan, g)}) is None
-    assert common_factor({"a": one, "b": one}) is None
+    assert common_factor([two, three]) is None
+    assert common_factor([two]) is None
+    assert common_factor([two, two]) == "2 x the numeric gradient: counted twice"
+    assert common_factor([two, evidence(g, 0 * g)]) is None
+    assert common_factor([two, evidence(g * np.nan, g)]) is None
+    assert common_factor([one, one]) is None
 
 
 def test_swapped_tensors_are_named(evidence) -> None:

@@ -1,6 +1,6 @@
 """``diagnose``: the simplest causes of a wrong tensor that its derivatives bear out."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
@@ -11,7 +11,7 @@ from xpdl.gradcheck.function.causes.lines import moved, own_factors, own_multipl
 from xpdl.gradcheck.function.causes.orders import orders, permuted
 from xpdl.gradcheck.function.causes.parts import part, place_only
 from xpdl.gradcheck.function.causes.places import place_of
-from xpdl.gradcheck.function.causes.wholes import EXACT, FREE, MEANINGS, Family, factor, functions_of_theta, products, same_as_another, summed
+from xpdl.gradcheck.function.causes.wholes import EXACT, FREE, Family, factor, factor_meanings, factor_text, functions_of_theta, lengths, products, same_as_another, summed
 from xpdl.gradcheck.report import Vector
 
 ALTERNATIVES = 3
@@ -82,14 +82,21 @@ LEVELS: Sequence[Callable[[Evidence], str | None]] = (
 # All tensors
 
 
-def common_factor(tensors: Mapping[str, Evidence]) -> str | None:
+def common_factor(tensors: Sequence[Evidence]) -> str | None:
     """The factor of all these tensors, if it is the same."""
-    finite = all(np.all(np.isfinite(evidence.claim)) for evidence in tensors.values())
-    if len(tensors) < 2 or not finite or any(_hidden(evidence) for evidence in tensors.values()):
+    finite = all(np.all(np.isfinite(evidence.claim)) for evidence in tensors)
+    if len(tensors) < 2 or not finite or any(_hidden(evidence) for evidence in tensors):
         return None
     with np.errstate(all="ignore"):
-        joint = _joint(list(tensors.values()))
-        return next(filter(None, (joint.explains(h) for h in chain(_common_meanings(joint), factor(joint)))), None)
+        joint = _joint(tensors)
+        named = (Hypothesis(factor_text(c, text), joint.claim / c) for c, text in _shared_meanings(tensors))
+        return next(filter(None, map(joint.explains, chain(named, factor(joint)))), None)
+
+
+def _shared_meanings(tensors: Sequence[Evidence]) -> Iterator[tuple[float, str]]:
+    """Factors that have a meaning for each of the tensors."""
+    shared = set.intersection(*(set(lengths(evidence)) for evidence in tensors))
+    return factor_meanings({length: "the length of an axis" for length in sorted(shared)})
 
 
 def _joint(tensors: Sequence[Evidence]) -> Evidence:
@@ -97,9 +104,3 @@ def _joint(tensors: Sequence[Evidence]) -> Evidence:
     claims = np.concatenate([evidence.along(evidence.claim) for evidence in tensors])
     derivatives = [found for evidence in tensors for found in evidence.derivatives]
     return Evidence(claims, np.zeros_like(claims), np.ones_like(claims), derivatives)
-
-
-def _common_meanings(joint: Evidence) -> Iterator[Hypothesis]:
-    yield from (Hypothesis(f"{c:g} x the numeric gradient: {text}", joint.claim / c) for c, text in MEANINGS)
-
-

@@ -38,7 +38,7 @@ class Number(NamedTuple):
         return abs(self.value - other) <= 4 * self.error + ROUNDINGS * abs(other)
 
     def __str__(self) -> str:
-        if self.value == 0 or self.error >= abs(self.value):
+        if not self.error < abs(self.value):
             return f"{self.value:.1g}"
         certain = -math.log10(max(self.error / abs(self.value), 1e-17))
         return f"{self.value:.{min(max(int(certain), 2), DIGITS)}g}"
@@ -75,10 +75,10 @@ class Evidence:
     values: Mapping[str, Vector] = field(default_factory=dict)
     misses: Callable[[Vector], bool] | None = None
 
-    def along(self, tensor: Vector | float, rows: slice = slice(None)) -> Vector:
+    def along(self, tensor: Vector | float) -> Vector:
         """The derivatives along the directions according to a gradient, (K,)."""
         natural = (tensor * self.scale).ravel()
-        return natural[rows] if self.signs is None else np.asarray(self.signs[rows] @ natural)
+        return natural if self.signs is None else np.asarray(self.signs @ natural)
 
     @cached_property
     def columns(self) -> tuple[Vector, Vector, Vector, Vector]:
@@ -125,20 +125,34 @@ class Evidence:
         within = 2 * self.columns[1] + rounding
         if not np.all(self._away(base + basis @ p) <= within):
             return None
-        bits = self._bits(within)
-        return hypothesis.said(numbers) if sum(bits[len(p) :]) >= NEEDED else None
+        bits = self._bits(within)[len(p) : self.independent]
+        return hypothesis.said(numbers) if sum(bits) >= NEEDED else None
+
+    @property
+    def independent(self) -> int:
+        """How many of the derivatives do not follow from others."""
+        return min(len(self.derivatives), self.claim.size)
 
     def _plausible(self, base: Vector | float) -> bool:
         """Whether the last derivative bears a hypothesis out: a quick look before a thorough one."""
-        last = slice(len(self.derivatives) - 1, None)
-        claim = self.along(base, last)
-        bar = 2 * self.columns[1][-1] + ROUNDINGS * np.abs(claim)
-        return bool(np.all(self._away(claim, last) <= bar))
+        bar, low, high = self._last
+        if self.signs is None:
+            claim = float(np.asarray(base).flat[-1] * self.scale.flat[-1])
+        else:
+            claim = float(self.signs[-1] @ (base * self.scale).ravel())
+        bar += ROUNDINGS * abs(claim)
+        return low - bar <= claim <= high + bar
 
-    def _away(self, claims: Vector, rows: slice = slice(None)) -> Vector:
+    @cached_property
+    def _last(self) -> tuple[float, float, float]:
+        """Two bars, the lower and the upper end of the last derivative."""
+        _, bar, low, high = (float(column[-1]) for column in self.columns)
+        return 2 * bar, low, high
+
+    def _away(self, claims: Vector) -> Vector:
         """The distance of claims from everything that is a derivative; NaN for those that are not finite."""
         _, _, low, high = self.columns
-        return np.asarray(np.maximum(np.maximum(low[rows] - claims, claims - high[rows]), 0.0))
+        return np.asarray(np.maximum(np.maximum(low - claims, claims - high), 0.0))
 
     def _bits(self, within: Vector) -> list[float]:
         """What each derivative is worth, the most valuable first; nothing if its bar is infinite."""
@@ -153,7 +167,7 @@ class Evidence:
         weight = 1 / (bar + ROUNDINGS * (np.abs(value) + np.max(np.abs(basis), axis=1)) + np.finfo(float).tiny)
         weighted = basis * weight[:, None]
         size = np.max(np.abs(weighted), axis=0)
-        if len(base) <= len(size) or not np.all(np.isfinite(weighted)) or not np.all(size > 0):
+        if self.independent <= len(size) or not np.all(np.isfinite(weighted)) or not np.all(size > 0):
             return None
         inverse = np.linalg.pinv(weighted / size) / size[:, None]
         p, errors = inverse @ ((value - base) * weight), np.sqrt(np.sum(inverse * inverse, axis=1))

@@ -1,6 +1,7 @@
 """A number of its own in each row, column or slice; and values that are the same in each."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -18,26 +19,21 @@ SHOWN = 6
 def own_factors(evidence: Evidence) -> Iterator[Hypothesis]:
     """A factor of its own at each wrong index of an axis."""
     for axis, lines, shape in _wrong_lines(evidence):
-        inside = np.isin(np.arange(shape[axis]), lines).reshape(_along(axis, len(shape)))
-        text = f"a factor of its own in each of {lines_named(lines, axis, shape)}"
-        yield Hypothesis(
-            lambda p, text=text: f"{text}: {_shown([inverse(c) for c in p])}",
-            np.where(inside, 0.0, evidence.claim),
-            [evidence.claim * _at(line, axis, shape) for line in lines],
-        )
+        where = [_at(line, axis, shape) for line in lines]
+        text = partial(_each, f"a factor of its own in each of {lines_named(lines, axis, shape)}", inverse)
+        yield Hypothesis(text, evidence.claim * (1 - sum(where)), [evidence.claim * at for at in where])
 
 
 def own_offsets(evidence: Evidence) -> Iterator[Hypothesis]:
     """A number of its own too much at each wrong index of an axis."""
     for axis, lines, shape in _wrong_lines(evidence):
-        yield Hypothesis(
-            lambda p, axis=axis, lines=lines, shape=shape: (
-                f"a number of its own too much in each of {lines_named(lines, axis, shape)}: "
-                f"{_shown([opposite(c) for c in p])}"
-            ),
-            evidence.claim,
-            [np.broadcast_to(_at(line, axis, shape), shape) for line in lines],
-        )
+        where = [np.broadcast_to(_at(line, axis, shape), shape) for line in lines]
+        text = partial(_each, f"a number of its own too much in each of {lines_named(lines, axis, shape)}", opposite)
+        yield Hypothesis(text, evidence.claim, where)
+
+
+def _each(text: str, change: Callable[[Number], Number], numbers: Sequence[Number]) -> str:
+    return f"{text}: {_shown([change(number) for number in numbers])}"
 
 
 def own_multiples(evidence: Evidence) -> Iterator[Hypothesis]:
@@ -64,7 +60,7 @@ def _wrong_lines(evidence: Evidence) -> Iterator[tuple[int, list[int], tuple[int
 
 def _at(line: int, axis: int, shape: Sequence[int]) -> Vector:
     """1 at one index of an axis, and 0 elsewhere."""
-    return (np.arange(shape[axis]) == line).astype(np.float64).reshape(_along(axis, len(shape)))
+    return np.asarray(np.arange(shape[axis]) == line, np.float64).reshape(_along(axis, len(shape)))
 
 
 def _along(axis: int, ndim: int) -> list[int]:

@@ -194,10 +194,10 @@ def _surprise(marked: Vector, seen: Vector) -> float:
 WORDS: Sequence[Callable[[Vector, Vector, Vector, Vector], str | None]] = (
     _run_of_lines,
     _regions,
+    _one_of_each,
     _signs,
     _boxes,
     _runs_of_lines,
-    _one_of_each,
     _few,
     _thresholds,
 )

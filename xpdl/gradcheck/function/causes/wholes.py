@@ -1,6 +1,7 @@
 """One mistake in the whole tensor: a factor, a term, a symmetry, another function of theta, another tensor's gradient."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import combinations, permutations
 import math
 
@@ -15,14 +16,19 @@ from xpdl.gradcheck.report import Vector
 
 def named_factors(evidence: Evidence) -> Iterator[Hypothesis]:
     """Factors that have a meaning."""
-    for factor, meaning in factor_meanings(evidence):
-        yield Hypothesis(f"{factor:.{DIGITS}g} x the numeric gradient: {meaning}", evidence.claim / factor)
+    for factor, meaning in factor_meanings(lengths(evidence)):
+        yield Hypothesis(factor_text(factor, meaning), evidence.claim / factor)
 
 
-def factor_meanings(evidence: Evidence) -> Iterator[tuple[float, str]]:
-    """Each factor once."""
+def factor_text(factor: float, meaning: str) -> str:
+    """A factor and its meaning."""
+    return f"{factor:.{DIGITS}g} x the numeric gradient: {meaning}"
+
+
+def factor_meanings(counted: Mapping[int, str]) -> Iterator[tuple[float, str]]:
+    """Each factor once, with those that follow from {length: what it counts}."""
     yield from MEANINGS
-    found = {length: text for length, text in lengths(evidence).items() if length > 2}
+    found = {length: text for length, text in counted.items() if length > 2}
     for length, text in found.items():
         yield from ((float(length), f"{text} is {length}"), (1 / length, f"1 / {length}, {text} is {length}"))
     for length, text in found.items():
@@ -58,7 +64,9 @@ def factor(evidence: Evidence) -> Iterator[Hypothesis]:
 
 def inverse(number: Number) -> Number:
     """1 / the number."""
-    return Number(1 / number.value, number.error / number.value**2) if number.value else Number(math.inf, 0.0)
+    if number.value == 0:
+        return Number(math.inf, 0.0)
+    return Number(1 / number.value, number.error / abs(number.value) / abs(number.value))
 
 
 def times(c: Number) -> str:
@@ -94,11 +102,11 @@ def multiple_of_theta(evidence: Evidence) -> Iterator[Hypothesis]:
     """As from a penalty: a multiple of theta or of its signs too much."""
     for name, term in (("theta", evidence.theta), ("sign(theta)", np.sign(evidence.theta))):
         if np.ptp(term) > 0:
-            yield Hypothesis(
-                lambda p, name=name: f"the numeric gradient + {opposite(p[0])} {name}: a penalty that differs from fun's",
-                evidence.claim,
-                [term],
-            )
+            yield Hypothesis(partial(_with_penalty, name), evidence.claim, [term])
+
+
+def _with_penalty(name: str, p: Sequence[Number]) -> str:
+    return f"the numeric gradient + {opposite(p[0])} {name}: a penalty that differs from fun's"
 
 
 def opposite(number: Number) -> Number:
@@ -216,9 +224,7 @@ def functions_of_theta(evidence: Evidence) -> Iterator[Hypothesis]:
         return
     values = {name: function(evidence.theta) for name, function in FUNCTIONS.items()}
     for (wrong, f), (right, h) in permutations(values.items(), 2):
-        ratio = h / f
-        if np.all(np.isfinite(ratio)) and np.ptp(ratio) > 1e-6 * np.max(np.abs(ratio)):
-            yield Hypothesis(f"as if {wrong} were {right}, t = theta", evidence.claim * ratio)
+        yield Hypothesis(f"as if {wrong} were {right}, t = theta", evidence.claim * (h / f))
 
 
 def _sigmoid(t: Vector) -> Vector:
