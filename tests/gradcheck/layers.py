@@ -237,7 +237,9 @@ LAYER_NORM = Layer(
     layer_norm_backward,
     {"x": draw((4, 6)), "gamma": draw(6), "beta": draw(6)},
     [
-        Bug(" - dxhat.mean(1, keepdims=True)", "", {"x": "mean along axis 1|of its own too much in each of rows 0 to 3"}),
+        Bug(
+            " - dxhat.mean(1, keepdims=True)", "", {"x": "mean along axis 1|of its own too much in each of rows 0 to 3"}
+        ),
         Bug(" - xhat * (dxhat * xhat).mean(1, keepdims=True)", "", {"x": "multiples of .*theta.* rows 0 to 3"}),
         Bug("dxhat = dout * gamma", "dxhat = dout", {"x": ""}),
         Bug(") / deviation\n    dgamma", ")\n    dgamma", {"x": "factor of its own in each of rows 0 to 3"}),
@@ -320,11 +322,15 @@ LSTM_CELL = Layer(
     lstm_cell_backward,
     {name: draw(shape) for name, shape in CELL.items()},
     [
-        Bug("np.tanh(after) * o * (1 - o)", "np.tanh(after) * o", every("", "x", "h") | every("fourth of 4", "w", "u", "b")),
+        Bug(
+            "np.tanh(after) * o * (1 - o)",
+            "np.tanh(after) * o",
+            every("", "x", "h") | every("fourth of 4", "w", "u", "b"),
+        ),
         Bug("i * (1 - g**2)", "i * g", every("", "x", "h") | every("third of 4", "w", "u", "b")),
         Bug("[di, df, dg, do]", "[df, di, dg, do]", every("", "x", "h") | every("order|swapped|hold", "w", "u", "b")),
         Bug("dc * c * f", "dc * g * f", every("", "x", "h") | every("second of 4", "w", "u", "b")),
-        Bug("dc = dc + dh", "dc = dh", every("", "x", "h", "c") | every("first and second and third of 4", "w", "u", "b")),
+        Bug("dc = dc + dh", "dc = dh", every("", "x", "h", "c") | every("first, second and third of 4", "w", "u", "b")),
         Bug("dc * f, x.T", "dc, x.T", {"c": ""}),
     ],
 )
@@ -350,7 +356,12 @@ def lstm_backward(dout, x, w, u, b):
         dh = dout[t] + dh
         _, c, (i, f, g, o) = step(x[t], *states[t], w, u, b)
         dc = dc + dh * o * (1 - np.tanh(c) ** 2)
-        gates = [dc * g * i * (1 - i), dc * states[t][1] * f * (1 - f), dc * i * (1 - g**2), dh * np.tanh(c) * o * (1 - o)]
+        gates = [
+            dc * g * i * (1 - i),
+            dc * states[t][1] * f * (1 - f),
+            dc * i * (1 - g**2),
+            dh * np.tanh(c) * o * (1 - o),
+        ]
         dz = np.concatenate(gates, -1)
         dx[t], dw, du, db = dz @ w.T, dw + x[t].T @ dz, du + states[t][0].T @ dz, db + dz.sum(0)
         dh, dc = dz @ u.T, dc * f
@@ -394,7 +405,11 @@ EMBEDDING = Layer(
     embedding_backward,
     {"table": draw((7, 3))},
     [
-        Bug("np.add.at(dtable, IDS, dout * (IDS != PADDING)[:, None])", "dtable[IDS] = dout * (IDS != PADDING)[:, None]", {"table": "rows 1 and 4"}),
+        Bug(
+            "np.add.at(dtable, IDS, dout * (IDS != PADDING)[:, None])",
+            "dtable[IDS] = dout * (IDS != PADDING)[:, None]",
+            {"table": "rows 1 and 4"},
+        ),
         Bug("dout * (IDS != PADDING)[:, None]", "dout", {"table": "not 0 in row 0"}),
         Bug("IDS, dout * (IDS", "(IDS + 1) % 7, dout * (IDS", {"table": r"shifted by \+1 along axis 0"}),
         Bug("IDS, dout * (IDS", "IDS, dout / 7 * (IDS", {"table": "1 / 7, the length of axis 0"}),
@@ -480,7 +495,11 @@ PRODUCT = Layer(
     product_backward,
     {"l": draw((4, 4))},
     [
-        Bug("dl = np.tril((dout + dout.T) @ np.tril(l))", "dl = (dout + dout.T) @ np.tril(l)", {"l": "not 0 above the diagonal"}),
+        Bug(
+            "dl = np.tril((dout + dout.T) @ np.tril(l))",
+            "dl = (dout + dout.T) @ np.tril(l)",
+            {"l": "not 0 above the diagonal"},
+        ),
         Bug("return (dl,)", "return ((dl + dl.T) / 2,)", {"l": r"\(g \+ g\^T\) / 2 .* lower triangular"}),
         Bug("return (dl,)", "return (dl.T,)", {"l": "transpose"}),
         Bug("return (dl,)", "return (np.tril(dl, -1),)", {"l": "0 in the diagonal"}),
@@ -559,7 +578,11 @@ CRF = Layer(
         Bug("de[np.arange(len(e)), LABELS] -= 1", "", {"e": r"numeric gradient \+ .* in one entry of each row"}),
         Bug("np.add.at(da, (LABELS[:-1], LABELS[1:]), -1)", "", {"a": r"numeric gradient \+ .* in "}),
         Bug("dout * de,", "dout * de / len(e),", {"e": "1 / 5, the length of axis 0"}),
-        Bug("np.add.at(da, (LABELS[:-1], LABELS[1:]), -1)", "np.add.at(da, (LABELS[1:], LABELS[:-1]), -1)", {"a": r"counts or labels"}),
+        Bug(
+            "np.add.at(da, (LABELS[:-1], LABELS[1:]), -1)",
+            "np.add.at(da, (LABELS[1:], LABELS[:-1]), -1)",
+            {"a": r"counts or labels"},
+        ),
     ],
 )
 

@@ -59,7 +59,9 @@ ENTRIES = {
     "0 in the entries where the numeric gradient is negative": lambda g, t: np.maximum(g, 0),
     "0 in the entries where theta is negative": lambda g, t: g * (t > 0),
     "clipped at": lambda g, t: np.clip(g, -np.median(np.abs(g)), np.median(np.abs(g))),
-    "the right numbers in the wrong places": lambda g, t: np.random.default_rng(4).permutation(g.ravel()).reshape(g.shape),
+    "the right numbers in the wrong places": lambda g, t: (
+        np.random.default_rng(4).permutation(g.ravel()).reshape(g.shape)
+    ),
 }
 MATRICES = {
     "the transpose of the numeric gradient": lambda g, t: g.T.reshape(g.shape),
@@ -79,7 +81,9 @@ MATRICES_BY_ENTRIES = {
     "the same at every index of axis 1: the sum": lambda g, t: _column_sums(g, 1),
     "the same at every index of axis 1: the first": lambda g, t: np.broadcast_to(g[:, :1], g.shape),
     "number of its own too much in each of rows": lambda g, t: g + 1.5 ** np.arange(len(g))[:, None],
-    r"multiples of (1 and )?theta, of their own in each of rows": lambda g, t: g + t * (1.5 + np.arange(len(g)))[:, None],
+    r"multiples of (1 and )?theta, of their own in each of rows": lambda g, t: (
+        g + t * (1.5 + np.arange(len(g)))[:, None]
+    ),
     "rows 0 and . swapped|reverse order|shifted|flipped|order": lambda g, t: swapped(g, 0),
     "0 in the diagonal": lambda g, t: np.where(np.eye(*g.shape), 0, g),
     "row 2 hold": lambda g, t: np.concatenate([g[:2], g[1:2], g[3:]]),
@@ -102,7 +106,10 @@ SQUARES = {
     "not made symmetric": (lambda g: g + g.T, lambda g, t: g + np.triu(g, 1) - np.tril(g.T, -1)),
     "not made skew": (lambda g: g - g.T, lambda g, t: 2 * np.tril(g)),
     "without its mean along axis 0": (lambda g: g - g.mean(0), lambda g, t: g + np.arange(len(g)) ** 2),
-    "without its mean along axis 1": (lambda g: g - g.mean(1, keepdims=True), lambda g, t: g + np.arange(len(g))[:, None] ** 2),
+    "without its mean along axis 1": (
+        lambda g: g - g.mean(1, keepdims=True),
+        lambda g, t: g + np.arange(len(g))[:, None] ** 2,
+    ),
 }
 KERNELS = {
     "flipped along axes 2 and 3: a convolution": lambda g, t: g[:, :, ::-1, ::-1],
@@ -114,7 +121,9 @@ KERNELS = {
     "0 in index 2 of axis 2": set_at(np.s_[:, :, 2], lambda g: 0 * g),
 }
 BLOCKS = {
-    r"the 4 blocks of axis 1 in the order \(0, 1, 3, 2\)": lambda g, t: np.concatenate([g[:, :6], g[:, 9:], g[:, 6:9]], 1),
+    r"the 4 blocks of axis 1 in the order \(0, 1, 3, 2\)": lambda g, t: np.concatenate(
+        [g[:, :6], g[:, 9:], g[:, 6:9]], 1
+    ),
     "2 x the numeric gradient in columns 3 to 5, the second of 4 blocks": set_at(np.s_[:, 3:6], lambda g: 2 * g),
     "0 in columns 9 to 11, the fourth of 4 blocks": set_at(np.s_[:, 9:], lambda g: 0 * g),
     "-0.7 x the numeric gradient in columns 0 to 5, the first of 2 blocks|the first and second of 4 blocks": set_at(
@@ -207,6 +216,7 @@ CHANCE = {
     "a factor for each": lambda g, noise: g * noise,
     "slight errors": lambda g, noise: g * (1 + 1e-6 * noise),
 }
+
 
 @both
 @pytest.mark.parametrize("claim", CHANCE)

@@ -11,8 +11,19 @@ from xpdl.gradcheck.function.causes.lines import moved, own_factors, own_multipl
 from xpdl.gradcheck.function.causes.orders import orders, permuted
 from xpdl.gradcheck.function.causes.parts import part, place_only
 from xpdl.gradcheck.function.causes.places import place_of
-from xpdl.gradcheck.function.causes.wholes import EXACT, FREE, Family, factor, factor_meanings, factor_text, functions_of_theta, lengths, products, same_as_another, summed
-from xpdl.gradcheck.report import Vector
+from xpdl.gradcheck.function.causes.wholes import (
+    EXACT,
+    FREE,
+    Family,
+    factor,
+    factor_meanings,
+    factor_text,
+    functions_of_theta,
+    lengths,
+    products,
+    same_as_another,
+    summed,
+)
 
 ALTERNATIVES = 3
 """The most causes that are named beside each other because they fit equally well."""
@@ -96,7 +107,7 @@ def common_factor(tensors: Sequence[Evidence]) -> str | None:
 def _shared_meanings(tensors: Sequence[Evidence]) -> Iterator[tuple[float, str]]:
     """Factors that have a meaning for each of the tensors."""
     shared = set.intersection(*(set(lengths(evidence)) for evidence in tensors))
-    return factor_meanings({length: "the length of an axis" for length in sorted(shared)})
+    return factor_meanings(dict.fromkeys(sorted(shared), "the length of an axis"))
 
 
 def _joint(tensors: Sequence[Evidence]) -> Evidence:

@@ -71,7 +71,7 @@ def _shown(numbers: Sequence[Number]) -> str:
     """The first numbers, or how they grow."""
     values = np.array([0.0 if number.is_at(0.0) else number.value for number in numbers])
     steps = values[1:] / values[:-1]
-    if len(values) > 2 and np.ptp(steps) <= 1e-6 * np.max(np.abs(steps)):
+    if len(values) > 2 and np.all(values) and np.ptp(steps) <= 1e-6 * np.max(np.abs(steps)):
         return f"{values[0]:.4g}, each {steps[0]:.4g} x the one before"
     return ", ".join(f"{value:.4g}" for value in values[:SHOWN]) + (", ..." if len(values) > SHOWN else "")
 
@@ -109,29 +109,22 @@ def _matches(evidence: Evidence, lines: Sequence[int], axis: int) -> list[int] |
 
 def spread(evidence: Evidence) -> str | None:
     """The same at each index of an axis, where the numeric gradient is not."""
-    claim, shape = evidence.claim, evidence.claim.shape
-    for axis, length in enumerate(shape):
-        alike = length > 1 and np.all(claim == claim.take([0], axis))
-        if alike and not (evidence.signs is None and _alike(evidence, axis)) and claim.size > 2:
+    if evidence.signs is not None or evidence.claim.size < 3:
+        return None
+    for axis, length in enumerate(evidence.claim.shape):
+        claim, numeric = evidence.claim, evidence.numeric
+        alike = np.all(np.ptp(numeric, axis) <= 2 * np.max(evidence.bar))
+        if length > 1 and not alike and np.all(claim == claim.take([0], axis)):
             return f"the same at every index of axis {axis}{_which(evidence, axis)}"
     return None
 
 
-def _alike(evidence: Evidence, axis: int) -> bool:
-    """Whether the numeric gradient is the same at every index, too."""
-    return bool(np.all(np.ptp(evidence.numeric, axis) <= 2 * np.max(evidence.bar)))
-
-
 def _which(evidence: Evidence, axis: int) -> str:
     """What of the numeric gradient it is."""
-    if evidence.signs is not None:
-        return ""
     bar = 2 * evidence.bar.sum(axis, keepdims=True)
     first = evidence.claim.take([0], axis)
-    for name, reduce in REDUCTIONS.items():
-        if np.all(np.abs(first - reduce(evidence.numeric, axis)) <= bar):
-            return f": {name} along it"
-    return ""
+    names = (n for n, reduce in REDUCTIONS.items() if np.all(np.abs(first - reduce(evidence.numeric, axis)) <= bar))
+    return next((f": {name} along it" for name in names), "")
 
 
 REDUCTIONS: dict[str, Callable[[Vector, int], Vector]] = {

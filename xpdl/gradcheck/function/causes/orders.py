@@ -65,8 +65,13 @@ def _how_flipped(axes: Sequence[int], ndim: int) -> str:
 
 def axes_named(axes: Sequence[int]) -> str:
     """(0,) -> "axis 0", (0, 1, 3) -> "axes 0, 1 and 3"."""
-    *first, last = map(str, axes)
-    return f"axes {', '.join(first)} and {last}" if first else f"axis {last}"
+    return f"{'axis' if len(axes) == 1 else 'axes'} {listed(list(map(str, axes)))}"
+
+
+def listed(words: Sequence[str]) -> str:
+    """["a", "b", "c"] -> "a, b and c"."""
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _transposed(places: Vector) -> Iterator[tuple[str, Vector]]:

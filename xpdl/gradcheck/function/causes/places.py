@@ -5,7 +5,7 @@ from itertools import chain, combinations
 
 import numpy as np
 
-from xpdl.gradcheck.function.causes.orders import axes_named
+from xpdl.gradcheck.function.causes.orders import axes_named, listed
 from xpdl.gradcheck.report import Vector
 
 NAMED = 4
@@ -35,10 +35,13 @@ def lines_of(marked: Vector, seen: Vector, axis: int) -> list[int] | None:
 
 def lines_named(lines: Sequence[int], axis: int, shape: Sequence[int]) -> str:
     """[6, 7, 8] of axis 1 of (2, 12) -> "columns 6 to 8, the third of 4 blocks"."""
-    singular, plural = _nouns(axis, len(shape))
+    return _indices_named(lines, axis, len(shape)) + _blocks_named(lines, shape[axis])
+
+
+def _indices_named(lines: Sequence[int], axis: int, ndim: int) -> str:
+    singular, plural = _nouns(axis, ndim)
     text = f"{singular if len(lines) == 1 else plural} {runs(lines)}"
-    text += f" of axis {axis}" if len(shape) > 2 else ""
-    return text + _blocks_named(lines, shape[axis])
+    return text + (f" of axis {axis}" if ndim > 2 else "")
 
 
 def _nouns(axis: int, ndim: int) -> tuple[str, str]:
@@ -52,8 +55,7 @@ def runs(numbers: Sequence[int]) -> str:
     starts = [i for i in numbers if i - 1 not in numbers]
     stops = [i for i in numbers if i + 1 not in numbers]
     ranges = ([f"{a} to {b}"] if b > a + 1 else map(str, range(a, b + 1)) for a, b in zip(starts, stops, strict=True))
-    *first, last = chain.from_iterable(ranges)
-    return f"{', '.join(first)} and {last}" if first else last
+    return listed(list(chain.from_iterable(ranges)))
 
 
 def _count_of_runs(lines: Sequence[int]) -> int:
@@ -61,12 +63,12 @@ def _count_of_runs(lines: Sequence[int]) -> int:
 
 
 def _blocks_named(lines: Sequence[int], length: int) -> str:
-    """Which of equal blocks the lines are, if they are just some of them."""
+    """Which of equal blocks the lines are: one of two, three or four, or some of four."""
     for count in BLOCKS:
         size = length // count
         blocks = sorted({line // size for line in lines}) if size > 1 and length % count == 0 else []
-        if blocks and len(blocks) * size == len(lines) < length:
-            return f", the {' and '.join(ORDINALS[k] for k in blocks)} of {count} blocks"
+        if len(blocks) * size == len(lines) < length and (len(blocks) == 1 or count == BLOCKS[0]):
+            return f", the {listed([ORDINALS[k] for k in blocks])} of {count} blocks"
     return ""
 
 
@@ -104,7 +106,7 @@ def _boxes(marked: Vector, seen: Vector, theta: Vector, numeric: Vector) -> str 
             box &= np.isin(np.arange(marked.shape[axis]), side).reshape(_along(axis, marked.ndim))
         some = marked.sum() > 1 and all(len(side) < marked.shape[axis] for axis, side in zip(axes, sides, strict=True))
         if some and np.array_equal(box & seen, marked) and all(_count_of_runs(s) <= 2 for s in sides):
-            named = [lines_named(side, axis, marked.shape) for axis, side in zip(axes, sides, strict=True)]
+            named = [_indices_named(side, axis, marked.ndim) for axis, side in zip(axes, sides, strict=True)]
             return " of ".join(named)
     return None
 
