@@ -25,6 +25,14 @@ def _column_sums(g, axis):
     return np.broadcast_to(g.sum(axis, keepdims=True), g.shape)
 
 
+def by_row(g):
+    return np.arange(len(g))[:, None]
+
+
+def shuffled(g):
+    return np.random.default_rng(4).permutation(g.ravel()).reshape(g.shape)
+
+
 def swapped(g, axis):
     order = np.arange(g.shape[axis])
     order[[0, -1]] = order[[-1, 0]]
@@ -147,7 +155,7 @@ def gradient(shape, seed):
 
 def assert_named(evidence, expected, g, theta, mistake, **options):
     found = diagnose(evidence(mistake(g, theta), g, theta=theta, **options))
-    assert found is not None and re.search(expected, found), f"{expected}, not {found}"
+    assert re.search(expected, found or ""), f"{expected}, not {found}"
 
 
 @both
@@ -268,7 +276,7 @@ EVERY = {
 @given(seed=seeds, size=st.integers(3, 5), made=st.sampled_from(list(EVERY)))
 @settings(some, max_examples=150)
 def test_causes_that_are_named_together_do_not_contradict_each_other(evidence, seed, size, made) -> None:
-    """In small whole numbers much is the same by chance; each cause that is named must make the claim of the gradient."""
+    """In small whole numbers much is the same by chance.  Each cause that is named must lead to the claim."""
     draw = np.random.default_rng(seed)
     g, theta = draw.integers(-2, 3, (2, size, size)).astype(float)
     with np.errstate(all="ignore"):
@@ -290,7 +298,7 @@ def test_seeds_do_not_change_the_cause(mistake, size, method) -> None:
     fun, grad = lambda t: np.sin(t).sum(), lambda t: MISTAKES[mistake](np.cos(t), t)
     reports = [check_gradient(fun, grad, theta, seed=seed, method=method) for seed in range(4)]
     causes = {report.parameters["theta"].diagnosis for report in reports}
-    assert len(causes) == 1 and re.search(mistake, causes.pop())
+    assert [re.search(mistake, cause or "") is not None for cause in causes] == [True]
 
 
 @both

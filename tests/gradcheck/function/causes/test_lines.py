@@ -7,17 +7,18 @@ from xpdl.gradcheck.function.causes import diagnose
 from xpdl.gradcheck.function.causes.lines import moved, spread
 
 G, THETA = np.random.default_rng(5).standard_normal((2, 5, 4))
+ROW = np.array([3, 1.5, 2.2, 0.3])
 
 
 @pytest.mark.parametrize("entries", [True, False])
 @pytest.mark.parametrize(
     ("claim", "said"),
     [
-        (G * [3, 1.5, 2.2, 0.3], "a factor of its own in each of columns 0 to 3: 3, 1.5, 2.2, 0.3"),
+        (G * ROW, "a factor of its own in each of columns 0 to 3: 3, 1.5, 2.2, 0.3"),
         (G * 2.0 ** np.arange(5)[:, None], "a factor of its own in each of rows 0 to 4: 1, each 2 x the one before"),
-        (G + [3, 1.5, 2.2, 0.3], "a number of its own too much in each of columns 0 to 3: 3, 1.5, 2.2, 0.3"),
+        (G + ROW, "a number of its own too much in each of columns 0 to 3: 3, 1.5, 2.2, 0.3"),
         (
-            G + THETA * [3, 1.5, 2.2, 0.3],
+            G + THETA * ROW,
             "the numeric gradient + multiples of theta, of their own in each of columns 0 to 3: a norm's terms?",
         ),
     ],
@@ -28,7 +29,7 @@ def test_each_line_may_have_a_number_of_its_own(evidence, entries, claim, said) 
 
 
 def test_a_number_that_is_0_but_for_rounding_is_shown_as_0(evidence) -> None:
-    found = diagnose(evidence(G + [0, 1.5, 2.2, 0.3], G, theta=THETA, entries=False))
+    found = diagnose(evidence(G + ROW * [0, 1, 1, 1], G, theta=THETA, entries=False))
     assert found.endswith("columns 0 to 3: 0, 1.5, 2.2, 0.3")
 
 

@@ -22,7 +22,7 @@ def changed(where, value):
         (changed(np.s_[2], lambda g: 0 * g + 9), "9 in every one of row 2"),
         (changed(np.s_[[1, 3], [0, 2]], lambda g: g + 0.5), "the numeric gradient + 0.5 in [1, 0], [3, 2]"),
         (
-            changed(np.s_[[1, 3], [0, 2]], lambda g: g + [0.5, -1]),
+            changed(np.s_[[1, 3], [0, 2]], lambda g: g - np.array([-0.5, 1])),
             "the numeric gradient + multiples of 0.5 (+1, -2) in [1, 0], [3, 2]: counts or labels?",
         ),
         (np.clip(G, -1.2, 1.2), "clipped at 1.2"),

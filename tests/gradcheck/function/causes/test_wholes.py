@@ -61,7 +61,8 @@ def test_a_symmetry_repairs_its_own_repair_no_further(text) -> None:
     """Where a matrix is as it must be, nothing changes; "diagonal" and "g + g^T" are no projections."""
     g = np.random.default_rng(0).standard_normal((2, 4, 4))
     repaired = SYMMETRIES[text](g)
-    assert repaired.shape == g.shape and not np.allclose(repaired, g)
+    assert repaired.shape == g.shape
+    assert not np.allclose(repaired, g)
     for single, whole in zip(g, repaired, strict=True):
         np.testing.assert_allclose(SYMMETRIES[text](single), whole)
 
@@ -77,7 +78,7 @@ def test_functions_of_theta_are_vectorised_and_not_tried_in_large_tensors(eviden
     theta = np.array([[0.5, -1.5], [2.0, 0.1]])
     for name, function in FUNCTIONS.items():
         with np.errstate(all="ignore"):
-            assert function(theta).shape == theta.shape and function(theta).dtype == np.float64, name
+            assert (function(theta).shape, function(theta).dtype) == (theta.shape, np.float64), name
     with np.errstate(all="ignore"):
         assert len(list(functions_of_theta(evidence(G, G)))) == len(FUNCTIONS) * (len(FUNCTIONS) - 1)
     monkeypatch.setattr("xpdl.gradcheck.function.causes.wholes.LARGE", 3)

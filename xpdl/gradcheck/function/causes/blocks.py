@@ -1,4 +1,4 @@
-"""A mistake in some rows, columns or blocks of a large tensor: further directions, each through one group of them, show where."""
+"""A mistake in some rows, columns or blocks of a large tensor: further directions, each through some, show where."""
 
 from collections.abc import Iterator, Sequence
 

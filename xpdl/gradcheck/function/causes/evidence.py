@@ -61,9 +61,9 @@ class Hypothesis:
 class Evidence:
     """A gradient under test, and derivatives of the function: of each entry, or along K directions.
 
-    ``claim``, ``theta`` and ``scale`` have the shape of the tensor; the rows of ``signs`` (K, size) are the directions, in natural units, or None for
-    each entry.  ``others`` are the claims for other tensors by name, and ``values`` all tensors of theta.
-    ``misses`` measures whether the claim is wrong along a new direction.
+    ``claim``, ``theta`` and ``scale`` have the shape of the tensor.  The rows of ``signs`` (K, size) are directions in
+    natural units; it is None for each entry.  ``others`` are the claims for other tensors by name, and ``values``
+    all tensors of theta.  ``misses`` measures whether the claim is wrong along a new direction.
     """
 
     claim: Vector

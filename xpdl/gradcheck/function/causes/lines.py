@@ -40,10 +40,10 @@ def own_multiples(evidence: Evidence) -> Iterator[Hypothesis]:
     """What a norm of each row or column takes away: multiples of 1 and of theta."""
     for axis, lines, shape in _wrong_lines(evidence):
         where = [_at(line, axis, shape) for line in lines]
-        text = f"the numeric gradient + multiples of {{}}, of their own in each of {lines_named(lines, axis, shape)}: a norm's terms?"
-        yield Hypothesis(text.format("theta"), evidence.claim, [evidence.theta * at for at in where])
-        ones = [np.broadcast_to(at, shape) for at in where]
-        yield Hypothesis(text.format("1 and theta"), evidence.claim, [evidence.theta * at for at in where] + ones)
+        thetas, ones = [evidence.theta * at for at in where], [np.broadcast_to(at, shape) for at in where]
+        for name, terms in (("theta", thetas), ("1 and theta", thetas + ones)):
+            text = f"the numeric gradient + multiples of {name}, of their own in each of"
+            yield Hypothesis(f"{text} {lines_named(lines, axis, shape)}: a norm's terms?", evidence.claim, terms)
 
 
 def _wrong_lines(evidence: Evidence) -> Iterator[tuple[int, list[int], tuple[int, ...]]]:

@@ -25,7 +25,7 @@ def place_of(marked: Vector, seen: Vector, theta: Vector, numeric: Vector) -> st
 
 
 def lines_of(marked: Vector, seen: Vector, axis: int) -> list[int] | None:
-    """The indices of an axis at which every entry that is seen is marked; None if there is an entry elsewhere, or if they are all."""
+    """The indices of an axis at which every entry that is seen is marked; None if others are, or if they are all."""
     others = tuple(k for k in range(marked.ndim) if k != axis)
     lines, lively, full = marked.any(others), seen.any(others), (marked | ~seen).all(others)
     if np.any(lines & ~full) or np.all(lines | ~lively):

@@ -1,4 +1,4 @@
-"""One mistake in the whole tensor: a factor, a term, a symmetry, another function of theta, another tensor's gradient."""
+"""One mistake in the whole tensor: a factor, a term, a symmetry, another tensor, another function of theta."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
