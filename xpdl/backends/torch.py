@@ -6,6 +6,7 @@ from functools import partial
 import warnings
 
 import array_api_compat.torch as xp
+import numpy as np
 import torch
 from torch.autograd import forward_ad
 
@@ -31,6 +32,13 @@ def multiplying(precision: str) -> Iterator[None]:
 def track(array: torch.Tensor, example: torch.Tensor | None = None) -> torch.Tensor:
     """Return the tensor as a leaf; autograd records operations on it if it does so for the example."""
     return array.detach().requires_grad_(example is not None and example.requires_grad)
+
+
+def to_numpy(array: torch.Tensor) -> np.ndarray:
+    """Return the tensor on the host; bfloat16, which NumPy does not have, as float32."""
+    array = array.detach().cpu()
+    plain = array.float() if array.dtype == torch.bfloat16 else array.resolve_conj().resolve_neg()
+    return np.asarray(plain.numpy())
 
 
 def vjp(
@@ -77,7 +85,7 @@ def connect(name: str, device: str) -> Backend:
         name,
         xp,
         found,
-        to_numpy=lambda array: array.detach().cpu().numpy(),
+        to_numpy=to_numpy,
         place=lambda array: torch.tensor(array, device=found),
         track=track,
         compile=partial(Replayed, target(found)),

@@ -260,11 +260,11 @@ class Report:
         """
         width = max(9, *(len(_title(parameter)) for parameter in self.parameters.values()))
         verdict = _paint(self.verdict, coloured)
-        detects = "" if math.isnan(self.detects) else f"detects {self.detects:.1e}, "
+        detects = "" if math.isnan(self.detects) else f", detects {self.detects:.1e}"
         columns = "verdict       difference  detects  worst entry       analytic       numeric  wrong entries"
         causes = _causes(self.parameters)
         return [
-            f"{verdict}  difference {self.difference:.1e}, {detects}{self.method} in {self.precision}",
+            f"{verdict}  difference {self.difference:.1e}, {self.method} in {self.precision}{detects}",
             "",
             f"{'parameter':<{width}}  {columns}",
             *(_row(parameter, width, coloured) for parameter in self.parameters.values()),

@@ -13,10 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpdl import checks
+from xpdl.gradcheck.function.arguments import Arguments
 from xpdl.gradcheck.function.autodiff import own_grad
 from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter, layout_decides, try_complex
 from xpdl.gradcheck.function.causes import common_factor
+from xpdl.gradcheck.function.complex_numbers import complex_names, in_convention
 from xpdl.gradcheck.function.directional import best_difference, taylor_order
+from xpdl.gradcheck.function.low_precision import in_own_precision
+from xpdl.gradcheck.function.pairing import Pairing
 from xpdl.gradcheck.function.probe import Probe, Tensors
 from xpdl.gradcheck.function.search import Search
 from xpdl.gradcheck.function.second_order import HessianProduct, both_orders
@@ -94,7 +98,8 @@ def check_gradient(
         the complex step for each tensor in which it proves to be a derivative, else central differences.  "taylor":
         only whether J(theta + h d) - J(theta) - h <g, d> falls like h^2; entries are not checked.
     dtype : {"float64", "float32"}, optional
-        The dtype of the arrays that fun gets; by default float64 if fun and the device support it.
+        The dtype of the arrays that fun gets; by default float64 if fun and the device support it.  A gradient in
+        float16 or bfloat16 that passes must then be right in its own precision, too.
     full : bool, default False
         Whether every entry of large tensors is checked, too.
     seed : int, default 0
@@ -136,12 +141,27 @@ def check_gradient(
     fun, grad = _apart(fun, grad, value_and_grad)
     options: dict[str, Any] = {"method": method, "dtype": dtype, "full": full, "seed": seed}
     options |= {"budget": budget, "progress": progress}
-    first = _first_order(fun, grad, args, **options)
+    first = _in_convention(fun, grad, args, options)
     if checks.integer("order", order, least=1, below=3) == 1:
         return first
     hessian = HessianProduct(grad, seed)
-    second = _first_order(hessian.value, hessian.gradient, args, **options)
+    second = _in_convention(hessian.value, hessian.gradient, args, options)
     return both_orders(first, second, hessian.asymmetry(args, dtype))
+
+
+def _in_convention(fun: Any, grad: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Report:
+    """The report on a gradient; if there are complex numbers, in the way of writing that fits."""
+    arguments = Arguments(args)
+
+    def judge(conjugate: bool) -> Report:
+        if isinstance(fun, Pairing):
+            fun.conjugate = conjugate
+        return _first_order(fun, grad, args, conjugate=conjugate, **options)
+
+    def has_complex() -> bool:
+        return bool(complex_names(arguments)) or (isinstance(fun, Pairing) and fun.has_complex)
+
+    return in_convention(judge, arguments, has_complex)
 
 
 def _first_order(
@@ -149,6 +169,7 @@ def _first_order(
     grad: Any,
     args: Sequence[Any],
     *,
+    conjugate: bool,
     method: str,
     dtype: str | None,
     full: bool,
@@ -160,7 +181,7 @@ def _first_order(
     began = time.perf_counter()
     checks.choice("method", method, ["auto", *METHOD_TITLES])
     generated = generator(seed, Stream.DATA)
-    box, start, notes = enter(fun, grad, args, dtype)
+    box, start, notes = enter(fun, grad, args, dtype, conjugate=conjugate)
     probe = _probe(box, start, generated)
     gradient, spread, complaints = call_twice(box, start, probe.u)
     if not complaints and method not in ("central", "taylor"):
@@ -168,7 +189,7 @@ def _first_order(
         notes += leaks
     if complaints:
         return _refused(box, gradient, [*complaints, *notes], began)
-    precision = "float32" if probe.u > np.finfo(np.float64).eps else "float64"
+    precision = "float32" if probe.single else "float64"
     if precision != box.dtype:
         notes.append("fun answers in float32 although it is given float64: judged as float32")
     if method == "taylor":
@@ -178,8 +199,8 @@ def _first_order(
         tensors = [TensorCheck(probe, name, gradient[name], plan[name], spread[name], gradient) for name in plan]
         judged = _by_derivatives(probe, tensors, method, progress)
     judged = _with_layout(_without_none(judged, box.missing), layout_decides(box, start, gradient, probe.u))
-    complaints = call_again(box, start, gradient, probe.u, probe.noise)
-    if complaints:
+    judged = judged if dtype else _in_own_precision(judged, box, gradient)
+    if complaints := call_again(box, start, gradient, probe.u, probe.noise):
         return _refused(box, gradient, [*complaints, *notes], began)
     if probe.quantum:
         notes.append(
@@ -303,6 +324,12 @@ def _with_layout(judged: Judged, wrong: Mapping[str, str]) -> Judged:
         for name, found in judged.parameters.items()
     }
     return judged._replace(parameters=parameters)
+
+
+def _in_own_precision(judged: Judged, box: BlackBox, gradient: Tensors) -> Judged:
+    """The same verdicts, but FAIL where a gradient is wrong in its own, low precision."""
+    parameters, notes = in_own_precision(box, gradient, judged.parameters)
+    return judged._replace(parameters=parameters, notes=[*judged.notes, *notes])
 
 
 def _by_taylor(probe: Probe, gradient: Tensors) -> Judged:

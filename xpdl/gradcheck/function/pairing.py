@@ -28,6 +28,7 @@ class Pairing:
     outputs   the outputs at the first call, taken apart
     weights   the cotangent, by the name of the output
     strides   those of a cotangent of some shape
+    conjugate whether <c, out> is Re(sum(c out)), not Re(sum(conj(c) out)) (complex_numbers.py)
     """
 
     def __init__(self, fun: Callable[..., Any], seed: int, *, natural: bool = False) -> None:
@@ -37,6 +38,7 @@ class Pairing:
         self.weights: dict[str, Vector] = {}
         self.strides: Callable[[Sequence[int]], Strides] = rows
         self.given: Any = None  # the last cotangent
+        self.conjugate = self.has_complex = False
 
     def __call__(self, *args: Any) -> Any:
         """<c, fun(*args)>, in the precision of the outputs."""
@@ -52,17 +54,28 @@ class Pairing:
             raise TypeError(f"fun must return floating arrays or numbers, got {checks.shorten(result)}")
         for name, leaf in self.outputs.variables.items():
             values = fetch(leaf)
-            signs = self._generator.choice(np.array([-1.0, 1.0]), values.shape)
-            weights = signs * self._generator.uniform(1, 2, values.shape)
-            scale = natural_scale(values) if self.natural else 1.0
-            self.weights[name] = (weights / scale).astype(np.float32).astype(np.float64)  # exact in any precision
+            scale = natural_scale(np.abs(values)) if self.natural else 1.0
+            self.weights[name] = self._drawn(values.shape) / scale
+            if np.iscomplexobj(values):
+                self.weights[name] = self.weights[name] + 1j * self._drawn(values.shape) / scale
+                self.has_complex = True
+
+    def _drawn(self, shape: tuple[int, ...]) -> Vector:
+        """Weights that are exact in any precision: 1 to 2 in steps of 1 / 64, with signs."""
+        signs = self._generator.choice(np.array([-1.0, 1.0]), shape)
+        return np.asarray(signs * self._generator.integers(64, 129, shape) / 64)
 
     def paired(self, result: Any) -> Any:
         """<c, result> for outputs, or for what has their form, such as a tangent."""
         found = self._matched(result)
-        total = sum(np.sum(weights * found[name]) for name, weights in self.weights.items())
+        total = sum(self._product(weights, found[name]) for name, weights in self.weights.items())
         single = all(checks.dtype_name(leaf.dtype) in SINGLE for leaf in found.values())
         return total.astype(np.complex64 if np.iscomplexobj(total) else np.float32) if single else total[()]
+
+    def _product(self, weights: Vector, found: Vector) -> Any:
+        if not np.iscomplexobj(weights):
+            return np.sum(weights * found)
+        return np.sum((weights if self.conjugate else np.conj(weights)) * found).real
 
     def _matched(self, result: Any) -> dict[str, Vector]:
         """The outputs by name, on the host; ``ValueError`` if they do not have the form of the first ones."""

@@ -163,7 +163,7 @@ class Search:
         """The verdict with the wrong entries in it."""
         worst = max(self.wrong, key=lambda suspect: suspect.derivative.bars(suspect.claim))
         scale, found = float(self.tensor.scale[worst.position]), worst.derivative
-        positions = sorted(suspect.position for suspect in self.wrong)
+        positions = [suspect.position for suspect in self.wrong]
         index = self.tensor.index(worst.position)
         return replace(
             parameter,

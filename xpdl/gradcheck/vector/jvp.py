@@ -8,6 +8,7 @@ import numpy as np
 from xpdl import checks
 from xpdl.gradcheck.function.autodiff import own_jvp
 from xpdl.gradcheck.function.blackbox import BlackBox, enter
+from xpdl.gradcheck.function.complex_numbers import from_pairs
 from xpdl.gradcheck.function.pairing import Pairing
 from xpdl.gradcheck.function.probe import Tensors, natural_scale
 from xpdl.gradcheck.function.tensor import SMALL
@@ -101,6 +102,8 @@ class Forward:
     def gradient(self, *args: Any) -> Any:
         """The gradient of <c, fun> at theta, by unit vectors."""
         found = {name: np.array(list(self._entries(name))).reshape(t.shape) for name, t in self.box.theta.items()}
+        for name in self.box.complex_names:
+            found[name] = from_pairs(found[name], conjugate=self.pairing.conjugate)
         gradients = self.box.arguments.filled(found)
         return gradients[0] if len(gradients) == 1 else gradients
 

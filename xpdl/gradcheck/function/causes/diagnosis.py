@@ -43,7 +43,7 @@ def _plain(evidence: Evidence) -> str | None:
     bad = ~np.isfinite(evidence.claim)
     if np.any(bad):
         place = place_of(bad, np.ones_like(bad), evidence.theta, np.zeros_like(evidence.claim))
-        return f"not finite in {place}" if place else "not finite"
+        return "not finite" if place is None or "[" in place else f"not finite in {place}"
     return None if np.any(evidence.claim) else "all zero"
 
 
