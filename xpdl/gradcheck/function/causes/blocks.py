@@ -1,6 +1,8 @@
 """A mistake in some rows, columns or blocks of a large tensor: further directions, each through some, show where."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain, compress
+from operator import not_
 
 import numpy as np
 
@@ -46,9 +48,8 @@ def _wrong_lines(evidence: Evidence, axis: int) -> list[int]:
     """The indices of the groups in which the claim is wrong, if it is right in all others."""
     generator = np.random.default_rng(0)
     groups = list(_groups(evidence, axis))
-    wrong = [group for group in groups if _misses(evidence, group, axis, generator)]
-    lines = [line for group in wrong for line in group]
-    rest = [line for group in groups for line in group if line not in set(lines)]
+    wrong = [_misses(evidence, group, axis, generator) for group in groups]
+    lines, rest = (list(chain.from_iterable(compress(groups, flags))) for flags in (wrong, map(not_, wrong)))
     if not lines or not rest or any(_misses(evidence, rest, axis, generator) for _ in range(AGAIN)):
         return []
     return lines
