@@ -44,6 +44,12 @@ def test_a_free_number_is_fitted_and_costs_one_entry(evidence) -> None:
     assert evidence([2.0], [1.0]).explains(Hypothesis("fits", 0.0, [np.array([2.0])])) is None
 
 
+def test_a_free_number_takes_the_evidence_of_one_entry_away(evidence) -> None:
+    found = evidence([2.0, 3.0], [1.0, 1.5], exact=1e-6)
+    assert found.explains(Hypothesis("exact", np.array([1.0, 1.5]))) == "exact"
+    assert found.explains(Hypothesis("fitted", 0.0, [np.array([2.0, 3.0])])) is None
+
+
 def test_four_entries_determine_four_numbers_whatever_the_number_of_directions(evidence) -> None:
     basis = [np.eye(4)[k] for k in range(4)]
     assert evidence(2 * G, G, entries=False).explains(Hypothesis("any", 0.0, basis)) is None
