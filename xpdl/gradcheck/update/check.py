@@ -5,8 +5,7 @@ can have (faults.py).  Then every entry of theta gets the same made-up gradients
 entries, and the other entries are compared with it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator
 import math
 from typing import Any
 
@@ -15,13 +14,14 @@ import numpy as np
 from xpdl import checks
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, PASS, Vector
-from xpdl.gradcheck.update.coupling import is_coupled
+from xpdl.gradcheck.update.clipping import KINDS, Clip, find_clip
+from xpdl.gradcheck.update.coupling import influence, is_coupled
 from xpdl.gradcheck.update.faults import LOST_STATE, find_faults, idle_slots
 from xpdl.gradcheck.update.fit import NO_MEMORY, Fit
 from xpdl.gradcheck.update.histories import long_histories, short_histories
 from xpdl.gradcheck.update.identify import identify, relate
 from xpdl.gradcheck.update.measure import Measurements, measure
-from xpdl.gradcheck.update.report import UpdateReport
+from xpdl.gradcheck.update.report import UpdateReport, entries
 from xpdl.gradcheck.update.rules import (
     DOUBT,
     FAULT,
@@ -39,6 +39,7 @@ from xpdl.gradcheck.update.subject import Paths, Subject, groups_of, observe
 
 NAMES = sorted({rule.name for rule in RULES} | {"adamw"})
 COUPLED = "entries influence each other: the step of one depends on the gradients of others, by no rule that is known"
+UNKNOWN = "no known rule takes these steps"
 MOST_GROUPS = 8
 """How many groups of entries are compared with the rule."""
 
@@ -101,13 +102,23 @@ def check_update(
     >>> xpdl.check_update(uphill).findings
     ('steps go uphill: lr g is added and not subtracted',)
     """
-    expected = None if expected is None else checks.choice("expected", expected, NAMES)
+    expected = None if expected is None else _name(expected)
     home = backend if isinstance(backend, Backend) else choose_backend(backend)
     dtype, size = checks.float_dtype("dtype", dtype), checks.integer("size", size, least=2)
     subject = Subject(*_functions(optimizer), home, dtype, size)
     rng = np.random.default_rng(checks.integer("seed", seed, least=0))
     with home.activate(), np.errstate(all="ignore"):
         return _report(subject, expected, checks.integer("steps", steps, least=8), rng)
+
+
+def _name(expected: str) -> str:
+    """The name of a rule, behind that of a way to clip gradients."""
+    how, _, rest = expected.partition(" ") if isinstance(expected, str) else ("", "", "")
+    return (
+        f"{how} {checks.choice('expected', rest, NAMES)}"
+        if how in KINDS
+        else checks.choice("expected", expected, NAMES)
+    )
 
 
 def _functions(optimizer: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -123,34 +134,53 @@ def _functions(optimizer: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
 def _report(subject: Subject, expected: str | None, steps: int, rng: np.random.Generator) -> UpdateReport:
     grads = rng.standard_normal(steps)
     findings = [(FAULT, fault) for fault in find_faults(subject, grads)]
+    coupled = is_coupled(subject, grads)
+    clip = find_clip(subject, influence(subject, grads), rng) if coupled else None
+    main, more = _of_rule(subject, clip, grads, expected, rng)
+    if main is None and not coupled and (clip := find_clip(subject, np.zeros((subject.size, subject.size), bool), rng)):
+        main, more = _of_rule(subject, clip, grads, expected, rng)
+    findings = [finding for finding in findings if not _is_stateless(expected, main, finding[1])]
+    findings += more
+    if main is None and not any(kind in (DOUBT, FAULT) for kind, _ in findings):
+        findings += [(DOUBT, UNKNOWN)]
+    return _made(subject, main, clip, findings, expected)
+
+
+def _of_rule(
+    subject: Subject, clip: Clip | None, grads: Vector, expected: str | None, rng: np.random.Generator
+) -> tuple[Fit | None, list[tuple[int, str]]]:
+    """The rule of most entries, behind the clipping of gradients, and all findings."""
+    findings = [] if clip is None else clip.findings
+    if clip is not None and clip.length:
+        subject = subject._replace(largest=clip.largest)
     if is_coupled(subject, grads):
-        return _of_unknown(subject, [*findings, (DOUBT, COUPLED)], expected)
+        return None, findings if clip and not clip.length else [*findings, (DOUBT, COUPLED)]
+    main, more = _of_entries(subject, grads, rng)
+    return main, [*findings, *more]
+
+
+def _of_entries(subject: Subject, grads: Vector, rng: np.random.Generator) -> tuple[Fit | None, list[tuple[int, str]]]:
+    """The rule of most entries, if none influences another, and how the rest differs."""
+    grads = np.clip(grads, -subject.largest, subject.largest)
     start = Paths(grads[:, None], subject.run(0.0, grads)[:, None, :], [], subject.u)
     measured = measure(subject, groups_of(start)[0][0])
     short = observe(subject, short_histories(measured))
-    long = observe(subject, long_histories(measured, steps, rng))
+    long = observe(subject, long_histories(measured, len(grads), rng))
     groups = groups_of(long)
     main = identify(measured, short.of(groups[0][0]), long.of(groups[0][0]))
-    findings = [finding for finding in findings if not _is_stateless(expected, main, finding[1])]
-    findings += _findings(measured, main, bool(findings))
-    findings += _idle(main, idle_slots(subject, grads))
-    findings += [(FAULT, text) for text in _others(subject, main, groups, short, long)]
+    findings = [*_findings(measured, main), *_idle(main, idle_slots(subject, grads))]
+    return main, [*findings, *((FAULT, text) for text in _others(subject, main, groups, short, long))]
+
+
+def _made(
+    subject: Subject, main: Fit | None, clip: Clip | None, findings: list[tuple[int, str]], expected: str | None
+) -> UpdateReport:
     if expected is not None:
-        findings += _unexpected(expected, main)
-    return _made(subject, main, findings, expected)
-
-
-def _of_unknown(subject: Subject, findings: list[tuple[int, str]], expected: str | None) -> UpdateReport:
-    """The report if no rule was looked for."""
-    findings = [*([] if expected is None else _unexpected(expected, None)), *findings]
-    return _made(subject, None, findings, expected)
-
-
-def _made(subject: Subject, main: Fit | None, findings: list[tuple[int, str]], expected: str | None) -> UpdateReport:
+        findings = [*_unexpected(expected, main, clip), *findings]
     return UpdateReport(
         verdict=_verdict({kind for kind, _ in findings}, expected),
         rule=main and main.name,
-        hyperparameters=main.hyperparameters if main else {},
+        hyperparameters=main.hyperparameters | (clip.hyperparameters if clip else {}) if main else {},
         rates=tuple(map(float, main.rates)) if main else (),
         findings=tuple(dict.fromkeys(text for _, text in sorted(findings, key=lambda finding: -finding[0]))),
         difference=main.error if main else math.nan,
@@ -168,12 +198,11 @@ def _verdict(kinds: set[int], expected: str | None) -> str:
 # Findings: their kind and their text
 
 
-def _findings(measured: Measurements, fit: Fit | None, wrong: bool) -> Iterator[tuple[int, str]]:
+def _findings(measured: Measurements, fit: Fit | None) -> Iterator[tuple[int, str]]:
     """Yield findings on the rule of most entries."""
     if measured.power in OTHER_POWERS:
         yield FAULT, OTHER_POWERS[measured.power]
     if fit is None:
-        yield from [] if wrong else [(DOUBT, "no known rule takes these steps")]
         return
     yield from ((part.kind, part.finding) for part in fit.candidate if part.finding)
     if fit.values["eps_root"] and fit.candidate.rule.name not in INSIDE:
@@ -238,7 +267,7 @@ def _others(subject: Subject, main: Fit | None, groups: list[list[int]], short: 
         paths = long.of(group[0])
         moved = np.diff(paths.theta, axis=0).any()
         fit = relate(main, measure(subject, group[0]), short.of(group[0]), paths) if moved else None
-        yield f"{_entries(group)} of {subject.size}: {_how_it_differs(main, fit) if moved else 'never updated'}"
+        yield f"{entries(group)} of {subject.size}: {_how_it_differs(main, fit) if moved else 'never updated'}"
     if len(groups) > MOST_GROUPS:
         yield f"entries follow {len(groups)} different rules"
 
@@ -254,14 +283,7 @@ def _how_it_differs(main: Fit | None, other: Fit | None) -> str:
     return f"updated by another rule than the rest, {other}"
 
 
-def _entries(group: Sequence[int]) -> str:
-    """ "entries 0 to 2, 5"."""
-    breaks = [i for i, (a, b) in enumerate(pairwise(group), 1) if b != a + 1]
-    runs = [group[i:j] for i, j in pairwise([0, *breaks, len(group)])]
-    return "entries " + ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
-
-
-def _unexpected(expected: str, fit: Fit | None) -> Iterator[tuple[int, str]]:
-    found = fit.name if fit else "no known rule"
+def _unexpected(expected: str, fit: Fit | None, clip: Clip | None) -> Iterator[tuple[int, str]]:
+    found = f"{clip.name} {fit.name}" if fit and clip else fit.name if fit else "no known rule"
     if found != expected:
         yield FAULT, f"expected {expected}, found {found}"

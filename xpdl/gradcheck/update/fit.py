@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpdl.gradcheck.report import Vector
-from xpdl.gradcheck.update.measure import HUGE_GRADIENT, Measurements, quotient
+from xpdl.gradcheck.update.measure import Measurements, quotient
 from xpdl.gradcheck.update.report import title
 from xpdl.gradcheck.update.rules import LOST, NOTHING, REPEATED, STATELESS, Change, Memory, Recurrence, Rule, Values
 from xpdl.gradcheck.update.subject import EntryPaths
@@ -258,7 +258,7 @@ def _start(candidate: Candidate, measured: Measurements, u: float, given: Values
     sides = zip(("eps", "eps_root"), measured.epsilons(u**0.25 if mistake is NOTHING else 0.5), strict=True)
     sizes = {name: unit(name) * (size if "eps" in rule.parameters else measured.epsilon) for name, size in sides}
     values |= {"eps": sizes["eps"], "eps_root": sizes["eps_root"] ** 2}
-    lr = quotient(measured.huge, first(HUGE_GRADIENT, eps_root=values["eps_root"], eps=values["eps"]))
+    lr = quotient(measured.huge, first(measured.largest, eps_root=values["eps_root"], eps=values["eps"]))
     return values | _guess(decay, measured, lr)
 
 
@@ -285,7 +285,6 @@ def _guess(change: Change, measured: Measurements, lr: float) -> Values:
         "decay": measured.decay,
         "decay / lr": quotient(measured.decay, lr),
         "balance": measured.balance,
-        "epsilon": measured.epsilon,
         "fall": fall,
         "rise": rise,
     }

@@ -14,9 +14,8 @@ from typing import TypeAlias
 import numpy as np
 
 from xpdl.gradcheck.update.fit import Candidate, Fit, compare, fit, search
-from xpdl.gradcheck.update.measure import HUGE_GRADIENT, Measurements, power, quotient
+from xpdl.gradcheck.update.measure import Measurements, power, quotient
 from xpdl.gradcheck.update.rules import (
-    CLIPPED,
     COMMON,
     COUNTED,
     DECAYS,
@@ -31,7 +30,7 @@ from xpdl.gradcheck.update.rules import (
     Change,
     Rule,
 )
-from xpdl.gradcheck.update.subject import EntryPaths
+from xpdl.gradcheck.update.subject import HUGE_GRADIENT, EntryPaths
 
 Find: TypeAlias = Callable[[Candidate, Measurements, EntryPaths, EntryPaths], Fit | None]
 
@@ -46,7 +45,7 @@ def identify(measured: Measurements, short: EntryPaths, long: EntryPaths) -> Fit
     if all(found.candidate.rule.kind == FAULT or not found.explains_the_state for found in fits):
         fits += _by_name(search, rules, measured, short, long)
     if not any(found.constant for found in fits):
-        mistakes = LOST + COUNTED if fits else LOST + (CLIPPED,) * (measured.power == 0) + COUNTED + REPEATED
+        mistakes = LOST + COUNTED if fits else LOST + COUNTED + REPEATED
         tries = (fit(c, measured, short, long) for c in _mistaken(measured, mistakes))
         fits += [found for found in [next((found for found in tries if found and found.constant), None)] if found]
     return max(fits, key=lambda found: (found.constant, found.alike, -found.candidate.rule.kind), default=None)
@@ -78,10 +77,10 @@ def _candidates(rules: Iterable[Rule], measured: Measurements) -> Iterator[Candi
 
 
 def _mistaken(measured: Measurements, mistakes: Sequence[Change]) -> Iterator[Candidate]:
-    """Rules with a mistake, one rule for each name; a rule that clips gradients is linear for small ones."""
+    """Rules with a mistake, one rule for each name."""
     decays = DECAYS[:2] if measured.decay else (NOTHING,)
     for mistake in mistakes:
-        rules = rules_of(1.0 if mistake is CLIPPED else measured.power)
+        rules = rules_of(measured.power)
         textbook = {rule.name: rule for rule in reversed(rules) if rule.kind == FORM}
         for rule in rules if mistake in LOST else reversed(textbook.values()):
             if mistake.needs in (*rule.parameters, "") and (rule.name in WELL_KNOWN or mistake in COMMON):

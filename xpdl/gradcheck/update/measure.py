@@ -10,7 +10,6 @@ from typing import NamedTuple, TypeAlias
 
 from xpdl.gradcheck.update.subject import Subject
 
-HUGE_GRADIENT = 1e10
 TINY_GRADIENT = {"float64": 1e-30, "float32": 1e-12}
 Moved: TypeAlias = Callable[..., float]
 """(theta at the start, *gradients) -> what the last step subtracts from theta"""
@@ -19,6 +18,7 @@ Moved: TypeAlias = Callable[..., float]
 class Measurements(NamedTuple):
     """The measurements in one entry of theta."""
 
+    largest: float  # the huge gradient
     power: float  # of a huge gradient, to which the first step is proportional
     huge: float  # the first step at a huge gradient
     epsilon: float  # Q, the gradient at which epsilon is as large as the rest
@@ -39,7 +39,7 @@ class Measurements(NamedTuple):
     @property
     def unit(self) -> float:
         """A gradient that is large beside epsilon."""
-        return max(1.0, 1e6 * self.epsilon)
+        return min(max(1.0, 1e6 * self.epsilon), self.largest / 4)
 
 
 def measure(subject: Subject, entry: int) -> Measurements:
@@ -49,14 +49,14 @@ def measure(subject: Subject, entry: int) -> Measurements:
         path = subject.run(start, grads)[:, entry]
         return float(path[-2] - path[-1])
 
-    huge = moved(0.0, HUGE_GRADIENT)
-    exponent = power(quotient(moved(0.0, 2 * HUGE_GRADIENT), huge))
-    measured = Measurements(exponent, huge, *_epsilon(moved, TINY_GRADIENT[subject.dtype]), *5 * [0.0])
+    huge, half = moved(0.0, subject.largest), moved(0.0, subject.largest / 2)
+    epsilons = _epsilon(moved, subject.largest, TINY_GRADIENT[subject.dtype])
+    measured = Measurements(subject.largest, power(quotient(huge, half)), huge, *epsilons, *5 * [0.0])
     decay = _decay_of_theta(moved, measured.unit, subject.u)
-    beta1, beta2, again = _betas(moved, measured.unit, decay)
+    beta1, beta2, again = _betas(moved, subject.largest, measured.unit, decay)
     balance = _turn(lambda c: moved(1.0, -c)) if decay else 0.0
     measured = measured._replace(decay=decay, balance=balance, beta1=beta1, beta2=beta2, again=again)
-    return measured._replace(**_flips(moved, measured.unit)) if exponent == 0 else measured
+    return measured._replace(**_flips(moved, measured.unit)) if measured.power == 0 else measured
 
 
 def _flips(moved: Moved, unit: float) -> dict[str, float]:
@@ -68,14 +68,14 @@ def _flips(moved: Moved, unit: float) -> dict[str, float]:
     return {"flip": flip, "flip_later": _turn(lambda c: moved(0.0, unit, 0.0, -c * unit))} if flip > 1e-8 else {}
 
 
-def _epsilon(moved: Moved, tiny: float) -> tuple[float, float]:
+def _epsilon(moved: Moved, largest: float, tiny: float) -> tuple[float, float]:
     """Q and w.  The first step of Adam and its kin is lr g / (sqrt(g^2 + w^2) + E); two gradients give w and E:
 
     q(g) = g step(inf) / step(g) = sqrt(g^2 + w^2) + E,   Q = q(0) = w + E,   A = q(Q) - Q,   w = (Q^2 - A^2) / (2 A)
     """
-    huge = moved(0.0, HUGE_GRADIENT)
+    huge = moved(0.0, largest)
     whole = quotient(tiny * huge, moved(0.0, tiny))
-    if not 10 * tiny < whole < HUGE_GRADIENT / 10:
+    if not 10 * tiny < whole < largest / 10:
         return 0.0, 0.0
     beyond = quotient(whole * huge, moved(0.0, whole)) - whole
     return whole, min(max(quotient(whole**2 - beyond**2, 2 * beyond), 0.0), whole)
@@ -90,7 +90,7 @@ def _decay_of_theta(moved: Moved, unit: float, u: float) -> float:
     return decay if abs(decay) > 8 * u else 0.0
 
 
-def _betas(moved: Moved, unit: float, decay: float) -> tuple[float, float, float]:
+def _betas(moved: Moved, largest: float, unit: float, decay: float) -> tuple[float, float, float]:
     """beta1, beta2, and the second step with a huge gradient relative to the first.
 
     Second steps after the gradients 0, a and -a have the ratio 1 : (1 + beta1) / sqrt(1 + beta2) : (1 - beta1) / ...,
@@ -104,7 +104,7 @@ def _betas(moved: Moved, unit: float, decay: float) -> tuple[float, float, float
     none, same, opposite = map(second, (1e-6 * unit, unit, -unit))
     beta1 = quotient(same - opposite, same + opposite)
     beta2 = quotient(2 * none, same + opposite) ** 2 - 1
-    return beta1, beta2, quotient(second(HUGE_GRADIENT, HUGE_GRADIENT), moved(0.0, HUGE_GRADIENT))
+    return beta1, beta2, quotient(second(largest, largest), moved(0.0, largest))
 
 
 def _turn(step: Moved) -> float:

@@ -401,10 +401,6 @@ def _counted(start: int, stride: int) -> Callable[[Recurrence], Recurrence]:
     return lambda step: lambda p, g, s, t, lr, h: step(p, g, s, start + stride * (t - 1), lr, h)
 
 
-def _clipped(step: Recurrence) -> Recurrence:
-    return lambda p, g, s, t, lr, h: step(p, np.clip(g, -h["clip"], h["clip"]), s, t, lr, h)
-
-
 def _counting(start: int, stride: int) -> Change:
     words = [f"starts at {start} and not at 1"] * (start > 1) + [f"advances by {stride} a step"] * (stride > 1)
     return Change(f"the step counter {' and '.join(words)}", FAULT, (), _counted(start, stride), needs="beta1")
@@ -432,7 +428,6 @@ COUNTED = tuple(_counting(i, by) for by in range(1, 9) for i in range(1, by + 2)
 WELL_KNOWN = ("sgd", "momentum", "nesterov", "sign", "adagrad", "rmsprop", "adam")
 """Rules around which all mistakes are tried, however rare; around the others, those of COMMON."""
 COMMON = (*(REPEATED[:2]), *COUNTED[:3])
-CLIPPED = Change("gradients are clipped", VARIANT, ("clip",), _clipped, "epsilon")
 LOST_MOMENTS = {  # by the power of g in the moment
     1: "the first moment is lost between steps",
     2: "the second moment is lost between steps",
