@@ -20,7 +20,7 @@ from xpdl.gradcheck.update.faults import LOST_STATE, find_faults, idle_slots
 from xpdl.gradcheck.update.fit import NO_MEMORY, Fit
 from xpdl.gradcheck.update.histories import long_histories, short_histories
 from xpdl.gradcheck.update.identify import identify, relate
-from xpdl.gradcheck.update.measure import Measurements, measure
+from xpdl.gradcheck.update.measure import Measurements, measure, moved_in
 from xpdl.gradcheck.update.report import UpdateReport, entries
 from xpdl.gradcheck.update.rules import (
     DOUBT,
@@ -36,8 +36,9 @@ from xpdl.gradcheck.update.rules import (
     VARIANT,
 )
 from xpdl.gradcheck.update.subject import Paths, Subject, groups_of, observe
+from xpdl.gradcheck.update.trust import BEHIND, trust
 
-NAMES = sorted({rule.name for rule in RULES} | {"adamw"})
+NAMES = sorted({rule.name for rule in RULES} | {"adamw", *BEHIND})
 COUPLED = "entries influence each other: the step of one depends on the gradients of others, by no rule that is known"
 UNKNOWN = "no known rule takes these steps"
 MOST_GROUPS = 8
@@ -154,7 +155,9 @@ def _of_rule(
     if clip is not None and clip.length:
         subject = subject._replace(largest=clip.largest)
     if is_coupled(subject, grads):
-        return None, findings if clip and not clip.length else [*findings, (DOUBT, COUPLED)]
+        found = trust(subject, influence(subject, grads), len(grads), rng)
+        main, more = found or (None, [] if clip and not clip.length else [(DOUBT, COUPLED)])
+        return main, [*findings, *more]
     main, more = _of_entries(subject, grads, rng)
     return main, [*findings, *more]
 
@@ -163,7 +166,7 @@ def _of_entries(subject: Subject, grads: Vector, rng: np.random.Generator) -> tu
     """The rule of most entries, if none influences another, and how the rest differs."""
     grads = np.clip(grads, -subject.largest, subject.largest)
     start = Paths(grads[:, None], subject.run(0.0, grads)[:, None, :], [], subject.u)
-    measured = measure(subject, groups_of(start)[0][0])
+    measured = measure(subject, moved_in(subject, groups_of(start)[0][0]))
     short = observe(subject, short_histories(measured))
     long = observe(subject, long_histories(measured, len(grads), rng))
     groups = groups_of(long)
@@ -266,7 +269,7 @@ def _others(subject: Subject, main: Fit | None, groups: list[list[int]], short: 
     for group in groups[1:MOST_GROUPS]:
         paths = long.of(group[0])
         moved = np.diff(paths.theta, axis=0).any()
-        fit = relate(main, measure(subject, group[0]), short.of(group[0]), paths) if moved else None
+        fit = relate(main, measure(subject, moved_in(subject, group[0])), short.of(group[0]), paths) if moved else None
         yield f"{entries(group)} of {subject.size}: {_how_it_differs(main, fit) if moved else 'never updated'}"
     if len(groups) > MOST_GROUPS:
         yield f"entries follow {len(groups)} different rules"

@@ -42,13 +42,18 @@ class Measurements(NamedTuple):
         return min(max(1.0, 1e6 * self.epsilon), self.largest / 4)
 
 
-def measure(subject: Subject, entry: int) -> Measurements:
-    """Measure one entry of theta with single steps."""
+def moved_in(subject: Subject, entry: int) -> Moved:
+    """What the last step subtracts from one entry of theta."""
 
     def moved(start: float, *grads: float) -> float:
         path = subject.run(start, grads)[:, entry]
         return float(path[-2] - path[-1])
 
+    return moved
+
+
+def measure(subject: Subject, moved: Moved) -> Measurements:
+    """Measure the rule of one entry of theta with single steps."""
     huge, half = moved(0.0, subject.largest), moved(0.0, subject.largest / 2)
     epsilons = _epsilon(moved, subject.largest, TINY_GRADIENT[subject.dtype])
     measured = Measurements(subject.largest, power(quotient(huge, half)), huge, *epsilons, *5 * [0.0])
