@@ -91,6 +91,8 @@ def find_clip(subject: Subject, links: Vector, rng: np.random.Generator) -> Clip
 def _thresholds(end: Callable[..., Vector], u: float) -> tuple[float, float] | Clip | None:
     """The size of the second gradient from which on it is clipped, and eps; or what is wrong with clipping."""
     far = end(HUGE_GRADIENT)
+    if not far.any():
+        return None
     if _apart(end(2 * HUGE_GRADIENT), far) > SAME or _apart(end(2 * HUGE_GRADIENT, 2 * HUGE_GRADIENT), far) > SAME:
         return _scaling_up(end)
     low, high = _threshold(lambda size: _apart(end(size), far) <= SAME)

@@ -29,11 +29,14 @@ def layers_of(influence: Vector) -> list[Vector]:
 
 
 def _moved(subject: Subject, grads: Vector, changed: Vector) -> Vector:
-    """The entries whose path changes if the gradients of others do; none if the path is not finite."""
-    each = np.multiply.outer(grads, 1 + np.arange(subject.size) / subject.size)
+    """The entries whose path changes if the gradients of others do; none if the path is not finite.
+
+    The others start at 1, so that norms of theta are seen, and the entries at 0, so that small steps are.
+    """
+    start, each = np.where(changed, 1.0, 0.0), np.multiply.outer(grads, 1 + np.arange(subject.size) / subject.size)
     each = np.clip(each, -subject.largest, subject.largest)
-    base = subject.run(1.0, each)
-    other = subject.run(1.0, np.where(changed, -subject.largest * np.sign(each), each))
+    base = subject.run(start, each)
+    other = subject.run(start, np.where(changed, -subject.largest * np.sign(each), each))
     if not np.isfinite(base).all():
         return np.zeros(subject.size, bool)
-    return np.asarray(np.any(np.abs(other - base) > 64 * subject.u * np.max(np.abs(base)), axis=0) & ~changed)
+    return np.asarray(np.any(np.abs(other - base) > 64 * subject.u * np.max(np.abs(base), axis=0), axis=0) & ~changed)

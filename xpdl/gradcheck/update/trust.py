@@ -4,7 +4,7 @@ All entries of a layer share one unknown rate a step.  So a layer is fitted as t
 entries in their place, by the rule behind the ratio.  Then the rates must be those of a trust ratio.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,28 +45,60 @@ class Ratio(NamedTuple):
     finding: str
 
 
-def _both(of: Callable[[Norms], Any], kind: int, finding: str) -> list[Ratio]:
-    return [Ratio(name, of, kind, finding) for name in ("lamb", "lars")]
-
-
-RATIOS = (
-    Ratio("lamb", lambda n: n.p / n.r, FORM, "the trust ratio is |theta| / |update|"),
-    Ratio("lars", lambda n: n.p / (n.g + n.decay * n.p), FORM, "the trust ratio is |theta| / (|g| + decay |theta|)"),
-    Ratio("lars", lambda n: n.p / n.r, FORM, "the trust ratio is |theta| / |g + decay theta|"),
-    *_both(lambda n: n.p / n.a, DOUBT, "weight decay is missing in the trust ratio"),
-    Ratio("lamb", lambda n: n.p / n.g, FAULT, "the trust ratio has the norm of the gradient, not of the update"),
-    *_both(lambda n: n.r / n.p, FAULT, "the trust ratio is inverted: |update| / |theta|"),
-    *_both(lambda n: n.p * n.p / (n.r * n.r), FAULT, "the norms of the trust ratio are squared: their root is missing"),
-    *_both(lambda n: (n.p / n.r) ** 0.5, FAULT, "the trust ratio is the root of what it should be"),
-    *_both(lambda n: n.p * n.r, FAULT, "the trust ratio multiplies by the norm of the update, and should divide"),
-    *_both(lambda n: n.p, FAULT, "the trust ratio is not divided by the norm of the update"),
-    *_both(lambda n: 1 / n.r, FAULT, "the norm of theta is missing in the trust ratio"),
+SHAPES: tuple[tuple[Callable[[Any, Any], Any], int, str], ...] = (
+    (lambda p, r: p / r, FORM, "the trust ratio is |theta| / {}"),
+    (lambda p, r: r / p, FAULT, "the trust ratio is inverted: {} / |theta|"),
+    (lambda p, r: (p / r) ** 2, FAULT, "the norms of the trust ratio |theta| / {} are squared: their root is missing"),
+    (lambda p, r: (p / r) ** 0.5, FAULT, "the trust ratio is the root of |theta| / {}"),
+    (lambda p, r: p * r, FAULT, "the trust ratio is |theta| times {}, which should divide it"),
+    (lambda p, r: p, FAULT, "the trust ratio is |theta|, which is not divided by {}"),
+    (lambda p, r: 1 / r, FAULT, "the trust ratio is 1 / {}: |theta| is missing"),
 )
+DIVISORS: tuple[tuple[str, Callable[[Norms], Any], int, str], ...] = (
+    ("lamb", lambda n: n.r, FORM, "|update|"),
+    ("lars", lambda n: n.g + n.decay * n.p, FORM, "(|g| + weight_decay |theta|)"),
+    ("lars", lambda n: n.r, FORM, "|g + weight_decay theta|"),
+    ("lamb", lambda n: n.a, DOUBT, "|update|, without its weight decay"),
+    ("lars", lambda n: n.a, DOUBT, "|g|, without weight decay"),
+    ("lamb", lambda n: n.g, FAULT, "|g|, the gradient and not the update"),
+)
+
+
+def _ratio(shape: Any, divisor: Any) -> Ratio:
+    (of, kind, text), (name, norm, other, words) = shape, divisor
+    return Ratio(name, lambda n: of(n.p, norm(n)), max(kind, other), text.format(words))
+
+
+RATIOS = tuple(_ratio(shape, divisor) for shape in SHAPES for divisor in DIVISORS)
 BEHIND = {"lamb": ("adam",), "lars": ("sgd", "momentum", "nesterov")}
 """The rules that a trust ratio scales."""
+INSIDE = "weight decay is added to the {}, inside of the trust ratio"
 OUTSIDE = "weight decay stands outside of the trust ratio"
+FREE = "no trust ratio"
+FASTER = "move {:.6g} times as far as the rest: another learning rate, or applied more than once a step"
+UNKNOWN = "updated by another rule than the rest, an unknown one"
 STUCK = "weights that are all 0 never move: their norm makes the trust ratio 0, where it should be 1"
 LIMITED = "the trust ratio is another for weights {:g} times as large: their norm is limited in it"
+
+
+class Layerwise(NamedTuple):
+    """A fit of the largest layer, and the ratio and the learning rate that explain its rates."""
+
+    fit: Fit
+    ratio: Ratio
+    lr: float
+    limited: tuple[float, ...]  # sizes of weights at which they do not
+
+    @property
+    def kind(self) -> int:
+        """The worst of what there is to say."""
+        return max(self.ratio.kind, *(part.kind for part in self.fit.candidate))
+
+    def findings(self) -> Iterator[tuple[int, str]]:
+        """Yield what there is to say."""
+        yield self.ratio.kind, self.ratio.finding
+        yield from ((part.kind, part.finding) for part in self.fit.candidate if part.finding)
+        yield from ((FORM, LIMITED.format(scale)) for scale in self.limited)
 
 
 def trust(
@@ -77,17 +109,16 @@ def trust(
     if len(layers[0]) < LEAST:
         return None
     measured = measure(subject, _beside(subject, layers[0]))
-    short = _observe(subject, layers, short_histories(measured))
+    short = _observe(subject, layers, short_histories(measured))[0]
     runs = [_observe(subject, layers, long_histories(measured, steps, rng), scale) for scale in SCALES]
-    best = _best(measured, short[0], runs[0][0])
-    if best is None:
+    main = _best(measured, short, [run[0] for run in runs])
+    if main is None:
         return None
-    found, ratio, lr = best
-    findings = [*_said(found.candidate, ratio), *_elsewhere(found, ratio, lr, layers, runs)]
-    if not np.diff(subject.run(0.0, [min(1.0, measured.largest / 4)]), axis=0)[:, layers[0]].any():
+    findings = [*main.findings(), *_elsewhere(main, layers, runs[0])]
+    if not np.diff(subject.run(0.0, [min(1.0, subject.largest / 4)]), axis=0)[:, layers[0]].any():
         findings.append((FAULT, STUCK))
-    named = found.candidate._replace(rule=found.candidate.rule._replace(name=ratio.name))
-    return found._replace(candidate=named, rates=np.full(steps, lr)), findings
+    named = main.fit.candidate._replace(rule=main.fit.candidate.rule._replace(name=main.ratio.name))
+    return main.fit._replace(candidate=named, rates=np.full(steps, main.lr)), findings
 
 
 def _beside(subject: Subject, layer: Vector) -> Moved:
@@ -115,21 +146,18 @@ def _observe(subject: Subject, layers: list[Vector], histories: list[Any], scale
     return [EntryPaths(grads[:, layer], theta[:, layer], (), subject.u) for layer in layers]
 
 
-def _best(measured: Measurements, short: EntryPaths, long: EntryPaths) -> tuple[Fit, Ratio, float] | None:
-    """The fit, the ratio that explains its rates, and the learning rate: what is least wrong."""
-    best: list[tuple[Fit, Ratio, float]] = []
+def _best(measured: Measurements, short: EntryPaths, runs: list[EntryPaths]) -> Layerwise | None:
+    """What explains the layer with the least to be said against it."""
+    best: list[Layerwise] = []
     for candidate in _candidates(measured):
-        found = fit(candidate, measured, short, long)
-        explained = _explained(found) if found and found.exact else None
-        if found and explained:
-            best.append((found, *explained))
-            if _kind(best[-1]) == FORM:
-                break
-    return min(best, key=_kind, default=None)
-
-
-def _kind(found: tuple[Fit, Ratio, float]) -> int:
-    return max(found[1].kind, *(part.kind for part in found[0].candidate))
+        found = fit(candidate, measured, short, runs[0])
+        fits = [found, *(compare(candidate, found.values, run) for run in runs[1:])] if found else []
+        sets = ((fits, ()), (fits[:2], SCALES[2:]), (fits[::2], SCALES[1:2])) if fits else ()
+        explained = ((_explained(some), limited) for some, limited in sets)
+        best += [Layerwise(fits[0], *one, limited) for one, limited in explained if one][:1]
+        if best and best[-1].kind == FORM:
+            break
+    return min(best, key=lambda one: one.kind, default=None)
 
 
 def _candidates(measured: Measurements) -> Iterator[Candidate]:
@@ -141,9 +169,12 @@ def _candidates(measured: Measurements) -> Iterator[Candidate]:
 
 
 def _decays(name: str) -> tuple[Change, ...]:
+    """How weights may decay: inside of the ratio, with LAMB also through the moments, or outside of it."""
     inside, coupled, outside = DECAYS
-    within = (inside, coupled) if name in BEHIND["lamb"] else (coupled,)
-    return (*(change._replace(kind=FORM) for change in within), outside._replace(kind=FAULT, finding=OUTSIDE))
+    outside = outside._replace(kind=FAULT, finding=OUTSIDE)
+    if name in BEHIND["lamb"]:
+        return inside._replace(finding=INSIDE.format("update")), coupled, outside
+    return coupled._replace(kind=FORM, finding=INSIDE.format("gradient")), outside
 
 
 def _norms(found: Fit) -> Norms:
@@ -155,46 +186,38 @@ def _norms(found: Fit) -> Norms:
     elif where == OUTSIDE:
         r = g
     a = r - decay * p * (where != OUTSIDE)
-    return Norms(*(np.sqrt(np.sum(x * x, axis=1)) for x in (p, g, r, a)), decay * (where != OUTSIDE))
+    p, g, r, a = (np.sqrt(np.sum(x * x, axis=1)) for x in (p, g, r, a))
+    return Norms(p, g, r, a, decay * (where != OUTSIDE))
 
 
-def _explained(found: Fit, ratios: tuple[Ratio, ...] = RATIOS) -> tuple[Ratio, float] | None:
+def _explained(fits: Sequence[Fit], ratios: Sequence[Ratio] = RATIOS) -> tuple[Ratio, float] | None:
     """The ratio behind which the learning rate varies least, the first among equals, and that rate."""
-    name = next(name for name, behind in BEHIND.items() if found.candidate.rule.name in behind)
-    norms, bar = _norms(found), max(EXACT, 3 * found.long.tolerance)
-    rates = [(ratio, found.rates / ratio.of(norms)) for ratio in ratios if ratio.name == name]
+    if not all(found.exact for found in fits):
+        return None
+    rates = []
+    for ratio in ratios:
+        if fits[0].candidate.rule.name in BEHIND[ratio.name]:
+            rates.append((ratio, np.concatenate([found.rates / ratio.of(_norms(found)) for found in fits])))
     spreads = [(float(np.ptp(rate) / abs(np.median(rate))), ratio, float(np.median(rate))) for ratio, rate in rates]
-    least = min(spread for spread, _, _ in spreads if np.isfinite(spread))
-    return next(
-        ((ratio, lr) for spread, ratio, lr in spreads if spread <= min(bar, 2 * least + found.long.u**0.5)), None
-    )
+    least = min((spread for spread, _, _ in spreads if np.isfinite(spread)), default=np.inf)
+    bar = min(_bar(fits[0]), 2 * least + fits[0].long.u ** 0.5)
+    return next(((ratio, lr) for spread, ratio, lr in spreads if spread <= bar), None)
 
 
-def _said(candidate: Candidate, ratio: Ratio) -> Iterator[tuple[int, str]]:
-    yield ratio.kind, ratio.finding
-    yield from ((part.kind, part.finding) for part in candidate if part.finding)
+def _bar(found: Fit) -> float:
+    """How much a learning rate may vary."""
+    return max(EXACT, 3 * found.long.tolerance)
 
 
-def _elsewhere(
-    found: Fit, ratio: Ratio, lr: float, layers: list[Vector], runs: list[list[EntryPaths]]
-) -> Iterator[tuple[int, str]]:
-    """What is different in other layers, and with larger and smaller weights."""
-    bar = max(EXACT, 3 * found.long.tolerance)
-
-    def rate(long: EntryPaths) -> float:
-        """The learning rate behind the ratio, relative to the expected one; NaN if another rule is followed."""
-        other = compare(found.candidate, found.values, long)
-        explained = _explained(other, (ratio,)) if other.exact else None
-        return explained[1] / lr if explained else np.nan
-
-    for layer, long in zip(layers[1:], runs[0][1:], strict=True):
-        if not abs(rate(long) - 1) <= bar:
-            plain = [compare(found.candidate._replace(decay=decay), found.values, long) for decay in (NOTHING, *DECAYS)]
-            free = any(one.constant for one in plain)
-            kind, text = (
-                (FORM, "no trust ratio") if free else (DOUBT, f"move by another rule, at {rate(long):.6g} times")
-            )
-            yield kind, f"{entries(layer)}: {text}"
-    for scale, (long, *_) in zip(SCALES[1:], runs[1:], strict=True):
-        if abs(rate(long) - 1) > bar:
-            yield FORM, LIMITED.format(scale)
+def _elsewhere(main: Layerwise, layers: list[Vector], paths: list[EntryPaths]) -> Iterator[tuple[int, str]]:
+    """What is different in other layers."""
+    candidate, values = main.fit.candidate, main.fit.values
+    others: dict[tuple[int, str], list[int]] = {}
+    for layer, long in zip(layers[1:], paths[1:], strict=True):
+        explained = _explained([compare(candidate, values, long)], (main.ratio,))
+        times = explained[1] / main.lr if explained else np.nan
+        if not abs(times - 1) <= _bar(main.fit):
+            free = (compare(candidate._replace(decay=decay), values, long).constant for decay in (NOTHING, *DECAYS))
+            other = (FAULT, FASTER.format(times)) if explained else (DOUBT, UNKNOWN)
+            others.setdefault((FORM, FREE) if any(free) else other, []).extend(layer)
+    yield from ((kind, f"{entries(np.sort(group))}: {text}") for (kind, text), group in others.items())
