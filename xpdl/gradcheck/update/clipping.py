@@ -115,11 +115,11 @@ def _seen(kind: int, text: str) -> Clip:
 
 
 def _ends(subject: Subject, directions: Vector, scaled: Vector) -> Callable[..., Vector]:
-    """end(size, around) -> entries of theta after three gradients, the second of this size and the others huge."""
+    """end(size, around) -> the last two steps of three, for a gradient of this size between two huge ones."""
 
     def end(size: float, around: float = HUGE_GRADIENT) -> Vector:
         grads = directions * np.array([[around], [size], [around]])
-        return np.asarray(subject.run(0.0, grads)[-1, scaled])
+        return np.diff(subject.run(0.0, grads)[1:, scaled], axis=0).ravel()
 
     return end
 

@@ -31,9 +31,9 @@ def layers_of(influence: Vector) -> list[Vector]:
 def _moved(subject: Subject, grads: Vector, changed: Vector) -> Vector:
     """The entries whose path changes if the gradients of others do; none if the path is not finite.
 
-    The others start at 1, so that norms of theta are seen, and the entries at 0, so that small steps are.
+    The others start at 100, so that norms of theta are seen, and the entries at 0, so that small steps are.
     """
-    start, each = np.where(changed, 1.0, 0.0), np.multiply.outer(grads, 1 + np.arange(subject.size) / subject.size)
+    start, each = np.where(changed, 100.0, 0.0), np.multiply.outer(grads, 1 + np.arange(subject.size) / subject.size)
     each = np.clip(each, -subject.largest, subject.largest)
     base = subject.run(start, each)
     other = subject.run(start, np.where(changed, -subject.largest * np.sign(each), each))

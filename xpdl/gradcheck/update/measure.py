@@ -52,13 +52,13 @@ def moved_in(subject: Subject, entry: int) -> Moved:
     return moved
 
 
-def measure(subject: Subject, moved: Moved) -> Measurements:
-    """Measure the rule of one entry of theta with single steps."""
+def measure(subject: Subject, moved: Moved, relative: bool = False) -> Measurements:
+    """Measure the rule of one entry of theta with single steps, which may be relative to those of another entry."""
     huge, half = moved(0.0, subject.largest), moved(0.0, subject.largest / 2)
     epsilons = _epsilon(moved, subject.largest, TINY_GRADIENT[subject.dtype])
     measured = Measurements(subject.largest, power(quotient(huge, half)), huge, *epsilons, *5 * [0.0])
     decay = _decay_of_theta(moved, measured.unit, subject.u)
-    beta1, beta2, again = _betas(moved, subject.largest, measured.unit, decay)
+    beta1, beta2, again = _betas(moved, subject.largest, measured.unit, 0.0 if relative else decay)
     balance = _turn(lambda c: moved(1.0, -c)) if decay else 0.0
     measured = measured._replace(decay=decay, balance=balance, beta1=beta1, beta2=beta2, again=again)
     return measured._replace(**_flips(moved, measured.unit)) if measured.power == 0 else measured

@@ -108,7 +108,7 @@ def trust(
     layers = sorted(layers_of(links), key=len, reverse=True)
     if len(layers[0]) < LEAST:
         return None
-    measured = measure(subject, _beside(subject, layers[0]))
+    measured = measure(subject, _beside(subject, layers[0]), relative=True)
     short = _observe(subject, layers, short_histories(measured))[0]
     runs = [_observe(subject, layers, long_histories(measured, steps, rng), scale) for scale in SCALES]
     main = _best(measured, short, [run[0] for run in runs])
