@@ -23,6 +23,7 @@ from xpdl.gradcheck.update.identify import identify, relate
 from xpdl.gradcheck.update.measure import Measurements, measure, moved_in
 from xpdl.gradcheck.update.report import UpdateReport, entries
 from xpdl.gradcheck.update.rules import (
+    APART,
     DOUBT,
     FAULT,
     FORM,
@@ -33,6 +34,7 @@ from xpdl.gradcheck.update.rules import (
     RULES,
     SCHEDULES_OF_A_BIAS,
     STATELESS,
+    UNCORRECTED,
     VARIANT,
 )
 from xpdl.gradcheck.update.subject import Paths, Subject, groups_of, observe
@@ -40,6 +42,8 @@ from xpdl.gradcheck.update.trust import BEHIND, trust
 
 NAMES = sorted({rule.name for rule in RULES} | {"adamw", *BEHIND})
 COUPLED = "entries influence each other: the step of one depends on the gradients of others, by no rule that is known"
+UNUSED = "the state has {} vectors that change, but the steps have no memory: not used, or they cancel" + APART
+SUMS = "a moment in the state is no average: a factor 1 - beta is missing, or the learning rate makes up for it" + APART
 UNKNOWN = "no known rule takes these steps"
 MOST_GROUPS = 8
 """How many groups of entries are compared with the rule."""
@@ -226,6 +230,10 @@ def _is_stateless(expected: str | None, fit: Fit | None, finding: str) -> bool:
 
 def _idle(fit: Fit | None, idle: list[bool]) -> Iterator[tuple[int, str]]:
     """What vectors of the state say that stay 0 while others do not; with one moment, another may have been lost."""
+    if fit is not None and fit.candidate.rule.recurrence in STATELESS and any(fit.long.slots):
+        yield DOUBT, UNUSED.format(sum(slot != 0 for slot in fit.long.slots))
+    if fit is not None and fit.sums and fit.alike:  # if all are sums, that is meant, as in xpdl.adam
+        yield DOUBT, SUMS
     if any(idle) and not all(idle) and fit is not None:
         both = {"beta1", "beta2"} <= set(fit.candidate.parameters)
         yield (
@@ -246,7 +254,8 @@ def _rates(fit: Fit) -> Iterator[tuple[int, str]]:
 
 def _corrected_twice(fit: Fit) -> str:
     """What is wrong if the rates are no schedule, but another bias correction."""
-    if fit.constant or not {"beta1", "beta2"} <= set(fit.candidate.parameters):
+    rule = fit.candidate.rule
+    if fit.constant or not {"beta1", "beta2"} <= set(rule.parameters) or rule.finding.startswith(UNCORRECTED):
         return ""
     t = np.arange(1, len(fit.rates) + 1)
     bias1, bias2 = (1 - fit.values[name] ** t for name in ("beta1", "beta2"))

@@ -11,7 +11,7 @@ import numpy as np
 from xpdl import checks
 from xpdl.backends.base import to_numpy
 from xpdl.gradcheck.report import Vector
-from xpdl.gradcheck.update.rules import LOST_MOMENTS
+from xpdl.gradcheck.update.rules import LATE, LOST_MOMENTS
 from xpdl.gradcheck.update.subject import Subject, arrays_in
 
 LOST_STATE = "the state is lost between steps"
@@ -90,6 +90,23 @@ def _carries_its_state(subject: Subject, grads: Vector) -> str | None:
     return None
 
 
+def _uses_its_last_gradient(subject: Subject, grads: Vector) -> str | None:
+    """A step of one size for gradients of any size, which is linear in the last gradient: another one is its size."""
+
+    def second(past: float, now: float) -> float:
+        path = subject.run(0.0, [past, now])[:, 0]
+        return float(path[1] - path[2])
+
+    if second(1.0, subject.largest) == second(1.0, -subject.largest) != 0:
+        return LATE.format("first")
+    large = subject.largest**0.5
+    steps = [second(large, times * large) for times in (1.0, 2.0, 3.0)]
+    of_one_size = np.isclose(second(2 * large, 2 * large), steps[0], rtol=1e-3, atol=0)
+    if of_one_size and np.isclose(steps[2] - steps[1], steps[1] - steps[0], rtol=1e-3) and steps[1] > 1.1 * steps[0]:
+        return LATE.format("second")
+    return None
+
+
 FAULT_CHECKS = (
     _is_finite,
     _survives_zero,
@@ -100,6 +117,7 @@ FAULT_CHECKS = (
     _keeps_the_dtype,
     _keeps_its_state,
     _carries_its_state,
+    _uses_its_last_gradient,
 )
 
 

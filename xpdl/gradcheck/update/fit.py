@@ -32,6 +32,8 @@ GRID: dict[str, tuple[float, ...]] = {
 }
 """Where the search begins if measurements do not say."""
 MOST_STARTS = 3
+LEAST_GAIN = 0.8
+"""A descent goes on while each step leaves less than this part of the squared errors."""
 
 
 class Candidate(NamedTuple):
@@ -62,6 +64,7 @@ class Fit(NamedTuple):
     reference: Vector  # theta after each step by the rule (T, C)
     long: EntryPaths
     alike: int  # how many numbers of the rule's memory are found in the state
+    sums: int  # how many of the others are sums: times 1 / (1 - beta) or beta / (1 - beta)
 
     @property
     def error(self) -> float:
@@ -136,17 +139,22 @@ def compare(candidate: Candidate, values: Values, long: EntryPaths) -> Fit:
     """A candidate with these parameters beside the long histories."""
     reference, rates, memory = _reproduce(candidate, values, long)
     held = [float(np.ravel(slot)[0]) for slot in memory.values()]
-    alike = _pairs(held, long.slots)
+    left = _unpaired(held, long.slots)
+    betas = [values[name] for name in candidate.parameters if name in FRACTIONS and 0 < values[name] < 1]
+    others = [value * share / (1 - beta) for value in held for beta in betas for share in (1.0, beta)]
+    sums = len(left) - len(_unpaired(others, left))
     errors = np.abs(reference - long.theta[1:]) / long.scale
-    return Fit(candidate, values, rates, np.where(np.isfinite(errors), errors, np.inf), reference, long, alike)
+    errors = np.where(np.isfinite(errors), errors, np.inf)
+    alike = len(long.slots) - len(left)
+    return Fit(candidate, values, rates, errors, reference, long, alike, sums)
 
 
-def _pairs(held: Sequence[float], slots: Sequence[float]) -> int:
-    """How many numbers of the state are those of the rule, each counted once."""
+def _unpaired(held: Sequence[float], slots: Sequence[float]) -> list[float]:
+    """The numbers of the state that are not those of the rule, each taken once."""
     left = list(slots)
     for value in held:
         left.remove(found) if (found := _nearest(value, left)) is not None else None
-    return len(slots) - len(left)
+    return left
 
 
 def _nearest(value: float, slots: Sequence[float]) -> float | None:
@@ -210,7 +218,7 @@ def _descend(candidate: Candidate, values: Values, paths: EntryPaths) -> Values:
         tries = x * np.exp(np.stack([_damped(slopes, here, damping) for damping in (1e-12, 1e-4, 1e-2, 1.0, 100.0)]))
         sizes = np.sum(_misfit(candidate, _at(values, names, tries), paths).reshape(len(tries), -1) ** 2, axis=1)
         best = int(np.nanargmin(np.where(np.isfinite(sizes), sizes, np.inf)))
-        if not sizes[best] < 0.99 * before or sizes[best] < paths.tolerance**2:
+        if not sizes[best] < LEAST_GAIN * before or sizes[best] < paths.tolerance**2:
             break
         x, before = tries[best], float(sizes[best])
     return {name: float(np.ravel(value)[0]) for name, value in _at(values, names, x[None]).items()}

@@ -42,7 +42,9 @@ def identify(measured: Measurements, short: EntryPaths, long: EntryPaths) -> Fit
     fits = _by_name(fit, textbook, measured, short, long)
     if not any(map(_is_all, fits)):
         fits += _by_name(fit, [rule for rule in rules if rule not in textbook], measured, short, long)
-    if all(found.candidate.rule.kind == FAULT or not found.explains_the_state for found in fits):
+    if not measured.memoryless and all(
+        found.candidate.rule.kind == FAULT or not found.explains_the_state for found in fits
+    ):
         fits += _by_name(search, rules, measured, short, long)
     if not any(found.constant for found in fits):
         mistakes = LOST + COUNTED if fits else LOST + COUNTED + REPEATED

@@ -31,6 +31,11 @@ class Measurements(NamedTuple):
     flip: float = 0.0  # minus the gradient that turns the step round after a gradient of 1, if only signs count
     flip_later: float = 0.0  # the same after the gradients 1 and 0
 
+    @property
+    def memoryless(self) -> bool:
+        """Whether second steps do not depend on the gradient before."""
+        return max(abs(self.beta1), abs(self.beta2)) < 1e-6
+
     def epsilons(self, least: float) -> Iterator[float]:
         """The parts of Q outside and inside the root; a part below this fraction of Q is 0."""
         for part in (self.epsilon - self.inside, self.inside):
