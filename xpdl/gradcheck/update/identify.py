@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import groupby
 import math
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from xpdl.gradcheck.update.fit import Candidate, Fit, compare, fit, search
-from xpdl.gradcheck.update.measure import Measurements, power, quotient
+from xpdl.gradcheck.update.fit import FRACTIONS, Candidate, Fit, compare, fit, search
+from xpdl.gradcheck.update.measure import Measurements, betas_of, power, quotient
 from xpdl.gradcheck.update.rules import (
     COMMON,
     COUNTED,
@@ -45,7 +45,7 @@ def identify(measured: Measurements, short: EntryPaths, long: EntryPaths) -> Fit
     if not measured.memoryless and all(
         found.candidate.rule.kind == FAULT or not found.explains_the_state for found in fits
     ):
-        fits += _by_name(search, rules, measured, short, long)
+        fits += _by_name(search, [rule for rule in rules if _is_searched(rule, measured)], measured, short, long)
     if not any(found.constant for found in fits):
         mistakes = LOST + COUNTED if fits else LOST + COUNTED + REPEATED
         tries = (fit(c, measured, short, long) for c in _mistaken(measured, mistakes))
@@ -104,6 +104,26 @@ def _power_of(rule: Rule) -> float:
             for g in (HUGE_GRADIENT, 2 * HUGE_GRADIENT)
         )
     return power(quotient(two, one))
+
+
+def _is_searched(rule: Rule, measured: Measurements) -> bool:
+    """Whether the betas of a rule may not be those measured: it is another function of them, or gradients are small."""
+    return measured.largest < HUGE_GRADIENT or not _shows_its_betas(rule)
+
+
+@cache
+def _shows_its_betas(rule: Rule) -> bool:
+    given = {"beta": 0.7, "beta1": 0.7, "beta2": 0.9, "decay": 0.9}
+    values = defaultdict(lambda: 0.0, given)
+    seconds = []
+    with np.errstate(all="ignore"):
+        for past in (1e-6, 1.0, -1.0):
+            memory: Any = defaultdict(np.float64)
+            p = rule.recurrence(0.0, np.float64(past), memory, 1, 1.0, values)
+            seconds.append(float(p - rule.recurrence(p, np.float64(1.0), memory, 2, 1.0, values)))
+    shown = zip((("beta", "beta1"), ("decay", "beta2")), betas_of(*seconds), strict=True)
+    right = [name for names, beta in shown for name in names if math.isclose(given[name], beta, rel_tol=1e-3)]
+    return {name for name in rule.parameters if name in FRACTIONS} <= set(right)
 
 
 def relate(main: Fit | None, measured: Measurements, short: EntryPaths, long: EntryPaths) -> Fit | None:

@@ -112,9 +112,13 @@ def _betas(moved: Moved, largest: float, unit: float, decay: float) -> tuple[flo
         return moved(0.0, past, now) + linear * decay * moved(0.0, past)
 
     none, same, opposite = map(second, (1e-6 * unit, unit, -unit))
-    beta1 = quotient(same - opposite, same + opposite)
-    beta2 = quotient(2 * none, same + opposite) ** 2 - 1
+    beta1, beta2 = betas_of(none, same, opposite)
     return beta1, beta2, quotient(second(largest, largest), moved(0.0, largest))
+
+
+def betas_of(none: float, same: float, opposite: float) -> tuple[float, float]:
+    """beta1 and beta2 from second steps after the gradients 0, a and -a."""
+    return quotient(same - opposite, same + opposite), quotient(2 * none, same + opposite) ** 2 - 1
 
 
 def _turn(step: Moved) -> float:
