@@ -17,7 +17,7 @@ from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, PASS, Vector
 from xpdl.gradcheck.update.clipping import KINDS, Clip, find_clip
 from xpdl.gradcheck.update.coupling import influence, is_coupled
 from xpdl.gradcheck.update.faults import LOST_STATE, find_faults, idle_slots
-from xpdl.gradcheck.update.fit import NO_MEMORY, Fit
+from xpdl.gradcheck.update.fit import FRACTIONS, NO_MEMORY, Fit
 from xpdl.gradcheck.update.histories import long_histories, short_histories
 from xpdl.gradcheck.update.identify import identify, relate
 from xpdl.gradcheck.update.measure import Measurements, measure, moved_in
@@ -44,6 +44,7 @@ NAMES = sorted({rule.name for rule in RULES} | {"adamw", *BEHIND})
 COUPLED = "entries influence each other: the step of one depends on the gradients of others, by no rule that is known"
 UNUSED = "the state has {} vectors that change, but the steps have no memory: not used, or they cancel" + APART
 SUMS = "a moment in the state is no average: a factor 1 - beta is missing, or the learning rate makes up for it" + APART
+RIVAL = "the steps are also those of {}, to rounding: float64 or expected= may tell them apart"
 UNKNOWN = "no known rule takes these steps"
 MOST_GROUPS = 8
 """How many groups of entries are compared with the rule."""
@@ -214,6 +215,9 @@ def _findings(measured: Measurements, fit: Fit | None) -> Iterator[tuple[int, st
     yield from ((part.kind, part.finding) for part in fit.candidate if part.finding)
     if fit.values["eps_root"] and fit.candidate.rule.name not in INSIDE:
         yield VARIANT, "epsilon stands inside the root: sqrt(v + eps_root)"
+    for name in ("weight_decay", *FRACTIONS):
+        if name in fit.candidate.parameters and fit.values[name] < -fit.long.tolerance:
+            yield FAULT, f"{name} is negative: {fit.values[name]:.6g}"
     if np.median(fit.rates) < 0:
         yield FAULT, "steps go uphill: lr g is added and not subtracted"
     if fit.name in ("adam", "adamw") and fit.values["beta2"] < NO_MEMORY < fit.values["beta1"]:
@@ -232,8 +236,10 @@ def _idle(fit: Fit | None, idle: list[bool]) -> Iterator[tuple[int, str]]:
     """What vectors of the state say that stay 0 while others do not; with one moment, another may have been lost."""
     if fit is not None and fit.candidate.rule.recurrence in STATELESS and any(fit.long.slots):
         yield DOUBT, UNUSED.format(sum(slot != 0 for slot in fit.long.slots))
-    if fit is not None and fit.sums and fit.alike:  # if all are sums, that is meant, as in xpdl.adam
-        yield DOUBT, SUMS
+    if fit is not None and fit.rival:
+        yield DOUBT, RIVAL.format(fit.rival)
+    if fit is not None and fit.sums and fit.alike and all(fit.values[name] for name in fit.candidate.fractions):
+        yield DOUBT, SUMS  # if all are sums, that is meant, as in xpdl.adam
     if any(idle) and not all(idle) and fit is not None:
         both = {"beta1", "beta2"} <= set(fit.candidate.parameters)
         yield (

@@ -49,6 +49,11 @@ class Candidate(NamedTuple):
         return tuple(dict.fromkeys(self.rule.parameters + self.decay.parameters + self.mistake.parameters))
 
     @property
+    def fractions(self) -> tuple[str, ...]:
+        """The names of those that are betas."""
+        return tuple(name for name in self.parameters if name in FRACTIONS)
+
+    @property
     def recurrence(self) -> Recurrence:
         """Its recurrence."""
         return self.mistake.of(self.decay.of(self.rule.recurrence))
@@ -65,6 +70,7 @@ class Fit(NamedTuple):
     long: EntryPaths
     alike: int  # how many numbers of the rule's memory are found in the state
     sums: int  # how many of the others are sums: times 1 / (1 - beta) or beta / (1 - beta)
+    rival: str = ""  # another rule that makes the same steps, to rounding
 
     @property
     def error(self) -> float:
@@ -140,7 +146,7 @@ def compare(candidate: Candidate, values: Values, long: EntryPaths) -> Fit:
     reference, rates, memory = _reproduce(candidate, values, long)
     held = [float(np.ravel(slot)[0]) for slot in memory.values()]
     left = _unpaired(held, long.slots)
-    betas = [values[name] for name in candidate.parameters if name in FRACTIONS and 0 < values[name] < 1]
+    betas = [values[name] for name in candidate.fractions if 0 < values[name] < 1]
     others = [value * share / (1 - beta) for value in held for beta in betas for share in (1.0, beta)]
     sums = len(left) - len(_unpaired(others, left))
     errors = np.abs(reference - long.theta[1:]) / long.scale

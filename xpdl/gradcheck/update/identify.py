@@ -32,6 +32,8 @@ from xpdl.gradcheck.update.rules import (
 )
 from xpdl.gradcheck.update.subject import HUGE_GRADIENT, EntryPaths
 
+CLOSER = 30
+"""A rule that fits so many times closer is preferred: in float32, AMSGrad with a slow second moment is almost Adam."""
 Find: TypeAlias = Callable[[Candidate, Measurements, EntryPaths, EntryPaths], Fit | None]
 
 
@@ -50,7 +52,17 @@ def identify(measured: Measurements, short: EntryPaths, long: EntryPaths) -> Fit
         mistakes = LOST + COUNTED if fits else LOST + COUNTED + REPEATED
         tries = (fit(c, measured, short, long) for c in _mistaken(measured, mistakes))
         fits += [found for found in [next((found for found in tries if found and found.constant), None)] if found]
-    return max(fits, key=lambda found: (found.constant, found.alike, -found.candidate.rule.kind), default=None)
+    best = max(fits, key=_rank, default=None)
+    closer = [found for found in fits if best and _rank(found) == _rank(best) and CLOSER * found.error < best.error]
+    best = min(closer, key=lambda found: found.error, default=best)
+    if best is None or best.candidate.rule.kind == FAULT or _is_all(best):
+        return best
+    rivals = (one.name for one in fits if one.constant and one.candidate.rule.kind == FORM and one.error < best.error)
+    return best._replace(rival=next((name for name in rivals if name != best.name), ""))
+
+
+def _rank(found: Fit) -> tuple[bool, int, int]:
+    return found.constant, found.alike, -found.candidate.rule.kind
 
 
 def _by_name(
