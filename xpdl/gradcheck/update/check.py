@@ -68,7 +68,9 @@ def check_update(
         An object with init(theta) -> state and update(theta, grad, state) -> (theta, state), or a tuple of the two.
     expected : str, optional
         What the optimizer should be: "sgd", "momentum", "nesterov", "sign", "signum", "lion", "rmsprop" (also centred,
-        and with momentum), "adagrad", "adadelta", "adam", "adamw", "amsgrad", "nadam", "adamax" or "adabelief".
+        and with momentum), "adagrad", "adadelta", "adam", "adamw", "amsgrad", "nadam", "adamax", "adabelief", "lamb" or
+        "lars"; behind gradients that are clipped, "clipped adam" by the global norm, "layer-clipped adam" by the norm
+        of each layer, "value-clipped adam" by value.
         Then every other rule fails, and so does what departs from the form in the textbook.  By default each known
         form passes if it is consistent.
     size : int, default 8

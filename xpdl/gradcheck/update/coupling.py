@@ -10,9 +10,9 @@ STEPS = 6
 
 
 def is_coupled(subject: Subject, grads: Vector) -> bool:
-    """Whether entries influence each other: half of the gradients are changed, and the other half of theta moves."""
-    left = np.arange(subject.size) < subject.size // 2
-    return bool(_moved(subject, grads, left)[~left].any() or _moved(subject, grads, ~left)[left].any())
+    """Whether entries influence each other: every other gradient is changed, and the theta between them moves."""
+    odd = np.arange(subject.size) % 2 == 1
+    return bool(_moved(subject, grads, odd).any() or _moved(subject, grads, ~odd).any())
 
 
 def influence(subject: Subject, grads: Vector) -> Vector:

@@ -93,15 +93,17 @@ def _carries_its_state(subject: Subject, grads: Vector) -> str | None:
 def _uses_its_last_gradient(subject: Subject, grads: Vector) -> str | None:
     """A step of one size for gradients of any size, which is linear in the last gradient: another one is its size."""
 
-    def second(past: float, now: float) -> float:
-        path = subject.run(0.0, [past, now])[:, 0]
+    def second(past: float, now: float, start: float = 0.0) -> float:
+        path = subject.run(start, [past, now])[:, 0]
         return float(path[1] - path[2])
 
-    if second(1.0, subject.largest) == second(1.0, -subject.largest) != 0:
+    if len({second(1.0, now) for now in (0.1, -0.1, subject.largest, -subject.largest)}) == 1 and second(1.0, 0.1):
         return LATE.format("first")
     large = subject.largest**0.5
     steps = [second(large, times * large) for times in (1.0, 2.0, 3.0)]
-    of_one_size = np.isclose(second(2 * large, 2 * large), steps[0], rtol=1e-3, atol=0)
+    far = -10 * float(subject.run(0.0, [large])[1, 0])  # where theta is, must not matter
+    others = second(2 * large, 2 * large), second(large, large, far)
+    of_one_size = np.allclose(others, steps[0], rtol=1e-3, atol=0)
     if of_one_size and np.isclose(steps[2] - steps[1], steps[1] - steps[0], rtol=1e-3) and steps[1] > 1.1 * steps[0]:
         return LATE.format("second")
     return None
