@@ -259,7 +259,7 @@ def test_a_run_with_a_checkpoint_is_resumed_from_its_result(path) -> None:
 
 def test_a_run_is_resumed_where_it_ended_and_not_at_its_best_epoch() -> None:
     def keep_the_first():
-        return KeepBest("epoch")
+        return KeepBest("epoch", mode="min")
 
     kept = run(epochs=1, callbacks=[keep_the_first()])
     result = run(epochs=2, callbacks=[best := keep_the_first()])
@@ -416,7 +416,7 @@ def test_a_callback_may_add_a_numpy_number_to_the_metrics(path) -> None:
             self.resume_state = {"areas": np.arange(step), "last": [np.int64(step)]}
 
     own = Own()
-    options = {"callbacks": [own, KeepBest("area")]}
+    options = {"callbacks": [own, KeepBest("area", mode="min")]}
     expected = run(epochs=3, **options)
     run(epochs=1, checkpoint=path, **options)
     own.resume_state = {}

@@ -28,7 +28,7 @@ from xpdl.sklearn.learning import Samples, learn
 from xpdl.sklearn.parameters import HIDDEN, Parameters
 from xpdl.sklearn.stopping import Plateau
 from xpdl.training.evaluation import in_slices
-from xpdl.training.loop import Result
+from xpdl.training.loop import Result, moved
 
 
 class NetworkEstimator(Attributes, Parameters):
@@ -101,8 +101,15 @@ class NetworkEstimator(Attributes, Parameters):
         return self
 
     def _continuation(self) -> dict[str, Any]:
-        """Return the end of the last run as arguments of ``train``; if it did not end well, only its parameters."""
-        return {"theta": self.theta_} if self._run is None else {"resume": self._run}
+        """Return arguments of ``train`` that go on from ``theta_``, and from the state of the optimizer if it fits.
+
+        ``theta_`` may be that of the best epoch, or it was changed.
+        """
+        theta = backend_of(self.theta_).to_numpy(self.theta_)
+        if self._run is None or self._run.moment is None:
+            return {"theta": theta}
+        same = np.array_equal(theta, self._run.moment.carry.theta)
+        return {"resume": self._run if same else moved(self._run, theta)}
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, known: bool) -> Samples:
         """Check X and y.  ``reset``: they define the number of features; ``known``: the classes are already known."""

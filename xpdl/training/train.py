@@ -19,7 +19,7 @@ from xpdl.network import Network
 from xpdl.optimizers import Optimizer, State, adam
 from xpdl.randomness import check_seed
 from xpdl.training.batches import OnDevice, OnDisk, Source, batches_of
-from xpdl.training.callbacks import Callback
+from xpdl.training.callbacks import Callback, Callbacks
 from xpdl.training.distributed_step import DistributedSteps
 from xpdl.training.evaluation import Evaluator, part
 from xpdl.training.loop import DivergenceError, Result, TrainingLoop, epoch_start, resumed
@@ -109,7 +109,7 @@ def train(
         A checkpoint.  The run continues as if it had never stopped, to the last bit.  Backend, epochs, validation and
         callbacks may differ from that run, and theta must be None; all other arguments must be the same.  Schedules and
         learning rates are not compared.  A ``Result`` continues in the same way, with any samples, batches and learning
-        rates.
+        rates; callbacks begin anew.
     communicator : Communicator, optional
         ``xpdl.distributed.connect()`` on each rank of an MPI job.  Together the ranks compute the same run, to
         rounding; each takes its share of every batch.  All ranks must get the same arguments.  Only rank 0 writes
@@ -153,6 +153,7 @@ def train(
     120
     """
     epochs, every = checks.integer("epochs", epochs, least=0), checks.integer("every", every, least=1)
+    from_file = resume is not None and not isinstance(resume, Result)
     if theta is not None and resume is not None:
         raise ValueError("theta and resume cannot both be given: a run that is resumed has a theta already")
     optimizer = adam() if optimizer is None else optimizer
@@ -162,11 +163,14 @@ def train(
     with chosen.activate():
         source = _source(config, x, y, sample_weight, batch_size)
         held = None if validation is None else _validation(config, validation)
-        called = _callables(callbacks) if config.is_rank_0 else ()
+        called = Callbacks(_callables(callbacks) if config.is_rank_0 else ())
+        called.begin(from_file=from_file)
         start = _start(config, optimizer, theta)
-        checkpointer = cache(partial(_checkpointer, config, source, start.carry.state, called))
-        if resume is not None:
-            start = resumed(config, resume, start) if isinstance(resume, Result) else checkpointer().read(resume, start)
+        checkpointer = cache(partial(_checkpointer, config, source, start.carry.state, called.callbacks))
+        if isinstance(resume, Result):
+            start = resumed(config, resume, start)
+        elif resume is not None:
+            start = checkpointer().read(resume, start)
         if ranks.size > 1:
             _check_agreement(config, checkpointer().configuration, optimizer, start, held, epochs)
         loop = TrainingLoop(
@@ -176,6 +180,7 @@ def train(
             evaluate=_evaluator(config, held),
             callbacks=called,
             monitor=_monitor(config, source, check_gradients, check_seconds),
+            ended=from_file and called.ended,
         )
         if checkpoint is not None:
             save = partial(checkpointer().write, checkpoint) if config.is_rank_0 else loop.save
