@@ -12,6 +12,7 @@ import math
 from typing import NamedTuple
 
 from xpdl.arrays import Array, is_complex, namespace, real
+from xpdl.pickling import picklable
 
 
 class Activation(NamedTuple):
@@ -162,6 +163,7 @@ sigmoid = Activation(_sigmoid, _sigmoid_backward)
 """a = 1 / (1 + exp(-z)) = (1 + tanh(z/2)) / 2, which never overflows; a' = a (1 - a)."""
 
 
+@picklable
 def leaky_relu(alpha: float = 0.01) -> Activation:
     """Return the leaky rectifier: a = z if z > 0, else alpha z (Maas, Hannun & Ng 2013).
 
@@ -190,6 +192,7 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
     return Activation(lambda z: z * slope(z), lambda da, z, a: da * slope(z))
 
 
+@picklable
 def elu(alpha: float = 1.0) -> Activation:
     """Return the exponential linear unit: a = z if z > 0, else alpha (exp(z) - 1).
 

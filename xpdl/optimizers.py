@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from xpdl import checks
 from xpdl.arrays import Array, device, namespace
+from xpdl.pickling import picklable
 from xpdl.schedules import Schedule, as_schedule
 
 State: TypeAlias = Any
@@ -64,6 +65,7 @@ class Optimizer(NamedTuple):
     constant: bool = False
 
 
+@picklable
 def elementwise(
     slots: int, rates: Callable[[Array], tuple[Any, ...]], kernel: Kernel, *, constant: bool = False
 ) -> Optimizer:
@@ -124,6 +126,7 @@ def elementwise(
     return Optimizer(init, fused(lambda kernel: kernel), fused, constant)
 
 
+@picklable
 def sgd(lr: float | Schedule) -> Optimizer:
     """Gradient descent, or on batches stochastic gradient descent.
 
@@ -165,6 +168,7 @@ def sgd(lr: float | Schedule) -> Optimizer:
     return elementwise(0, lambda t: (schedule(t - 1),), kernel, constant=not callable(lr))
 
 
+@picklable
 def momentum(lr: float | Schedule, *, beta: float = 0.9, nesterov: bool = False, average: bool = False) -> Optimizer:
     """Gradient descent with momentum.
 
@@ -220,6 +224,7 @@ def momentum(lr: float | Schedule, *, beta: float = 0.9, nesterov: bool = False,
     return elementwise(1, rates, kernel, constant=not callable(lr))
 
 
+@picklable
 def rmsprop(lr: float | Schedule, *, decay: float = 0.9, eps: float = 1e-8, eps_root: float = 0.0) -> Optimizer:
     """RMSprop: each gradient is divided by the root of an average of its squares.
 
@@ -272,6 +277,7 @@ def rmsprop(lr: float | Schedule, *, decay: float = 0.9, eps: float = 1e-8, eps_
     return elementwise(1, lambda t: (schedule(t - 1),), kernel, constant=not callable(lr))
 
 
+@picklable
 def adam(
     lr: float | Schedule = 1e-3,
     *,
@@ -325,6 +331,7 @@ def adam(
     return adamw(lr, beta1=beta1, beta2=beta2, eps=eps, eps_root=eps_root, weight_decay=0.0)
 
 
+@picklable
 def adamw(
     lr: float | Schedule = 1e-3,
     *,

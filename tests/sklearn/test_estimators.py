@@ -153,3 +153,17 @@ def test_a_search_on_digits_finds_what_mlp_classifier_finds() -> None:
     print(f"MLPClassifier {theirs:.4f}, NetworkClassifier {ours:.4f}, with dropout {dropping:.4f}")
     assert ours >= theirs - 0.005
     assert dropping >= theirs > 0.95
+
+
+def test_a_fitted_estimator_with_objects_as_parameters_is_pickled(small) -> None:
+    objects = {
+        "solver": xpdl.adamw(xpdl.schedules.cosine(1e-2, 100)),
+        "activation": xpdl.activations.elu(0.5),
+        "backend": xpdl.backend("numpy"),
+        "callbacks": [xpdl.KeepBest("loss")],
+    }
+    x, y = np.eye(6), np.arange(6) % 3
+    fitted = small(**objects).fit(x, y)
+    again = pickle.loads(pickle.dumps(fitted))
+    assert np.array_equal(again.predict_proba(x), fitted.predict_proba(x))
+    assert again.partial_fit(x, y).theta_.tobytes() == fitted.partial_fit(x, y).theta_.tobytes()

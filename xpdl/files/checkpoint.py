@@ -34,6 +34,7 @@ from xpdl.files.train_state import TrainState
 from xpdl.losses import Loss
 from xpdl.network import Network
 from xpdl.optimizers import State
+from xpdl.pickling import unwrapped
 from xpdl.pytree import tree_map, tree_map_with_path
 
 FORMAT = 1
@@ -201,6 +202,7 @@ def constants(value: Any, name: str, seen: Sequence[Any] = ()) -> dict[str, Any]
     """
     if isinstance(value, int | float):
         return {name: value}
+    value = unwrapped(value)
     if not isinstance(value, FunctionType) or value in seen:
         return {}
     found = {name: value.__qualname__}

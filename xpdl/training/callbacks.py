@@ -140,15 +140,14 @@ class Callbacks:
     def theta(self) -> np.ndarray | None:
         """The parameters that the first one has kept in this run; None if none has kept any."""
         kept = [getattr(callback, "theta", None) for callback in self.callbacks]
-        new = (theta for theta, old in zip(kept, self.earlier, strict=True) if not np.array_equal(theta, old))
-        return next((theta for theta in new if theta is not None), None)
+        pairs = [(new, old) for new, old in zip(kept, self.earlier, strict=True) if new is not None]
+        return next((new for new, old in pairs if old is None or not np.array_equal(new, old)), None)
 
     @property
     def ended(self) -> bool:
         """Whether one that has read its state from a checkpoint had already ended that run."""
-        return any(
-            getattr(callback, "ended", False) for callback in self.callbacks if hasattr(callback, "resume_state")
-        )
+        remembering = (callback for callback in self.callbacks if hasattr(callback, "resume_state"))
+        return any(getattr(callback, "ended", False) for callback in remembering)
 
 
 SIGNS = {"min": 1.0, "max": -1.0}
@@ -310,7 +309,7 @@ class KeepBest:
         except ValueError as error:
             raise ValueError(f"{error}; {say}") from None
         known = (mode for suffix, mode in SUFFIXES.items() if key.endswith(suffix))
-        mode = next(known, None) if self.mode == "auto" else self.mode
+        mode = self.mode if self.mode in SIGNS else next(known, None)
         if mode is None:
             raise ValueError(f"monitor must be a loss or an accuracy for mode='auto', got {key!r}; {say}")
         return SIGNS[mode]

@@ -153,7 +153,6 @@ def train(
     120
     """
     epochs, every = checks.integer("epochs", epochs, least=0), checks.integer("every", every, least=1)
-    from_file = resume is not None and not isinstance(resume, Result)
     if theta is not None and resume is not None:
         raise ValueError("theta and resume cannot both be given: a run that is resumed has a theta already")
     optimizer = adam() if optimizer is None else optimizer
@@ -164,13 +163,10 @@ def train(
         source = _source(config, x, y, sample_weight, batch_size)
         held = None if validation is None else _validation(config, validation)
         called = Callbacks(_callables(callbacks) if config.is_rank_0 else ())
-        called.begin(from_file=from_file)
+        called.begin(from_file=not isinstance(resume, Result | None))
         start = _start(config, optimizer, theta)
         checkpointer = cache(partial(_checkpointer, config, source, start.carry.state, called.callbacks))
-        if isinstance(resume, Result):
-            start = resumed(config, resume, start)
-        elif resume is not None:
-            start = checkpointer().read(resume, start)
+        start = _where_it_ended(config, resume, start, checkpointer)
         if ranks.size > 1:
             _check_agreement(config, checkpointer().configuration, optimizer, start, held, epochs)
         loop = TrainingLoop(
@@ -180,12 +176,29 @@ def train(
             evaluate=_evaluator(config, held),
             callbacks=called,
             monitor=_monitor(config, source, check_gradients, check_seconds),
-            ended=from_file and called.ended,
+            ended=not isinstance(resume, Result | None) and called.ended,
         )
         if checkpoint is not None:
-            save = partial(checkpointer().write, checkpoint) if config.is_rank_0 else loop.save
-            loop = replace(loop, save=save, every=every, signals=(signal.SIGINT, signal.SIGTERM))
+            loop = _saving(loop, partial(checkpointer().write, checkpoint), every)
         return loop.run(start, epochs, progress and config.is_rank_0)
+
+
+def _where_it_ended(
+    config: RunConfig,
+    resume: "str | os.PathLike[str] | Result | None",
+    start: TrainState,
+    checkpointer: "Callable[[], Checkpointer]",
+) -> TrainState:
+    """Return the state of the run to resume; if there is none, ``start``."""
+    if resume is None:
+        return start
+    return resumed(config, resume, start) if isinstance(resume, Result) else checkpointer().read(resume, start)
+
+
+def _saving(loop: TrainingLoop, write: Callable[[TrainState], None], every: int) -> TrainingLoop:
+    """Return the loop that also writes checkpoints, on rank 0, and one at SIGTERM."""
+    save = write if loop.config.is_rank_0 else loop.save
+    return replace(loop, save=save, every=every, signals=(signal.SIGINT, signal.SIGTERM))
 
 
 def _start(config: RunConfig, optimizer: Optimizer, theta: Any) -> TrainState:
