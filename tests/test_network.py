@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from xpdl import Activation, Loss, Network
+from xpdl import Activation, Loss, Network, Scaling
 from xpdl.activations import ACTIVATIONS
 from xpdl.losses import LOSSES, binary
 
@@ -380,17 +380,22 @@ def test_masks_must_be_one_for_each_hidden_layer() -> None:
         net.loss(theta, x, y, [None])
 
 
-def test_uint8_images_are_scaled_and_other_integers_are_not(lib) -> None:
-    net = Network([3, 2])
+@pytest.mark.parametrize("inputs", [None, Scaling.images, Scaling([1.0, 2.0, 3.0], [0.1, 0.2, 0.3]), Scaling(128.0)])
+def test_x_has_one_meaning_whatever_its_dtype(inputs, lib) -> None:
+    net = Network([3, 2], inputs=inputs)
     theta = lib.put(case(net)[0])
     pixels, y = np.array([[0, 128, 255], [3, 2, 1]]), lib.put(np.array([0, 1]))
 
     def cost(x):
         return lib.call(net.loss, theta, x, y)
 
-    lib.close(cost(lib.put(pixels, "uint8")), lib.host(cost(lib.put(pixels / 255))))
-    for dtype in ("int32", "int64"):
-        lib.close(cost(lib.put(pixels, dtype)), lib.host(cost(lib.put(pixels * 1.0))))
+    scaled = pixels if inputs is None else (pixels - np.array(inputs.shift)) * np.array(inputs.scale)
+    expected = lib.host(lib.call(Network([3, 2]).loss, theta, lib.put(scaled * 1.0), y))
+    given = lib.put(pixels * 1.0)
+    lib.close(cost(given), expected)
+    assert np.array_equal(lib.host(given), pixels)
+    for dtype in ("uint8", "int32", "int64"):
+        lib.close(cost(lib.put(pixels, dtype)), expected)
 
 
 def test_float32_parameters_give_float32_whatever_x_is(lib) -> None:

@@ -1,5 +1,6 @@
 """The network: forward propagation, cost and gradient as pure functions of theta.
 
+    inputs     x' = (x - shift) * scale, see scaling.py
     forward    z = x w + b,   a = f(z);   a * mask is the x of the next layer, and the last z are the logits
     backward   dw = x^T dz,   db = sum of dz over the samples,   da = dz w^T * mask;   dz = f'(z) da one layer down
 
@@ -18,6 +19,7 @@ from xpdl.arrays import Array, namespace, real
 from xpdl.initializers import INITIALIZERS, initialize
 from xpdl.layout import Layout
 from xpdl.losses import LOSSES, Loss, count
+from xpdl.scaling import Scaling, as_numbers
 
 Masks = Sequence[Array | None]
 
@@ -54,6 +56,9 @@ class Network:
         Adds l2 / (2 n) * sum of w^2 to the mean cost of n samples.  Biases are not decayed.
     dropout : float or sequence of float, default 0.0
         The probability of dropping a hidden unit, one number or one for each hidden layer (Srivastava et al. 2014).
+    inputs : Scaling or None, default None
+        What is done to x before the first layer, for example ``xpdl.Scaling.images`` for pixels 0..255; see
+        ``xpdl.Scaling``.  None: x is used as it is, whatever its dtype.
 
     Raises
     ------
@@ -83,6 +88,7 @@ class Network:
     init: str | float = "he"
     l2: float = 0.0
     dropout: float | Sequence[float] = 0.0
+    inputs: Scaling | None = None
 
     def __post_init__(self) -> None:
         """Check every field, and turn numbers of any library into plain ones."""
@@ -95,6 +101,7 @@ class Network:
         else:
             checks.choice("output", self.output, LOSSES)
         sizes = _sizes(self.sizes)
+        _check_inputs(self.inputs, sizes[0])
         named = isinstance(self.init, str)
         plain = {
             "sizes": sizes,
@@ -279,7 +286,7 @@ class Network:
         theta : array (..., P)
             The parameters.
         x : array (n, d)
-            Samples.  Images of dtype uint8 are scaled to [0, 1]; numbers of any other dtype stay unchanged.
+            Samples, numbers of any dtype, as they are before the scaling of ``inputs``.
         masks : sequence of array (n, units) or None, optional
             A dropout mask for each hidden layer, already scaled by 1 / (1 - p), or None for a layer without dropout.
 
@@ -309,7 +316,7 @@ class Network:
         _check_masks(masks, x, self.sizes[1:-1])
         activations = [self.activation] * len(masks)
         layers = []
-        x = _features(x, theta.dtype)
+        x = as_numbers(x, theta.dtype) if self.inputs is None else self.inputs(x, theta.dtype)
         for (w, b), f, mask in zip(self.unpack(theta), [*activations, identity], [*masks, None], strict=True):
             z = x @ w
             z += b[..., None, :]
@@ -565,13 +572,13 @@ class Network:
         return cost
 
 
-def _features(x: Array, dtype: object) -> Array:
-    """x as floating numbers; uint8 is an image and becomes x / 255."""
-    xp = namespace(x)
-    numbers = xp.astype(x, dtype, copy=False)
-    if x.dtype == xp.uint8:
-        numbers *= 1 / 255
-    return numbers
+def _check_inputs(inputs: Any, d: int) -> None:
+    """Check that this is None, or a scaling of d features."""
+    if inputs is None:
+        return
+    checks.instance("inputs", inputs, Scaling)
+    if inputs.d not in (None, d):
+        raise ValueError(f"inputs must scale {d} features, as many as sizes begins with, got {inputs.d}")
 
 
 def _check_masks(masks: Masks, x: Array, units: Sequence[int]) -> None:

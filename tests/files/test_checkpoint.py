@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from contextlib import contextmanager
+from dataclasses import replace
 import errno
 from functools import partial
 from importlib import import_module
@@ -29,6 +30,7 @@ from xpdl import (
     Network,
     Optimizer,
     RunFileError,
+    Scaling,
     activations,
     adam,
     momentum,
@@ -169,8 +171,9 @@ def test_every_output_can_be_resumed(path, output) -> None:
 
 def test_images_can_be_resumed(path) -> None:
     x = (40 * X % 256).astype("uint8")
-    run(x=x, epochs=1, checkpoint=path)
-    same(run(x=x, epochs=2, resume=path), run(x=x, epochs=2))
+    options = {"net": replace(NET, inputs=Scaling.images), "x": x}
+    run(epochs=1, checkpoint=path, **options)
+    same(run(epochs=2, resume=path, **options), run(epochs=2, **options))
 
 
 def test_a_run_that_began_at_a_given_theta_can_be_resumed(path) -> None:

@@ -62,7 +62,8 @@ def network_for(
 ) -> Network:
     """Return the network of these flags; ``sizes(d, k)`` gives all layer sizes from those of the input and output."""
     output, k = _fitting_output(samples, output)
-    return Network(sizes(samples.x.shape[1], k), output=output, init=_number_or_name(init), **options)
+    sizes_ = sizes(samples.x.shape[1], k)
+    return Network(sizes_, output=output, init=_number_or_name(init), inputs=samples.scaling, **options)
 
 
 def _fitting_output(samples: Dataset, output: str | None) -> tuple[str, int]:

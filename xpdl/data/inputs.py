@@ -3,7 +3,9 @@
 Nothing is checked inside a training step: the host would have to wait until the device reports a wrong label.
 """
 
+from dataclasses import replace
 from typing import Any
+import warnings
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from xpdl.arrays import Array, namespace
 from xpdl.backends import Backend
 from xpdl.backends.base import to_numpy
 from xpdl.network import Network
+from xpdl.scaling import SAMPLED, holds_images
 
 
 def pair(net: Network, x: Any, y: Any, backend: Backend, dtype: str, *, prefix: str = "") -> tuple[Array, Array]:
@@ -38,17 +41,38 @@ def parameters(net: Network, theta: Any, backend: Backend, dtype: str) -> Array:
     return entered
 
 
+def place(net: Network, backend: Backend, dtype: str) -> Network:
+    """The network with the numbers of its scaling on the device: a training step must not copy them there."""
+    if net.inputs is None or net.inputs.d is None:
+        return net
+    return replace(net, inputs=net.inputs.placed(lambda values: backend.asarray(values, dtype)))
+
+
 def features(net: Network, x: Any, backend: Backend, dtype: str, *, argument: str = "x") -> Array:
-    """x (n, d) on the device: images stay uint8, other numbers become ``dtype``.
+    """x (n, d) on the device: uint8 stays uint8, which takes less memory; other numbers become ``dtype``.
 
     ``TypeError`` if x does not hold real numbers; ``ValueError`` for a wrong shape, no samples, NaN or infinity.
+    A warning if x holds images that the network does not scale.
     """
     checks.instance("net", net, Network)
     x = numbers(argument, x)
     checks.rows(argument, x, net.sizes[0])
+    warn_of_images(net, x, argument)
     entered = backend.asarray(x, None if checks.dtype_name(x.dtype) == "uint8" else dtype)
     _check_finite(argument, entered)
     return entered
+
+
+def warn_of_images(net: Network, x: Array, argument: str = "x") -> None:
+    """Warn if x (n, d) holds images and the network does not scale its inputs."""
+    if net.inputs is not None:
+        return
+    if holds_images(x if isinstance(x, np.ndarray) else to_numpy(x[:: max(1, x.shape[0] // SAMPLED), :])):
+        message = (
+            f"{argument} holds whole numbers from 0 to 255, as images do, and the network uses them as they are; to"
+            " scale them to [0, 1], give the network inputs=xpdl.Scaling.images"
+        )
+        warnings.warn(message, stacklevel=2)
 
 
 def targets(net: Network, y: Any, n: int, backend: Backend, dtype: str, *, argument: str = "y") -> Array:

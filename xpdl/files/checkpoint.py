@@ -36,6 +36,7 @@ from xpdl.network import Network
 from xpdl.optimizers import State
 from xpdl.pickling import unwrapped
 from xpdl.pytree import tree_map, tree_map_with_path
+from xpdl.scaling import Scaling
 
 FORMAT = 1
 DTYPES = {
@@ -164,8 +165,10 @@ def configuration(
     state.  Activations and losses of the user's own are the same if their functions have the same names and the same
     constants.
     """
+    x = next(values for name, values in data.items() if name.startswith("x"))
+    options = {name: option for name, option in asdict(net).items() if name != "inputs"}
     described: dict[str, Any] = {
-        "network": {**asdict(net), "hidden": names(net.hidden), "output": names(net.output)},
+        "network": options | {"hidden": names(net.hidden), "output": names(net.output)} | scaling_of(net, x),
         "dtype": dtype,
         "seed": seed,
         "batch_size": batch_size,
@@ -175,6 +178,12 @@ def configuration(
     }
     held = _constants_of(hidden=net.hidden, output=net.output)
     return dict(json.loads(json.dumps(described | ({CONSTANTS: held} if held else {}))))
+
+
+def scaling_of(net: Network, x: Any) -> dict[str, Any]:
+    """Return the entry for the scaling of x; {} for that of older versions, which scaled uint8 and nothing else."""
+    before = Scaling.images if checks.dtype_name(x.dtype) == "uint8" else None
+    return {} if net.inputs == before else {"inputs": None if net.inputs is None else asdict(net.inputs)}
 
 
 def names(chosen: str | Activation | Loss) -> str | list[str]:

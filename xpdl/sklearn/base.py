@@ -183,6 +183,7 @@ class NetworkEstimator(Attributes, Parameters):
             init=self.init,
             l2=self.alpha,
             dropout=self.dropout,
+            inputs=self.inputs,
         )
 
     def _home(self, x: Array) -> Backend:

@@ -87,6 +87,8 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         Functions f(metrics, step), called after each epoch, see ``xpdl.callbacks``.
     backend : str, Backend or None, default None
         Where to compute, as for ``xpdl.backend``; None: where X is.
+    inputs : Scaling or None, default None
+        What is done to X before the first layer, see ``xpdl.Scaling``.
     loss : str or Loss, default "log_loss"
         "log_loss" is cross-entropy, with a softmax or with sigmoids; or an ``xpdl.Loss`` that tells classes apart.
     class_weight : dict, list, "balanced" or None, default None
@@ -337,6 +339,8 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         Functions f(metrics, step), called after each epoch, see ``xpdl.callbacks``.
     backend : str, Backend or None, default None
         Where to compute, as for ``xpdl.backend``; None: where X is.
+    inputs : Scaling or None, default None
+        What is done to X before the first layer, see ``xpdl.Scaling``.
     loss : str or Loss, default "squared_error"
         "squared_error" is half the squared error; the name of another loss of values, or an ``xpdl.Loss``.
 

@@ -13,6 +13,7 @@ from xpdl.activations import ACTIVATIONS, Activation
 from xpdl.backends import Backend
 from xpdl.losses import LOSSES
 from xpdl.optimizers import Optimizer
+from xpdl.scaling import Scaling
 from xpdl.sklearn.solvers import SOLVERS
 from xpdl.training.callbacks import Callback
 
@@ -56,10 +57,12 @@ class Parameters(BaseEstimator):  # type: ignore[misc]
     init: str | float = "xavier"
     callbacks: Sequence[Callback] = ()
     backend: str | Backend | None = None
+    inputs: Scaling | None = None
 
     _parameter_constraints: ClassVar[dict[str, Any]] = MLPClassifier._parameter_constraints | {
         "activation": [StrOptions(set(HIDDEN)), Activation],
         "solver": [StrOptions(set(SOLVERS)), Optimizer],
         "momentum": [Interval(Real, 0, 1, closed="left")],
         "callbacks": ["array-like"],
+        "inputs": [Scaling, None],
     }

@@ -71,7 +71,7 @@ class Evaluator:
     ) -> None:
         """``total`` adds up the sums of all ranks, if each rank has a part of the samples."""
         self.net, self.parts, self.backend, self.dtype, self.total = net, parts, backend, dtype, total
-        self.score = backend.compile(make_scorer(net))
+        self.score = backend.compile(make_scorer(inputs.place(net, backend, dtype)))
 
     def __call__(self, theta: Array) -> dict[str, float]:
         """Return {"loss": ..., "accuracy": ...}."""
@@ -167,7 +167,8 @@ def predict(net: Network, theta: Any, x: Any, *, backend: str | Backend = "auto"
     """Return ``net.predict`` of any number of samples x (n, d), from any library or on disk, as a NumPy array."""
     chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
     with chosen.activate():
-        function = partial(net.predict, inputs.parameters(net, theta, chosen, dtype))
+        placed = inputs.place(net, chosen, dtype)
+        function = partial(placed.predict, inputs.parameters(net, theta, chosen, dtype))
         parts = [chosen.to_numpy(in_slices(function, part)) for part in _features(net, x, chosen, dtype)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 

@@ -11,6 +11,7 @@ from xpdl import checks
 from xpdl.arrays import Array, namespace
 from xpdl.backends import Backend
 from xpdl.backends.base import Compiled, Simple, as_compiled
+from xpdl.data.inputs import place
 from xpdl.files.train_state import Carry
 from xpdl.network import Masks, Network
 from xpdl.optimizers import Optimizer, Update
@@ -24,7 +25,7 @@ DISPATCH = 50
 class Data(NamedTuple):
     """The arrays that a step reads."""
 
-    x: Array  # (n, d) floating, or uint8 images
+    x: Array  # (n, d) floating, or uint8
     y: Array  # (n, k) targets
     order: Array  # (n,) int32, the order of the samples in this epoch
     positions: Array  # (batch,) int32, places of the batch in the order, counted from the offset: 0, 1, ..., batch - 1
@@ -77,7 +78,7 @@ class Steps:
     """Training steps, as fast as the backend can run them.  ``most`` is the largest number in one dispatch."""
 
     def __init__(self, config: RunConfig, optimizer: Optimizer) -> None:
-        net, backend = config.net, config.backend
+        net, backend = place(config.net, config.backend, config.dtype), config.backend
         compile, update = compiler(net, optimizer, backend)
         step = make_step(net, update)
         self.step = as_compiled(compile(step))

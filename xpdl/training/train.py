@@ -66,7 +66,8 @@ def train(
     net : Network
         The network to train.
     x : array_like
-        The samples (n, d), floating-point or uint8 images, which the network scales to [0, 1]; an array of any library.
+        The samples (n, d), numbers of any dtype, as the network takes them; an array of any library.  uint8 stays uint8
+        in the memory of the device.
         An array that is mapped from a file (``numpy.memmap``, or a folder that ``xpdl.data.load`` leaves on disk) stays
         on disk: windows of it are read and shuffled during training.
     y : array_like

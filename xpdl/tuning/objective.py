@@ -14,7 +14,7 @@ from optuna import Trial, TrialPruned
 
 from xpdl.backends import Backend
 from xpdl.backends.base import to_numpy
-from xpdl.files.checkpoint import fingerprint, name_of, names
+from xpdl.files.checkpoint import fingerprint, name_of, names, scaling_of
 from xpdl.network import Network
 from xpdl.training.callbacks import Callback, KeepBest, Metrics
 from xpdl.training.train import DivergenceError, Result, train
@@ -98,6 +98,7 @@ class Objective:
         return {
             **{name: fingerprint(to_numpy(array)) for name, array in arrays.items()},
             "input": self.net.sizes[0],
+            **scaling_of(self.net, to_numpy(self.x)),
             "outputs": self.net.sizes[-1],
             "output": names(self.net.output),
             "hidden": self.net.hidden if isinstance(self.net.hidden, str) else name_of(self.net.hidden.forward),

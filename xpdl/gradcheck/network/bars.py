@@ -26,6 +26,7 @@ from typing import NamedTuple
 from xpdl.arrays import Array, namespace
 from xpdl.gradcheck.linearity import derivative_and_curvature
 from xpdl.gradcheck.network.perturbation import Point, cost_derivative, sign_vectors
+from xpdl.scaling import rounded_size
 
 LOGIT_MOVE = 1e-4
 """How far logits are moved, relative to 1 + |z|, to see how d cost / d z changes with them."""
@@ -58,7 +59,7 @@ def kappa(at: Point, dz: Sequence[Array], forward: Sequence[LayerErrors]) -> Arr
 def forward_errors(at: Point) -> list[LayerErrors]:
     """The error variances of the forward pass, layer by layer."""
     xp = namespace(at.y)
-    x_error = at.layers[0].x * at.layers[0].x
+    x_error = rounded_size(at.net.inputs, at.layers[0].x) ** 2
     forward = []
     for l, (layer, b) in enumerate(zip(at.layers, at.biases, strict=True)):
         size = xp.abs(layer.x) @ xp.abs(layer.w) + xp.abs(b)

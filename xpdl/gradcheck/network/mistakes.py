@@ -6,6 +6,7 @@ A mistake may be in one layer or in all.  The layers below a wrong dz are wrong 
 """
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
@@ -132,7 +133,8 @@ def remasked(at: Point) -> dict[str, Point]:
 def _with_masks(at: Point, forward: Sequence[Vector | None], backward: Sequence[Vector | None]) -> Point:
     """The point with some masks in its forward pass, and others for the backward pass."""
     theta = at.net.pack([(layer.w, b) for layer, b in zip(at.layers, at.biases, strict=True)])
-    return at._replace(layers=at.net.forward(theta, at.layers[0].x, forward), masks=backward)
+    layers = replace(at.net, inputs=None).forward(theta, at.layers[0].x, forward)  # this x is scaled already
+    return at._replace(layers=layers, masks=backward)
 
 
 def _wrong_deltas(tensor: WrongTensor) -> Iterator[Prediction]:

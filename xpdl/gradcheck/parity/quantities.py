@@ -35,6 +35,7 @@ from xpdl.gradcheck.linearity import derivative_and_curvature
 from xpdl.gradcheck.problem import Problem
 from xpdl.gradcheck.report import Parameter, Vector, judge
 from xpdl.network import Layer
+from xpdl.scaling import rounded_size
 
 SAFETY = 32.0
 """The factor 32 in a bar.  In 7,200 passes through random networks the largest error was a ninth of a bar."""
@@ -86,7 +87,8 @@ def compare_forward(exact: Problem, x: Vector, ran: Computed) -> Iterator[Compar
     """x, z and a of every layer, and the cost; x (n, d) is the input of the first layer."""
     f, masks = exact.net.activation, _masks(exact)
     for l, (layer, (w, b)) in enumerate(zip(ran.layers, exact.net.unpack(exact.theta), strict=True), 1):
-        yield Comparison(f"x{l}", layer.x, x, SAFETY * np.abs(x))
+        scaling = exact.net.inputs if l == 1 else None
+        yield Comparison(f"x{l}", layer.x, x, SAFETY * rounded_size(scaling, x))
         z = layer.x @ w + b
         size = np.abs(layer.x) @ np.abs(w) + np.abs(b)
         yield Comparison(f"z{l}", layer.z, z, SAFETY * size + len(w) / 2 * (np.abs(z) + size / 8))
