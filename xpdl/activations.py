@@ -12,7 +12,7 @@ import math
 from typing import NamedTuple
 
 from xpdl.arrays import Array, is_complex, namespace, real
-from xpdl.pickling import picklable
+from xpdl.pickling import name_of, named, picklable
 
 
 class Activation(NamedTuple):
@@ -287,3 +287,56 @@ ACTIVATIONS: dict[str, Activation] = {
     "gelu": gelu,
     "silu": silu,
 }
+"""The activations that have a name."""
+
+FAMILIES: dict[str, Callable[[float], Activation]] = {"leaky_relu": leaky_relu, "elu": elu}
+"""The activations whose name may have a number, as "leaky_relu:0.2"."""
+
+
+def by_name(name: str) -> Activation:
+    """Return the activation of this name.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``ACTIVATIONS``; or a key of ``FAMILIES``, a colon and a number.
+
+    Returns
+    -------
+    Activation
+        The activation.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is no such activation.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> xpdl.activations.by_name("elu:0.5") == xpdl.activations.elu(0.5)
+    True
+    """
+    return named("hidden", name, ACTIVATIONS, FAMILIES)
+
+
+def name(activation: Activation) -> str | None:
+    """Return the name of an activation that is one of ``ACTIVATIONS`` or of ``FAMILIES``, else None.
+
+    Parameters
+    ----------
+    activation : Activation
+        The activation.
+
+    Returns
+    -------
+    str or None
+        The name for ``by_name``.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> xpdl.activations.name(xpdl.activations.elu(0.5)), xpdl.activations.name(xpdl.activations.tanh)
+    ('elu:0.5', 'tanh')
+    """
+    return name_of(activation, ACTIVATIONS, FAMILIES)

@@ -130,7 +130,7 @@ class Scaling:
     def __call__(self, x: Array, dtype: Any) -> Array:
         """Return x (n, d) as scaled numbers of this dtype."""
         numbers = as_numbers(x, dtype)
-        if self.only is not None and x.dtype != getattr(namespace(x), self.only):
+        if self._leaves(x):
             return numbers
         new = numbers.dtype != x.dtype
         if _acts(self.shift, 0.0):
@@ -142,6 +142,34 @@ class Scaling:
             return numbers * scale
         numbers *= scale
         return numbers
+
+    def backward(self, dx: Array, x: Array) -> Array:
+        """Return the derivative with respect to x, from that with respect to the scaled x.
+
+        Parameters
+        ----------
+        dx : array (..., n, d)
+            The derivative with respect to x'.
+        x : array (n, d)
+            The argument of ``__call__``.
+
+        Returns
+        -------
+        array (..., n, d)
+            The derivative with respect to x.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> xpdl.Scaling(1.0, 10.0).backward(np.array([[0.5]]), np.array([[3.0]]))
+        array([[5.]])
+        """
+        return dx if self._leaves(x) else dx * _on_device(self.scale, dx)
+
+    def _leaves(self, x: Array) -> bool:
+        """Return whether x has another dtype than the one that is scaled."""
+        return self.only is not None and x.dtype != getattr(namespace(x), self.only)
 
     def placed(self, put: Callable[[np.ndarray], Array]) -> "Scaling":
         """Return the same scaling with its arrays on the device, so that a training step need not copy them there."""
@@ -220,7 +248,7 @@ def _on_device(value: Any, x: Array) -> Any:
     """Return a number unchanged, and a tuple as an array (d,) beside x."""
     if not isinstance(value, tuple):
         return value
-    return namespace(x).asarray(value, dtype=real(x[:1, :1]).dtype, device=device(x))
+    return namespace(x).asarray(value, dtype=real(x[..., :1]).dtype, device=device(x))
 
 
 Scaling.images = Scaling(scale=1 / 255)
