@@ -90,7 +90,7 @@ def magnitudes(net, theta, x, y, masks=None, weight=None):
         kappa.append((np.abs(layers[l].x).T @ dz + net.l2 / n * np.abs(layers[l].w), dz.sum(axis=0)))
         if l:
             _, _, z, a = layers[l - 1]
-            slope = np.abs(net.activation.backward(np.ones_like(z), z, a))
+            slope = np.abs(net.activations[0].backward(np.ones_like(z), z, a))
             mask = 1 if masks is None or masks[l - 1] is None else masks[l - 1]
             dz = dz @ np.abs(layers[l].w).T * mask * slope
     return net.pack(kappa[::-1])

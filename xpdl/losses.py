@@ -12,8 +12,8 @@ The backward pass starts from dz = derivative / n.  p - y is right for the canon
 (McCullagh & Nelder 1989): softmax, sigmoid and identity with the costs below.  Working on logits keeps everything
 finite: no logarithm is taken of a probability that was rounded to 0.
 
-A new loss is one ``Loss`` with a name in ``LOSSES``; pass your own to ``Network(output=...)``.  A loss with a number, as
-the delta of Huber's, is one function in ``FAMILIES``: its names are "huber:1.5" and so on.
+A new loss is one ``Loss`` with a name in ``LOSSES``; pass your own to ``Network(output=...)``.  A loss with a number,
+as the delta of Huber's, is one function in ``FAMILIES``: its names are "huber:1.5" and so on.
 """
 
 from collections.abc import Callable
@@ -144,13 +144,15 @@ class Loss(NamedTuple):
         """
         return self.response(self.scores(z))
 
-    def log_predict(self, z: Array) -> Array:
+    def log_predict(self, z: Array, *, complement: bool = False) -> Array:
         """Return the logarithm of the response, from the logits: it is finite where the response rounds to 0.
 
         Parameters
         ----------
         z : array (..., n, k)
             Logits.
+        complement : bool, default False
+            Whether to return log(1 - p), for a single output that tells two classes apart.
 
         Returns
         -------
@@ -165,8 +167,8 @@ class Loss(NamedTuple):
         array([[-1.000000e+04, -6.931470e-01]])
         """
         if self.log_response is not None:
-            return self.log_response(self.scores(z))
-        p = self.predict(z)
+            return self.log_response(self.scores(-z if complement else z))
+        p = 1 - self.predict(z) if complement else self.predict(z)
         xp = namespace(p)
         return xp.log(xp.maximum(p, xp.finfo(p.dtype).smallest_normal))
 

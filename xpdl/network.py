@@ -178,7 +178,7 @@ class Network:
         True
         """
         one = isinstance(self.hidden, str | Activation)
-        each = [self.hidden] * (len(self.sizes) - 2) if one else self.hidden
+        each: Sequence[Any] = [self.hidden] * (len(self.sizes) - 2) if one else self.hidden
         return [f if isinstance(f, Activation) else activations.by_name(f) for f in each]
 
     @property
@@ -498,7 +498,7 @@ class Network:
         return p[..., 0] if self.sizes[-1] == 1 and self.head.classes(1) == 2 else p
 
     def log_proba(self, theta: Array, x: Array) -> Array:
-        """Return the logarithm of ``predict_proba``, computed from the logits: it is finite and exact where p rounds to 0.
+        """Return the logarithm of ``predict_proba``, from the logits: it is finite and right where p rounds to 0.
 
         Parameters
         ----------

@@ -418,6 +418,61 @@ def adamw(
     return elementwise(2, rates, kernel, constant=not callable(lr))
 
 
+@picklable
+def clipped(optimizer: Optimizer, norm: float = 1.0) -> Optimizer:
+    """An optimizer that gets the gradient scaled down to at most this norm (Pascanu, Mikolov & Bengio 2013).
+
+        g <- g min(1, norm / ||g||)
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        The optimizer.
+    norm : float, default 1.0
+        The largest Euclidean norm of the gradient of all parameters, greater than 0.
+
+    Returns
+    -------
+    Optimizer
+        The same update rule, for ``train``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the arguments are not as described.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> optimizer = xpdl.optimizers.clipped(xpdl.sgd(1.0), norm=5.0)
+    >>> theta, _ = optimizer.update(np.zeros(2), np.array([30.0, -40.0]), optimizer.init(np.zeros(2)))
+    >>> theta.round(6)
+    array([-3.,  4.])
+    """
+    checks.instance("optimizer", optimizer, Optimizer)
+    norm = checks.real("norm", norm)
+    if norm == 0:
+        raise ValueError("norm must be greater than 0, got 0")
+    init, plain, inner, constant = optimizer
+
+    def clip(grad: Array) -> Array:
+        xp = namespace(grad)
+        most = xp.max(xp.maximum(grad, -grad), axis=-1, keepdims=True)
+        part = grad / xp.maximum(most, xp.finfo(grad.dtype).smallest_normal)  # squares of grad itself might overflow
+        length = most * xp.sqrt(xp.sum(part * part, axis=-1, keepdims=True))
+        return grad * (norm / xp.maximum(length, norm))
+
+    def update(theta: Array, grad: Array, state: State) -> tuple[Array, State]:
+        return plain(theta, clip(grad), state)
+
+    def fused(fuse: Fuse) -> Update:
+        run = plain if inner is None else inner(fuse)
+        return lambda theta, grad, state: run(theta, clip(grad), state)
+
+    return Optimizer(init, update, None if inner is None else fused, constant)
+
+
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "sgd": sgd,
     "momentum": momentum,

@@ -5,11 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from xpdl import checks
+from xpdl import checks, losses
 from xpdl.data import Dataset, load as load_data
 from xpdl.distributed import Communicator, connect
 from xpdl.distributed.launching import RanksWanted
-from xpdl.losses import LOSSES
 from xpdl.network import Network
 
 SIGNALLED = 128
@@ -72,7 +71,7 @@ def _fitting_output(samples: Dataset, output: str | None) -> tuple[str, int]:
         return output or "linear", samples.y.shape[1] if samples.y.ndim == 2 else 1
     highest = max(int(y.max()) for y in (samples.y, samples.y_test) if y is not None)
     output = output or ("sigmoid" if highest <= 1 else "softmax")
-    return output, LOSSES[checks.choice("output", output, LOSSES)].outputs(highest + 1)
+    return output, losses.by_name(output).outputs(highest + 1)
 
 
 def _number_or_name(text: str) -> str | float:

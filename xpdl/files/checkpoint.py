@@ -176,7 +176,9 @@ def configuration(
         **{name: fingerprint(values) for name, values in data.items()},
         "optimizer": kinds(state, "run/state"),
     }
-    held = _constants_of(hidden=net.hidden, output=net.output)
+    one = isinstance(net.hidden, str | Activation)
+    hidden = {"hidden": net.hidden} if one else {f"hidden {l}": f for l, f in enumerate(net.hidden, 1)}
+    held = _constants_of(**hidden, output=net.output)
     return dict(json.loads(json.dumps(described | ({CONSTANTS: held} if held else {}))))
 
 
@@ -186,9 +188,15 @@ def scaling_of(net: Network, x: Any) -> dict[str, Any]:
     return {} if net.inputs == before else {"inputs": None if net.inputs is None else asdict(net.inputs)}
 
 
-def names(chosen: str | Activation | Loss) -> str | list[str]:
-    """Return the name of an activation or a loss; for one of the user's own, the names of its functions."""
-    return chosen if isinstance(chosen, str) else [name_of(held) for held in chosen]
+def names(chosen: Any) -> Any:
+    """Return the name of an activation or a loss; for one of the user's own, the names of its functions.
+
+    Of several activations, it is the list of what it is of each.
+    """
+    if isinstance(chosen, str):
+        return chosen
+    own = isinstance(chosen, Activation | Loss)
+    return [name_of(held) if own else names(held) for held in chosen]
 
 
 def name_of(held: Any) -> str:
@@ -196,7 +204,7 @@ def name_of(held: Any) -> str:
     return str(getattr(held, "__qualname__", re.sub(r" at 0x[0-9a-fA-F]+", "", repr(held))))
 
 
-def _constants_of(**chosen: str | Activation | Loss) -> dict[str, Any]:
+def _constants_of(**chosen: Any) -> dict[str, Any]:
     """Return the constants in the functions of activations and losses of the user's own."""
     own = ((name, value._asdict()) for name, value in chosen.items() if not isinstance(value, str))
     found = [constants(held, f"{name} {part}") for name, parts in own for part, held in parts.items()]

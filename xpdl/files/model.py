@@ -120,7 +120,8 @@ def save(path: str | os.PathLike[str], net: Network, theta: Any, *, metadata: Ma
     from safetensors.numpy import save as serialize
 
     for argument, kind in {"hidden": "an activation", "output": "a loss"}.items():
-        if not isinstance(value := getattr(net, argument), str):
+        value = getattr(net, argument)
+        if not all(isinstance(name, str) for name in (value if type(value) is tuple else [value])):
             raise ValueError(f"{argument} must be the name of {kind} to be saved, got {checks.shorten(value)}")
     theta = to_numpy(theta)
     if theta.shape != (net.size,):

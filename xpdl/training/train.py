@@ -45,6 +45,7 @@ def train(
     batch_size: int | None = 128,
     shuffle: bool = True,
     sample_weight: Any = None,
+    class_weight: Mapping[Any, float] | str | None = None,
     validation: Sequence[Any] | None = None,
     backend: str | Backend = "auto",
     dtype: str = "float32",
@@ -82,7 +83,10 @@ def train(
         Whether each epoch has its own order of samples.
     sample_weight : array_like, optional
         Weights (n,): how many times each sample counts in the cost of its batch, see ``Network.loss``.  A sample of
-        weight 0 is left out.
+        weight 0 is left out.  Weights (n, k) are those of the outputs; where they are 0, y is missing and may be NaN.
+    class_weight : mapping or "balanced", optional
+        {label: factor}: how many times the samples of this label count; other labels count once.  "balanced" makes all
+        labels of y weigh the same: n / (labels * samples of the label).  It multiplies ``sample_weight``.
     validation : sequence of array_like, optional
         (x, y) or (x, y, sample_weight) to evaluate after each epoch.
     backend : str or Backend, default "auto"
@@ -161,7 +165,8 @@ def train(
     chosen, dtype, ranks = choose_backend(backend), checks.float_dtype("dtype", dtype), communicator or Serial()
     config = RunConfig(net, chosen, dtype, check_seed(seed), ranks, bool(shuffle))
     with chosen.activate():
-        source = _source(config, x, y, sample_weight, batch_size)
+        weight = inputs.class_weights(net, y, class_weight, sample_weight)
+        source = _source(config, x, y, weight, batch_size)
         held = None if validation is None else _validation(config, validation)
         called = Callbacks(_callables(callbacks) if config.is_rank_0 else ())
         called.begin(from_file=not isinstance(resume, Result | None))

@@ -95,13 +95,14 @@ class Objective:
     def description(self) -> dict[str, Any]:
         """Return the properties that all trials of a study have in common, as values that JSON can hold."""
         arrays = {"x": self.x, "y": self.y, "validation x": self.validation[0], "validation y": self.validation[1]}
+        hidden: Any = self.net.hidden
         return {
             **{name: fingerprint(to_numpy(array)) for name, array in arrays.items()},
             "input": self.net.sizes[0],
             **scaling_of(self.net, to_numpy(self.x)),
             "outputs": self.net.sizes[-1],
             "output": names(self.net.output),
-            "hidden": self.net.hidden if isinstance(self.net.hidden, str) else name_of(self.net.hidden.forward),
+            "hidden": hidden if isinstance(hidden, str) else name_of(hidden.forward),
             "optimizer": self.optimizer,
             "epochs": self.epochs,
             "dtype": self.dtype,

@@ -64,7 +64,7 @@ def forward_errors(at: Point) -> list[LayerErrors]:
     for l, (layer, b) in enumerate(zip(at.layers, at.biases, strict=True)):
         size = xp.abs(layer.x) @ xp.abs(layer.w) + xp.abs(b)
         z_error = size * size + x_error @ (layer.w * layer.w)
-        fprime, curved = derivative_and_curvature(at.fprime.at, layer.z)
+        fprime, curved = derivative_and_curvature(at.fprime(l).at, layer.z)
         forward.append(LayerErrors(x_error, z_error, fprime, curved))
         if l < len(at.masks):
             a_error = fprime * fprime * z_error + layer.a * layer.a + curved * (1 + layer.z * layer.z)
@@ -91,8 +91,10 @@ def _output_error(at: Point, error_z: Array) -> Array:
     """The error variance of dz of the output layer."""
     xp, head = namespace(at.y), at.net.head
     p = head.predict(at.layers[-1].z)
-    own = _from_cost(at, error_z) if head.error_variance is None else head.error_variance(p, error_z)
-    return (own + p * p + xp.abs(at.y)) * at.share * at.share
+    rounding = (p * p + xp.abs(at.y)) * at.each * at.each
+    if head.error_variance is None:
+        return _from_cost(at, error_z) * at.share * at.share + rounding
+    return head.error_variance(p, error_z) * at.each * at.each + rounding
 
 
 def _from_cost(at: Point, error_z: Array) -> Array:
