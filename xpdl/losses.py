@@ -25,6 +25,9 @@ from xpdl.activations import identity, positive, sigmoid, softplus
 from xpdl.arrays import Array, device, namespace, real
 from xpdl.pickling import name_of, named, picklable
 
+SMALLEST = 2.0**-126
+"""The smallest number that has all its digits in float32."""
+
 ROUNDED = 1e-5
 """The sum of probabilities may differ from 1 by this much."""
 
@@ -86,7 +89,7 @@ class Loss(NamedTuple):
         The name of the response for the attribute ``out_activation_`` of the scikit-learn estimators.
     log_response : callable or None, default None
         log_response(s) -> log p, if the outputs are probabilities; for a single output that tells two classes apart,
-        log_response(-s) must be log(1 - p).  None: the logarithm of p, and of the smallest number where p is 0.
+        log_response(-s) must be log(1 - p).  None: the logarithm of p, or of ``SMALLEST`` where p is lower.
     per_output : bool, default False
         Whether the cost is the sum of a cost for each output, which depends on this output alone.  Then weights may be
         (n, k), one for each output of each sample.
@@ -163,14 +166,14 @@ class Loss(NamedTuple):
         --------
         >>> import numpy as np
         >>> import xpdl
-        >>> xpdl.losses.binary.log_predict(np.array([[-1e4, 0.0]])).round(6)
-        array([[-1.000000e+04, -6.931470e-01]])
+        >>> xpdl.losses.binary.log_predict(np.array([[-1e4, 0.0]])).round(3).tolist()
+        [[-10000.0, -0.693]]
         """
         if self.log_response is not None:
             return self.log_response(self.scores(-z if complement else z))
         p = 1 - self.predict(z) if complement else self.predict(z)
         xp = namespace(p)
-        return xp.log(xp.maximum(p, xp.finfo(p.dtype).smallest_normal))
+        return xp.log(xp.maximum(p, SMALLEST))
 
     def value(self, z: Array, y: Array, weight: Array | None = None) -> Array:
         """Return the cost of each sample.

@@ -23,6 +23,9 @@ from xpdl.schedules import Schedule, as_schedule
 State: TypeAlias = Any
 Update: TypeAlias = Callable[[Array, Array, State], tuple[Array, State]]
 Kernel: TypeAlias = Callable[..., tuple[Array, ...]]
+SMALLEST = 2.0**-126
+"""The smallest number that has all its digits in float32."""
+
 Fuse: TypeAlias = Callable[[Kernel], Kernel]
 
 
@@ -459,7 +462,7 @@ def clipped(optimizer: Optimizer, norm: float = 1.0) -> Optimizer:
     def clip(grad: Array) -> Array:
         xp = namespace(grad)
         most = xp.max(xp.maximum(grad, -grad), axis=-1, keepdims=True)
-        part = grad / xp.maximum(most, xp.finfo(grad.dtype).smallest_normal)  # squares of grad itself might overflow
+        part = grad / xp.maximum(most, SMALLEST)  # squares of grad itself might overflow
         length = most * xp.sqrt(xp.sum(part * part, axis=-1, keepdims=True))
         return grad * (norm / xp.maximum(length, norm))
 

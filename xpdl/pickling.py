@@ -6,6 +6,7 @@ made again.  Copies are made in the same way.  In files of xpdl, what ``huber(1.
 
 from collections.abc import Callable, Mapping
 from functools import update_wrapper, wraps
+from inspect import signature
 from types import FunctionType
 from typing import Any, ParamSpec, TypeVar
 
@@ -56,14 +57,19 @@ def _make(maker: Callable[..., Any], arguments: tuple[Any, ...], options: Mappin
 def picklable(maker: Callable[P, T]) -> Callable[P, T]:
     """Let what ``maker`` returns be pickled: a function, or a named tuple that holds functions."""
 
+    takes = signature(maker)
+
     @wraps(maker)
     def make(*arguments: P.args, **options: P.kwargs) -> Any:
+        made: Any = maker(*arguments, **options)
+        given = takes.bind(*arguments, **options)
+        given.apply_defaults()  # so that the same numbers are the same recipe
+
         def known(function: Any, field: str | None = None) -> Any:
             inner = unwrapped(function)
-            made = isinstance(inner, FunctionType) and "<locals>" in inner.__qualname__
-            return Made(inner, make, arguments, options, field) if made else function
+            local = isinstance(inner, FunctionType) and "<locals>" in inner.__qualname__
+            return Made(inner, make, given.args, given.kwargs, field) if local else function
 
-        made: Any = maker(*arguments, **options)
         if hasattr(made, "_fields"):
             return made._replace(**{name: known(value, name) for name, value in made._asdict().items()})
         return known(made)

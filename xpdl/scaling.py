@@ -172,7 +172,24 @@ class Scaling:
         return self.only is not None and x.dtype != getattr(namespace(x), self.only)
 
     def placed(self, put: Callable[[np.ndarray], Array]) -> "Scaling":
-        """Return the same scaling with its arrays on the device, so that a training step need not copy them there."""
+        """Return the same scaling with its arrays on the device, so that a training step need not copy them there.
+
+        Parameters
+        ----------
+        put : callable
+            put(values) -> the NumPy array on the device.
+
+        Returns
+        -------
+        Scaling
+            The same numbers.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> xpdl.Scaling([1.0, 2.0]).placed(lambda values: values).shift
+        array([1., 2.])
+        """
         arrays = {n: put(np.asarray(v)) for n in ("shift", "scale") if isinstance(v := getattr(self, n), tuple)}
         moved = replace(self)
         for name, array in arrays.items():
@@ -183,6 +200,15 @@ class Scaling:
 def as_numbers(x: Array, dtype: Any) -> Array:
     """Return x as numbers of this dtype, without a copy if it has the dtype."""
     return namespace(x).astype(x, dtype, copy=False)
+
+
+def check_scaling(argument: str, scaling: Any, d: int) -> None:
+    """Check that this is None, or a scaling of d features."""
+    if scaling is None:
+        return
+    checks.instance(argument, scaling, Scaling)
+    if scaling.d not in (None, d):
+        raise ValueError(f"{argument} must scale {d} features, as many as sizes begins with, got {scaling.d}")
 
 
 def rounded_size(scaling: Scaling | None, x: Array) -> Array:

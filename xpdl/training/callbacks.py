@@ -324,8 +324,14 @@ class EarlyStopping(KeepBest):
     ----------
     patience : int, default 5
         Stop after this many epochs in a row without a new best one.
-    monitor, mode, min_delta, start_epoch
-        Which epoch is the best, see ``KeepBest``.  The wait begins with ``start_epoch``.
+    monitor : str, optional
+        The name of the metric, see ``KeepBest``.
+    mode : str, default "auto"
+        Which way the metric is better, see ``KeepBest``.
+    min_delta : float, default 0.0
+        An epoch is better only if its metric is better by more than this.
+    start_epoch : int, default 0
+        The first epoch that counts; the wait begins there.
 
     Attributes
     ----------

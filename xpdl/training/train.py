@@ -165,8 +165,7 @@ def train(
     chosen, dtype, ranks = choose_backend(backend), checks.float_dtype("dtype", dtype), communicator or Serial()
     config = RunConfig(net, chosen, dtype, check_seed(seed), ranks, bool(shuffle))
     with chosen.activate():
-        weight = inputs.class_weights(net, y, class_weight, sample_weight)
-        source = _source(config, x, y, weight, batch_size)
+        source = _source(config, x, y, inputs.class_weights(net, y, class_weight, sample_weight), batch_size)
         held = None if validation is None else _validation(config, validation)
         called = Callbacks(_callables(callbacks) if config.is_rank_0 else ())
         called.begin(from_file=not isinstance(resume, Result | None))
