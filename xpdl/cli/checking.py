@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from xpdl import checks
 from xpdl.backends import backend as choose_backend
 from xpdl.cli import options
-from xpdl.cli.flags import network_for
+from xpdl.cli.flags import network_for, one_or_each
 from xpdl.data import load as load_data
 from xpdl.files.model import load
 from xpdl.gradcheck import check_network
@@ -27,7 +27,7 @@ def check(
     *,
     data: options.Data = "circles",
     sizes: Annotated[options.WholeNumbers, Parameter(show_default=False)] = [],  # noqa: B006
-    activation: options.Activation = "relu",
+    activation: options.Activations = ["relu"],  # noqa: B006
     output: options.Output = None,
     init: options.Init = "he",
     l2: options.L2 = 0.0,
@@ -60,13 +60,12 @@ def check(
     x, y = points.x[:n], points.y[:n]
     if model is not None:
         fresh = {"sizes": sizes, "output": output, "l2": l2, "dropout": dropout}
-        _refuse_flags(model, fresh | {"activation": activation != "relu", "init": init != "he"})
+        _refuse_flags(model, fresh | {"activation": activation != ["relu"], "init": init != "he"})
         loaded = load(model)
         net, theta = loaded.network, loaded.theta
     else:
-        net = network_for(
-            points, lambda d, k: sizes or [d, 4, k], output, hidden=activation, init=init, l2=l2, dropout=dropout
-        )
+        network: dict[str, Any] = {"hidden": one_or_each(activation), "init": init, "l2": l2, "dropout": dropout}
+        net = network_for(points, lambda d, k: sizes or [d, 4, k], output, **network)
         theta = net.initialize(seed, dtype)
     chosen = choose_backend(backend)
     masks = dropout_masks(net, len(x), seed=seed, step=0, backend=chosen, dtype=dtype)

@@ -65,6 +65,11 @@ def network_for(
     return Network(sizes_, output=output, init=_number_or_name(init), inputs=samples.scaling, **options)
 
 
+def one_or_each(activations: list[str]) -> str | list[str]:
+    """Return the activation of all hidden layers, or those of each."""
+    return activations[0] if len(activations) == 1 else activations
+
+
 def _fitting_output(samples: Dataset, output: str | None) -> tuple[str, int]:
     """The output layer and its size.  By default, the labels decide."""
     if samples.y.dtype.kind == "f":
