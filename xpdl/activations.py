@@ -11,6 +11,7 @@ from collections.abc import Callable
 import math
 from typing import NamedTuple
 
+from xpdl import checks
 from xpdl.arrays import Array, is_complex, namespace, real
 from xpdl.pickling import name_of, named, picklable
 
@@ -185,6 +186,8 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
     array([-0.2,  2. ])
     """
 
+    alpha = checks.real("alpha", alpha, least=-math.inf)
+
     def slope(z: Array) -> Array:
         above = positive(z)
         return above + alpha * (1 - above)
@@ -215,6 +218,8 @@ def elu(alpha: float = 1.0) -> Activation:
     >>> xpdl.activations.elu().forward(np.array([-1e3, 2.0]))
     array([-1.,  2.])
     """
+
+    alpha = checks.real("alpha", alpha, least=-math.inf)
 
     def forward(z: Array) -> Array:
         above = positive(z)

@@ -699,17 +699,21 @@ class Network:
 
 def _hidden(hidden: Any, n_hidden: int) -> Any:
     """Check that this is one activation, or one for each hidden layer; those that have a name become their names."""
-    if isinstance(hidden, Activation):
-        checks.functions("hidden", hidden)
-        return activations.name(hidden) or hidden
-    if isinstance(hidden, str) or not isinstance(hidden, Sequence):
-        activations.by_name(hidden)
-        return hidden
+    if isinstance(hidden, str | Activation) or not isinstance(hidden, Sequence):
+        return _activation(hidden)
     if len(hidden) != n_hidden:
-        raise ValueError(
-            f"hidden must be one activation or one for each of {n_hidden} hidden layers, got {len(hidden)}"
-        )
-    return tuple(_hidden(f, 1) for f in hidden)
+        expected = f"one activation or one for each of {n_hidden} hidden layers"
+        raise ValueError(f"hidden must be {expected}, got {len(hidden)}")
+    return tuple(map(_activation, hidden))
+
+
+def _activation(hidden: Any) -> str | Activation:
+    """Check that this is an activation; one that has a name becomes its name."""
+    if not isinstance(hidden, Activation):
+        activations.by_name(hidden)
+        return str(hidden)
+    checks.functions("hidden", hidden)
+    return activations.name(hidden) or hidden
 
 
 def _output(output: Any) -> str | Loss:

@@ -151,6 +151,8 @@ def _factors(labels: np.ndarray, factors: Mapping[Any, float] | str, k: int) -> 
         checks.choice("class_weight", factors, ["balanced"])
         counts = np.bincount(labels, minlength=k)
         return len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    if not isinstance(factors, Mapping):
+        raise TypeError(f"class_weight must be 'balanced' or {{label: factor}}, got {checks.shorten(factors)}")
     found = np.ones(k)
     for label, factor in factors.items():
         found[checks.integer("a label of class_weight", label, least=0, below=k)] = checks.real("class_weight", factor)

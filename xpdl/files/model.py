@@ -268,6 +268,8 @@ def _network(description: dict[str, Any]) -> Network:
     if differing:
         raise ValueError(f"its network has too many or too few fields: {checks.shorten(sorted(differing))}")
     inputs = description["inputs"]
+    if inputs is not None and (type(inputs) is not dict or set(inputs) != {option.name for option in fields(Scaling)}):
+        raise ValueError(f"its inputs have too many or too few fields: {checks.shorten(inputs)}")
     return Network(**{**description, "inputs": None if inputs is None else Scaling(**inputs)})
 
 
