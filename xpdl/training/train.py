@@ -98,7 +98,7 @@ def train(
     callbacks : sequence of Callback, default ()
         Functions f(metrics, step), called after each epoch, see ``xpdl.callbacks``.
     theta : array_like, optional
-        The initial parameters (P,); default ``net.initialize(seed)``.
+        The initial parameters (P,), such as ``net.pack([(w, b), ...])``; default ``net.initialize(seed)``.
     check_gradients : int, optional
         Check the gradient of the loss that is trained, dropout and L2 included, before the first epoch and after every
         ``check_gradients`` epochs.

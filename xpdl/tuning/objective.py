@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from optuna import Trial, TrialPruned
 
+from xpdl import checks
 from xpdl.backends import Backend
 from xpdl.backends.base import to_numpy
 from xpdl.files.checkpoint import fingerprint, name_of, names, scaling_of
@@ -41,6 +42,12 @@ class Objective:
     dtype: str
     seed: int
     best: tuple[int, float, np.ndarray] | None = field(default=None, init=False)  # number, loss, theta
+
+    def __post_init__(self) -> None:
+        """Check that the activation does not depend on the number of layers, which the trials vary."""
+        if type(self.net.hidden) is tuple:
+            got = checks.shorten(self.net.hidden)
+            raise ValueError(f"net must have one activation for any number of hidden layers, got {got}")
 
     def __call__(self, trial: Trial) -> float:
         """Train, and report the validation loss after each epoch."""
