@@ -403,7 +403,9 @@ softmax = Loss(
 
 
 def _probability(y: Array, k: int) -> tuple[Array, str]:
-    return (y >= 0) & (y <= 1), "0 or 1, or a probability between them"
+    xp = namespace(y)
+    labels = xp.all(y == xp.round(y))
+    return (y >= 0) & (y <= 1), "0 or 1" if labels else "0 or 1, or a probability between them"
 
 
 def _log_sigmoid(z: Array) -> Array:

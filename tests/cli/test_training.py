@@ -413,7 +413,9 @@ def test_images_are_scaled_by_the_network_that_is_saved(run, tmp_path) -> None:
     one, other = (xpdl.load(tmp_path / name) for name in ("bytes", "floats"))
     assert one.network.inputs == other.network.inputs == xpdl.Scaling.images
     assert np.array_equal(one.theta, other.theta)
-    scores = [run(f"predict {tmp_path}/bytes --data {tmp_path}/{name}.npz")[1].splitlines()[1] for name in ("bytes", "floats")]
+    scores = [
+        run(f"predict {tmp_path}/bytes --data {tmp_path}/{name}.npz")[1].splitlines()[1] for name in ("bytes", "floats")
+    ]
     assert scores[0] == scores[1]
 
 

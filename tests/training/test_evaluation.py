@@ -146,7 +146,7 @@ def test_images_are_scaled_and_a_bright_one_is_no_overflow(lib) -> None:
     net = replace(net, inputs=Scaling.images)
     x = np.random.default_rng(0).integers(0, 256, (30, 5)).astype("uint8")
     options = {"backend": lib.backend, "dtype": lib.dtype}
-    assert_scores(lib, evaluate(net, theta, x, y, **options), softmax_scores(logits(net, theta, x * 1.0), y))
+    assert_scores(lib, evaluate(net, theta, x, y, **options), softmax_scores(logits(net, theta, x / 255), y))
 
 
 def test_evaluation_changes_none_of_its_arguments() -> None:

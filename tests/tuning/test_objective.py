@@ -79,4 +79,4 @@ def test_a_study_is_of_one_loss() -> None:
 
 def test_an_activation_for_each_layer_is_refused() -> None:
     with pytest.raises(ValueError, match="net must have one activation for any number of hidden layers"):
-        tune(Network([3, 4, 4, 2], hidden=["relu", "tanh"]), np.zeros((4, 3)), np.arange(4) % 2, trials=1)
+        tune(xpdl.Network([2, 4, 4, 3], hidden=["relu", "tanh"]), *FIT, trials=1, **QUICK)

@@ -177,7 +177,7 @@ def load(path: str | os.PathLike[str]) -> Model:
             check_format(document["format"], 1, FORMAT)
             if not isinstance(document["metadata"], dict):
                 raise TypeError(f"its metadata is {checks.shorten(document['metadata'])}")
-            net = _network(BEFORE_2 | document["network"] if document["format"] == 1 else document["network"])
+            net = _network(document["network"], BEFORE_2 if document["format"] == 1 else {})
             _check_tensors(net, {name: file.get_slice(name) for name in file.keys()})  # noqa: SIM118
             theta = np.concatenate([file.get_tensor(name).ravel() for name in net.names])
             checks.finite("theta", theta)
@@ -262,11 +262,13 @@ def check_format(found: Any, *known: int) -> None:
         raise ValueError(f"its format is {checks.shorten(found)}, this version of xpdl reads {listed}")
 
 
-def _network(description: dict[str, Any]) -> Network:
-    known = {option.name for option in fields(Network)} - {"_"}
+def _network(description: dict[str, Any], added: dict[str, Any]) -> Network:
+    """Return the network of a description, to which the entries are added that its format lacks."""
+    known = {option.name for option in fields(Network)} - {"_", *added}
     differing = known ^ set(description)
     if differing:
         raise ValueError(f"its network has too many or too few fields: {checks.shorten(sorted(differing))}")
+    description = added | description
     inputs = description["inputs"]
     if inputs is not None and (type(inputs) is not dict or set(inputs) != {option.name for option in fields(Scaling)}):
         raise ValueError(f"its inputs have too many or too few fields: {checks.shorten(inputs)}")
