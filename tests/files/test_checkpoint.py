@@ -23,6 +23,7 @@ from safetensors.numpy import load_file
 
 import xpdl
 from xpdl import (
+    Activation,
     DivergenceError,
     EarlyStopping,
     KeepBest,

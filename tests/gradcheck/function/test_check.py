@@ -429,7 +429,8 @@ def test_progress_counts_the_directions(monkeypatch) -> None:
     ("change", "error", "message"),
     [
         ({"fun": 3}, TypeError, "fun must be a function of theta, got 3"),
-        ({"grad": None}, TypeError, "grad must be a function of theta, got None"),
+        ({"grad": 3}, TypeError, "grad must be a function of theta, got 3"),
+        ({"grad": None}, TypeError, "grad=None asks for the derivatives of PyTorch or JAX, and numpy has none"),
         ({"theta": "a"}, TypeError, "theta must be an array or a floating number, got 'a'"),
         ({"theta": 3}, TypeError, "theta must be a floating number, got 3"),
         ({"theta": np.arange(3)}, TypeError, "theta must have a real floating dtype, got int64"),

@@ -6,7 +6,7 @@ functions are called repeatedly, because they must not change their argument, an
 
 from collections.abc import Callable, Mapping, Sequence
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 import math
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from xpdl import checks
 from xpdl.arrays import Array, device, is_complex, namespace
 from xpdl.backends import Backend, backend_of
 from xpdl.gradcheck.function.arguments import Arguments
+from xpdl.gradcheck.function.complex_numbers import as_pairs, complex_names, from_pairs
 from xpdl.gradcheck.function.memory import Memory
 from xpdl.gradcheck.function.memory_layout import Strides, laid_out, strides_of
 from xpdl.gradcheck.function.probe import COMPLEX_STEP, ROUNDINGS, Tensors, quiet
@@ -26,6 +27,8 @@ from xpdl.gradcheck.report import Vector
 T = TypeVar("T")
 
 COMPLEX = {"float64": "complex128", "float32": "complex64"}
+HOST = {"bfloat16": "float32"}
+"""Dtypes that NumPy does not have, and those that hold them."""
 DENSE = ("toarray", "to_dense", "todense")
 """What makes a sparse array dense: in SciPy and CuPy, in PyTorch, in JAX."""
 
@@ -42,6 +45,13 @@ class BlackBox:
     missing: list[str] = field(default_factory=list)  # variables whose gradient is None
     evaluations: int = 0
     in_rows: bool = False  # whether arrays lie in rows without gaps, not as the user's do
+    own_dtypes: bool = False  # whether arrays have the dtypes of the user's, not that of the check
+    conjugate: bool = False  # how gradients of complex numbers are written (complex_numbers.py)
+
+    @cached_property
+    def complex_names(self) -> set[str]:
+        """The variables that are complex."""
+        return complex_names(self.arguments)
 
     @cached_property
     def strides(self) -> dict[str, Strides | None]:
@@ -64,10 +74,12 @@ class BlackBox:
         return self.arguments.filled(leaves | dict.fromkeys(self.arguments.constants))
 
     def _placed(self, name: str, tensor: Vector) -> Any:
+        tensor = from_pairs(tensor) if name in self.complex_names else tensor
         if name not in self.homes:
             return tensor.item()
         like, strides = self.arguments.arrays[name], None if self.in_rows else self.strides[name]
-        return place(self.homes[name], tensor, like, self.dtype, strides)
+        dtype = checks.dtype_name(like.dtype) if self.own_dtypes else self.dtype
+        return place(self.homes[name], tensor, like, dtype, strides)
 
     def value(self, tensors: Tensors) -> float | complex:
         """The value of fun, complex if its dtype is complex."""
@@ -82,6 +94,13 @@ class BlackBox:
         """The value of grad at theta, in float64."""
         return self.gradient_of(self.place(self.theta))
 
+    def gradient_with(self, **changes: Any) -> dict[str, Vector]:
+        """The value of grad for a box with other fields."""
+        other = replace(self, **changes)
+        found = other.gradient()
+        self.evaluations = other.evaluations
+        return found
+
     def gradient_of(self, placed: tuple[Any, ...]) -> dict[str, Vector]:
         """The value of grad for the user's arguments at theta; zeros where it is None.
 
@@ -90,7 +109,14 @@ class BlackBox:
         self.value(self.theta)
         found = self.arguments.matched("grad", self.grad(*placed))
         self.missing = [name for name, gradient in found.items() if gradient is None]
-        return {name: _gradient(self.arguments.places[name], found[name], self.theta[name].shape) for name in found}
+        return {name: self._gradient(name, gradient) for name, gradient in found.items()}
+
+    def _gradient(self, name: str, found: Any) -> Vector:
+        tensor, place = self.theta[name], self.arguments.places[name]
+        if name not in self.complex_names:
+            return _gradient(place, found, tensor.shape, np.float64)
+        gradient = _gradient(place, found, tensor.shape[:-1], np.complex128)
+        return as_pairs(np.conj(gradient) if self.conjugate else gradient)
 
     def watched(self, function: Callable[[tuple[Any, ...]], T]) -> tuple[T, str | None]:
         """function(theta), and the place of the first leaf that it changed in its arguments, if any."""
@@ -100,7 +126,7 @@ class BlackBox:
         later = self.arguments.leaves_of(placed)
         if [(name, id(leaf)) for name, leaf in later.items()] != [(name, id(leaf)) for name, leaf in kept.items()]:
             return result, " or ".join(self.arguments.roots)
-        changed = (n for n, tensor in self.theta.items() if not np.array_equal(fetch(kept[n]), tensor))
+        changed = (n for n, tensor in self.theta.items() if not np.array_equal(as_pairs(fetch(kept[n])), tensor))
         return result, next(map(self.arguments.places.__getitem__, changed), None)
 
     def is_real(self) -> bool:
@@ -116,9 +142,12 @@ class BlackBox:
 # Entering
 
 
-def enter(fun: Any, grad: Any, args: Sequence[Any], dtype: str | None) -> tuple[BlackBox, float, list[str]]:
+def enter(
+    fun: Any, grad: Any, args: Sequence[Any], dtype: str | None, *, conjugate: bool = False
+) -> tuple[BlackBox, float, list[str]]:
     """fun and grad as a black box at theta, in the dtype of the check; J at theta; and notes on the dtype."""
     box = _checked(fun, grad, args)
+    box.conjugate = conjugate
     candidates, notes = _dtypes(box.arguments.arrays, dtype)
     if constants := box.arguments.constants:
         notes.append(f"constants, not checked: {', '.join(constants)}")
@@ -159,10 +188,8 @@ def _nothing_to_check(arguments: Arguments) -> Exception:
 
 
 def _check_variable(title: str, leaf: Any) -> None:
-    """Check that these are real floating numbers, at least one, and all of them finite."""
+    """Check that these are floating numbers, at least one, and all of them finite."""
     tensor = fetch(leaf)
-    if np.iscomplexobj(tensor):
-        raise TypeError(f"{title} must have a real floating dtype, got {tensor.dtype}")
     if tensor.size == 0:
         raise ValueError(f"{title} must have entries, got shape {tensor.shape}")
     if not np.all(np.isfinite(tensor)):
@@ -180,7 +207,8 @@ def _dtypes(like: Mapping[str, Array], dtype: str | None) -> tuple[list[str], li
         return [name], []
     if "float64" not in known:
         return ["float32"], ["float64 is not available on the device of theta: judged in float32"]
-    return ["float64"] + ["float32"] * any(checks.dtype_name(a.dtype) == "float32" for a in like.values()), []
+    single = any(checks.dtype_name(array.dtype) not in ("float64", "complex128") for array in like.values())
+    return ["float64"] + ["float32"] * single, []
 
 
 def _available(array: Array) -> set[str]:
@@ -191,10 +219,10 @@ def _available(array: Array) -> set[str]:
 def _tried(box: BlackBox) -> float:
     """J at theta in the dtype of the box, after fun and grad have been called."""
     leaves = box.arguments.variables.items()
-    box.theta = {name: fetch(leaf).astype(box.dtype).astype(np.float64) for name, leaf in leaves}
+    box.theta = {name: as_pairs(fetch(leaf)).astype(box.dtype).astype(np.float64) for name, leaf in leaves}
     start = box.value(box.theta)
     if isinstance(start, complex):
-        raise TypeError(f"fun must return a real scalar, got {start}")
+        raise TypeError(f"fun must return a real scalar, got {start}: check_vjp takes functions with complex outputs")
     if not math.isfinite(start):
         raise ValueError(f"fun must be finite at theta, got {start}")
     box.gradient()
@@ -281,8 +309,8 @@ def try_complex(box: BlackBox) -> tuple[bool, list[str]]:
 
 def place(home: Backend, tensor: Vector, like: Array | None, dtype: str, strides: Strides | None) -> Array:
     """A tensor as an array of the user's library, which autograd follows as it follows the user's array."""
-    name = COMPLEX[dtype] if np.iscomplexobj(tensor) else dtype
-    values = laid_out(np.array(tensor, dtype=name, copy=True, order="C"), strides)
+    name = COMPLEX.get(dtype, dtype) if np.iscomplexobj(tensor) else dtype
+    values = laid_out(np.array(tensor, dtype=HOST.get(name, name), copy=True, order="C"), strides)
     return home.track(home.xp.asarray(values, dtype=getattr(home.xp, name), device=home.device), like)
 
 
@@ -303,7 +331,7 @@ def _number(value: Any) -> float | complex:
     return complex(value) if is_complex(value) else float(value)
 
 
-def _gradient(place: str, found: Any, shape: tuple[int, ...]) -> Vector:
+def _gradient(place: str, found: Any, shape: tuple[int, ...], dtype: type) -> Vector:
     """The gradient of the variable at a place, on the host: zeros for None, and where a sparse one stores nothing."""
     if found is None:
         return np.zeros(shape)
@@ -316,6 +344,6 @@ def _gradient(place: str, found: Any, shape: tuple[int, ...]) -> Vector:
         raise TypeError(f"{title} must be an array, got {checks.shorten(array)}")
     if tuple(array.shape) != shape:
         raise ValueError(f"{title} must have the shape of {place}, {shape}, got {tuple(array.shape)}")
-    if is_complex(array):
+    if is_complex(array) and dtype is np.float64:
         raise TypeError(f"{title} must be real, got dtype {array.dtype}")
-    return np.array(fetch(array), dtype=np.float64)
+    return np.array(fetch(array), dtype=dtype)

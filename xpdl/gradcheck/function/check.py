@@ -13,10 +13,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpdl import checks
+from xpdl.gradcheck.function.across import across
+from xpdl.gradcheck.function.arguments import Arguments
+from xpdl.gradcheck.function.autodiff import own_grad
 from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter, layout_decides, try_complex
+from xpdl.gradcheck.function.complex_numbers import complex_names, in_convention
 from xpdl.gradcheck.function.directional import best_difference, taylor_order
+from xpdl.gradcheck.function.low_precision import in_own_precision
+from xpdl.gradcheck.function.pairing import Pairing
 from xpdl.gradcheck.function.probe import Probe, Tensors
 from xpdl.gradcheck.function.search import Search
+from xpdl.gradcheck.function.second_order import HessianProduct, both_orders
 from xpdl.gradcheck.function.tensor import SMALL, Directions, TensorCheck
 from xpdl.gradcheck.function.together import contradictions
 from xpdl.gradcheck.report import (
@@ -55,6 +62,8 @@ def check_gradient(
     grad: Callable[..., Any] | None,
     *args: Any,
     value_and_grad: bool = False,
+    order: int = 1,
+    backends: Sequence[str] | None = None,
     method: str = "auto",
     dtype: str | None = None,
     full: bool = False,
@@ -74,18 +83,25 @@ def check_gradient(
         (*args) -> a scalar: a number, or an array of any shape with one entry.
     grad : callable
         (*args) -> the gradient under test, of the form of the argument; of several arguments, a tuple of gradients.
-        None anywhere in it says that ``fun`` does not depend on what is there.  It may be a sparse array.
+        None anywhere in it says that ``fun`` does not depend on what is there.  It may be a sparse array.  None instead
+        of a function: the gradient that the library of the arguments computes itself (PyTorch, JAX).
     *args : Any
         The point: floating numbers and arrays of any library that speaks the Array API standard, or dicts, lists,
         tuples, NamedTuples and dataclasses of them, to any depth.  Everything else in them is a constant.
     value_and_grad : bool, default False
         Whether ``fun`` returns the pair (value, gradient); ``grad`` is None then.
+    order : {1, 2}, default 1
+        With 2, the derivative of the gradient is checked as well: the product of the Hessian with a random vector,
+        which PyTorch or JAX computes from the gradient.
+    backends : sequence of str, optional
+        Backends to which the arguments are moved in turn: each gradient is judged and timed, and all are compared.
     method : {"auto", "complex", "central", "taylor"}, default "auto"
         How the numeric gradient is computed.  "complex": the complex step.  "central": central differences.  "auto":
         the complex step for each tensor in which it proves to be a derivative, else central differences.  "taylor":
         only whether J(theta + h d) - J(theta) - h <g, d> falls like h^2; entries are not checked.
     dtype : {"float64", "float32"}, optional
-        The dtype of the arrays that fun gets; by default float64 if fun and the device support it.
+        The dtype of the arrays that fun gets; by default float64 if fun and the device support it.  A gradient in
+        float16 or bfloat16 that passes must then be right in its own precision, too.
     full : bool, default False
         Whether every entry of large tensors is checked, too.
     seed : int, default 0
@@ -124,10 +140,52 @@ def check_gradient(
     >>> report.verdict, report.parameters["theta"].diagnosis
     ('FAIL', '-1 x the numeric gradient: the sign is wrong')
     """
+    fun, grad = _apart(fun, grad, value_and_grad)
+    options: dict[str, Any] = {"method": method, "dtype": dtype, "full": full, "seed": seed}
+    options |= {"budget": budget, "progress": progress}
+    if backends is not None:
+        return across(lambda f, g, given: _in_convention(f, g, given, options), fun, grad, args, backends)
+    first = _in_convention(fun, grad, args, options)
+    if checks.integer("order", order, least=1, below=3) == 1:
+        return first
+    hessian = HessianProduct(grad, seed)
+    second = _in_convention(hessian.value, hessian.gradient, args, options)
+    return both_orders(first, second, hessian.asymmetry(args, dtype))
+
+
+def _in_convention(fun: Any, grad: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Report:
+    """The report on a gradient; if there are complex numbers, in the way of writing that fits."""
+    arguments = Arguments(args)
+
+    def judge(conjugate: bool) -> Report:
+        if isinstance(fun, Pairing):
+            fun.conjugate = conjugate
+        return _first_order(fun, grad, args, conjugate=conjugate, **options)
+
+    def has_complex() -> bool:
+        return bool(complex_names(arguments)) or (isinstance(fun, Pairing) and fun.has_complex)
+
+    return in_convention(judge, arguments, has_complex)
+
+
+def _first_order(
+    fun: Any,
+    grad: Any,
+    args: Sequence[Any],
+    *,
+    conjugate: bool,
+    method: str,
+    dtype: str | None,
+    full: bool,
+    seed: int,
+    budget: int,
+    progress: bool,
+) -> Report:
+    """The report on the gradient of a scalar function."""
     began = time.perf_counter()
     checks.choice("method", method, ["auto", *METHOD_TITLES])
     generated = generator(seed, Stream.DATA)
-    box, start, notes = enter(*_apart(fun, grad, value_and_grad), args, dtype)
+    box, start, notes = enter(fun, grad, args, dtype, conjugate=conjugate)
     probe = _probe(box, start, generated)
     gradient, spread, complaints = call_twice(box, start, probe.u)
     if not complaints and method not in ("central", "taylor"):
@@ -135,7 +193,7 @@ def check_gradient(
         notes += leaks
     if complaints:
         return _refused(box, gradient, [*complaints, *notes], began)
-    precision = "float32" if probe.u > np.finfo(np.float64).eps else "float64"
+    precision = "float32" if probe.single else "float64"
     if precision != box.dtype:
         notes.append("fun answers in float32 although it is given float64: judged as float32")
     if method == "taylor":
@@ -145,8 +203,8 @@ def check_gradient(
         tensors = [TensorCheck(probe, name, gradient[name], plan[name], spread[name]) for name in plan]
         judged = _by_derivatives(probe, tensors, method, progress)
     judged = _with_layout(_without_none(judged, box.missing), layout_decides(box, start, gradient, probe.u))
-    complaints = call_again(box, start, gradient, probe.u, probe.noise)
-    if complaints:
+    judged = judged if dtype else _in_own_precision(judged, box, gradient)
+    if complaints := call_again(box, start, gradient, probe.u, probe.noise):
         return _refused(box, gradient, [*complaints, *notes], began)
     if probe.quantum:
         notes.append(
@@ -156,13 +214,11 @@ def check_gradient(
 
 
 def _apart(fun: Any, grad: Any, value_and_grad: bool) -> tuple[Any, Any]:
-    """Fun and grad as two functions."""
+    """Fun and grad as two functions; without grad, the gradient that the library of the arguments computes."""
     if not value_and_grad:
-        return fun, grad
+        return fun, own_grad(fun) if grad is None else grad
     if grad is not None:
         raise ValueError(f"grad must be None with value_and_grad=True, got {checks.shorten(grad)}")
-    if not callable(fun):
-        raise TypeError(f"fun must be a function of theta, got {checks.shorten(fun)}")
 
     def part(k: int) -> Callable[..., Any]:
         return lambda *args: checks.pair("fun", fun(*args), "(value, gradient)")[k]
@@ -262,6 +318,12 @@ def _with_layout(judged: Judged, wrong: Mapping[str, str]) -> Judged:
         for name, found in judged.parameters.items()
     }
     return judged._replace(parameters=parameters)
+
+
+def _in_own_precision(judged: Judged, box: BlackBox, gradient: Tensors) -> Judged:
+    """The same verdicts, but FAIL where a gradient is wrong in its own, low precision."""
+    parameters, notes = in_own_precision(box, gradient, judged.parameters)
+    return judged._replace(parameters=parameters, notes=[*judged.notes, *notes])
 
 
 def _by_taylor(probe: Probe, gradient: Tensors) -> Judged:

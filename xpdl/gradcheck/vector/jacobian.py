@@ -8,9 +8,11 @@ import numpy as np
 from xpdl import checks
 from xpdl.gradcheck.function.arguments import Arguments
 from xpdl.gradcheck.function.blackbox import fetch
+from xpdl.gradcheck.function.complex_numbers import complex_names
+from xpdl.gradcheck.function.pairing import Pairing
 from xpdl.gradcheck.report import Report, Vector
+from xpdl.gradcheck.vector.judging import combined, judged
 from xpdl.gradcheck.vector.outputs import with_output
-from xpdl.gradcheck.vector.pairing import Pairing, combined, judged
 
 
 def check_jacobian(
@@ -79,7 +81,11 @@ def _combined_rows(pairing: Pairing, arguments: Arguments, jacobian: Any) -> Any
     for output, weights in pairing.weights.items():
         for name, part in arguments.matched("jac", rows[output]).items():
             shape = (*weights.shape, *np.shape(arguments.variables[name]))
-            found[name] = found.get(name, 0.0) + np.tensordot(weights, _block(name, part, shape), weights.ndim)
+            factors = weights if pairing.conjugate else np.conj(weights)
+            combined_rows = np.tensordot(factors, _block(name, part, shape), weights.ndim)
+            found[name] = found.get(name, 0.0) + (combined_rows if pairing.conjugate else np.conj(combined_rows))
+    for name in found.keys() - complex_names(arguments):
+        found[name] = found[name].real
     gradients = arguments.filled(found)
     return gradients[0] if len(gradients) == 1 else gradients
 

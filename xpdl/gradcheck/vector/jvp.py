@@ -6,18 +6,23 @@ from typing import Any
 import numpy as np
 
 from xpdl import checks
+from xpdl.gradcheck.function.autodiff import own_jvp
 from xpdl.gradcheck.function.blackbox import BlackBox, enter
+from xpdl.gradcheck.function.complex_numbers import from_pairs
+from xpdl.gradcheck.function.pairing import Pairing
 from xpdl.gradcheck.function.probe import Tensors, natural_scale
 from xpdl.gradcheck.function.tensor import SMALL
 from xpdl.gradcheck.report import Report, Vector
-from xpdl.gradcheck.vector.pairing import Pairing, combined, judged
+from xpdl.gradcheck.vector.judging import combined, judged
 from xpdl.randomness import Stream, generator
 
 TANGENTS = 11
 """Random tangents for a larger tensor, as many as ``check_gradient`` looks along."""
 
 
-def check_jvp(fun: Callable[..., Any], jvp: Callable[..., Any], *args: Any, seed: int = 0, **options: Any) -> Report:
+def check_jvp(
+    fun: Callable[..., Any], jvp: Callable[..., Any] | None, *args: Any, seed: int = 0, **options: Any
+) -> Report:
     """Check whether ``jvp`` multiplies the Jacobian of ``fun`` with tangents: a forward pass.
 
     With a cotangent c, <c, jvp(t)> is the derivative of <c, fun(*args)> along t.  A tensor of up to 256 entries gets
@@ -30,7 +35,7 @@ def check_jvp(fun: Callable[..., Any], jvp: Callable[..., Any], *args: Any, seed
         (*args) -> outputs: numbers, arrays of any shape, or dicts, lists and tuples of them.
     jvp : callable
         (tangents, *args) -> the tangent of the outputs.  Tangents have the form of the argument; of several arguments,
-        they are a tuple.  The tangent of a constant is None.
+        they are a tuple.  The tangent of a constant is None.  None: the forward pass of the library of the arguments.
     *args : Any
         The point, as ``check_gradient`` takes it.
     seed : int, default 0
@@ -64,6 +69,7 @@ def check_jvp(fun: Callable[..., Any], jvp: Callable[..., Any], *args: Any, seed
     >>> xpdl.check_jvp(gradient, lambda v, x: 12 * x * v, x).verdict
     'FAIL'
     """
+    jvp = own_jvp(fun) if jvp is None else jvp
     if not callable(jvp):
         raise TypeError(f"jvp must be a function of tangents and the arguments, got {checks.shorten(jvp)}")
     pairings = [Pairing(fun, seed), Pairing(fun, seed + 1, natural=True)]
@@ -96,6 +102,8 @@ class Forward:
     def gradient(self, *args: Any) -> Any:
         """The gradient of <c, fun> at theta, by unit vectors."""
         found = {name: np.array(list(self._entries(name))).reshape(t.shape) for name, t in self.box.theta.items()}
+        for name in self.box.complex_names:
+            found[name] = from_pairs(found[name], conjugate=self.pairing.conjugate)
         gradients = self.box.arguments.filled(found)
         return gradients[0] if len(gradients) == 1 else gradients
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from xpdl.gradcheck.function.pairing import Pairing
 from xpdl.gradcheck.function.probe import Tensors
 from xpdl.gradcheck.report import FAIL, Parameter, Report, Vector
-from xpdl.gradcheck.vector.pairing import Pairing, judged
+from xpdl.gradcheck.vector.judging import judged
 
 Place = tuple[str, int]
 """(name of the output, position in it)."""
@@ -70,7 +71,8 @@ def _pair(pairing: Pairing, place: Place, found: Parameter) -> str:
     (name, k), weights = place, pairing.weights[place[0]]
     row, worst = np.unravel_index(k, weights.shape), found.worst
     output = f"{pairing.outputs.places[name]}{_index(row)}"
-    numbers = f"is {worst.analytic / weights.flat[k]:.7g}, and {worst.numeric / weights.flat[k]:.7g} numerically"
+    analytic, numeric = worst.analytic / weights.flat[k], worst.numeric / weights.flat[k]
+    numbers = "is wrong" if np.iscomplexobj(weights) else f"is {analytic:.7g}, and {numeric:.7g} numerically"
     if len(pairing.outputs.places) == 1 and found.name == "theta" and len(worst.index) == len(found.shape):
         return f"J{_index([*row, *worst.index])} {numbers}"
     return f"d {output} / d {found.name}{_index(worst.index)} {numbers}"

@@ -4,8 +4,7 @@ The weights of a cotangent are +-1 to +-2, so that no output is overlooked and n
 A second cotangent weighs each output by its size, too: a small output next to large ones has as much to say.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from array_api_compat import is_array_api_obj
@@ -13,12 +12,11 @@ import numpy as np
 
 from xpdl import checks
 from xpdl.backends import backend_of
-from xpdl.gradcheck.function import check_gradient
 from xpdl.gradcheck.function.arguments import Arguments
 from xpdl.gradcheck.function.blackbox import fetch, place
 from xpdl.gradcheck.function.memory_layout import Strides, rows
 from xpdl.gradcheck.function.probe import natural_scale
-from xpdl.gradcheck.report import FAIL, Report, Vector
+from xpdl.gradcheck.report import Vector
 from xpdl.randomness import Stream, generator
 
 SINGLE = ("float16", "bfloat16", "float32", "complex64")
@@ -30,6 +28,7 @@ class Pairing:
     outputs   the outputs at the first call, taken apart
     weights   the cotangent, by the name of the output
     strides   those of a cotangent of some shape
+    conjugate whether <c, out> is Re(sum(c out)), not Re(sum(conj(c) out)) (complex_numbers.py)
     """
 
     def __init__(self, fun: Callable[..., Any], seed: int, *, natural: bool = False) -> None:
@@ -39,6 +38,7 @@ class Pairing:
         self.weights: dict[str, Vector] = {}
         self.strides: Callable[[Sequence[int]], Strides] = rows
         self.given: Any = None  # the last cotangent
+        self.conjugate = self.has_complex = False
 
     def __call__(self, *args: Any) -> Any:
         """<c, fun(*args)>, in the precision of the outputs."""
@@ -54,17 +54,28 @@ class Pairing:
             raise TypeError(f"fun must return floating arrays or numbers, got {checks.shorten(result)}")
         for name, leaf in self.outputs.variables.items():
             values = fetch(leaf)
-            signs = self._generator.choice(np.array([-1.0, 1.0]), values.shape)
-            weights = signs * self._generator.uniform(1, 2, values.shape)
-            scale = natural_scale(values) if self.natural else 1.0
-            self.weights[name] = (weights / scale).astype(np.float32).astype(np.float64)  # exact in any precision
+            scale = natural_scale(np.abs(values)) if self.natural else 1.0
+            self.weights[name] = self._drawn(values.shape) / scale
+            if np.iscomplexobj(values):
+                self.weights[name] = self.weights[name] + 1j * self._drawn(values.shape) / scale
+                self.has_complex = True
+
+    def _drawn(self, shape: tuple[int, ...]) -> Vector:
+        """Weights that are exact in any precision: 1 to 2 in steps of 1 / 64, with signs."""
+        signs = self._generator.choice(np.array([-1.0, 1.0]), shape)
+        return np.asarray(signs * self._generator.integers(64, 129, shape) / 64)
 
     def paired(self, result: Any) -> Any:
         """<c, result> for outputs, or for what has their form, such as a tangent."""
         found = self._matched(result)
-        total = sum(np.sum(weights * found[name]) for name, weights in self.weights.items())
+        total = sum(self._product(weights, found[name]) for name, weights in self.weights.items())
         single = all(checks.dtype_name(leaf.dtype) in SINGLE for leaf in found.values())
         return total.astype(np.complex64 if np.iscomplexobj(total) else np.float32) if single else total[()]
+
+    def _product(self, weights: Vector, found: Vector) -> Any:
+        if not np.iscomplexobj(weights):
+            return np.sum(weights * found)
+        return np.sum((weights if self.conjugate else np.conj(weights)) * found).real
 
     def _matched(self, result: Any) -> dict[str, Vector]:
         """The outputs by name, on the host; ``ValueError`` if they do not have the form of the first ones."""
@@ -99,18 +110,3 @@ class Pairing:
             return place(home, weights, None, dtype, self.strides(weights.shape))
         except ValueError:  # PyTorch has no negative strides
             return place(home, weights, None, dtype, None)
-
-
-def judged(
-    fun: Callable[..., Any], gradient: Callable[..., Any], args: Sequence[Any], seed: int, options: Mapping[str, Any]
-) -> Report:
-    """The report of check_gradient on a pairing."""
-    return check_gradient(fun, gradient, *args, seed=seed, **options)
-
-
-def combined(reports: Sequence[Report]) -> Report:
-    """The first report, or the first that fails: a second look may find more, and is not asked for more."""
-    first = reports[0]
-    chosen = next((report for report in reports if report.verdict == FAIL), first)
-    evaluations, seconds = (sum(column) for column in zip(*((r.evaluations, r.seconds) for r in reports), strict=True))
-    return replace(chosen, evaluations=evaluations, seconds=seconds)
