@@ -119,7 +119,7 @@ def test_several_values_of_a_sample(small) -> None:
 
 def test_the_logarithm_of_probabilities(small) -> None:
     fitted = small().fit(X, Y)
-    assert np.array_equal(fitted.predict_log_proba(X), np.log(fitted.predict_proba(X)))
+    np.testing.assert_allclose(fitted.predict_log_proba(X), np.log(fitted.predict_proba(X)), rtol=1e-12)
 
 
 def test_class_weights_are_weights_of_samples(small) -> None:

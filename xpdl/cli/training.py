@@ -108,6 +108,7 @@ def train(
     check_writable(save=save, history=history)
     samples, split = load_and_split(data, holdout, validation, seed)
     files: dict[str, Any] = {"checkpoint": checkpoint, "every": every, "resume": resume}
+    same: dict[str, Any] = {"dtype": dtype, "seed": seed, "class_weight": class_weight}
     network: dict[str, Any] = {"hidden": one_or_each(activation), "init": init, "l2": l2, "dropout": dropout}
     net = network_for(samples, lambda d, k: [d, *hidden, k], output, **network)
     rate = learning_rate(schedule, RateFlags(lr, decay, decay_every, warmup, epochs), len(split.x), batch_size)
@@ -121,13 +122,11 @@ def train(
         optimizer=rule if clip is None else clipped(rule, clip),
         epochs=epochs,
         batch_size=batch_size,
-        class_weight=class_weight,
         validation=split.test,
         backend=chosen,
-        dtype=dtype,
-        seed=seed,
         callbacks=_callbacks(history, patience),
         communicator=communicator,
+        **same,
         **files,
     )
     if communicator.rank:
