@@ -13,8 +13,8 @@ Each checker gets the same functions, points and gradients: right ones, and ones
 
 SciPy returns a number without a verdict.  Here it finds an error if the number is larger than each one that it returns
 for a right gradient of the same function, although its users do not know that bound.  An entry is named if its index is
-in the text of the report or the exception.  JAX compiles before the clock starts.  Each checker runs in a process of its
-own; one that is not installed is skipped.
+in the text of the report or the exception.  JAX compiles before the clock starts.  Each checker has its own process;
+one that is not installed is skipped.
 """
 
 from collections.abc import Callable, Iterator
