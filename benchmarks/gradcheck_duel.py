@@ -169,7 +169,7 @@ def _row(checker: str, outcomes: list[Outcome]) -> Row:
 def _bound(checker: str, function: str, outcomes: list[Outcome]) -> float:
     """Return the largest number that SciPy returns for a right gradient; for all others, 0."""
     right = [outcome.error for outcome in outcomes if (outcome.function, outcome.kind) == (function, RIGHT)]
-    return max(right) if checker.startswith("scipy") else 0.0
+    return max(right, default=0.0) if checker.startswith("scipy") else 0.0
 
 
 # The checkers

@@ -129,7 +129,8 @@ def test_the_checkers_of_others_check_the_same_gradient(name, monkeypatch):
 
 
 def test_the_duel_finds_names_and_accuses(tmp_path):
-    found = ran("gradcheck_duel", tmp_path, "--quick", "--checkers", "xpdl", "nonesuch")
+    assert not load("gradcheck_duel").app(["--quick", "--checkers", "xpdl", "nonesuch", "--output", str(tmp_path)])
+    found = content(tmp_path, "gradcheck-duel")
     (row,) = found["rows"]
     assert found["skipped"] == {"nonesuch": "KeyError: 'nonesuch'"}
     assert [row[name] for name in ("tried", "found_0.1%", "found_100%", "named", "false_alarms")] == [6, 6, 6, 24, 0]
@@ -153,13 +154,17 @@ def test_the_bound_of_scipy_is_its_largest_number_for_a_right_gradient():
 
 
 def test_verdicts_on_networks(tmp_path):
-    found = ran("gradcheck_verdicts", tmp_path, "--quick")
-    assert [row["tried"] for row in found["rows"]] == [24, 24, 28, 28]
-    assert {row["holds"] for row in found["rows"]} == {"yes"}
+    assert not load("gradcheck_verdicts").app(["--quick", "--output", str(tmp_path)])
+    rows = content(tmp_path, "gradcheck-verdicts")["rows"]
+    assert [row["tried"] for row in rows] == [24, 24, 28, 28]
+    assert {row["holds"] for row in rows} == {"yes"}
 
 
-def test_a_verdict_that_must_not_be_is_no_success(tmp_path, monkeypatch):
-    monkeypatch.setattr(load("gradcheck_verdicts"), "_found_or_said", lambda report: False)
+@pytest.mark.parametrize(("verdict", "detects"), [("FAIL", 1.0), ("PASS", 1e-9)])
+def test_a_verdict_that_must_not_be_is_no_success(tmp_path, monkeypatch, verdict, detects):
+    """A right gradient fails, or a wrong one passes although its error can be seen."""
+    said = types.SimpleNamespace(verdict=verdict, detects=detects)
+    monkeypatch.setattr(load("gradcheck_verdicts"), "check", lambda case, error=0.0: said)
     assert load("gradcheck_verdicts").app(["--quick", "--output", str(tmp_path)]) == 1
 
 
