@@ -79,6 +79,11 @@ def check_gradient(
     derivatives are measured, so there is no tolerance to choose.  A tensor of more than 256 entries is checked along 11
     directions, in natural units (probe.py); if one fails, bisection finds the wrong entries.
 
+    A bar comes from ``fun``, the point and rounding, never from how ``grad`` behaves around it.  Where ``fun`` is
+    defined on one side only, it is judged from that side.  At a kink an entry may have any value between the one-sided
+    derivatives, but the entries there must be right together.  Arrays lie in memory as those given; if a copy in rows
+    is answered differently, the check fails.  What a complex step leaves behind in ``fun`` is put back.
+
     Parameters
     ----------
     fun : callable

@@ -84,6 +84,7 @@ class TensorCheck:
         self.natural = gradient.ravel() * self.scale
         self.spread = np.ravel(spread) * self.scale
         self.others = {other: g for other, g in gradients.items() if other != name}
+        self.varies = bool(np.any(self.spread))
         self.method = "central"
         self.narrow = False  # whether theta is at the edge of where the function is defined
         self.reason: str | None = None  # why it is not the complex step
@@ -149,7 +150,7 @@ class TensorCheck:
 
     def along(self, d: Vector) -> DirectionalDerivative:
         """The derivative along d by the method of this tensor."""
-        return self._along(d).widened(self._spread_along(d))
+        return self._along(d).widened(self._spread_along(d)) if self.varies else self._along(d)
 
     def _spread_along(self, d: Vector) -> float:
         return float(np.sum(np.abs(d * self.spread)))
@@ -255,7 +256,7 @@ class TensorCheck:
         notes = []
         if self.reason:
             notes.append(f"central differences, because for complex numbers fun {self.reason}")
-        if np.any(self.spread):
+        if self.varies:
             notes.append(f"grad differs by up to {np.max(self.spread / self.scale):.1e} from call to call")
         if self.kinks:
             shown = list(self.kinks.values())[:3]
