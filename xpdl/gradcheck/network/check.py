@@ -70,6 +70,7 @@ class Measured(NamedTuple):
     kinks: list[tuple[int, int, int]]  # layer (from 1), unit, sample
 
 
+@np.errstate(all="ignore")
 def check_network(
     net: Network,
     theta: Any,

@@ -20,7 +20,7 @@ All this is in float64, even if the gradient under test is in float32.
 Sources: Squire & Trapp 1998, Using complex variables to estimate derivatives; Dennis & Schnabel 1983 (step sizes).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from xpdl.activations import identity
@@ -34,6 +34,10 @@ COMPLEX_STEP = 1e-60
 
 LOGIT_DIRECTIONS = 4
 """The number of directions in which logits are moved to test a loss."""
+
+
+TOGETHER = 2**16
+"""The most logits of all moved points that are computed in one pass."""
 
 
 class EntrywiseDerivative(NamedTuple):
@@ -127,22 +131,31 @@ def difference_derivative(f: Function) -> EntrywiseDerivative:
 
 def cost_derivative(at: Point, z: Array) -> Array:
     """d cost / d z (n, k) of each sample at logits z (n, k), from the cost alone, not from the loss's derivative."""
-    columns = [_in_logit(at, z, j).at(z[:, j]) for j in range(z.shape[1])]
-    return namespace(z).stack(columns, axis=1)
+    xp = namespace(z)
+    rows = [derivative.at(moved) for derivative, moved in _in_logits(at, z, z)]
+    return xp.matrix_transpose(xp.concat(rows))
 
 
 def cost_derivatives_beside(at: Point, z: Array, distance: Array) -> tuple[Array, Array]:
     """The same (n, k) to the left and to the right of each logit, at a distance (n, k)."""
-    columns = [_in_logit(at, z, j).beside(z[:, j], distance[:, j]) for j in range(z.shape[1])]
-    left, right = (namespace(z).stack(side, axis=1) for side in zip(*columns, strict=True))
+    xp = namespace(z)
+    sides = [derivative.beside(moved, away) for derivative, moved, away in _in_logits(at, z, z, distance)]
+    left, right = (xp.matrix_transpose(xp.concat(side)) for side in zip(*sides, strict=True))
     return left, right
 
 
-def _in_logit(at: Point, z: Array, j: int) -> EntrywiseDerivative:
-    """The derivative of the costs (n,) in logit j; the other logits of z (n, k) stay as they are."""
-    xp = namespace(z)
-    unit = xp.eye(z.shape[1], dtype=z.dtype, device=device(z))[j, :]
-    return at.derive(lambda moved: at.costs(z + xp.expand_dims(moved - z[:, j], axis=1) * unit))
+def _in_logits(at: Point, z: Array, *arrays: Array) -> Iterator[tuple[Any, ...]]:
+    """The derivative of the costs in K logits (K, n), each moved alone, and these columns of arrays (n, k)."""
+    xp, k = namespace(z), z.shape[1]
+    unit = xp.expand_dims(xp.eye(k, dtype=z.dtype, device=device(z)), axis=1)  # (k, 1, k)
+    most = max(1, TOGETHER // z.size)
+    for part in (slice(start, min(start + most, k)) for start in range(0, k, most)):
+
+        def costs(moved: Array, part: slice = part) -> Array:
+            change = moved - xp.matrix_transpose(z[:, part])
+            return at.costs(z + xp.expand_dims(change, axis=-1) * unit[part, :, :])
+
+        yield at.derive(costs), *(xp.matrix_transpose(array[:, part]) for array in arrays)
 
 
 def sign_vectors(z: Array) -> list[Array]:
