@@ -5,9 +5,11 @@ of their branches: then the complex step lies between the difference quotients t
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
+from xpdl.activations import Activation
 from xpdl.arrays import Array, namespace
 from xpdl.backends.base import to_numpy
 from xpdl.gradcheck.network.perturbation import (
@@ -29,14 +31,19 @@ def check_entry_by_entry(problem: Problem, zs: Sequence[Array]) -> None:
     """Raise ``ValueError`` if an entry of f(z) changes with other entries of z, in other units or other samples."""
     if isinstance(problem.net.hidden, str):
         return
-    for l, z in enumerate(zs, start=1):
-        mixed = _mixed(lambda z: to_numpy(problem.net.activation.forward(problem.home.asarray(z))), to_numpy(z))
+    for l, (f, z) in enumerate(zip(problem.net.activations, zs, strict=True), start=1):
+        mixed = _mixed(partial(_forward, f, problem), to_numpy(z))
         if mixed:
             sample, unit = mixed[0]
             raise ValueError(
                 f"hidden must work entry by entry, a[i, j] = f(z[i, j]), got a function whose value for layer {l}, "
                 f"unit {unit}, sample {sample} changes with other units or samples; check_gradient checks any function"
             )
+
+
+def _forward(f: Activation, problem: Problem, z: Vector) -> Vector:
+    """f(z) on the backend of the problem."""
+    return to_numpy(f.forward(problem.home.asarray(z)))
 
 
 def _mixed(f: Callable[[Vector], Vector], z: Vector) -> list[list[int]]:
@@ -104,7 +111,7 @@ def cost_not_analytic(at: Point) -> str | None:
     for signs in sign_vectors(z):
 
         def cost(t: Array, signs: Array = signs) -> Array:
-            return at.net.head.value(z + xp.expand_dims(t - largest, axis=1) * signs, at.y)
+            return at.costs(z + xp.expand_dims(t - largest, axis=1) * signs)
 
         if fault := not_analytic(cost, [largest], "loss"):
             return fault

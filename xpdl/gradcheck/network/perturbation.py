@@ -55,13 +55,21 @@ class Point(NamedTuple):
     biases: Sequence[Array]
     masks: Sequence[Array | None]  # of each hidden layer
     y: Array  # (n, k) targets
-    weight: Array | None  # (n,)
+    weight: Array | None  # (n,) or (n, k)
     derive: Callable[[Function], EntrywiseDerivative]  # f, entry by entry -> f'
 
     @property
-    def fprime(self) -> EntrywiseDerivative:
-        """f' of the hidden activation."""
-        return self.derive(self.net.activation.forward)
+    def functions(self) -> list[Function]:
+        """The activation of each layer."""
+        return [*(f.forward for f in self.net.activations), identity.forward]
+
+    def fprime(self, l: int) -> EntrywiseDerivative:
+        """f' of the activation of a layer."""
+        return self.derive(self.functions[l])
+
+    def costs(self, z: Array) -> Array:
+        """The cost of each sample (..., n) at logits z (..., n, k), with the weights of its outputs if it has any."""
+        return self.net.head.value(z, self.y, self.weight)
 
     @property
     def count(self) -> Any:
@@ -70,8 +78,16 @@ class Point(NamedTuple):
 
     @property
     def share(self) -> Any:
-        """The factor of each sample's cost in the mean: a number, or (n, 1)."""
-        return (1 if self.weight is None else namespace(self.weight).expand_dims(self.weight, axis=1)) / self.count
+        """The factor of each of the ``costs`` in the mean: a number, or (n, 1)."""
+        return 1 / self.count if self.weight is None or self.weight.ndim == 2 else self.each
+
+    @property
+    def each(self) -> Any:
+        """The factor of the cost of each output, without its weight, in the mean: a number, (n, 1), or (n, k)."""
+        if self.weight is None:
+            return self.share
+        weight = self.weight if self.weight.ndim == 2 else namespace(self.weight).expand_dims(self.weight, axis=1)
+        return weight / self.count
 
 
 def point(
@@ -137,7 +153,7 @@ def _in_logits(at: Point, z: Array, *arrays: Array) -> Iterator[tuple[Any, ...]]
 
         def costs(moved: Array, part: slice = part) -> Array:
             change = moved - xp.matrix_transpose(z[:, part])
-            return at.net.head.value(z + xp.expand_dims(change, axis=-1) * unit[part, :, :], at.y)
+            return at.costs(z + xp.expand_dims(change, axis=-1) * unit[part, :, :])
 
         yield at.derive(costs), *(xp.matrix_transpose(array[:, part]) for array in arrays)
 
@@ -187,7 +203,7 @@ def _costs(at: Point, l: int, units: slice, z: Array, step: complex) -> Array:
     """The cost of each sample (n, K) if one unit is moved: its pre-activation, a column of z (n, K), by ``step``."""
     xp = namespace(z)
     hidden = l < len(at.masks)
-    f = at.net.activation.forward if hidden else identity.forward
+    f = at.functions[l]
     change = f(z + step) - f(z)
     mask = at.masks[l] if hidden else None
     if mask is not None:
@@ -196,14 +212,15 @@ def _costs(at: Point, l: int, units: slice, z: Array, step: complex) -> Array:
     rows = onward.w if hidden else xp.eye(onward.z.shape[1], dtype=at.y.dtype, device=device(at.y))
     columns = xp.expand_dims(xp.matrix_transpose(change), axis=-1)  # (K, n, 1)
     moved = onward.z + columns * xp.expand_dims(rows[units, :], axis=1)  # (K, n, n_{l+1})
-    return xp.matrix_transpose(at.net.head.value(_logits(at, l + 1, moved), at.y))
+    return xp.matrix_transpose(at.costs(_logits(at, l + 1, moved)))
 
 
 def _logits(at: Point, l: int, z: Array) -> Array:
     """The logits (K, n, k) that follow from pre-activations z (K, n, n_l) of layer l."""
     xp = namespace(z)
-    for layer, b, mask in zip(at.layers[l + 1 :], at.biases[l + 1 :], at.masks[l:], strict=False):
-        a = at.net.activation.forward(z)
+    functions = at.functions[l:]
+    for f, layer, b, mask in zip(functions, at.layers[l + 1 :], at.biases[l + 1 :], at.masks[l:], strict=False):
+        a = f(z)
         a = a if mask is None else a * mask
         flat = xp.reshape(a, (-1, a.shape[-1])) @ xp.astype(layer.w, a.dtype, copy=False)
         z = xp.reshape(flat, (*a.shape[:-1], -1)) + b
