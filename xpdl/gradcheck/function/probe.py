@@ -21,12 +21,16 @@ Tensors = Mapping[str, Vector]
 
 COMPLEX_STEP = 2.0**-66
 """h of the complex step, 1e-20: small in natural units, and far above underflow in complex64, too."""
+OTHER_STEP = 0.7 * COMPLEX_STEP
+"""A second complex step, which rounds differently."""
 UNDERFLOW = 2.0**10 / COMPLEX_STEP
 """A scale is at least this many times the least normal number, so that h times it is one, too."""
 SINGLE = 1e-10
 """A larger machine epsilon is that of float32."""
 RIPPLES = (20, 24, 28, 32, 36)
 """Noise is measured at distances of 2^-20 to 2^-36 (in float64): kinks and waves may spoil some of them."""
+ROOM = 13
+"""A function must be defined 2^-13 (in float64) away from theta, 1e-4: tests for symmetry allow for less, 1e-5."""
 FAR = (0.5, 0.125, 0.0)
 """Multiples of theta at which the gradient may be larger."""
 ROUNDINGS = 64.0
@@ -86,6 +90,7 @@ class Probe:
         self.tiny = float(np.finfo(np.float64 if u < SINGLE else np.float32).tiny)  # J is 0 or less exact below
         self.scale = {name: natural_scale(tensor, UNDERFLOW * self.tiny) for name, tensor in theta.items()}
         self.moving: dict[str, Sequence[str]] = {name: [name] for name in theta}  # which tensors become complex with it
+        self._ways: dict[str, Vector] = {}  # which way entries may go, where theta is at the edges of a box
         self.verified: set[str] = set()  # tensors whose complex step is known to be a derivative
 
     def distance(self, bits: int) -> float:
@@ -95,6 +100,40 @@ class Probe:
     def signs(self, name: str) -> Vector:
         """A random direction of signs, in which every entry counts the same, (size,)."""
         return self._generator.choice(np.array([-1.0, 1.0]), self.theta[name].size)
+
+    def inward(self, name: str, signs: Vector, *, all_at_once: bool = False) -> Vector:
+        """A direction in which J is defined, where theta is at the edges of a box.
+
+        An entry at an edge moves away from it, or stays with probability 1/2: errors of two such entries that cancel
+        when both move do not cancel then.
+        """
+        if name not in self._ways:
+            self._ways[name] = np.zeros(signs.size)
+            self._find_ways(name, 0, signs.size)
+        ways = self._ways[name]
+        stays = 0.0 if all_at_once else self._generator.random(signs.size) < 0.5
+        return np.where(ways == 0, signs, ways * (1.0 - stays))
+
+    def _find_ways(self, name: str, first: int, last: int) -> None:
+        """Find which way entries may go: 0 both ways, 1 or -1 one way, by halving what can go no way together."""
+        inside = np.zeros(self._ways[name].size)
+        inside[first:last] = 1.0
+        signs = self.signs(name)
+        if all(self.has_room(name, sign * signs * inside) for sign in (1.0, -1.0)):
+            return
+        way = next((way for way in (1.0, -1.0) if self.has_room(name, way * inside)), 0.0)
+        self._ways[name][first:last] = way
+        if way == 0 and last - first > 1:
+            middle = (first + last) // 2
+            self._find_ways(name, first, middle)
+            self._find_ways(name, middle, last)
+
+    def has_room(self, name: str, d: Vector) -> bool:
+        """Whether J is defined at ROOM d.
+
+        If it is not, shorter steps slip under a tolerance, as that of a test for symmetry, and mean nothing.
+        """
+        return math.isfinite(self.real({name: self.distance(ROOM) * d}))
 
     def moved(self, shift: Tensors) -> dict[str, Vector]:
         """theta + shift."""
@@ -149,6 +188,9 @@ class Probe:
         found = [self._ripples(self.real, PATHS[0])]
         while not np.all(np.isfinite(found[-1])) and len(found) < len(PATHS):
             found.append(self._ripples(self.real, PATHS[len(found)]))
+        if not np.any(np.isfinite(found)):
+            ways = {name: self.inward(name, self.signs(name), all_at_once=True) for name in self.theta}
+            found.append(self._ripples(self.real, ways=ways))
         least_undefined = min(found, key=lambda ripples: np.count_nonzero(~np.isfinite(ripples)))
         return max(_quantile(least_undefined, 0.5), self.quantum / math.sqrt(12))
 
@@ -174,13 +216,17 @@ class Probe:
         """The noise of the complex step along d."""
         return _quantile(self._ripples(lambda shift: self.imaginary(name, d, at=self.moved(shift))), 0.5)
 
-    def noise_of_claims(self, name: str, d: Vector, *, analytic: bool) -> float:
-        """How far a right <g, d> may be off: by what J is noisy, beyond rounding, and by the rounding of its terms.
+    @property
+    def noise_of_claims(self) -> float:
+        """How far a right <g, d> may be off by what J is noisy, beyond rounding."""
+        return self.noise if self.noise > ROUNDINGS * self.u * abs(self.start) else 0.0
+
+    def rounding_of_claims(self, name: str, d: Vector, *, analytic: bool) -> float:
+        """How far a right <g, d> may be off by the rounding of its terms.
 
         Only fun is asked, never the gradient under test: a claim must not widen the bar that judges it.
         """
-        noisy = self.noise > ROUNDINGS * self.u * abs(self.start)
-        return (self.noise if noisy else 0.0) + (4 * self.u * self._terms(name, d) if analytic else 0.0)
+        return 4 * self.u * (self._terms(name, d) if analytic else self._real_terms(name, d))
 
     def vanishes(self, name: str, d: Vector, value: float, bar: float) -> bool:
         """Whether a complex step is 0 but for its own rounding."""
@@ -189,27 +235,48 @@ class Probe:
     @cached_property
     def size(self) -> float:
         """The size of J at theta, and where theta is smaller: what a derivative of 0 is small beside."""
-        shifts = ({n: (c - 1) * (t / self.scale[n]).ravel() for n, t in self.theta.items()} for c in (1.0, *FAR))
-        return max(abs(value) for value in map(self.real, shifts) if math.isfinite(value))
+        values = map(self.real, self._smaller[: len(FAR)])
+        return max(abs(value) for value in (self.start, *values) if math.isfinite(value))
 
-    def _terms(self, name: str, d: Vector) -> float:
-        """The size of the terms of <g, d>, by complex steps where theta, or one of its tensors, is smaller.
+    @cached_property
+    def _smaller(self) -> list[Tensors]:
+        """Moves to points where theta, or one of its tensors, is smaller: there the terms of <g, d> show their size.
 
         If a unit is saturated, p - y is small but has the rounding error of p.  At other points p - y is as large as p.
         """
-        points = [{n: c * t for n, t in self.theta.items()} for c in FAR]
-        points += [{**self.theta, n: c * t} for n, t in self.theta.items() for c in FAR] * (len(self.theta) > 1)
-        return max(self._size(name, d, point) for point in points)
+        parts = [list(self.theta), *([name] for name in self.theta if len(self.theta) > 1)]
+        return [{n: (c - 1) * (self.theta[n] / self.scale[n]).ravel() for n in part} for part in parts for c in FAR]
 
-    def _size(self, name: str, d: Vector, point: Tensors) -> float:
+    def _terms(self, name: str, d: Vector) -> float:
+        """The size of the terms of <g, d>, by complex steps, but not where a step leads from a pole or a root."""
+        points = [self.moved(move) for move in self._smaller]
+        sizes = [self._size(name, d, point) for point in points]
+        for size, point in sorted(zip(sizes, points, strict=True), key=lambda pair: -pair[0]):
+            if abs(self._size(name, d, point, OTHER_STEP) - size) <= 0.1 * size:
+                return size
+        return 0.0
+
+    def _size(self, name: str, d: Vector, point: Tensors, h: float = COMPLEX_STEP) -> float:
         try:
-            return abs(self.imaginary(name, d, at=point))
+            return abs(self.imaginary(name, d, h, point))
         except NotAnalyticError:
             return 0.0
 
-    def _ripples(self, function: Callable[[Tensors], float], path: Path = _anywhere) -> list[float]:
+    def _real_terms(self, name: str, d: Vector) -> float:
+        """The size of the terms of <g, d>, by central differences."""
+        h, sizes = self.distance(17), [0.0]
+        for move in self._smaller[: len(FAR)]:
+            ahead, behind = (self.real({**move, name: move[name] + sign * h * d}) for sign in (1.0, -1.0))
+            sizes.append(abs(ahead - behind) / (2 * h))
+        return max(size for size in sizes if math.isfinite(size))
+
+    def _ripples(
+        self, function: Callable[[Tensors], float], path: Path = _anywhere, ways: Tensors | None = None
+    ) -> list[float]:
         """Third differences over t, 2 t, 3 t, 4 t along a random direction, for several t; they vary as noise does."""
-        signs = {name: path(self.signs(name), t.ravel() / self.scale[name].ravel()) for name, t in self.theta.items()}
+        signs = ways or {
+            name: path(self.signs(name), t.ravel() / self.scale[name].ravel()) for name, t in self.theta.items()
+        }
         ripples = []
         for t in (self.distance(bits) * (-1) ** k for k, bits in enumerate(RIPPLES)):
             a, b, c, d = (function({name: k * t * s for name, s in signs.items()}) for k in (1, 2, 3, 4))
