@@ -50,7 +50,7 @@ def contradictions(probe: Probe, claims: Tensors) -> list[Contradiction]:
     around = Nearby(probe)
     groups, everything = _groups_of(probe, claims)
     found = [_contradiction(around, claims, group) for group in groups if len(group) > 1]
-    if not any(found):
+    if not any(found) and around.kinked:
         last = _contradiction(around, claims, everything)
         found = [last if last and (last.certain or not groups) else None]
     return [contradiction for contradiction in found if contradiction]
