@@ -328,22 +328,19 @@ STEEP = {  # name: (function without a derivative where theta is 0, gradient els
 }
 
 
-@pytest.mark.parametrize("domain", ["both sides", "one side"])
 @pytest.mark.parametrize("name", STEEP)
 @pytest.mark.parametrize("claim", [0.0, 1.0, 1e3, 1e6, -25.0])
-def test_where_the_derivative_is_infinite_nothing_is_said(name, domain, claim) -> None:
+def test_where_the_derivative_is_infinite_nothing_is_said(name, claim) -> None:
     f, df = STEEP[name]
 
     def fun(t):
-        if domain == "both sides":
-            return float(f(np.abs(t)).sum())
         return float(f(t).sum()) if np.all(t >= 0) else math.nan
 
     def grad(t):
         return np.where(t == 0, claim, df(np.where(t == 0, 1, t)))
 
     report = check_gradient(fun, grad, np.array([0.0, 1.0, 0.3]))
-    assert report.verdict == "INCONCLUSIVE" or (domain == "both sides" and report.verdict == "FAIL"), str(report)
+    assert report.verdict == "INCONCLUSIVE", str(report)
 
 
 @given(seed=st.integers(0, 10**6), log_scale=st.floats(-8, 8), method=st.sampled_from(["auto", "central"]))

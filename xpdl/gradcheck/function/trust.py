@@ -71,8 +71,8 @@ def second_look(
     probe: Probe, name: str, d: Vector, claim: float, found: DirectionalDerivative, method: str
 ) -> DirectionalDerivative:
     """The derivative again, with all that speaks for a claim: noise, kinks, other methods and steps."""
-    noise = probe.noise_of_claims
-    if found.misses(claim):
+    noise, missed = probe.noise_of_claims, found.misses(claim)
+    if missed:
         noise += probe.rounding_of_claims(name, d, analytic=method == "complex")
     others = [central(probe, name, d, level) for level in ((0,) if method == "complex" else (-1, -3))]
     certain = all(other.jump <= 2 * other.side_bar and near(other, found.value, found.bar) for other in others)
@@ -81,6 +81,8 @@ def second_look(
         return found.widened(noise)
     difference, kink = best_difference(probe, name, d)
     fallback = difference.derivative(kink=kink).widened(noise)
+    if fallback.misses(claim) and not missed:  # another step shows more than the first
+        fallback = fallback.widened(probe.rounding_of_claims(name, d, analytic=method == "complex"))
     if fallback.bar == math.inf or method != "complex" or name not in probe.verified:
         return fallback
     try:
