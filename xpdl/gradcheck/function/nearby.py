@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpdl.gradcheck.function.directional import SPREAD
-from xpdl.gradcheck.function.probe import Probe, Tensors
+from xpdl.gradcheck.function.probe import SPREAD, Probe, Tensors
 from xpdl.gradcheck.report import Vector
 
 POINTS = 24
