@@ -101,7 +101,7 @@ def test_a_generalised_gradient_passes_and_others_do_not(name, method) -> None:
         assert report.verdict != "PASS", f"{claim}\n{report}"
 
 
-@pytest.mark.parametrize("n", [255, 300, 1000])
+@pytest.mark.parametrize("n", [255, 300])
 def test_ties_of_many_entries_are_judged_entry_by_entry(n) -> None:
     theta = np.r_[np.full(n, 2.0), 1.0]
     for share, verdict in ((1 / n, "PASS"), (2 / n, "FAIL"), (0.0, "FAIL"), (1.0, "FAIL")):

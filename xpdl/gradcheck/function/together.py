@@ -15,7 +15,7 @@ import numpy as np
 
 from xpdl.gradcheck.function.directional import CentralDifference, central_along
 from xpdl.gradcheck.function.nearby import Nearby
-from xpdl.gradcheck.function.probe import Probe, Tensors
+from xpdl.gradcheck.function.probe import SPREAD, Probe, Tensors
 from xpdl.gradcheck.report import Vector
 
 LEVEL = -1
@@ -131,7 +131,7 @@ def _contradiction(around: Nearby, claims: Tensors, group: Sequence[Place]) -> C
             continue
         near = around.along(direction)
         ends = _outside(value, side, *(near[:2] if near else ()))
-        if not ends:
+        if not ends or max(ends[0] - value, value - ends[1]) <= _rounding(around.probe, direction):
             continue
         smooth = near is None and not _kinked(side)
         beyond = near is not None and not near.may_hold(value, len(group))
@@ -140,6 +140,12 @@ def _contradiction(around: Nearby, claims: Tensors, group: Sequence[Place]) -> C
         if certain:
             return doubt
     return doubt
+
+
+def _rounding(probe: Probe, direction: Tensors) -> float:
+    """How far a right claim along a direction may be off."""
+    terms = sum(probe.rounding_of_claims(name, d) for name, d in direction.items())
+    return SPREAD * (probe.noise_of_claims + terms)
 
 
 def _weights(group: Sequence[Place], d: Vector) -> dict[Place, float]:
