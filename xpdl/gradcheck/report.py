@@ -418,7 +418,7 @@ def relative_to_entries(reach: Vector, size: Vector) -> float:
 
 def _least(sizes: Vector) -> Vector:
     """The least size above 0 of each entry."""
-    return np.where(np.min(sizes, axis=0) > 0, np.min(sizes, axis=0), np.max(sizes, axis=0))
+    return np.asarray(np.where(np.min(sizes, axis=0) > 0, np.min(sizes, axis=0), np.max(sizes, axis=0)))
 
 
 def _worst_index(error: Vector, bar: Vector, finite: Vector) -> tuple[int, ...]:

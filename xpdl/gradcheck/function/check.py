@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpdl import checks
+from xpdl.gradcheck.function.across import across
 from xpdl.gradcheck.function.arguments import Arguments
 from xpdl.gradcheck.function.autodiff import own_grad
 from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter, layout_decides, try_complex
@@ -62,6 +63,7 @@ def check_gradient(
     *args: Any,
     value_and_grad: bool = False,
     order: int = 1,
+    backends: Sequence[str] | None = None,
     method: str = "auto",
     dtype: str | None = None,
     full: bool = False,
@@ -91,6 +93,8 @@ def check_gradient(
     order : {1, 2}, default 1
         With 2, the derivative of the gradient is checked as well: the product of the Hessian with a random vector,
         which PyTorch or JAX computes from the gradient.
+    backends : sequence of str, optional
+        Backends to which the arguments are moved in turn: each gradient is judged and timed, and all are compared.
     method : {"auto", "complex", "central", "taylor"}, default "auto"
         How the numeric gradient is computed.  "complex": the complex step.  "central": central differences.  "auto":
         the complex step for each tensor in which it proves to be a derivative, else central differences.  "taylor":
@@ -139,6 +143,8 @@ def check_gradient(
     fun, grad = _apart(fun, grad, value_and_grad)
     options: dict[str, Any] = {"method": method, "dtype": dtype, "full": full, "seed": seed}
     options |= {"budget": budget, "progress": progress}
+    if backends is not None:
+        return across(lambda f, g, given: _in_convention(f, g, given, options), fun, grad, args, backends)
     first = _in_convention(fun, grad, args, options)
     if checks.integer("order", order, least=1, below=3) == 1:
         return first
