@@ -206,7 +206,7 @@ def best_central(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference,
     look smooth with that step alone.
     """
     ladder = [central(probe, name, d, level) for level in LEVELS]
-    if _jumps(ladder):
+    if _jumps(ladder) and _jumps([central(probe, name, d, LEVELS[0] - 1), *ladder]):  # not a kink nearby
         return ladder[0].undefined(jumps=True), False
     kink = _kink(ladder)
     if kink is not None:
