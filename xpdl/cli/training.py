@@ -7,12 +7,20 @@ from typing import Any
 
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.cli import options
-from xpdl.cli.flags import check_writable, connected, describe_samples, exit_code, load_and_split, network_for
+from xpdl.cli.flags import (
+    check_writable,
+    connected,
+    describe_samples,
+    exit_code,
+    load_and_split,
+    network_for,
+    one_or_each,
+)
 from xpdl.cli.learning_rate import RateFlags, ScheduleName, learning_rate
 from xpdl.cli.options import Whole
 from xpdl.cli.prediction import score_and_save
 from xpdl.network import Network
-from xpdl.optimizers import by_name
+from xpdl.optimizers import by_name, clipped
 from xpdl.training.callbacks import Callback, EarlyStopping, Metrics
 from xpdl.training.train import train as run_training
 
@@ -21,7 +29,7 @@ def train(
     *,
     data: options.Data = "glyphs",
     hidden: options.WholeNumbers = [128],  # noqa: B006
-    activation: options.Activation = "relu",
+    activation: options.Activations = ["relu"],  # noqa: B006
     output: options.Output = None,
     init: options.Init = "he",
     dropout: options.Dropout = 0.0,
@@ -30,6 +38,7 @@ def train(
     lr: float = 1e-3,
     beta1: options.Beta1 = None,
     beta2: options.Beta2 = None,
+    clip: float | None = None,
     schedule: ScheduleName = "constant",
     decay: float = 0.9,
     decay_every: float = 1,
@@ -43,6 +52,7 @@ def train(
     precision: options.Precision = "float32",
     dtype: options.Dtype = "float32",
     seed: options.Seed = 0,
+    class_weight: str | None = None,
     save: Path | None = None,
     history: Path | None = None,
     checkpoint: Path | None = None,
@@ -61,6 +71,8 @@ def train(
         logistic regression.
     lr
         Learning rate.
+    clip
+        Scale the gradient of a step down to at most this norm.
     decay
         How much the learning rate decays in each period of --decay-every epochs: the factor of exponential and step,
         the rate of inverse_time.
@@ -78,6 +90,8 @@ def train(
     validation
         Fraction of the training data that is kept for validation after each epoch. The test part is then used only
         once, at the end. By default, the test part is used for validation, too.
+    class_weight
+        balanced: all classes weigh the same in the training, however many samples they have.
     save
         Write the trained model to this file.
     history
@@ -94,25 +108,25 @@ def train(
     check_writable(save=save, history=history)
     samples, split = load_and_split(data, holdout, validation, seed)
     files: dict[str, Any] = {"checkpoint": checkpoint, "every": every, "resume": resume}
-    network: dict[str, Any] = {"hidden": activation, "init": init, "l2": l2, "dropout": dropout}
+    same: dict[str, Any] = {"dtype": dtype, "seed": seed, "class_weight": class_weight}
+    network: dict[str, Any] = {"hidden": one_or_each(activation), "init": init, "l2": l2, "dropout": dropout}
     net = network_for(samples, lambda d, k: [d, *hidden, k], output, **network)
     rate = learning_rate(schedule, RateFlags(lr, decay, decay_every, warmup, epochs), len(split.x), batch_size)
-    chosen = choose_backend(backend, precision=precision)
+    rule, chosen = by_name(optimizer, rate, beta1=beta1, beta2=beta2), choose_backend(backend, precision=precision)
     if communicator.rank == 0:
         print(f"{describe_samples(samples, split)}\n{_describe_network(net, chosen, communicator.size)}", flush=True)
     result = run_training(
         net,
         split.x,
         split.y,
-        optimizer=by_name(optimizer, rate, beta1=beta1, beta2=beta2),
+        optimizer=rule if clip is None else clipped(rule, clip),
         epochs=epochs,
         batch_size=batch_size,
         validation=split.test,
         backend=chosen,
-        dtype=dtype,
-        seed=seed,
         callbacks=_callbacks(history, patience),
         communicator=communicator,
+        **same,
         **files,
     )
     if communicator.rank:
@@ -154,5 +168,6 @@ def _describe_network(net: Network, backend: Backend, ranks: int) -> str:
     sizes = "-".join(map(str, net.sizes))
     precision = f" in {backend.precision}" if backend.precision != "float32" else ""
     several = f", {ranks} ranks" if ranks > 1 else ""
-    described = f"network {sizes}, {net.hidden}, {net.output}: {net.size:,} parameters"
+    hidden = net.hidden if isinstance(net.hidden, str) else "-".join(map(str, net.hidden))
+    described = f"network {sizes}, {hidden}, {net.output}: {net.size:,} parameters"
     return f"{described}; backend {backend.name}{precision}{several}"

@@ -23,8 +23,14 @@ import numpy as np
 from xpdl import checks
 from xpdl.backends.base import to_numpy
 from xpdl.network import Network
+from xpdl.scaling import BEFORE, Scaling
 
-FORMAT = 1
+FORMAT = 2
+"""Format 1 did not have ``inputs``; its networks scaled x of dtype uint8, and no other."""
+
+BEFORE_2 = {"inputs": asdict(BEFORE)}
+"""The entries that a network of format 1 lacks."""
+
 CANNOT_SYNC = {errno.EACCES, errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOSYS, errno.ENOTSUP, errno.EPERM}
 """Errors of systems that cannot sync folders: Windows cannot open them, some network file systems cannot sync them."""
 
@@ -114,7 +120,8 @@ def save(path: str | os.PathLike[str], net: Network, theta: Any, *, metadata: Ma
     from safetensors.numpy import save as serialize
 
     for argument, kind in {"hidden": "an activation", "output": "a loss"}.items():
-        if not isinstance(value := getattr(net, argument), str):
+        value = getattr(net, argument)
+        if not all(isinstance(name, str) for name in (value if type(value) is tuple else [value])):
             raise ValueError(f"{argument} must be the name of {kind} to be saved, got {checks.shorten(value)}")
     theta = to_numpy(theta)
     if theta.shape != (net.size,):
@@ -167,10 +174,10 @@ def load(path: str | os.PathLike[str]) -> Model:
     try:
         with safe_open(path, framework="np") as file:
             document = json.loads((file.metadata() or {})["xpdl"], parse_float=_number, parse_constant=_number)
-            check_format(document["format"], FORMAT)
+            check_format(document["format"], 1, FORMAT)
             if not isinstance(document["metadata"], dict):
                 raise TypeError(f"its metadata is {checks.shorten(document['metadata'])}")
-            net = _network(document["network"])
+            net = _network(document["network"], BEFORE_2 if document["format"] == 1 else {})
             _check_tensors(net, {name: file.get_slice(name) for name in file.keys()})  # noqa: SIM118
             theta = np.concatenate([file.get_tensor(name).ravel() for name in net.names])
             checks.finite("theta", theta)
@@ -248,18 +255,24 @@ def _number(text: str) -> float:
     return number
 
 
-def check_format(found: Any, known: int) -> None:
-    """Raise ``ValueError`` unless the format that a file names is the known one."""
-    if type(found) is not int or found != known:
-        raise ValueError(f"its format is {checks.shorten(found)}, this version of xpdl reads {known}")
+def check_format(found: Any, *known: int) -> None:
+    """Raise ``ValueError`` unless the format that a file names is a known one."""
+    if type(found) is not int or found not in known:
+        listed = " and ".join(map(str, known))
+        raise ValueError(f"its format is {checks.shorten(found)}, this version of xpdl reads {listed}")
 
 
-def _network(description: dict[str, Any]) -> Network:
-    known = {option.name for option in fields(Network)} - {"_"}
+def _network(description: dict[str, Any], added: dict[str, Any]) -> Network:
+    """Return the network of a description, to which the entries are added that its format lacks."""
+    known = {option.name for option in fields(Network)} - {"_", *added}
     differing = known ^ set(description)
     if differing:
         raise ValueError(f"its network has too many or too few fields: {checks.shorten(sorted(differing))}")
-    return Network(**description)
+    description = added | description
+    inputs = description["inputs"]
+    if inputs is not None and (type(inputs) is not dict or set(inputs) != {option.name for option in fields(Scaling)}):
+        raise ValueError(f"its inputs have too many or too few fields: {checks.shorten(inputs)}")
+    return Network(**{**description, "inputs": None if inputs is None else Scaling(**inputs)})
 
 
 def _check_tensors(net: Network, tensors: Mapping[str, Any]) -> None:

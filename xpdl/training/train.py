@@ -19,7 +19,7 @@ from xpdl.network import Network
 from xpdl.optimizers import Optimizer, State, adam
 from xpdl.randomness import check_seed
 from xpdl.training.batches import OnDevice, OnDisk, Source, batches_of
-from xpdl.training.callbacks import Callback
+from xpdl.training.callbacks import Callback, Callbacks
 from xpdl.training.distributed_step import DistributedSteps
 from xpdl.training.evaluation import Evaluator, part
 from xpdl.training.loop import DivergenceError, Result, TrainingLoop, epoch_start, resumed
@@ -45,6 +45,7 @@ def train(
     batch_size: int | None = 128,
     shuffle: bool = True,
     sample_weight: Any = None,
+    class_weight: Mapping[Any, float] | str | None = None,
     validation: Sequence[Any] | None = None,
     backend: str | Backend = "auto",
     dtype: str = "float32",
@@ -66,7 +67,8 @@ def train(
     net : Network
         The network to train.
     x : array_like
-        The samples (n, d), floating-point or uint8 images, which the network scales to [0, 1]; an array of any library.
+        The samples (n, d), numbers of any dtype, as the network takes them; an array of any library.  uint8 stays uint8
+        in the memory of the device.
         An array that is mapped from a file (``numpy.memmap``, or a folder that ``xpdl.data.load`` leaves on disk) stays
         on disk: windows of it are read and shuffled during training.
     y : array_like
@@ -81,7 +83,10 @@ def train(
         Whether each epoch has its own order of samples.
     sample_weight : array_like, optional
         Weights (n,): how many times each sample counts in the cost of its batch, see ``Network.loss``.  A sample of
-        weight 0 is left out.
+        weight 0 is left out.  Weights (n, k) are those of the outputs; where they are 0, y is missing and may be NaN.
+    class_weight : mapping or "balanced", optional
+        {label: factor}: how many times the samples of this label count; other labels count once.  "balanced" makes all
+        labels of y weigh the same: n / (labels * samples of the label).  It multiplies ``sample_weight``.
     validation : sequence of array_like, optional
         (x, y) or (x, y, sample_weight) to evaluate after each epoch.
     backend : str or Backend, default "auto"
@@ -93,7 +98,7 @@ def train(
     callbacks : sequence of Callback, default ()
         Functions f(metrics, step), called after each epoch, see ``xpdl.callbacks``.
     theta : array_like, optional
-        The initial parameters (P,); default ``net.initialize(seed)``.
+        The initial parameters (P,), such as ``net.pack([(w, b), ...])``; default ``net.initialize(seed)``.
     check_gradients : int, optional
         Check the gradient of the loss that is trained, dropout and L2 included, before the first epoch and after every
         ``check_gradients`` epochs.
@@ -109,7 +114,7 @@ def train(
         A checkpoint.  The run continues as if it had never stopped, to the last bit.  Backend, epochs, validation and
         callbacks may differ from that run, and theta must be None; all other arguments must be the same.  Schedules and
         learning rates are not compared.  A ``Result`` continues in the same way, with any samples, batches and learning
-        rates.
+        rates; callbacks begin anew.
     communicator : Communicator, optional
         ``xpdl.distributed.connect()`` on each rank of an MPI job.  Together the ranks compute the same run, to
         rounding; each takes its share of every batch.  All ranks must get the same arguments.  Only rank 0 writes
@@ -160,13 +165,13 @@ def train(
     chosen, dtype, ranks = choose_backend(backend), checks.float_dtype("dtype", dtype), communicator or Serial()
     config = RunConfig(net, chosen, dtype, check_seed(seed), ranks, bool(shuffle))
     with chosen.activate():
-        source = _source(config, x, y, sample_weight, batch_size)
+        source = _source(config, x, y, inputs.class_weights(net, y, class_weight, sample_weight), batch_size)
         held = None if validation is None else _validation(config, validation)
-        called = _callables(callbacks) if config.is_rank_0 else ()
+        called = Callbacks(_callables(callbacks) if config.is_rank_0 else ())
+        called.begin(from_file=not isinstance(resume, Result | None))
         start = _start(config, optimizer, theta)
-        checkpointer = cache(partial(_checkpointer, config, source, start.carry.state, called))
-        if resume is not None:
-            start = resumed(config, resume, start) if isinstance(resume, Result) else checkpointer().read(resume, start)
+        checkpointer = cache(partial(_checkpointer, config, source, start.carry.state, called.callbacks))
+        start = _where_it_ended(config, resume, start, checkpointer)
         if ranks.size > 1:
             _check_agreement(config, checkpointer().configuration, optimizer, start, held, epochs)
         loop = TrainingLoop(
@@ -176,11 +181,29 @@ def train(
             evaluate=_evaluator(config, held),
             callbacks=called,
             monitor=_monitor(config, source, check_gradients, check_seconds),
+            ended=not isinstance(resume, Result | None) and called.ended,
         )
         if checkpoint is not None:
-            save = partial(checkpointer().write, checkpoint) if config.is_rank_0 else loop.save
-            loop = replace(loop, save=save, every=every, signals=(signal.SIGINT, signal.SIGTERM))
+            loop = _saving(loop, partial(checkpointer().write, checkpoint), every)
         return loop.run(start, epochs, progress and config.is_rank_0)
+
+
+def _where_it_ended(
+    config: RunConfig,
+    resume: "str | os.PathLike[str] | Result | None",
+    start: TrainState,
+    checkpointer: "Callable[[], Checkpointer]",
+) -> TrainState:
+    """Return the state of the run to resume; if there is none, ``start``."""
+    if resume is None:
+        return start
+    return resumed(config, resume, start) if isinstance(resume, Result) else checkpointer().read(resume, start)
+
+
+def _saving(loop: TrainingLoop, write: Callable[[TrainState], None], every: int) -> TrainingLoop:
+    """Return the loop that also writes checkpoints, on rank 0, and one at SIGTERM."""
+    save = write if loop.config.is_rank_0 else loop.save
+    return replace(loop, save=save, every=every, signals=(signal.SIGINT, signal.SIGTERM))
 
 
 def _start(config: RunConfig, optimizer: Optimizer, theta: Any) -> TrainState:

@@ -17,6 +17,7 @@ from xpdl.gradcheck.function.across import across
 from xpdl.gradcheck.function.arguments import Arguments
 from xpdl.gradcheck.function.autodiff import own_grad
 from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter, layout_decides, try_complex
+from xpdl.gradcheck.function.causes import common_factor
 from xpdl.gradcheck.function.complex_numbers import complex_names, in_convention
 from xpdl.gradcheck.function.directional import best_difference, taylor_order
 from xpdl.gradcheck.function.low_precision import in_own_precision
@@ -57,6 +58,7 @@ class Judged(NamedTuple):
     notes: list[str]
 
 
+@np.errstate(all="ignore")
 def check_gradient(
     fun: Callable[..., Any],
     grad: Callable[..., Any] | None,
@@ -76,6 +78,11 @@ def check_gradient(
     Both functions are called with new arrays of the arguments' library, on its device.  The error bars of the numeric
     derivatives are measured, so there is no tolerance to choose.  A tensor of more than 256 entries is checked along 11
     directions, in natural units (probe.py); if one fails, bisection finds the wrong entries.
+
+    A bar comes from ``fun``, the point and rounding, never from how ``grad`` behaves around it.  Where ``fun`` is
+    defined on one side only, it is judged from that side.  At a kink an entry may have any value between the one-sided
+    derivatives, but the entries there must be right together.  Arrays lie in memory as those given; if a copy in rows
+    is answered differently, the check fails.  What a complex step leaves behind in ``fun`` is put back.
 
     Parameters
     ----------
@@ -200,7 +207,7 @@ def _first_order(
         judged = _by_taylor(probe, gradient)
     else:
         plan = _plan(probe, gradient, full, budget)
-        tensors = [TensorCheck(probe, name, gradient[name], plan[name], spread[name]) for name in plan]
+        tensors = [TensorCheck(probe, name, gradient[name], plan[name], spread[name], gradient) for name in plan]
         judged = _by_derivatives(probe, tensors, method, progress)
     judged = _with_layout(_without_none(judged, box.missing), layout_decides(box, start, gradient, probe.u))
     judged = judged if dtype else _in_own_precision(judged, box, gradient)
@@ -286,7 +293,7 @@ def _by_derivatives(probe: Probe, tensors: list[TensorCheck], method: str, progr
     total = sum(len(tensor.directions) for tensor in tensors)
     with reported(total, "checking gradients", shown=progress) as reporter:
         parameters = {tensor.name: _examine(tensor, method, reporter) for tensor in tensors}
-    parameters = _together(probe, tensors, parameters)
+    parameters = _together(probe, tensors, _with_common_factor(tensors, parameters))
     notes = [note for tensor in tensors for note in [*_notes(tensor), *tensor.excuse(parameters[tensor.name])]]
     return Judged(
         parameters,
@@ -306,6 +313,16 @@ def _examine(tensor: TensorCheck, method: str, reporter: Reporter) -> Parameter:
         tensor.directions = Directions(tensor.natural.size)
         tensor.measure(method, reporter)
     return tensor.judged_entries()
+
+
+def _with_common_factor(tensors: list[TensorCheck], parameters: dict[str, Parameter]) -> dict[str, Parameter]:
+    """The same verdicts; one factor of all tensors that fail is their common cause."""
+    failing = [tensor for tensor in tensors if parameters[tensor.name].verdict == FAIL]
+    if len({parameters[tensor.name].diagnosis for tensor in failing}) < 2:
+        return parameters
+    cause = common_factor([tensor.evidence() for tensor in failing])
+    same = {tensor.name: replace(parameters[tensor.name], diagnosis=cause) for tensor in failing if cause}
+    return {**parameters, **same}
 
 
 def _together(probe: Probe, tensors: list[TensorCheck], parameters: dict[str, Parameter]) -> dict[str, Parameter]:
