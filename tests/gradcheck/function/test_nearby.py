@@ -125,3 +125,13 @@ def test_a_kink_beside_theta_excuses_nothing(distance) -> None:
     for claims, verdict in (([1, 0, 1], "PASS"), ([0, 1, 1], "FAIL"), ([0.5, 0.5, 1], "FAIL")):
         report = check_gradient(lambda t: np.maximum(t - 1, 0).sum(), lambda t, c=claims: np.array(c, float), theta)
         assert report.verdict == verdict, str(report)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("method", ["auto", "central"])
+def test_one_of_many_ties_may_have_all_of_the_derivative(method, seed) -> None:
+    theta = np.r_[np.full(256, 2.0), 1.0, 0.5]
+    for place, verdict in ((0, "PASS"), (255, "PASS"), (256, "FAIL")):
+        claim = 1.0 * (np.arange(258) == place)
+        report = check_gradient(np.max, lambda t, c=claim: c, theta, method=method, seed=seed)
+        assert report.verdict == verdict, str(report)

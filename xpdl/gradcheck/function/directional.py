@@ -88,10 +88,6 @@ class CentralDifference(NamedTuple):
         """The difference between the one-sided derivatives."""
         return abs(self.forward - self.backward)
 
-    def apart(self, other: "CentralDifference") -> float:
-        """How far the one-sided derivatives are from those of another step."""
-        return max(abs(self.forward - other.forward), abs(self.backward - other.backward))
-
     def contradicted(self, finer: "CentralDifference") -> float:
         """How wrong a finer step shows this difference to be; 0 if rounding may be the reason."""
         error = abs(self.value - finer.value)
@@ -206,7 +202,7 @@ def best_central(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference,
     look smooth with that step alone.
     """
     ladder = [central(probe, name, d, level) for level in LEVELS]
-    if _jumps(ladder) and _jumps([central(probe, name, d, LEVELS[0] - 1), *ladder]):  # not a kink nearby
+    if _jumps(ladder):
         return ladder[0].undefined(jumps=True), False
     kink = _kink(ladder)
     if kink is not None:
@@ -298,11 +294,14 @@ def _side(probe: Probe, name: str, d: Vector, h: float) -> CentralDifference:
 
 
 def _jumps(ladder: Sequence[CentralDifference]) -> bool:
-    """Whether differences have no limit as steps get finer: at a jump they grow like 1 / h, in t log t like log h."""
+    """Whether differences have no limit as steps get finer: at a jump they grow like 1 / h, in t log t like log h.
+
+    A kink beside theta changes them once.
+    """
     finest, finer, fine = ladder[:3]
-    change = finest.apart(finer)
+    change, before = finest.steepness - finer.steepness, finer.steepness - fine.steepness
     defined = all(rung.bar < math.inf for rung in ladder[:3])
-    return defined and change > max(finest.noise, SETTLED * finest.steepness, finer.apart(fine) / 1.5)
+    return defined and 20 * before > change > max(finest.noise, SETTLED * finest.steepness, before / 1.5)
 
 
 def _kink(ladder: Sequence[CentralDifference]) -> CentralDifference | None:

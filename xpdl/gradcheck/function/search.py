@@ -86,13 +86,13 @@ class Search:
             if not missed or len(self.wrong) >= (1 if self.cause else NAMED):
                 break
             if len(self.found) - len(self.wrong) > EXCUSED:
-                self.tangled = True
                 break
             found = self._bisect(missed[0])
             if not found:
                 self._give_up(missed[0])
             for suspect in found:
                 self._correct(suspect)
+        self.tangled = bool(self.found and not self.wrong and (self._missed() or self.opaque))
 
     def _claims(self) -> list[float]:
         claims: list[float] = self.tensor.directions.project(self.natural).tolist()
