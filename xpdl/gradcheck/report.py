@@ -406,19 +406,15 @@ def smallest_seen(analytic: Vector, numeric: Vector, bar: Vector, low: Vector, h
     """The smallest relative error that fails in any entry: from each right value to beyond the range and the bar."""
     with np.errstate(invalid="ignore"):
         reach = np.maximum(high - analytic, analytic - low) + bar
-    sizes = np.abs(np.stack([analytic, numeric]))
-    return relative_to_entries(reach, np.where(np.max(sizes, axis=0) <= bar, 0.0, _least(sizes)))
+    sizes = np.abs(analytic), np.abs(numeric)
+    least, most = np.minimum(*sizes), np.maximum(*sizes)
+    return relative_to_entries(reach, np.where(most <= bar, 0.0, np.where(least > 0, least, most)))
 
 
 def relative_to_entries(reach: Vector, size: Vector) -> float:
     """The largest of the errors relative to the sizes of the entries; where that is 0, to the largest size."""
     largest = float(np.max(size, initial=0.0, where=np.isfinite(size)))
     return float(np.max(reach / np.where(size > 0, size, largest))) if largest > 0 else math.nan
-
-
-def _least(sizes: Vector) -> Vector:
-    """The least size above 0 of each entry."""
-    return np.asarray(np.where(np.min(sizes, axis=0) > 0, np.min(sizes, axis=0), np.max(sizes, axis=0)))
 
 
 def _worst_index(error: Vector, bar: Vector, finite: Vector) -> tuple[int, ...]:
