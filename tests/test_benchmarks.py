@@ -207,6 +207,11 @@ def test_reliability(tmp_path):
     assert (flips, changed) == (3, [30, 3, 3])
 
 
+def test_threads(tmp_path):
+    found = ran("threads", tmp_path, "--quick")
+    assert [(row["tried"], row["equal"], row["holds"]) for row in found["rows"]] == [(28, 28, "yes")]
+
+
 @pytest.mark.parametrize(
     ("fault", "seen"),
     [

@@ -18,7 +18,7 @@ from xpdl.backends import INSTALL
 
 ROOT = Path(xpdl.__file__).parent
 LAYERS = """
-arrays checks progress pytree randomness version
+arrays checks progress pytree randomness shared version
 activations losses initializers layout network optimizers schedules
 backends.base backends.denormals
 backends.kernels.operations

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 import signal
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from xpdl.network import Network
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.progress import Reporter, report
 from xpdl.randomness import check_seed
+from xpdl.shared import Shared
 from xpdl.tuning.objective import Objective
 from xpdl.tuning.sampler import RecipeSampler
 from xpdl.tuning.space import Settings, stages
@@ -187,7 +189,7 @@ def tune(
     if ranks.size > 1 and storage is None:
         raise ValueError("storage must be a file or a database that all ranks share, got None")
     prune = PRUNERS[checks.choice("pruner", pruner, PRUNERS)](epochs) if isinstance(pruner, str) else pruner
-    with storage_errors(), _quiet():
+    with storage_errors(), QUIET:
         opened = _open(study, storage, prune, objective.description())
         with report(enough, "tuning", shown=progress and ranks.rank == 0) as reporter:
             ended = max(gather(ranks, _run(opened, objective, choose, enough, reporter)))
@@ -267,3 +269,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         optuna.logging.set_verbosity(before)
+
+
+QUIET = Shared(_quiet, Lock())

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 import os
 from pathlib import Path
 from typing import Any, TypeAlias
-import warnings
 
 from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.storages import (
@@ -27,6 +26,8 @@ from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
+
+from xpdl.shared import ignoring
 
 Place: TypeAlias = str | os.PathLike[str] | BaseStorage | None
 
@@ -62,11 +63,14 @@ def open_storage(place: Place) -> BaseStorage:
     return _database(f"sqlite:///{place}")
 
 
+HEARTBEATS_ARE_STABLE = ignoring(ExperimentalWarning)
+"""A context without the warning that heartbeats are experimental, as they have been since Optuna 2.9."""
+
+
 @contextmanager
 def storage_errors() -> Iterator[None]:
     """Within the block, turn errors of the storage into an ``OSError`` of one line."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats are experimental since Optuna 2.9
+    with HEARTBEATS_ARE_STABLE:
         try:
             yield
         except (OptunaError, SQLAlchemyError) as error:

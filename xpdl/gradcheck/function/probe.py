@@ -16,6 +16,7 @@ import warnings
 import numpy as np
 
 from xpdl.gradcheck.report import Vector
+from xpdl.shared import FILTERS
 
 Tensors = Mapping[str, Vector]
 
@@ -228,7 +229,7 @@ def natural_scale(tensor: Vector, least: float = 0.0) -> Vector:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Suppress warnings: the checker chose these points, not the user."""
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
+    with FILTERS, warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         yield
 
