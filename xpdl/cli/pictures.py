@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from xpdl.cli.flags import check_writable
 from xpdl.cli.options import listed
-from xpdl.files.model import write_whole
+from xpdl.files.outputs import write_whole
 from xpdl.plots.figures import Figure
 
 FORMATS: dict[str, dict[str, Any]] = {".png": {}, ".svg": {"metadata": {"Date": None}}}

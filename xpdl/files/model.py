@@ -7,29 +7,23 @@ A file holds numbers, and names from closed sets.  It holds no code, and loading
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
-import errno
 import json
 import math
 import os
 from pathlib import Path
 import re
-import time
 from typing import Any
 
 import numpy as np
 
 from xpdl import checks
 from xpdl.backends.base import to_numpy
+from xpdl.files.outputs import Kind, write_whole
 from xpdl.network import Network
 
 FORMAT = 1
-CANNOT_SYNC = {errno.EACCES, errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOSYS, errno.ENOTSUP, errno.EPERM}
-"""Errors of systems that cannot sync folders: Windows cannot open them, some network file systems cannot sync them."""
-
-ABANDONED = 3600.0
-"""Seconds after which an unfinished file counts as abandoned by its writer."""
+MODEL = Kind("a model of xpdl", re.compile(rb'.{8}\{"__metadata__":\{"xpdl":', re.DOTALL).match)
 
 
 class ModelFileError(ValueError):
@@ -177,60 +171,6 @@ def load(path: str | os.PathLike[str]) -> Model:
             return Model(net, theta, document["metadata"])
     except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{os.fspath(path)} is not an xpdl model: {reason(error)}") from None
-
-
-def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
-    """Write a file so that at any time, even after a crash, either the whole old file or the whole new file is there.
-
-    ``OSError`` if the disk is full, read-only or fails: then the old file is unchanged.  Only a process that is killed
-    leaves its unfinished file behind; a later write to the same path removes that.
-    """
-    target = Path(path)
-    _remove_abandoned(target)
-    unfinished = target.parent / f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}"
-    try:
-        with unfinished.open("xb") as file:
-            file.writelines(parts)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(target)
-    except BaseException:
-        with suppress(OSError):  # the first error is the one to report
-            unfinished.unlink()
-        raise
-    _sync_folder(target.parent)
-
-
-def _remove_abandoned(target: Path) -> None:
-    """Remove unfinished files of the target that are older than ABANDONED.
-
-    The process number in their name cannot tell whether the writer is alive: it may run on another machine or in a
-    container.
-    """
-    unfinished = re.compile(rf"\.{re.escape(target.name)}\.\d+\.[0-9a-f]{{8}}")
-    with suppress(OSError):  # the folder cannot be listed
-        for path in target.parent.iterdir():
-            if unfinished.fullmatch(path.name):
-                _remove_if_old(path)
-
-
-def _remove_if_old(path: Path) -> None:
-    with suppress(OSError):  # another process has removed it, or it is not a file
-        if time.time() - path.stat().st_mtime > ABANDONED:
-            path.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a crash, if the system can do that; ``OSError`` if the disk fails."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        if error.errno not in CANNOT_SYNC:
-            raise
 
 
 def _text(document: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 import os
+from pathlib import Path
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from xpdl.data import inputs
 from xpdl.data.disk_inputs import DiskInputs
 from xpdl.data.shards import on_disk
 from xpdl.distributed.communicators import Communicator, Serial, share
+from xpdl.files.outputs import locked
 from xpdl.files.train_state import TrainState
 from xpdl.network import Network
 from xpdl.optimizers import Optimizer, State, adam
@@ -57,6 +59,7 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     every: int = 1,
     resume: "str | os.PathLike[str] | Result | None" = None,
+    overwrite: bool = False,
     communicator: Communicator | None = None,
 ) -> Result:
     """Minimise the mean cost of the samples over theta by mini-batch gradient descent.
@@ -103,13 +106,18 @@ def train(
         Show a bar on a terminal, elsewhere a line for each epoch.
     checkpoint : path, optional
         A file for the state of the run.  It is written at the start, after every ``every`` epochs, and at the end.
+        While the run writes it, another run that would write it is refused.
     every : int, default 1
         Epochs between checkpoints.
-    resume : path or Result, optional
-        A checkpoint.  The run continues as if it had never stopped, to the last bit.  Backend, epochs, validation and
-        callbacks may differ from that run, and theta must be None; all other arguments must be the same.  Schedules and
-        learning rates are not compared.  A ``Result`` continues in the same way, with any samples, batches and learning
-        rates.
+    resume : path, "auto" or Result, optional
+        A checkpoint; "auto" is the file ``checkpoint`` if it exists, so one command starts a run and goes on with it.
+        The run continues as if it had never stopped, to the last bit.  Backend, epochs, validation and callbacks may
+        differ from that run, and theta must be None; all other arguments must be the same.  Another learning rate or
+        schedule, another constant of the optimizer and other validation samples are used, with a warning; what a
+        callback has seen as best on other validation samples is forgotten.  Another update rule is refused.  A
+        ``Result`` continues in the same way, with any samples, batches and learning rates.
+    overwrite : bool, default False
+        Whether the checkpoint may replace a file that holds another run.
     communicator : Communicator, optional
         ``xpdl.distributed.connect()`` on each rank of an MPI job.  Together the ranks compute the same run, to
         rounding; each takes its share of every batch.  All ranks must get the same arguments.  Only rank 0 writes
@@ -134,7 +142,7 @@ def train(
         If an argument is not as described, if the checkpoint to resume is of another run, or if the ranks have
         different arguments.
     OSError
-        If a file cannot be read or written.
+        If a file cannot be read or written; if ``checkpoint`` holds another run, or another run is writing it.
 
     Examples
     --------
@@ -159,12 +167,13 @@ def train(
     checks.instance("optimizer", optimizer, Optimizer)
     chosen, dtype, ranks = choose_backend(backend), checks.float_dtype("dtype", dtype), communicator or Serial()
     config = RunConfig(net, chosen, dtype, check_seed(seed), ranks, bool(shuffle))
-    with chosen.activate():
+    resume = _to_resume(resume, checkpoint)
+    with chosen.activate(), locked(checkpoint if config.is_rank_0 else None):
         source = _source(config, x, y, sample_weight, batch_size)
         held = None if validation is None else _validation(config, validation)
         called = _callables(callbacks) if config.is_rank_0 else ()
         start = _start(config, optimizer, theta)
-        checkpointer = cache(partial(_checkpointer, config, source, start.carry.state, called))
+        checkpointer = cache(partial(_checkpointer, config, source, held, optimizer, start.carry.state, called))
         if resume is not None:
             start = resumed(config, resume, start) if isinstance(resume, Result) else checkpointer().read(resume, start)
         if ranks.size > 1:
@@ -178,9 +187,21 @@ def train(
             monitor=_monitor(config, source, check_gradients, check_seconds),
         )
         if checkpoint is not None:
+            if config.is_rank_0 and not overwrite and resume != checkpoint:
+                checkpointer().check_replaces(checkpoint, start)
             save = partial(checkpointer().write, checkpoint) if config.is_rank_0 else loop.save
             loop = replace(loop, save=save, every=every, signals=(signal.SIGINT, signal.SIGTERM))
         return loop.run(start, epochs, progress and config.is_rank_0)
+
+
+def _to_resume(resume: Any, checkpoint: Any) -> Any:
+    """Return what to resume: for "auto" the checkpoint, or None if there is none yet."""
+    if not isinstance(resume, str) or resume != "auto":
+        return resume
+    if checkpoint is None:
+        raise ValueError("resume='auto' needs a checkpoint, got None")
+    path = Path(checkpoint)
+    return checkpoint if path.exists() and path.stat().st_size else None
 
 
 def _start(config: RunConfig, optimizer: Optimizer, theta: Any) -> TrainState:
@@ -244,13 +265,21 @@ def _monitor(
     return GradientMonitor(config.net, source.first_samples, config.seed, source.batches, every, seconds)
 
 
-def _checkpointer(config: RunConfig, source: Source, state: State, callbacks: Sequence[Callback]) -> "Checkpointer":
+def _checkpointer(
+    config: RunConfig,
+    source: Source,
+    held: Samples | None,
+    optimizer: Optimizer,
+    state: State,
+    callbacks: Sequence[Callback],
+) -> "Checkpointer":
     """Return the writer and reader of checkpoints; it is made only if needed, because its fingerprints take time."""
-    from xpdl.files.checkpoint import Checkpointer, configuration
+    from xpdl.files.checkpoint import Checkpointer, compared, configuration
 
     batch_size, arrays = source.batches[0], source.arrays()
     same = configuration(config.net, config.dtype, config.seed, arrays, batch_size, config.shuffle, state)
-    return Checkpointer(same, callbacks, config.backend)
+    validation = [config.backend.to_numpy(values) for values in held or () if values is not None]
+    return Checkpointer(same, compared(optimizer, validation), callbacks, config.backend)
 
 
 def _check_agreement(
