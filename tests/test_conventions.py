@@ -18,9 +18,9 @@ from xpdl.backends import INSTALL
 
 ROOT = Path(xpdl.__file__).parent
 LAYERS = """
-arrays checks progress pytree randomness shared version
+arrays checks progress pytree randomness version
 activations losses initializers layout network optimizers schedules
-backends.base backends.denormals
+backends.base backends.denormals backends.shared
 backends.kernels.operations
 backends.replay
 backends.kernels

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 import math
 import operator
+import re
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -28,10 +29,39 @@ class BadNumberError(ValueError):
         return BadNumberError(self.argument, (row, *self.index[1:]), self.text)
 
 
+PASSWORDS = re.compile(
+    r"""(://[^/\s:@]*:)\S*(?=@)|(\b\w*(?:passw|pwd|secret|token)\w*\s*=\s*)[^\s&;'"]+""", re.IGNORECASE
+)
+"""The passwords in URLs, and in settings of databases such as "password=..."; before them stands what may be shown."""
+
+
 def shorten(value: object, limit: int = 60) -> str:
-    """``repr(value)`` on one line, cut to ``limit`` characters."""
-    text = " ".join(repr(value).split())
+    """``repr(value)`` on one line, cut to ``limit`` characters, without passwords."""
+    text = PASSWORDS.sub(_hidden, " ".join(repr(value).split()))
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _hidden(found: re.Match[str]) -> str:
+    return f"{found[1] or found[2]}***"
+
+
+def plain(text: str) -> str:
+    """The text without passwords, and with escapes in place of what a terminal would obey, as to move its cursor."""
+    text = PASSWORDS.sub(_hidden, text)
+    return "".join(c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(text: object, limit: int = 200) -> str:
+    """The text of a file's name or of a message on one line, plain, with its middle cut out beyond ``limit``."""
+    line = plain(" ".join(str(text).split()))
+    return line if len(line) <= limit else f"{line[: limit // 2]}...{line[-(limit // 2) :]}"
+
+
+class FileError(ValueError):
+    """A file cannot be used; the message may quote it, so it is one plain line of limited length."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message, 1000))
 
 
 def choice(argument: str, value: Any, names: Iterable[str]) -> str:

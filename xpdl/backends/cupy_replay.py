@@ -15,7 +15,7 @@ from xpdl.backends.cuda.multi_stage import Chained
 from xpdl.backends.replay.recorder import Library
 from xpdl.backends.replay.replayed import Replayed
 from xpdl.backends.replay.target import Call, Target
-from xpdl.shared import once
+from xpdl.backends.shared import once
 
 
 @once

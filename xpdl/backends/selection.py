@@ -15,7 +15,7 @@ from array_api_compat import array_namespace, device
 from xpdl import checks
 from xpdl.arrays import Array
 from xpdl.backends.base import Backend
-from xpdl.shared import once
+from xpdl.backends.shared import once
 
 INSTALL = {
     "numpy": "numpy",

@@ -8,8 +8,8 @@ import torch
 
 from xpdl.backends.base import Backend, nothing
 from xpdl.backends.replay.replayed import Replayed
+from xpdl.backends.shared import Setting
 from xpdl.backends.torch_replay import target
-from xpdl.shared import Setting
 
 SETTINGS = torch.backends.cuda.matmul
 NEW = hasattr(SETTINGS, "fp32_precision")  # since PyTorch 2.9

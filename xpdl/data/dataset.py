@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xpdl import checks
 from xpdl.data.shards import Shards
 from xpdl.randomness import Stream, generator
 
 Array = NDArray[Any]
 
 
-class DataFormatError(ValueError):
+class DataFormatError(checks.FileError):
     """Data that cannot be used.
 
     The message names the data set or file and the reason, on one line.

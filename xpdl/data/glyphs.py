@@ -14,9 +14,9 @@ product and one look-up draw a whole chunk of images.
 import numpy as np
 
 from xpdl import checks
+from xpdl.backends.shared import once
 from xpdl.data.dataset import Array, Dataset
 from xpdl.randomness import Stream, generator
-from xpdl.shared import once
 
 SHEET = """
 .###. ..#.. .###. .###. ...#. ##### ..##. ##### .###. .###.

@@ -69,7 +69,7 @@ SEAL = re.compile(rb'\{"run":"\{\\"sha256\\": \\"([0-9a-f]{64})\\"')
 RUN = Kind("a checkpoint of xpdl", SEAL.search)
 
 
-class RunFileError(ValueError):
+class RunFileError(checks.FileError):
     """A file is not a checkpoint of a run, or it is damaged; the message names the file and the reason.
 
     Examples

@@ -26,7 +26,7 @@ FORMAT = 1
 MODEL = Kind("a model of xpdl", re.compile(rb'.{8}\{"__metadata__":\{"xpdl":', re.DOTALL).match)
 
 
-class ModelFileError(ValueError):
+class ModelFileError(checks.FileError):
     """A file is not a model of xpdl, or it is damaged; the message names the file and the reason.
 
     Examples

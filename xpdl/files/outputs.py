@@ -6,16 +6,19 @@ makes one longer: a symlink is followed, mode and owner stay, and after a crash 
 ``locked`` keeps a second run from writing the same file.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 import errno
 from itertools import combinations
+import json
 import os
 from pathlib import Path
 import re
 import stat
 import time
 from typing import BinaryIO, NamedTuple, TypeAlias
+
+from xpdl.checks import one_line
 
 try:
     import fcntl
@@ -58,9 +61,8 @@ class Kind(NamedTuple):
 
 
 def shown(path: Place) -> str:
-    """Return a path in quotation marks, with escapes in place of bytes that a terminal would obey, at most 200 long."""
-    text = repr(os.fspath(path))
-    return text if len(text) <= 200 else f"{text[:98]}...{text[-98:]}"
+    """Return a path in quotation marks, for a message."""
+    return one_line(repr(os.fspath(path)))
 
 
 # Before the work
@@ -107,14 +109,19 @@ def is_of(kind: Kind, place: Path) -> bool:
     return True
 
 
-def distinct(outputs: Mapping[str, Place], inputs: Mapping[str, Place]) -> None:
-    """Raise ``ValueError`` if two outputs are one file, or an output is an input or lies in an input folder."""
+def distinct(
+    outputs: Mapping[str, Place], inputs: Mapping[str, Place], *, together: Collection[tuple[str, str]] = ()
+) -> None:
+    """Raise ``ValueError`` if two outputs are one file, or an output is an input or lies in an input folder.
+
+    The pairs in ``together`` may be one file.
+    """
     for (one, path), (other, second) in combinations(outputs.items(), 2):
         if _same(path, second):
             raise ValueError(f"{one} and {other} must be two files, got {shown(path)} for both")
     for one, path in outputs.items():
         for other, source in inputs.items():
-            if _same(path, source) or _in_folder(path, source):
+            if (one, other) not in together and (_same(path, source) or _in_folder(path, source)):
                 raise ValueError(f"{one} must be another file than {other}, got {shown(path)}")
 
 
@@ -159,6 +166,21 @@ def append_line(place: Path, line: bytes) -> None:
         except OSError:
             file.truncate(before)
             raise
+
+
+def mend_last_line(place: Path) -> None:
+    """End the last line of a file; remove it if a writer that was killed has left only a part of its JSON."""
+    if not place.exists():
+        return
+    with place.open("r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - HEAD))
+        last = file.read().rpartition(b"\n")[2]
+        try:
+            json.loads(last)
+            file.write(b"\n")
+        except ValueError:
+            file.truncate(end - len(last))
 
 
 @contextmanager

@@ -14,11 +14,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 import math
 import os
-import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from xpdl.progress import on_terminal, say
 
 PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
 SEVERITY = [PASS, INCONCLUSIVE, FAIL]
@@ -270,7 +271,8 @@ class Report:
         PASS  difference ..., complex step in float64
         ...
         """
-        print("\n".join(self.lines(coloured=sys.stdout.isatty() and "NO_COLOR" not in os.environ)))
+        coloured = on_terminal() and "NO_COLOR" not in os.environ
+        say("\n".join(self.lines(coloured=coloured)), coloured=coloured)
 
 
 class GradientError(AssertionError):

@@ -142,7 +142,8 @@ def train(
         If an argument is not as described, if the checkpoint to resume is of another run, or if the ranks have
         different arguments.
     OSError
-        If a file cannot be read or written; if ``checkpoint`` holds another run, or another run is writing it.
+        If a file cannot be read or written; if that is the last checkpoint, ``error.result`` is the result.  Also if
+        ``checkpoint`` holds another run, or another run is writing it.
 
     Examples
     --------

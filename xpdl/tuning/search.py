@@ -17,13 +17,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from xpdl import checks
 from xpdl.backends import Backend, backend as choose_backend
+from xpdl.backends.shared import Shared
 from xpdl.distributed.communicators import Communicator, Serial, gather
 from xpdl.files.checkpoint import differences
 from xpdl.network import Network
 from xpdl.optimizers import OPTIMIZERS
 from xpdl.progress import Reporter, report
 from xpdl.randomness import check_seed
-from xpdl.shared import Shared
 from xpdl.tuning.objective import Objective
 from xpdl.tuning.sampler import RecipeSampler
 from xpdl.tuning.space import Settings, stages

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from xpdl.arrays import Array, Namespace
+from xpdl.backends.shared import once
 from xpdl.randomness import Stream, check_seed
-from xpdl.shared import once
 
 TEXT = Path(__file__).with_suffix(".cu").read_text(encoding="utf-8")
 C_TYPES = {"float32": "float", "float64": "double"}

@@ -36,8 +36,8 @@ from xpdl.backends.replay.plan import Plan
 from xpdl.backends.replay.recorder import Recorded
 from xpdl.backends.replay.replayed import Replayed, unharmed
 from xpdl.backends.replay.target import Run
+from xpdl.backends.shared import Shared
 from xpdl.pytree import flatten
-from xpdl.shared import Shared
 
 STEPS = 7
 """The number of steps in a graph of several steps.  A training repeats 50 steps at a time; the first runs by itself."""

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpdl.backends.kernels.operations import HELPERS, OPERATIONS, TYPES, as_macro
-from xpdl.shared import once
+from xpdl.backends.shared import once
 
 FLAGS = ["-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"]
 

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from xpdl.backends.kernels.operations import OPERATIONS
+from xpdl.backends.shared import once
 from xpdl.pytree import flatten, tree_map
-from xpdl.shared import once
 
 OPERATORS = {row.operator: name for name, row in OPERATIONS.items() if row.operator} | {"matmul": "matmul"}
 """Python's operators, and NumPy's names of the functions that do the same."""

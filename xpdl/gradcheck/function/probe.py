@@ -15,8 +15,8 @@ import warnings
 
 import numpy as np
 
+from xpdl.backends.shared import FILTERS
 from xpdl.gradcheck.report import Vector
-from xpdl.shared import FILTERS
 
 Tensors = Mapping[str, Vector]
 

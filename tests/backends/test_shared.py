@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 
-from xpdl.shared import Setting, Shared, ignoring, once
+from xpdl.backends.shared import Setting, Shared, ignoring, once
 
 THREADS = 8
 
