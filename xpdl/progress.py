@@ -20,13 +20,20 @@ SILENT = (AttributeError, OSError, ValueError)
 """Errors of a stream that is None or of another kind, a closed pipe or a full disk, and a stream that is closed."""
 
 
+LOST: dict[str, OSError] = {}
+"""The last error of each stream, by its name: a closed pipe, as in ``xpdl ... | head``, or a full disk."""
+
+
 def say(text: str, to: str = "stdout", *, coloured: bool = False) -> None:
     """Print a text to "stdout" or "stderr" at once, if that is possible; only a coloured one may steer a terminal."""
     stream, shown = getattr(sys, to), text if coloured else plain(text)
     with suppress(*SILENT):
         encoding = getattr(stream, "encoding", None) or "utf-8"
-        stream.write(f"{shown}\n".encode(encoding, "backslashreplace").decode(encoding))
-        stream.flush()
+        try:
+            stream.write(f"{shown}\n".encode(encoding, "backslashreplace").decode(encoding))
+            stream.flush()
+        except OSError as error:
+            LOST[to] = error
 
 
 def on_terminal() -> bool:

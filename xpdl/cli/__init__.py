@@ -25,7 +25,7 @@ from xpdl.cli.training import train
 from xpdl.cli.tuning import tune
 from xpdl.distributed import connect
 from xpdl.distributed.launching import RanksWanted, fail_stop, launch, started
-from xpdl.progress import say
+from xpdl.progress import LOST, say
 
 COMMANDS: list[Callable[..., Any] | App] = [train, tune, predict, check, plot, backends]
 
@@ -50,14 +50,16 @@ PATIENCE = 0.5
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    LOST.clear()
     with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
         warnings.showwarning = lambda message, *where, **more: _tell("warning", message)
         try:
             code = _run(sys.argv[1:] if arguments is None else arguments)
         except KeyboardInterrupt:
             code = SIGNALLED + signal.SIGINT
-        except BrokenPipeError:
-            code = 1
+        except BrokenPipeError as error:
+            LOST["stdout"], code = error, 1
         except EXPECTED as error:
             rank, _ = started()
             if rank and fail_stop():  # if all ranks have this error, rank 0 reports it and then ends all
@@ -66,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise
             _tell("error", error)
             code = 2
-    return code or _flush()
+    unsaid = _unsaid()
+    return code or unsaid
 
 
 def _tell(kind: str, what: Warning | Exception | str) -> None:
@@ -74,19 +77,16 @@ def _tell(kind: str, what: Warning | Exception | str) -> None:
     say(f"xpdl: {kind}: {one_line(str(what) or repr(what), LONGEST)}", to="stderr")
 
 
-def _flush() -> int:
+def _unsaid() -> int:
     """Return the exit code of a command that has done its work: not 0 if what it said could not be written."""
-    try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would fail to flush it, too
-        if not isinstance(error, BrokenPipeError):  # as in ``xpdl ... | head``
-            _tell("error", error)
-        return 1 if isinstance(error, BrokenPipeError) else 2
-    except (AttributeError, ValueError):  # it is something else than a stream, or closed
-        pass
-    return 0
+    error = LOST.get("stdout")
+    if error is None:
+        return 0
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would fail to flush it, too
+    if isinstance(error, BrokenPipeError):  # as in ``xpdl ... | head``
+        return 1
+    _tell("error", error)
+    return 2
 
 
 def _run(arguments: Sequence[str]) -> int:

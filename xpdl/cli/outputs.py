@@ -28,6 +28,7 @@ from xpdl.files.outputs import (
     write_whole,
 )
 from xpdl.network import Network
+from xpdl.progress import LOST
 from xpdl.training.callbacks import Metrics
 
 HISTORY = Kind("a history of xpdl", re.compile(rb'\{"epoch": \d').match)
@@ -94,6 +95,12 @@ class History:
                 append_line(self.path, json.dumps({**metrics, "step": step}).encode())
             except OSError as error:
                 self.error = error
+
+
+def end_unheard(metrics: Metrics, step: int) -> None:
+    """A callback that ends a run whose only output is a closed pipe."""
+    if isinstance(LOST.get("stdout"), BrokenPipeError):
+        raise LOST["stdout"]
 
 
 def valid_epochs(lines: Iterable[dict[str, float]]) -> list[dict[str, float]]:

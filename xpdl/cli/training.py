@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from xpdl import checks
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.cli import options
 from xpdl.cli.flags import connected, describe_samples, exit_code, load_and_split, network_for
 from xpdl.cli.learning_rate import RateFlags, ScheduleName, learning_rate
 from xpdl.cli.options import Whole
-from xpdl.cli.outputs import History, check_new, check_outputs, save_first
+from xpdl.cli.outputs import History, check_new, check_outputs, end_unheard, save_first
 from xpdl.cli.prediction import score
 from xpdl.files.outputs import locked
 from xpdl.network import Network
@@ -95,6 +96,7 @@ def train(
     """
     communicator = connected(ranks)
     writer = communicator.rank == 0  # the only rank that writes files, scores and saves the model
+    every = checks.integer("every", every, least=1)
     if writer:
         check_outputs({"data": data, "resume": resume}, force=force, save=save, history=history, checkpoint=checkpoint)
         check_new(checkpoint, resume, force=force)
@@ -108,6 +110,8 @@ def train(
         say(f"{describe_samples(samples, split)}\n{_describe_network(net, chosen, communicator.size)}")
     with locked(history if writer else None):
         lines = History(history, force=force) if history and writer else None
+        stopping = EarlyStopping(patience) if patience is not None else None
+        ending = None if save or history or checkpoint else end_unheard
         result, error = _run(
             net,
             split.x,
@@ -119,7 +123,7 @@ def train(
             backend=chosen,
             dtype=dtype,
             seed=seed,
-            callbacks=[*filter(None, [lines, EarlyStopping(patience) if patience is not None else None])],
+            callbacks=[*filter(None, [lines, stopping, ending])],
             communicator=communicator,
             **files,
         )

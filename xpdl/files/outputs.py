@@ -91,7 +91,7 @@ def check(argument: str, path: Place, kind: Kind, *, force: bool = False) -> Pat
     place = regular(path, argument)
     if not force and not is_of(kind, place):
         raise FileExistsError(
-            f"{argument} must be {kind.name} or a new file, but {shown(path)} holds something else; "
+            f"{argument} must be a new file or {kind.name}, but {shown(path)} is not {kind.name}; "
             "choose another name, or --force to replace it"
         )
     with _unfinished(place) as (_, file):

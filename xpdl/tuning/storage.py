@@ -25,7 +25,7 @@ from optuna.storages import (
     RetryHeartbeatStaleTrialCallback,
 )
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
@@ -53,8 +53,8 @@ BEGINNERS = 20
 JOURNALS = {".journal", ".log"}
 
 
-JOURNAL = Kind("the journal of a study", re.compile(rb'\{[^\n]*"op_code": ?\d').match)
-SQLITE = Kind("the database of a study", re.compile(rb"SQLite format 3\0").match)
+JOURNAL = Kind("a journal of studies", re.compile(rb'\{[^\n]*"op_code": ?\d').match)
+SQLITE = Kind("a database of studies", re.compile(rb"SQLite format 3\0").match)
 
 TABLES = re.compile("studies|trials|version_info|alembic_version|study_.*|trial_.*")
 """The tables of Optuna."""
@@ -75,7 +75,9 @@ def open_storage(place: Place) -> BaseStorage:
     _check_content(path)
     if path.suffix in JOURNALS:
         return _journal(path)
-    return _database(f"sqlite:///{path.as_uri()}?uri=true")  # in an URI, ? and % in a name are quoted
+    # In the URI of a file, ? and % in its name are quoted; Optuna then looks for {} in the whole.
+    url = URL.create("sqlite", database=path.as_uri(), query={"uri": "true"}).render_as_string()
+    return _database(url.replace("{", "{{").replace("}", "}}"))
 
 
 def check_storage(place: str) -> Path | None:
@@ -101,7 +103,7 @@ def _check_content(path: Path) -> None:
     """Raise ``FileExistsError`` if a file holds anything else than studies, before anything is written to it."""
     kind = JOURNAL if path.suffix in JOURNALS else SQLITE
     if not is_of(kind, path) or (kind is SQLITE and not all(map(TABLES.fullmatch, _tables(path)))):
-        raise FileExistsError(f"storage must be {kind.name} or a new file, but {shown(path)} holds something else")
+        raise FileExistsError(f"storage must be a new file or {kind.name}, but {shown(path)} is not {kind.name}")
 
 
 def _tables(path: Path) -> list[str]:
