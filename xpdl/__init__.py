@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from xpdl.callbacks import EarlyStopping, KeepBest, StopTraining
     from xpdl.files.checkpoint import RunFileError
     from xpdl.files.model import Model, ModelFileError, load, save
-    from xpdl.gradcheck import GradientError, check_backends, check_gradient, check_network, check_update
+    from xpdl.gradcheck import (
+        GradientError,
+        check_backends,
+        check_gradient,
+        check_jacobian,
+        check_jvp,
+        check_network,
+        check_update,
+        check_vjp,
+    )
     from xpdl.training.dropout import dropout_masks
     from xpdl.training.evaluation import evaluate
     from xpdl.training.train import DivergenceError, Result, train
@@ -47,8 +56,11 @@ __all__ = [
     "callbacks",
     "check_backends",
     "check_gradient",
+    "check_jacobian",
+    "check_jvp",
     "check_network",
     "check_update",
+    "check_vjp",
     "data",
     "distributed",
     "dropout_masks",
@@ -71,7 +83,10 @@ NAMES_IN = {
     "callbacks": ["EarlyStopping", "KeepBest", "StopTraining"],
     "files.checkpoint": ["RunFileError"],
     "files.model": ["Model", "ModelFileError", "load", "save"],
-    "gradcheck": ["GradientError", "check_backends", "check_gradient", "check_network", "check_update"],
+    "gradcheck": [
+        *("GradientError", "check_backends", "check_gradient", "check_jacobian", "check_jvp", "check_network"),
+        *("check_update", "check_vjp"),
+    ],
     "training.dropout": ["dropout_masks"],
     "training.evaluation": ["evaluate"],
     "training.train": ["DivergenceError", "Result", "train"],

@@ -138,7 +138,7 @@ def float_dtype(argument: str, value: Any) -> str:
 
 def one_namespace(**arrays: Array) -> None:
     """Check that the named arguments are arrays of one library."""
-    if len({type(array) for array in arrays.values()}) == 1 and hasattr(next(iter(arrays.values())), "dtype"):
+    if len({type(array) for array in arrays.values()}) <= 1 and all(hasattr(a, "dtype") for a in arrays.values()):
         return
     try:
         array_namespace(*arrays.values())
@@ -159,10 +159,10 @@ def rows(argument: str, x: Array, d: int) -> None:
         raise ValueError(f"{argument} must have shape (n, {d}), rows are samples, got shape {tuple(x.shape)}")
 
 
-def pair(function: str, returned: Any) -> tuple[Any, Any]:
-    """Check that an update has returned (theta, state)."""
+def pair(function: str, returned: Any, expected: str = "(theta, state)") -> tuple[Any, Any]:
+    """Check that a function has returned a pair."""
     if not isinstance(returned, tuple) or len(returned) != 2:
-        raise TypeError(f"{function} must return (theta, state), got {shorten(returned)}")
+        raise TypeError(f"{function} must return {expected}, got {shorten(returned)}")
     return returned
 
 

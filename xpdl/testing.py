@@ -7,13 +7,14 @@
 The test is skipped on a backend that is not installed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 import inspect
 from typing import Any
 from unittest import SkipTest
 
 from xpdl.backends import INSTALL, Backend, backend as connect
 from xpdl.gradcheck.function import check_gradient
+from xpdl.gradcheck.function.arguments import Arguments
 from xpdl.gradcheck.network import check_network
 from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, Parameter, Report
 from xpdl.network import Network
@@ -49,7 +50,7 @@ def assert_gradients(
 ) -> Report:
     """Assert that a gradient is right, and return the report.
 
-        assert_gradients(fun, grad, theta, **options)    any scalar function, as ``xpdl.check_gradient`` takes it
+        assert_gradients(fun, grad, *args, **options)    any scalar function, as ``xpdl.check_gradient`` takes it
         assert_gradients(net, theta, x, y, **options)    a network, as ``xpdl.check_network`` takes it
 
     Unlike ``jax.test_util.check_grads`` and ``torch.autograd.gradcheck`` it takes no tolerance: the error bars are
@@ -62,7 +63,8 @@ def assert_gradients(
     *args : Any
         The other positional arguments of the check.
     backend : str, optional
-        The backend that theta is moved to, in float64 if the backend supports it; default: theta is not moved.
+        The backend that theta, or every floating array in the arguments, is moved to, in float64 if the backend
+        supports it; by default nothing is moved.
     allow_inconclusive : bool, default False
         Whether INCONCLUSIVE is accepted.  By default it fails, because an inconclusive check has proved nothing.
     **options : Any
@@ -93,12 +95,13 @@ def assert_gradients(
     call = inspect.signature(check).bind(fun, *args, **options)
     home = connect("numpy") if backend is None else _ready(backend)
     if backend is not None:
-        call.arguments["theta"] = _moved(home, call.arguments["theta"])
+        _move(home, call.arguments)
     with home.activate():
         report = check(*call.args, **call.kwargs)
     if report or (allow_inconclusive and report.verdict == INCONCLUSIVE):
         return report
-    shown = [name if name not in options else f"{name}={options[name]!r}" for name in call.arguments]
+    names = [_shown(name, value) for name, value in call.arguments.items() if name not in options]
+    shown = [*names, *(f"{name}={value!r}" for name, value in options.items())]
     again = f"xpdl.{check.__name__}({', '.join(shown)})" + (f"  # theta on backend {backend!r}" if backend else "")
     wrong = [_worst(p) for p in report.parameters.values() if p.verdict in (FAIL, report.verdict)]
     raise AssertionError("\n".join([str(report), "", again, *wrong]))
@@ -111,9 +114,21 @@ def _ready(name: str) -> Backend:
         raise SkipTest(str(error)) from error
 
 
+def _shown(name: str, value: Any) -> str:
+    """A positional argument in the call that repeats a check."""
+    return name if name != "args" else "theta" if len(value) == 1 else "*args"
+
+
+def _move(home: Backend, call: dict[str, Any]) -> None:
+    """Move the point of a check: theta of a network, or all arrays in the arguments of a function."""
+    if "theta" in call:
+        call["theta"] = _moved(home, call["theta"])
+    else:
+        arguments = Arguments(call["args"])
+        call["args"] = arguments.filled({name: _moved(home, array) for name, array in arguments.arrays.items()})
+
+
 def _moved(home: Backend, theta: Any) -> Any:
-    if isinstance(theta, Mapping):
-        return {name: _moved(home, array) for name, array in theta.items()}
     try:
         return home.asarray(theta, "float64", copy=True)
     except ValueError:

@@ -83,6 +83,33 @@ def test_a_report_is_as_bad_as_its_worst_tensor() -> None:
     assert worst_verdict([FAIL, INCONCLUSIVE, PASS]) == FAIL
 
 
+DETECTS = [  # analytic, numeric, bar, low, high, what is detected
+    ([1.0, 2.0], [1.0, 2.0], [1e-3, 1e-3], None, None, 1e-3),
+    ([1.0, 2.0], [1.0, 2.0], [1e-3, 8e-3], None, None, 4e-3),
+    ([1.0, 2.0], [1.0, 4.0], [1e-3, 1e-3], None, None, 1e-3),  # the wrong entry counts as if it were right
+    ([1.0, 0.0], [1.0, 0.0], [1e-3, 1e-2], None, None, 1e-2),  # relative to the largest
+    ([1e-3, 1.0], [1e-3, 1.0], [1e-2, 1e-2], None, None, 1e-2),
+    ([1e-1, 1.0], [1e-1, 1.0], [1e-2, 1e-2], None, None, 1e-1),
+    ([1.0, 4.0], [0.5, 4.0], [0.0, 0.0], [0, 4], [1, 4], 2.0),  # at a kink: from 1 to 0, relative to 0.5
+    ([0.0, 4.0], [0.0, 4.0], [0.1, 0.0], [-1, 4], [1, 4], 1.1 / 4),
+    ([1.0, 4.0], [1.0, 4.0], [0.0, math.inf], None, None, math.inf),
+    ([0.0, 0.0], [0.0, 0.0], [1e-9, 0.0], None, None, None),
+    ([1.0, 2.0], [1.0, 2.0], [3.0, 3.0], None, None, None),
+]
+
+
+@pytest.mark.parametrize(("analytic", "numeric", "bar", "low", "high", "expected"), DETECTS)
+def test_what_is_detected_reaches_beyond_the_bar_of_every_entry(analytic, numeric, bar, low, high, expected) -> None:
+    between = None if low is None else (np.array(low, float), np.array(high, float))
+    found = judge("w", np.array(analytic), np.array(numeric), np.array(bar), between=between).detects
+    assert math.isnan(found) if expected is None else found == pytest.approx(expected)
+
+
+def test_a_report_detects_what_its_weakest_tensor_does() -> None:
+    assert report().detects == pytest.approx(2e-9)
+    assert math.isnan(Report(PASS, 0.0, {}, "complex step", "float64").detects)
+
+
 def test_differences_and_ratios_neither_overflow_nor_underflow() -> None:
     g, n = np.array([1.0, 2.0]), np.array([2.0, 4.0])
     for size in (1e-300, 1.0, 1e300):
@@ -111,6 +138,7 @@ def test_to_dict_is_stable_json() -> None:
     assert document == {
         "verdict": "FAIL",
         "difference": 0.25,
+        "detects": 2e-9,
         "method": "complex step",
         "precision": "float64",
         "evaluations": 12.0,
@@ -126,6 +154,7 @@ def test_to_dict_is_stable_json() -> None:
                 "failing": 2,
                 "unseen": 0,
                 "diagnosis": "dW1 has a cause",
+                "detects": 2e-9,
             },
             "b1": {
                 "shape": [3],
@@ -136,6 +165,7 @@ def test_to_dict_is_stable_json() -> None:
                 "failing": 0,
                 "unseen": 0,
                 "diagnosis": None,
+                "detects": None,
             },
         },
     }
@@ -144,11 +174,11 @@ def test_to_dict_is_stable_json() -> None:
 def test_the_table_has_a_line_for_each_tensor_then_causes_and_notes() -> None:
     lines = str(report()).split("\n")
     assert lines == [
-        "FAIL  difference 2.5e-01, complex step in float64",
+        "FAIL  difference 2.5e-01, detects 2.0e-09, complex step in float64",
         "",
-        "parameter  verdict       difference  worst entry       analytic       numeric  wrong entries",
-        "W1 2x3     FAIL             1.5e-01  [0, 2]                    1           0.5  2",
-        "b1 3       PASS             0.0e+00  [0]                       0             0",
+        "parameter  verdict       difference  detects  worst entry       analytic       numeric  wrong entries",
+        "W1 2x3     FAIL             1.5e-01  2.0e-09  [0, 2]                    1           0.5  2",
+        "b1 3       PASS             0.0e+00           [0]                       0             0",
         "",
         "W1: dW1 has a cause",
         "a note",

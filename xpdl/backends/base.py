@@ -244,6 +244,11 @@ class Backend:
         The precision in which a training multiplies float32: "float32", or a key of ``precisions``.
     was_number : callable
         (leaf) -> whether ``compile`` made this array of a step's state from a Python number.
+    vjp : callable or None
+        (fun, arrays) -> the outputs of fun(arrays), and a function of their cotangents that returns the gradients, by
+        automatic differentiation; None: the library has none.
+    jvp : callable or None
+        (fun, arrays, tangents) -> the tangents of the outputs of fun(arrays).
 
     Examples
     --------
@@ -278,6 +283,8 @@ class Backend:
     precisions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
     precision: str = "float32"
     was_number: Callable[[Any], bool] = never
+    vjp: Callable[..., tuple[Sequence[Array], Callable[..., Sequence[Array | None]]]] | None = None
+    jvp: Callable[..., Sequence[Array | None]] | None = None
 
     def __repr__(self) -> str:
         return f"Backend({self.name!r})" if self.precision == "float32" else f"Backend({self.name!r}, {self.precision})"

@@ -84,6 +84,19 @@ def synchronize() -> None:
     jax.block_until_ready(jax.live_arrays())
 
 
+def vjp(
+    fun: Callable[[Sequence[Any]], Sequence[Any]], arrays: Sequence[Any]
+) -> tuple[Sequence[Any], Callable[..., Sequence[Any]]]:
+    """Return outputs and their backward pass."""
+    outputs, backward = jax.vjp(fun, list(arrays))
+    return outputs, lambda cotangents: backward(list(cotangents))[0]
+
+
+def jvp(fun: Callable[[Sequence[Any]], Sequence[Any]], arrays: Sequence[Any], tangents: Sequence[Any]) -> Sequence[Any]:
+    """Return the tangents of the outputs."""
+    return jax.jvp(fun, (list(arrays),), (list(tangents),))[1]  # type: ignore[no-any-return]
+
+
 def connect(name: str, device: str) -> Backend:
     """Return the backend of a JAX device; ``RuntimeError`` if there is no such device."""
     platform, _, index = device.partition(":")
@@ -106,4 +119,6 @@ def connect(name: str, device: str) -> Backend:
         eager=False,
         precisions={"tf32": IN_TF32} if chosen.platform == "gpu" else {},
         was_number=was_number,
+        vjp=vjp,
+        jvp=jvp,
     )

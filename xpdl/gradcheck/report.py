@@ -7,7 +7,7 @@ Each entry has its own error bar, and the verdict follows from it:
     PASS          otherwise; also where both values are exactly 0
 
 A tensor fails if one of its entries fails, and is inconclusive if all its entries are below their bars.  The verdict of
-a report is that of its worst tensor.  There is no absolute tolerance.
+a report is that of its worst tensor.  There is no absolute tolerance.  ``detects`` says which error would have failed.
 """
 
 from collections.abc import Iterable, Mapping
@@ -85,6 +85,10 @@ class Parameter:
         How many entries are below their error bars.
     diagnosis : str or None
         The probable cause of a failure, if one fits.
+    detects : float
+        The smallest relative error that would have failed in any entry, or an upper bound of it.  An entry that is 0 or
+        below its error bar counts relative to the largest entry of the tensor.  NaN if nothing was judged, or if all
+        entries are 0.
     analytic, numeric, bar, fails : numpy.ndarray
         The two derivatives, the error bar and whether the entry fails, as arrays of the tensor's shape.  If K
         directions were checked instead of entries, these are arrays (K,).
@@ -110,6 +114,7 @@ class Parameter:
     failing: int
     unseen: int
     diagnosis: str | None = None
+    detects: float = math.nan
     analytic: Vector = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
     numeric: Vector = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
     bar: Vector = field(default_factory=lambda: np.zeros(0), repr=False, compare=False)
@@ -145,6 +150,7 @@ class Parameter:
             "failing": self.failing,
             "unseen": self.unseen,
             "diagnosis": self.diagnosis,
+            "detects": finite(self.detects),
         }
 
 
@@ -180,6 +186,8 @@ class Report:
     >>> report = xpdl.check_gradient(lambda t: (t**3).sum(), lambda t: 3 * t**2, np.array([1.0, 2.0]))
     >>> bool(report), report.verdict, report.method
     (True, 'PASS', 'complex step')
+    >>> report.detects < 1e-9  # an entry that is wrong by a billionth would have failed
+    True
     """
 
     verdict: str
@@ -193,6 +201,11 @@ class Report:
 
     def __bool__(self) -> bool:
         return self.verdict == PASS
+
+    @property
+    def detects(self) -> float:
+        """The smallest relative error that would have failed in any entry: the largest ``detects`` of the tensors."""
+        return max((p.detects for p in self.parameters.values() if not math.isnan(p.detects)), default=math.nan)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as values that JSON can hold.
@@ -213,6 +226,7 @@ class Report:
         return {
             "verdict": self.verdict,
             "difference": finite(self.difference),
+            "detects": finite(self.detects),
             "method": self.method,
             "precision": self.precision,
             "evaluations": self.evaluations,
@@ -247,10 +261,11 @@ class Report:
         """
         width = max(9, *(len(_title(parameter)) for parameter in self.parameters.values()))
         verdict = _paint(self.verdict, coloured)
-        columns = "verdict       difference  worst entry       analytic       numeric  wrong entries"
+        detects = "" if math.isnan(self.detects) else f"detects {self.detects:.1e}, "
+        columns = "verdict       difference  detects  worst entry       analytic       numeric  wrong entries"
         causes = [f"{name}: {p.diagnosis}" for name, p in self.parameters.items() if p.diagnosis]
         return [
-            f"{verdict}  difference {self.difference:.1e}, {self.method} in {self.precision}",
+            f"{verdict}  difference {self.difference:.1e}, {detects}{self.method} in {self.precision}",
             "",
             f"{'parameter':<{width}}  {columns}",
             *(_row(parameter, width, coloured) for parameter in self.parameters.values()),
@@ -324,7 +339,9 @@ def judge(
     ``between`` holds the lower and the upper one-sided derivatives; at kinks they differ from the numeric one.
     """
     analytic, numeric = np.asarray(analytic, np.float64), np.asarray(numeric, np.float64)
-    error = _error(analytic, numeric, between)
+    low, high = (numeric, numeric) if between is None else between
+    low, high = np.minimum(low, numeric), np.maximum(high, numeric)
+    error = _outside(analytic, low, high)
     fails = ~((error <= bar) & np.isfinite(analytic))
     unseen = ~fails & (np.maximum(np.abs(analytic), np.abs(numeric)) <= bar) & ((analytic != 0) | (numeric != 0))
     index = _worst_index(error, bar, np.isfinite(analytic))
@@ -338,6 +355,7 @@ def judge(
         failing=int(fails.sum()),
         unseen=int(unseen.sum()),
         diagnosis=diagnosis,
+        detects=smallest_seen(np.where(fails, numeric, analytic), numeric, bar, low, high),
         analytic=analytic,
         numeric=numeric,
         bar=bar,
@@ -345,13 +363,29 @@ def judge(
     )
 
 
-def _error(analytic: Vector, numeric: Vector, between: tuple[Vector, Vector] | None) -> Vector:
+def _outside(analytic: Vector, low: Vector, high: Vector) -> Vector:
     """How far each analytic value is from the numeric one, or from the range of the one-sided derivatives."""
-    if between is None:
-        with np.errstate(invalid="ignore"):
-            return np.asarray(np.abs(analytic - numeric))
-    low, high = np.minimum(between[0], numeric), np.maximum(between[1], numeric)
-    return np.asarray(np.maximum(np.maximum(low - analytic, analytic - high), 0))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.maximum(np.maximum(low - analytic, analytic - high), 0))
+
+
+def smallest_seen(analytic: Vector, numeric: Vector, bar: Vector, low: Vector, high: Vector) -> float:
+    """The smallest relative error that fails in any entry: from each right value to beyond the range and the bar."""
+    with np.errstate(invalid="ignore"):
+        reach = np.maximum(high - analytic, analytic - low) + bar
+    sizes = np.abs(np.stack([analytic, numeric]))
+    return relative_to_entries(reach, np.where(np.max(sizes, axis=0) <= bar, 0.0, _least(sizes)))
+
+
+def relative_to_entries(reach: Vector, size: Vector) -> float:
+    """The largest of the errors relative to the sizes of the entries; where that is 0, to the largest size."""
+    largest = float(np.max(size, initial=0.0, where=np.isfinite(size)))
+    return float(np.max(reach / np.where(size > 0, size, largest))) if largest > 0 else math.nan
+
+
+def _least(sizes: Vector) -> Vector:
+    """The least size above 0 of each entry."""
+    return np.where(np.min(sizes, axis=0) > 0, np.min(sizes, axis=0), np.max(sizes, axis=0))
 
 
 def _worst_index(error: Vector, bar: Vector, finite: Vector) -> tuple[int, ...]:
@@ -400,8 +434,9 @@ def _row(parameter: Parameter, width: int, coloured: bool) -> str:
     worst = parameter.worst
     index = f"[{', '.join(map(str, worst.index))}]"
     verdict = _paint(f"{parameter.verdict:<12}", coloured)
+    detects = "" if math.isnan(parameter.detects) else f"{parameter.detects:.1e}"
     return (
-        f"{_title(parameter):<{width}}  {verdict}  {parameter.difference:>10.1e}  {index:<12}"
+        f"{_title(parameter):<{width}}  {verdict}  {parameter.difference:>10.1e}  {detects:>7}  {index:<12}"
         f"  {worst.analytic:>13.6g} {worst.numeric:>13.6g}  {f'{parameter.failing:,}' if parameter.failing else ''}"
     ).rstrip()
 

@@ -5,6 +5,7 @@ import pytest
 
 from xpdl.backends import backend
 from xpdl.gradcheck.function import check_gradient
+from xpdl.gradcheck.function.arguments import Arguments
 from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter
 
 
@@ -25,7 +26,7 @@ def test_functions_that_change_their_argument_are_reported(points) -> None:
         (doubling, lambda t: 2 * t, 3 * points(), "fun changes its argument theta"),
         (lambda t: (t * t).sum(), clipping, 3 * points(), "grad changes its argument theta"),
         (adding, lambda p: {"a": 2 * p["a"]}, {"a": points()}, "fun changes its argument theta"),
-        (lambda p: doubling(p["a"]), lambda p: {"a": p["a"]}, {"a": points()}, "fun changes its argument theta['a']"),
+        (lambda p: doubling(p["a"]), lambda p: {"a": p["a"]}, {"a": points()}, 'fun changes its argument theta["a"]'),
     ]
     for fun, grad, theta, complaint in cases:
         kept = np.array(theta["a"] if isinstance(theta, dict) else theta)
@@ -78,17 +79,17 @@ def test_functions_that_change_their_mind_later_are_reported(change, points) -> 
 
 
 def boxed(fun, theta):
-    return BlackBox(fun, lambda t: 2 * t, {"theta": theta}, single=True, dtype="float64")
+    return BlackBox(fun, lambda t: 2 * t, Arguments([theta]), "float64")
 
 
 def test_tensors_become_arrays_of_the_library_on_its_device(lib) -> None:
     """They have the dtype of the box; complex tensors get the complex dtype of the same precision."""
-    box = BlackBox(lambda p: 0.0, lambda p: p, {"a": lib.put([1.0, 2.0])}, single=False, dtype=lib.dtype)
+    box = BlackBox(lambda p: 0.0, lambda p: p, Arguments([{"a": lib.put([1.0, 2.0])}]), lib.dtype)
     for tensor, dtype in (
         ([1.0, 2.0], lib.dtype),
         ([1j, 2.0], {"float64": "complex128", "float32": "complex64"}[lib.dtype]),
     ):
-        placed = box.place({"a": np.array(tensor)})["a"]
+        placed = box.place({"a": np.array(tensor)})[0]["a"]
         assert type(placed) is type(lib.put([1.0]))
         assert placed.dtype == getattr(lib.backend.xp, dtype)
         assert np.array_equal(lib.host(placed), np.array(tensor, dtype))
@@ -97,7 +98,7 @@ def test_tensors_become_arrays_of_the_library_on_its_device(lib) -> None:
 def test_each_call_gets_arrays_of_its_own(points) -> None:
     theta = points()
     box = boxed(lambda t: 0.0, theta)
-    one, other = box.place({"theta": theta}), box.place({"theta": theta})
+    (one,), (other,) = box.place({"theta": theta}), box.place({"theta": theta})
     assert not np.shares_memory(one, theta)
     assert not np.shares_memory(one, other)
 
@@ -156,15 +157,15 @@ def test_float64_is_tried_first_if_theta_is_in_float32(points) -> None:
             raise TypeError("only float32")
         return (theta * theta).sum()
 
-    box, start, notes = enter(picky, lambda t: 2 * t, points().astype(np.float32), None)
+    box, start, notes = enter(picky, lambda t: 2 * t, [points().astype(np.float32)], None)
     assert (box.dtype, notes) == ("float32", ["float64 raises TypeError: judged in float32"])
     assert start == pytest.approx(float((points() ** 2).sum()), rel=1e-6)
     with pytest.raises(TypeError, match="only float32"):
-        enter(picky, lambda t: 2 * t, points(), None)
+        enter(picky, lambda t: 2 * t, [points()], None)
 
 
 def test_a_later_answer_may_differ_by_rounding(points) -> None:
-    box, start, _ = enter(lambda t: (t * t).sum(), lambda t: 2 * t, points(), None)
+    box, start, _ = enter(lambda t: (t * t).sum(), lambda t: 2 * t, [points()], None)
     u = float(np.finfo(float).eps)
     gradient, spread, complaints = call_twice(box, start, u)
     assert complaints == []

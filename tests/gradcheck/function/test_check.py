@@ -429,8 +429,10 @@ def test_progress_counts_the_directions(monkeypatch) -> None:
     ("change", "error", "message"),
     [
         ({"fun": 3}, TypeError, "fun must be a function of theta, got 3"),
-        ({"grad": None}, TypeError, "grad must be a function of theta, got None"),
-        ({"theta": [1.0, 2.0]}, TypeError, r"theta must be an array, got \[1.0, 2.0\]"),
+        ({"grad": 3}, TypeError, "grad must be a function of theta, got 3"),
+        ({"grad": None}, TypeError, "grad=None asks for the derivatives of PyTorch or JAX, and numpy has none"),
+        ({"theta": "a"}, TypeError, "theta must be an array or a floating number, got 'a'"),
+        ({"theta": 3}, TypeError, "theta must be a floating number, got 3"),
         ({"theta": np.arange(3)}, TypeError, "theta must have a real floating dtype, got int64"),
         ({"theta": {}}, ValueError, "theta must hold at least one array"),
         ({"theta": np.zeros(0)}, ValueError, r"theta must have entries, got shape \(0,\)"),
@@ -451,7 +453,7 @@ def test_progress_counts_the_directions(monkeypatch) -> None:
         (
             {"theta": {"a": np.ones(3)}, "fun": lambda p: 0.0, "grad": lambda p: {"b": 0}},
             ValueError,
-            r"grad must return the keys of theta, \['a'\], got \['b'\]",
+            r'grad must return the keys of theta, \["a"\], got \["b"\]',
         ),
         ({"method": "complx"}, ValueError, "method must be one of .*'complx'; did you mean 'complex'"),
         ({"dtype": "float16"}, ValueError, "dtype must be float32 or float64, got 'float16'"),

@@ -101,6 +101,13 @@ def test_a_function_that_is_rounded_moves_by_its_quantum(probe, points) -> None:
     assert around.noise >= 1e-3 / math.sqrt(12) * 0.99
 
 
+def test_a_function_that_moves_at_once_has_no_quantum_to_look_for(probe, points) -> None:
+    around = probe(squares, double, points())
+    asked, value = [], around.real
+    around.real = lambda shift: asked.append(shift) or value(shift)
+    assert (around.quantum, len(asked)) == (0.0, 2)
+
+
 def test_float32_in_float64_is_coarse(probe, points) -> None:
     assert probe(lambda t: float(np.float32(squares(t))), double, points()).coarse
 

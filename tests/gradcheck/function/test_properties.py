@@ -43,6 +43,20 @@ def test_a_claim_that_jumps_at_theta_does_not_widen_its_own_bar(name, log_error,
     assert (report.verdict, report.parameters["theta"].worst.index) == ("FAIL", (0,)), str(report)
 
 
+@given(log_errors=st.tuples(st.floats(-9, 3), st.floats(0, 3)), rate=st.floats(0, 3.7), sign=st.sampled_from([-1, 1]))
+@example(log_errors=(-7.0, 1.0), rate=math.log10(3000), sign=1)
+@settings(max_examples=20, deadline=None, derandomize=True)
+def test_a_claim_that_is_more_wrong_does_not_pass_if_a_better_one_fails(log_errors, rate, sign) -> None:
+    """Waves that are faster than the first step of differences give it a wide bar."""
+    rate, theta = 10.0**rate, np.array([0.3, 0.7, 1.1])
+    verdicts = []
+    for error in (10.0 ** log_errors[0], 10.0 ** sum(log_errors)):
+        factor = 1 + sign * error * np.array([1, 0, 0])
+        grad = lambda t, factor=factor: rate * np.cos(rate * t) * factor  # noqa: E731
+        verdicts.append(check_gradient(lambda t: float(np.sin(rate * np.abs(t)).sum()), grad, theta).verdict)
+    assert verdicts != ["FAIL", "PASS"]
+
+
 @given(claim=st.floats(-1e6, 1e6), seed=st.integers(0, 10**6))
 @example(claim=5.0, seed=0)
 @example(claim=-0.3, seed=0)

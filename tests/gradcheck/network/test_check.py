@@ -76,6 +76,29 @@ def test_one_wrong_entry_of_235146_is_named(relative) -> None:
         assert report.parameters[name].worst.index == tuple(int(i) for i in np.unravel_index(entry, shape))
 
 
+@pytest.mark.parametrize("method", ["complex", "central"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_twice_what_is_detected_fails_in_every_entry_and_half_of_it_passes_in_one(method, sign, random_case) -> None:
+    for seed in range(10):
+        net, theta, x, y, masks = random_case(seed)
+        right = net.loss_and_grad(theta, x, y, masks=masks)[1]
+        found = check_network(net, theta, x, y, masks=masks, method=method).parameters
+        error = net.pack([tuple(_detected(found[f"{kind}{l + 1}"]) for kind in "Wb") for l in range(len(found) // 2)])
+        for factor in (2, 0.5):
+            wrong = right + sign * factor * error
+            again = check_network(net, theta, x, y, lambda t, g=wrong: g, masks=masks, method=method).parameters
+            for name, before in found.items():
+                if np.isfinite(before.detects):
+                    assert (again[name].failing == again[name].fails.size) is (factor == 2), f"seed {seed}: {name}"
+
+
+def _detected(found):
+    """The error of each entry that is detected."""
+    seen = np.maximum(np.abs(found.analytic), np.abs(found.numeric)) > found.bar
+    size = np.where(seen, np.abs(found.analytic), np.max(np.abs(found.numeric)))
+    return np.nan_to_num(found.detects) * size
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_what_this_precision_cannot_see_is_inconclusive(dtype, circles) -> None:
     """db2 of a balanced network is a sum that cancels: float32 cannot tell it from 0, float64 can."""

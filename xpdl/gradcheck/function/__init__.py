@@ -1,7 +1,13 @@
 """The gradient of any scalar function, as a black box.
 
 check        ``check_gradient``: the choice of directions, and the report
+arguments    trees of arrays and numbers, taken apart into named leaves
 blackbox     the user's functions, seen from the host
+pairing      a function of any outputs as the scalar <c, fun(*args)>
+complex_numbers  how a gradient with respect to complex numbers is written
+low_precision  gradients in float16 and bfloat16, judged as such
+autodiff     the derivatives that the library of the arguments computes itself
+second_order the derivative of a gradient
 memory       what the functions keep between calls; memory_layout: arrays that lie in memory as others do
 probe        the function around theta, in natural units, and its noise
 directional  derivatives along directions: complex step, central and one-sided differences, Taylor test

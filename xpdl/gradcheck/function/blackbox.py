@@ -4,9 +4,9 @@ Tensors in float64 go in and are turned into arrays of the user's library.  A nu
 functions are called repeatedly, because they must not change their argument, and must give the same result each time.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import contextlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 import math
 from typing import Any, TypeVar
@@ -17,6 +17,8 @@ import numpy as np
 from xpdl import checks
 from xpdl.arrays import Array, device, is_complex, namespace
 from xpdl.backends import Backend, backend_of
+from xpdl.gradcheck.function.arguments import Arguments
+from xpdl.gradcheck.function.complex_numbers import as_pairs, complex_names, from_pairs
 from xpdl.gradcheck.function.memory import Memory
 from xpdl.gradcheck.function.memory_layout import Strides, laid_out, strides_of
 from xpdl.gradcheck.function.probe import COMPLEX_STEP, ROUNDINGS, Tensors, quiet
@@ -25,76 +27,107 @@ from xpdl.gradcheck.report import Vector
 T = TypeVar("T")
 
 COMPLEX = {"float64": "complex128", "float32": "complex64"}
+HOST = {"bfloat16": "float32"}
+"""Dtypes that NumPy does not have, and those that hold them."""
+DENSE = ("toarray", "to_dense", "todense")
+"""What makes a sparse array dense: in SciPy and CuPy, in PyTorch, in JAX."""
 
 
 @dataclass
 class BlackBox:
-    """fun and grad as functions of tensors on the host; ``like`` holds the user's arrays, by name."""
+    """fun and grad as functions of tensors on the host, by the names of the variables in ``arguments``."""
 
-    fun: Callable[[Any], Any]
-    grad: Callable[[Any], Any]
-    like: Mapping[str, Array]
-    single: bool  # whether theta is an array, not a dict
+    fun: Callable[..., Any]
+    grad: Callable[..., Any]
+    arguments: Arguments
     dtype: str
     theta: Tensors = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)  # variables whose gradient is None
     evaluations: int = 0
     in_rows: bool = False  # whether arrays lie in rows without gaps, not as the user's do
+    own_dtypes: bool = False  # whether arrays have the dtypes of the user's, not that of the check
+    conjugate: bool = False  # how gradients of complex numbers are written (complex_numbers.py)
+
+    @cached_property
+    def complex_names(self) -> set[str]:
+        """The variables that are complex."""
+        return complex_names(self.arguments)
 
     @cached_property
     def strides(self) -> dict[str, Strides | None]:
         """How the user's arrays lie in memory; None for those in rows without gaps."""
-        return {name: strides_of(array) for name, array in self.like.items()}
+        return {name: strides_of(array) for name, array in self.arguments.arrays.items()}
 
     @cached_property
     def homes(self) -> dict[str, Backend]:
         """The backends of the user's arrays."""
-        return {name: backend_of(array) for name, array in self.like.items()}
+        return {name: backend_of(array) for name, array in self.arguments.arrays.items()}
 
-    def place(self, tensors: Tensors) -> Any:
-        """New arrays of the user's library, on the user's device, which lie in memory as the user's do."""
-        arrays = {}
-        for name, like in self.like.items():
-            strides = None if self.in_rows else self.strides[name]
-            arrays[name] = _place(self.homes[name], tensors[name], like, self.dtype, strides)
-        return arrays["theta"] if self.single else arrays
+    def place(self, tensors: Tensors) -> tuple[Any, ...]:
+        """New arguments: arrays of the user's library, on the user's device, which lie in memory as the user's do."""
+        leaves = {name: self._placed(name, tensors[name]) for name in self.arguments.variables}
+        return self.arguments.filled(leaves)
+
+    def tangents(self, tensors: Tensors) -> tuple[Any, ...]:
+        """The same for tangents, where constants are None."""
+        leaves = {name: self._placed(name, tensors[name]) for name in self.arguments.variables}
+        return self.arguments.filled(leaves | dict.fromkeys(self.arguments.constants))
+
+    def _placed(self, name: str, tensor: Vector) -> Any:
+        tensor = from_pairs(tensor) if name in self.complex_names else tensor
+        if name not in self.homes:
+            return tensor.item()
+        like, strides = self.arguments.arrays[name], None if self.in_rows else self.strides[name]
+        dtype = checks.dtype_name(like.dtype) if self.own_dtypes else self.dtype
+        return place(self.homes[name], tensor, like, dtype, strides)
 
     def value(self, tensors: Tensors) -> float | complex:
         """The value of fun, complex if its dtype is complex."""
         return self.value_of(self.place(tensors))
 
-    def value_of(self, placed: Any) -> float | complex:
-        """The value of fun for the user's arrays."""
+    def value_of(self, placed: tuple[Any, ...]) -> float | complex:
+        """The value of fun for the user's arguments."""
         self.evaluations += 1
-        return _number(self.fun(placed))
+        return _number(self.fun(*placed))
 
     def gradient(self) -> dict[str, Vector]:
         """The value of grad at theta, in float64."""
         return self.gradient_of(self.place(self.theta))
 
-    def gradient_of(self, placed: Any) -> dict[str, Vector]:
-        """The value of grad for the user's arrays at theta.
+    def gradient_with(self, **changes: Any) -> dict[str, Vector]:
+        """The value of grad for a box with other fields."""
+        other = replace(self, **changes)
+        found = other.gradient()
+        self.evaluations = other.evaluations
+        return found
+
+    def gradient_of(self, placed: tuple[Any, ...]) -> dict[str, Vector]:
+        """The value of grad for the user's arguments at theta; zeros where it is None.
 
         The call of fun before it is what an optimizer does: grad may use what that call kept.
         """
         self.value(self.theta)
-        result = self.grad(placed)
-        if self.single:
-            return {"theta": _gradient("grad(theta)", result, self.like["theta"])}
-        if not isinstance(result, Mapping):
-            raise TypeError(f"grad must return a dict like theta, got {checks.shorten(result)}")
-        if result.keys() != self.like.keys():
-            raise ValueError(f"grad must return the keys of theta, {list(self.like)}, got {list(result)}")
-        return {name: _gradient(f"grad(theta)[{name!r}]", result[name], like) for name, like in self.like.items()}
+        found = self.arguments.matched("grad", self.grad(*placed))
+        self.missing = [name for name, gradient in found.items() if gradient is None]
+        return {name: self._gradient(name, gradient) for name, gradient in found.items()}
 
-    def watched(self, function: Callable[[Any], T]) -> tuple[T, str | None]:
-        """function(theta), and the name of the first tensor that it changed in its argument, if any."""
+    def _gradient(self, name: str, found: Any) -> Vector:
+        tensor, place = self.theta[name], self.arguments.places[name]
+        if name not in self.complex_names:
+            return _gradient(place, found, tensor.shape, np.float64)
+        gradient = _gradient(place, found, tensor.shape[:-1], np.complex128)
+        return as_pairs(np.conj(gradient) if self.conjugate else gradient)
+
+    def watched(self, function: Callable[[tuple[Any, ...]], T]) -> tuple[T, str | None]:
+        """function(theta), and the place of the first leaf that it changed in its arguments, if any."""
         placed = self.place(self.theta)
-        kept = {"theta": placed} if self.single else dict(placed)
+        kept = self.arguments.leaves_of(placed)
         result = function(placed)
-        if not self.single and [(n, id(a)) for n, a in placed.items()] != [(n, id(a)) for n, a in kept.items()]:
-            return result, "theta"
-        changed = (self.title(n) for n, array in kept.items() if not np.array_equal(_fetch(array), self.theta[n]))
-        return result, next(changed, None)
+        later = self.arguments.leaves_of(placed)
+        if [(name, id(leaf)) for name, leaf in later.items()] != [(name, id(leaf)) for name, leaf in kept.items()]:
+            return result, " or ".join(self.arguments.roots)
+        changed = (n for n, tensor in self.theta.items() if not np.array_equal(as_pairs(fetch(kept[n])), tensor))
+        return result, next(map(self.arguments.places.__getitem__, changed), None)
 
     def is_real(self) -> bool:
         """Whether fun and grad give real numbers at theta."""
@@ -105,60 +138,68 @@ class BlackBox:
             except Exception:  # they gave numbers before, so something has changed them
                 return False
 
-    def title(self, name: str) -> str:
-        """The user's name of a tensor."""
-        return "theta" if self.single else f"theta[{name!r}]"
-
 
 # Entering
 
 
-def enter(fun: Any, grad: Any, theta: Any, dtype: str | None) -> tuple[BlackBox, float, list[str]]:
+def enter(
+    fun: Any, grad: Any, args: Sequence[Any], dtype: str | None, *, conjugate: bool = False
+) -> tuple[BlackBox, float, list[str]]:
     """fun and grad as a black box at theta, in the dtype of the check; J at theta; and notes on the dtype."""
-    box = _checked(fun, grad, theta)
-    candidates, notes = _dtypes(box.like, dtype)
+    box = _checked(fun, grad, args)
+    box.conjugate = conjugate
+    candidates, notes = _dtypes(box.arguments.arrays, dtype)
+    if constants := box.arguments.constants:
+        notes.append(f"constants, not checked: {', '.join(constants)}")
     for box.dtype in candidates[:-1]:
         try:
             return box, _tried(box), notes
         except Exception as error:
-            notes = [f"float64 raises {type(error).__name__}: judged in float32"]
+            notes.insert(0, f"float64 raises {type(error).__name__}: judged in float32")
     box.dtype = candidates[-1]
     return box, _tried(box), notes
 
 
-def _checked(fun: Any, grad: Any, theta: Any) -> BlackBox:
-    """fun and grad as a black box, if they are functions and theta holds arrays of one library."""
+def _checked(fun: Any, grad: Any, args: Sequence[Any]) -> BlackBox:
+    """fun and grad as a black box, if they are functions and the arguments hold arrays of one library."""
     for title, function in (("fun", fun), ("grad", grad)):
         if not callable(function):
             raise TypeError(f"{title} must be a function of theta, got {checks.shorten(function)}")
-    single = not isinstance(theta, Mapping)
-    like = {"theta": theta} if single else dict(theta)
-    if not like:
-        raise ValueError("theta must hold at least one array, got an empty dict")
-    box = BlackBox(fun, grad, like, single, "float64")
-    for name, array in like.items():
-        _check_tensor(box.title(name), array)
-    checks.one_namespace(**{box.title(name): array for name, array in like.items()})
-    return box
+    if not args:
+        raise TypeError("theta is missing: the argument of fun, after fun and grad")
+    arguments = Arguments(args)
+    if not arguments.variables:
+        raise _nothing_to_check(arguments)
+    for name, leaf in arguments.variables.items():
+        _check_variable(arguments.places[name], leaf)
+    checks.one_namespace(**{arguments.places[name]: array for name, array in arguments.arrays.items()})
+    return BlackBox(fun, grad, arguments, "float64")
 
 
-def _check_tensor(title: str, array: Any) -> None:
-    """Check that this is a floating array with at least one entry, and that all entries are finite."""
-    if not is_array_api_obj(array):
-        raise TypeError(f"{title} must be an array, got {checks.shorten(array)}")
-    if not namespace(array).isdtype(array.dtype, "real floating"):
-        raise TypeError(f"{title} must have a real floating dtype, got {array.dtype}")
-    tensor = _fetch(array)
+def _nothing_to_check(arguments: Arguments) -> Exception:
+    """The error for arguments without a floating number."""
+    name, leaf = next(iter(arguments.constants.items()), ("theta", None))
+    if leaf is None:
+        return ValueError(f"theta must hold at least one array or number, got {checks.shorten(arguments.args)}")
+    if is_array_api_obj(leaf):
+        return TypeError(f"{arguments.places[name]} must have a real floating dtype, got {leaf.dtype}")
+    kind = "a floating number" if isinstance(leaf, int) else "an array or a floating number"
+    return TypeError(f"{arguments.places[name]} must be {kind}, got {checks.shorten(leaf)}")
+
+
+def _check_variable(title: str, leaf: Any) -> None:
+    """Check that these are floating numbers, at least one, and all of them finite."""
+    tensor = fetch(leaf)
     if tensor.size == 0:
         raise ValueError(f"{title} must have entries, got shape {tensor.shape}")
     if not np.all(np.isfinite(tensor)):
         index = np.argwhere(~np.isfinite(tensor))[0].tolist()
-        raise ValueError(f"{title} must be finite, got {tensor[tuple(index)]} at {index}")
+        raise ValueError(f"{title} must be finite, got {tensor[tuple(index)]}" + (f" at {index}" if index else ""))
 
 
 def _dtypes(like: Mapping[str, Array], dtype: str | None) -> tuple[list[str], list[str]]:
     """The dtypes to try, the best first, and notes on them."""
-    known = set.intersection(*(_available(array) for array in like.values()))
+    known = set.intersection(set(COMPLEX), *(_available(array) for array in like.values()))
     if dtype is not None:
         name = checks.float_dtype("dtype", dtype)
         if name not in known:
@@ -166,7 +207,8 @@ def _dtypes(like: Mapping[str, Array], dtype: str | None) -> tuple[list[str], li
         return [name], []
     if "float64" not in known:
         return ["float32"], ["float64 is not available on the device of theta: judged in float32"]
-    return ["float64"] + ["float32"] * any(checks.dtype_name(a.dtype) == "float32" for a in like.values()), []
+    single = any(checks.dtype_name(array.dtype) not in ("float64", "complex128") for array in like.values())
+    return ["float64"] + ["float32"] * single, []
 
 
 def _available(array: Array) -> set[str]:
@@ -176,10 +218,11 @@ def _available(array: Array) -> set[str]:
 
 def _tried(box: BlackBox) -> float:
     """J at theta in the dtype of the box, after fun and grad have been called."""
-    box.theta = {name: _fetch(array).astype(box.dtype).astype(np.float64) for name, array in box.like.items()}
+    leaves = box.arguments.variables.items()
+    box.theta = {name: as_pairs(fetch(leaf)).astype(box.dtype).astype(np.float64) for name, leaf in leaves}
     start = box.value(box.theta)
     if isinstance(start, complex):
-        raise TypeError(f"fun must return a real scalar, got {start}")
+        raise TypeError(f"fun must return a real scalar, got {start}: check_vjp takes functions with complex outputs")
     if not math.isfinite(start):
         raise ValueError(f"fun must be finite at theta, got {start}")
     box.gradient()
@@ -233,7 +276,7 @@ def layout_decides(box: BlackBox, start: float, gradient: Tensors, u: float) -> 
     wrong = dict.fromkeys(_unequal(gradient, other, u), f"grad answers {said}")
     if not abs(value - start) <= ROUNDINGS * u * abs(start):
         wrong |= dict.fromkeys(strided, f"fun answers {said}")
-    return {name: text.format(box.strides[name] or "of others") for name, text in wrong.items()}
+    return {name: text.format(box.strides.get(name) or "of others") for name, text in wrong.items()}
 
 
 def _unequal(first: Tensors, second: Tensors, u: float) -> list[str]:
@@ -264,35 +307,43 @@ def try_complex(box: BlackBox) -> tuple[bool, list[str]]:
 # To and from the user's library
 
 
-def _place(home: Backend, tensor: Vector, like: Array, dtype: str, strides: Strides | None) -> Array:
+def place(home: Backend, tensor: Vector, like: Array | None, dtype: str, strides: Strides | None) -> Array:
     """A tensor as an array of the user's library, which autograd follows as it follows the user's array."""
-    name = COMPLEX[dtype] if np.iscomplexobj(tensor) else dtype
-    values = laid_out(np.array(tensor, dtype=name, copy=True, order="C"), strides)
+    name = COMPLEX.get(dtype, dtype) if np.iscomplexobj(tensor) else dtype
+    values = laid_out(np.array(tensor, dtype=HOST.get(name, name), copy=True, order="C"), strides)
     return home.track(home.xp.asarray(values, dtype=getattr(home.xp, name), device=home.device), like)
 
 
-def _fetch(array: Array) -> Vector:
-    """The array on the host, without its record for automatic differentiation."""
-    return np.asarray(backend_of(array).to_numpy(array))
+def fetch(leaf: Any) -> Vector:
+    """A number or an array on the host, without its record for automatic differentiation."""
+    return np.asarray(backend_of(leaf).to_numpy(leaf) if is_array_api_obj(leaf) else leaf)
 
 
 def _number(value: Any) -> float | complex:
-    """A scalar of any library as a Python float, or a complex number if that is its dtype."""
+    """A scalar of any library, of any shape with one entry, as a Python float; complex if that is its dtype."""
     if isinstance(value, (int, float, complex)) and not isinstance(value, bool):
         return complex(value) if isinstance(value, complex) else float(value)
     if not is_array_api_obj(value):
         raise TypeError(f"fun must return a scalar, got {checks.shorten(value)}")
-    if tuple(value.shape) != ():
+    if math.prod(value.shape) != 1:
         raise ValueError(f"fun must return a scalar, got an array of shape {tuple(value.shape)}")
-    value = backend_of(value).track(value)
+    value = backend_of(value).track(namespace(value).reshape(value, ()))
     return complex(value) if is_complex(value) else float(value)
 
 
-def _gradient(title: str, array: Any, like: Array) -> Vector:
+def _gradient(place: str, found: Any, shape: tuple[int, ...], dtype: type) -> Vector:
+    """The gradient of the variable at a place, on the host: zeros for None, and where a sparse one stores nothing."""
+    if found is None:
+        return np.zeros(shape)
+    dense = next((getattr(found, name) for name in DENSE if hasattr(found, name)), None)
+    array = found if dense is None else dense()
+    if isinstance(array, (int, float, complex)) and not isinstance(array, bool):
+        array = np.asarray(array)
+    title = place.replace("theta", "grad(theta)", 1).replace("args", "grad(*args)", 1)
     if not is_array_api_obj(array):
         raise TypeError(f"{title} must be an array, got {checks.shorten(array)}")
-    if tuple(array.shape) != tuple(like.shape):
-        raise ValueError(f"{title} must have the shape of theta, {tuple(like.shape)}, got {tuple(array.shape)}")
-    if is_complex(array):
+    if tuple(array.shape) != shape:
+        raise ValueError(f"{title} must have the shape of {place}, {shape}, got {tuple(array.shape)}")
+    if is_complex(array) and dtype is np.float64:
         raise TypeError(f"{title} must be real, got dtype {array.dtype}")
-    return np.array(_fetch(array), dtype=np.float64)
+    return np.array(fetch(array), dtype=dtype)

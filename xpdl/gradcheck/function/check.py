@@ -4,7 +4,7 @@ A tensor of up to 256 entries is checked entry by entry (tensor.py).  A larger o
 and bisection of those that fail finds the wrong entries (search.py).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 import math
 import time
@@ -13,10 +13,16 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpdl import checks
+from xpdl.gradcheck.function.arguments import Arguments
+from xpdl.gradcheck.function.autodiff import own_grad
 from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter, layout_decides, try_complex
+from xpdl.gradcheck.function.complex_numbers import complex_names, in_convention
 from xpdl.gradcheck.function.directional import best_difference, taylor_order
+from xpdl.gradcheck.function.low_precision import in_own_precision
+from xpdl.gradcheck.function.pairing import Pairing
 from xpdl.gradcheck.function.probe import Probe, Tensors
 from xpdl.gradcheck.function.search import Search
+from xpdl.gradcheck.function.second_order import HessianProduct, both_orders
 from xpdl.gradcheck.function.tensor import SMALL, Directions, TensorCheck
 from xpdl.gradcheck.function.together import contradictions
 from xpdl.gradcheck.report import (
@@ -51,10 +57,11 @@ class Judged(NamedTuple):
 
 
 def check_gradient(
-    fun: Callable[[Any], Any],
-    grad: Callable[[Any], Any],
-    theta: Any,
-    *,
+    fun: Callable[..., Any],
+    grad: Callable[..., Any] | None,
+    *args: Any,
+    value_and_grad: bool = False,
+    order: int = 1,
     method: str = "auto",
     dtype: str | None = None,
     full: bool = False,
@@ -62,26 +69,35 @@ def check_gradient(
     budget: int = 100_000,
     progress: bool = False,
 ) -> Report:
-    """Check whether ``grad`` is the gradient of ``fun`` at theta.
+    """Check whether ``grad`` is the gradient of ``fun`` at theta, the arguments.
 
-    Both functions are called with new arrays of theta's library, on its device.  The error bars of the numeric
+    Both functions are called with new arrays of the arguments' library, on its device.  The error bars of the numeric
     derivatives are measured, so there is no tolerance to choose.  A tensor of more than 256 entries is checked along 11
     directions, in natural units (probe.py); if one fails, bisection finds the wrong entries.
 
     Parameters
     ----------
     fun : callable
-        (theta) -> a scalar.
+        (*args) -> a scalar: a number, or an array of any shape with one entry.
     grad : callable
-        (theta) -> the gradient under test: an array of the shape of theta, or a dict with its keys.
-    theta : array or dict of str to array
-        The point: floating arrays of any library that speaks the Array API standard.
+        (*args) -> the gradient under test, of the form of the argument; of several arguments, a tuple of gradients.
+        None anywhere in it says that ``fun`` does not depend on what is there.  It may be a sparse array.  None instead
+        of a function: the gradient that the library of the arguments computes itself (PyTorch, JAX).
+    *args : Any
+        The point: floating numbers and arrays of any library that speaks the Array API standard, or dicts, lists,
+        tuples, NamedTuples and dataclasses of them, to any depth.  Everything else in them is a constant.
+    value_and_grad : bool, default False
+        Whether ``fun`` returns the pair (value, gradient); ``grad`` is None then.
+    order : {1, 2}, default 1
+        With 2, the derivative of the gradient is checked as well: the product of the Hessian with a random vector,
+        which PyTorch or JAX computes from the gradient.
     method : {"auto", "complex", "central", "taylor"}, default "auto"
         How the numeric gradient is computed.  "complex": the complex step.  "central": central differences.  "auto":
         the complex step for each tensor in which it proves to be a derivative, else central differences.  "taylor":
         only whether J(theta + h d) - J(theta) - h <g, d> falls like h^2; entries are not checked.
     dtype : {"float64", "float32"}, optional
-        The dtype of the arrays that fun gets; by default float64 if fun and the device support it.
+        The dtype of the arrays that fun gets; by default float64 if fun and the device support it.  A gradient in
+        float16 or bfloat16 that passes must then be right in its own precision, too.
     full : bool, default False
         Whether every entry of large tensors is checked, too.
     seed : int, default 0
@@ -94,9 +110,10 @@ def check_gradient(
     Returns
     -------
     Report
-        The verdict and a ``Parameter`` for each tensor; a single array is called "theta".  For a large tensor that
-        passes, the arrays of its ``Parameter`` hold one number for each direction, and its worst entry has the index
-        ().  For one that fails, the worst entry is the worst that was found.
+        The verdict and a ``Parameter`` for each leaf of the arguments: a single array is called "theta", an array in a
+        dict by its key, any other as Python reaches it, ``args[1]["layer1"].w``.  For a large tensor that passes, the
+        arrays of its ``Parameter`` hold one number for each direction, and its worst entry has the index ().  For one
+        that fails, the worst entry is the worst that was found.
 
     Raises
     ------
@@ -119,10 +136,50 @@ def check_gradient(
     >>> report.verdict, report.parameters["theta"].diagnosis
     ('FAIL', '-1 x the numeric gradient: the sign is wrong')
     """
+    fun, grad = _apart(fun, grad, value_and_grad)
+    options: dict[str, Any] = {"method": method, "dtype": dtype, "full": full, "seed": seed}
+    options |= {"budget": budget, "progress": progress}
+    first = _in_convention(fun, grad, args, options)
+    if checks.integer("order", order, least=1, below=3) == 1:
+        return first
+    hessian = HessianProduct(grad, seed)
+    second = _in_convention(hessian.value, hessian.gradient, args, options)
+    return both_orders(first, second, hessian.asymmetry(args, dtype))
+
+
+def _in_convention(fun: Any, grad: Any, args: Sequence[Any], options: Mapping[str, Any]) -> Report:
+    """The report on a gradient; if there are complex numbers, in the way of writing that fits."""
+    arguments = Arguments(args)
+
+    def judge(conjugate: bool) -> Report:
+        if isinstance(fun, Pairing):
+            fun.conjugate = conjugate
+        return _first_order(fun, grad, args, conjugate=conjugate, **options)
+
+    def has_complex() -> bool:
+        return bool(complex_names(arguments)) or (isinstance(fun, Pairing) and fun.has_complex)
+
+    return in_convention(judge, arguments, has_complex)
+
+
+def _first_order(
+    fun: Any,
+    grad: Any,
+    args: Sequence[Any],
+    *,
+    conjugate: bool,
+    method: str,
+    dtype: str | None,
+    full: bool,
+    seed: int,
+    budget: int,
+    progress: bool,
+) -> Report:
+    """The report on the gradient of a scalar function."""
     began = time.perf_counter()
     checks.choice("method", method, ["auto", *METHOD_TITLES])
     generated = generator(seed, Stream.DATA)
-    box, start, notes = enter(fun, grad, theta, dtype)
+    box, start, notes = enter(fun, grad, args, dtype, conjugate=conjugate)
     probe = _probe(box, start, generated)
     gradient, spread, complaints = call_twice(box, start, probe.u)
     if not complaints and method not in ("central", "taylor"):
@@ -139,7 +196,8 @@ def check_gradient(
         plan = _plan(probe, gradient, full, budget)
         tensors = [TensorCheck(probe, name, gradient[name], plan[name], spread[name]) for name in plan]
         judged = _by_derivatives(probe, tensors, method, progress)
-    judged = judged._replace(parameters=_with_layout(judged.parameters, layout_decides(box, start, gradient, probe.u)))
+    judged = _with_layout(_without_none(judged, box.missing), layout_decides(box, start, gradient, probe.u))
+    judged = judged if dtype else _in_own_precision(judged, box, gradient)
     complaints = call_again(box, start, gradient, probe.u, probe.noise)
     if complaints:
         return _refused(box, gradient, [*complaints, *notes], began)
@@ -148,6 +206,32 @@ def check_gradient(
             f"fun changes in steps of {probe.quantum:.1g} and is constant in between: its derivatives are as coarse"
         )
     return _report(box, judged, precision, notes, began)
+
+
+def _apart(fun: Any, grad: Any, value_and_grad: bool) -> tuple[Any, Any]:
+    """Fun and grad as two functions; without grad, the gradient that the library of the arguments computes."""
+    if not value_and_grad:
+        return fun, own_grad(fun) if grad is None else grad
+    if grad is not None:
+        raise ValueError(f"grad must be None with value_and_grad=True, got {checks.shorten(grad)}")
+
+    def part(k: int) -> Callable[..., Any]:
+        return lambda *args: checks.pair("fun", fun(*args), "(value, gradient)")[k]
+
+    return part(0), part(1)
+
+
+def _without_none(judged: Judged, missing: Sequence[str]) -> Judged:
+    """The verdicts without the constants: tensors whose gradient is None, if fun does not move with them."""
+    parameters, notes = dict(judged.parameters), list(judged.notes)
+    for name in missing:
+        if parameters[name].verdict == FAIL:
+            said = f"the gradient of {name} is None, and fun depends on it"
+            parameters[name] = replace(parameters[name], diagnosis=said)
+        elif len(parameters) > 1:
+            notes.append(f"{name}: a constant, because its gradient is None and fun does not depend on it")
+            del parameters[name]
+    return judged._replace(parameters=parameters, notes=notes)
 
 
 def _probe(box: BlackBox, start: float, generated: np.random.Generator) -> Probe:
@@ -222,12 +306,19 @@ def _together(probe: Probe, tensors: list[TensorCheck], parameters: dict[str, Pa
     return parameters
 
 
-def _with_layout(parameters: Mapping[str, Parameter], wrong: Mapping[str, str]) -> dict[str, Parameter]:
+def _with_layout(judged: Judged, wrong: Mapping[str, str]) -> Judged:
     """The same verdicts, but FAIL where the memory layout decides what fun or grad answer."""
-    return {
+    parameters = {
         name: replace(found, verdict=FAIL, diagnosis=wrong[name]) if name in wrong else found
-        for name, found in parameters.items()
+        for name, found in judged.parameters.items()
     }
+    return judged._replace(parameters=parameters)
+
+
+def _in_own_precision(judged: Judged, box: BlackBox, gradient: Tensors) -> Judged:
+    """The same verdicts, but FAIL where a gradient is wrong in its own, low precision."""
+    parameters, notes = in_own_precision(box, gradient, judged.parameters)
+    return judged._replace(parameters=parameters, notes=[*judged.notes, *notes])
 
 
 def _by_taylor(probe: Probe, gradient: Tensors) -> Judged:

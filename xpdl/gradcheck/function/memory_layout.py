@@ -1,6 +1,8 @@
 """Memory layout: arrays with the strides of others, so that code which reads memory as it lies shows its mistakes."""
 
 from collections.abc import Sequence
+from itertools import accumulate
+import operator
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,11 @@ def compact(strides: Strides, shape: Sequence[int]) -> bool:
             return False
         expected *= n
     return True
+
+
+def rows(shape: Sequence[int]) -> Strides:
+    """The strides of an array that lies in rows without gaps."""
+    return tuple(accumulate(reversed(shape[1:]), operator.mul, initial=1))[::-1] if shape else ()
 
 
 def laid_out(values: Vector, strides: Strides | None) -> Vector:

@@ -163,7 +163,7 @@ class Probe:
 
         finest, *wider = (self.distance(bits) for bits in QUANTUM_BITS)
         ahead = next((sign for sign in (1, -1) if at(sign * finest) == self.start), 0)  # theta may be at an edge
-        first = ahead * next((t for t in wider if at(ahead * t) != self.start), 0.0)
+        first = next((t for t in wider if at(ahead * t) != self.start), 0.0) * ahead if ahead else 0.0
         if first == 0:
             return 0.0
         beyond = {at(first * (1 + k / 1024)) for k in range(4)}

@@ -74,7 +74,7 @@ def second_look(
     noise = probe.noise_of_claims(name, d, analytic=method == "complex")
     other = central(probe, name, d, level=0 if method == "complex" else -1)
     certain = other.jump <= 2 * other.side_bar and near(other, found.value, found.bar)
-    if certain and abs(claim - other.value) > 10 * (other.bar + SPREAD * noise):
+    if certain and found.widened(noise).misses(claim) and abs(claim - other.value) > 10 * (other.bar + SPREAD * noise):
         return found.widened(noise)
     difference, kink = best_difference(probe, name, d)
     fallback = difference.derivative(kink=kink).widened(noise)

@@ -1,0 +1,79 @@
+"""``check_vjp``: backward passes, the products of a cotangent with the Jacobian."""
+
+from collections.abc import Callable
+from typing import Any
+
+from xpdl import checks
+from xpdl.gradcheck.function.autodiff import own_vjp
+from xpdl.gradcheck.function.pairing import Pairing
+from xpdl.gradcheck.report import Report
+from xpdl.gradcheck.vector.cotangents import with_cotangents
+from xpdl.gradcheck.vector.judging import combined, judged
+from xpdl.gradcheck.vector.outputs import with_output
+
+
+def check_vjp(
+    fun: Callable[..., Any], vjp: Callable[..., Any] | None, *args: Any, seed: int = 0, **options: Any
+) -> Report:
+    """Check whether ``vjp`` multiplies cotangents with the Jacobian of ``fun``: a backward pass.
+
+    The vector-Jacobian product of a cotangent c is the gradient of <c, fun(*args)>.  ``check_gradient`` judges it for
+    two random cotangents; the second weighs each output by its size.  Then ``vjp`` gets cotangents as callers hand them
+    out: zeros, with the strides of a slice, a transpose or a reversed array, and one number for all entries.
+
+    Parameters
+    ----------
+    fun : callable
+        (*args) -> outputs: numbers, arrays of any shape, or dicts, lists and tuples of them.
+    vjp : callable
+        (cotangent, *args) -> the gradients: of one argument its gradient, of several a tuple.  The cotangent has the
+        form of the outputs.  None: the backward pass of the library of the arguments (PyTorch, JAX).
+    *args : Any
+        The point, as ``check_gradient`` takes it.
+    seed : int, default 0
+        The seed of the cotangents and of random directions.
+    **options : Any
+        The other keyword arguments of ``check_gradient``.
+
+    Returns
+    -------
+    Report
+        The verdict and a ``Parameter`` for each leaf of the arguments.  The numbers in it are those of one cotangent.
+
+    Raises
+    ------
+    TypeError
+        If an argument, or what a function returns, is of a wrong kind.
+    ValueError
+        If shapes do not fit, or numbers are not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> def forward(x, w):
+    ...     return x @ w
+    >>> def backward(dz, x, w):
+    ...     return dz @ w.T, x.T @ dz
+    >>> x, w = np.arange(6.0).reshape(2, 3), np.ones((3, 2))
+    >>> xpdl.check_vjp(forward, backward, x, w).verdict
+    'PASS'
+    >>> report = xpdl.check_vjp(forward, lambda dz, x, w: (dz @ w.T, 2 * x.T @ dz), x, w)
+    >>> report.parameters["args[0]"].verdict
+    'PASS'
+    >>> report.parameters["args[1]"].diagnosis.split("; ")
+    ['2 x the numeric gradient: counted twice', 'd output[0, 0] / d args[1][1, 0] is 2, and 1 numerically']
+    """
+    vjp = own_vjp(fun) if vjp is None else vjp
+    if not callable(vjp):
+        raise TypeError(f"vjp must be a function of a cotangent and the arguments, got {checks.shorten(vjp)}")
+
+    def gradient(pairing: Pairing) -> Callable[..., Any]:
+        return lambda *args: vjp(pairing.cotangent(), *args)
+
+    pairings = [Pairing(fun, seed), Pairing(fun, seed + 1, natural=True)]
+    reports = [judged(pairing, gradient(pairing), args, seed, options) for pairing in pairings]
+    report = combined(reports)
+    if report.verdict == "FAIL":
+        return with_output(report, pairings, gradient, args, seed, options)
+    return with_cotangents(report, pairings[0], gradient(pairings[0]), args, options.get("dtype"))
