@@ -60,8 +60,8 @@ def one_line(text: object, limit: int = 200) -> str:
 class FileError(ValueError):
     """A file cannot be used; the message may quote it, so it is one plain line of limited length."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(one_line(message, 1000))
+    def __str__(self) -> str:
+        return one_line(super().__str__(), 1000)
 
 
 def choice(argument: str, value: Any, names: Iterable[str]) -> str:

@@ -275,7 +275,7 @@ ONE_FILE = [
 def test_two_outputs_and_an_output_and_an_input_are_two_files(run, data, line) -> None:
     """Also with --force."""
     before = {path: path.read_bytes() for path in data.rglob("*") if path.is_file()}
-    code, out, err = run(f"{line.replace('{name}', data.name).replace('{}', str(data))} --force")
+    code, _, err = run(f"{line.replace('{name}', data.name).replace('{}', str(data))} --force")
     assert code == 2
     assert "must be two files" in err or "must be another file" in err
     assert {path: path.read_bytes() for path in data.rglob("*") if path.is_file()} == before
@@ -288,7 +288,7 @@ def test_two_outputs_and_an_output_and_an_input_are_two_files(run, data, line) -
 def test_a_run_that_starts_does_not_replace_a_checkpoint(run, tmp_path, flags) -> None:
     run(f"{ONCE} --checkpoint {tmp_path}/run")
     before = (tmp_path / "run").read_bytes()
-    code, out, err = run(f"{TRAIN} {flags} --checkpoint {tmp_path}/run")
+    code, _, err = run(f"{TRAIN} {flags} --checkpoint {tmp_path}/run")
     assert (code, (tmp_path / "run").read_bytes()) == (2, before)
     assert "--resume auto" in err
     assert "--force" in err

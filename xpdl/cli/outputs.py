@@ -30,6 +30,7 @@ from xpdl.files.outputs import (
 from xpdl.network import Network
 from xpdl.progress import LOST
 from xpdl.training.callbacks import Metrics
+from xpdl.training.train import GO_ON
 
 HISTORY = Kind("a history of xpdl", re.compile(rb'\{"epoch": \d').match)
 PICTURE = Kind("a picture of xpdl", re.compile(rb".{0,4096}(Software\0xpdl|<dc:title>xpdl)", re.DOTALL).match)
@@ -44,7 +45,7 @@ def check_outputs(inputs: Mapping[str, Any], *, force: bool = False, **outputs: 
     are one file.
     """
     given = {flag: path for flag, path in outputs.items() if path is not None}
-    read = {flag: Path(path).expanduser() for flag, path in inputs.items() if path not in (None, "auto", *NAMED)}
+    read = {flag: Path(path).expanduser() for flag, path in inputs.items() if path not in (None, GO_ON, *NAMED)}
     distinct(given, read, together=[("checkpoint", "resume")])
     for flag, path in given.items():
         check(flag, path, KINDS[flag], force=force)

@@ -15,7 +15,7 @@ from xpdl.files.outputs import locked
 from xpdl.network import Network
 from xpdl.optimizers import by_name
 from xpdl.progress import say
-from xpdl.training.callbacks import EarlyStopping
+from xpdl.training.callbacks import Callback, EarlyStopping
 from xpdl.training.train import Result, train as run_training
 
 
@@ -101,39 +101,33 @@ def train(
         check_outputs({"data": data, "resume": resume}, force=force, save=save, history=history, checkpoint=checkpoint)
         check_new(checkpoint, resume, force=force)
     samples, split = load_and_split(data, holdout, validation, seed)
+    same: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "dtype": dtype, "seed": seed}
     files: dict[str, Any] = {"checkpoint": checkpoint, "every": every, "resume": resume, "overwrite": force}
     network: dict[str, Any] = {"hidden": activation, "init": init, "l2": l2, "dropout": dropout}
     net = network_for(samples, lambda d, k: [d, *hidden, k], output, **network)
     rate = learning_rate(schedule, RateFlags(lr, decay, decay_every, warmup, epochs), len(split.x), batch_size)
+    rule = by_name(optimizer, rate, beta1=beta1, beta2=beta2)
     chosen = choose_backend(backend, precision=precision)
     if writer:
         say(f"{describe_samples(samples, split)}\n{_describe_network(net, chosen, communicator.size)}")
     with locked(history if writer else None):
         lines = History(history, force=force) if history and writer else None
-        stopping = EarlyStopping(patience) if patience is not None else None
-        ending = None if save or history or checkpoint else end_unheard
-        result, error = _run(
-            net,
-            split.x,
-            split.y,
-            optimizer=by_name(optimizer, rate, beta1=beta1, beta2=beta2),
-            epochs=epochs,
-            batch_size=batch_size,
-            validation=split.test,
-            backend=chosen,
-            dtype=dtype,
-            seed=seed,
-            callbacks=[*filter(None, [lines, stopping, ending])],
-            communicator=communicator,
-            **files,
-        )
+        where: dict[str, Any] = {"validation": split.test, "backend": chosen, "communicator": communicator}
+        where["callbacks"] = _callbacks(lines, patience, heard=bool(save or history or checkpoint))
+        result, failure = _run(net, split.x, split.y, optimizer=rule, **same, **where, **files)
     if not writer:
         return 0
     save_first(save, net, result.theta, data=data, seed=seed, epochs=len(result.history))
     score(net, result.theta, samples, chosen, dtype, save)
-    if failed := error or (lines and lines.error):
+    if failed := failure or (lines and lines.error):
         raise failed
     return exit_code(result.signal)
+
+
+def _callbacks(lines: History | None, patience: int | None, *, heard: bool) -> list[Callback]:
+    """Return the callbacks of a run; one that leaves no file ends when nobody reads what it says."""
+    stopping = None if patience is None else EarlyStopping(patience)
+    return [callback for callback in (lines, stopping, None if heard else end_unheard) if callback is not None]
 
 
 def _run(*arguments: Any, **options: Any) -> tuple[Result, OSError | None]:

@@ -14,6 +14,7 @@ from xpdl.cli.outputs import check_outputs, save_first
 from xpdl.cli.pictures import check_suffix, save_picture
 from xpdl.cli.prediction import score
 from xpdl.data import Dataset
+from xpdl.distributed import Communicator
 from xpdl.network import Network
 from xpdl.plots.figures import new_figure, unshown
 from xpdl.progress import say
@@ -77,8 +78,7 @@ def tune(
     from xpdl.tuning import tune as run_tuning
 
     communicator = connected(ranks)
-    if communicator.rank == 0:
-        _check_files(data, storage, save, plot, force=force)
+    _check_files(communicator, data, storage, save, plot, force=force)
     samples, split = load_and_split(data, holdout, validation, seed)
     if split is samples or split.test is None:
         raise ValueError("validation must be a fraction above 0 of the training data, got 0")
@@ -87,30 +87,23 @@ def tune(
     if communicator.rank == 0:
         say(f"{describe_samples(samples, split)}\nstudy {one_line(name)} in {one_line(storage)}; backend {chosen.name}")
     same: dict[str, Any] = {"optimizer": optimizer, "epochs": epochs, "dtype": dtype, "seed": seed}
-    tuned = run_tuning(
-        net,
-        split.x,
-        split.y,
-        validation=split.test,
-        trials=trials,
-        sampler=sampler,
-        pruner=pruner,
-        storage=storage,
-        study=name,
-        backend=chosen,
-        communicator=communicator,
-        **same,
-    )
+    search: dict[str, Any] = {"trials": trials, "sampler": sampler, "pruner": pruner, "storage": storage, "study": name}
+    where: dict[str, Any] = {"validation": split.test, "backend": chosen, "communicator": communicator}
+    tuned = run_tuning(net, split.x, split.y, **search, **where, **same)
     if communicator.rank == 0:  # only rank 0 prints, writes files and returns the exit code
         parts = {"data": data, "holdout": holdout or None, "validation": validation}
         _report(tuned, net, samples, parts, same, chosen, save, plot)
     return 0 if communicator.rank else exit_code(tuned.signal)
 
 
-def _check_files(data: str, storage: str, save: Path | None, plot: Path | None, *, force: bool) -> None:
-    """Check before the search that the files can be written and that matplotlib can be imported."""
+def _check_files(
+    communicator: Communicator, data: str, storage: str, save: Path | None, plot: Path | None, *, force: bool
+) -> None:
+    """Check before the search that rank 0 can write the files, and that it can import matplotlib."""
     from xpdl.tuning.storage import check_storage
 
+    if communicator.rank:
+        return
     check_outputs({"data": data, "storage": check_storage(storage)}, force=force, save=save, plot=plot)
     if plot is not None:
         check_suffix("plot", plot)

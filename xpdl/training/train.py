@@ -162,13 +162,11 @@ def train(
     120
     """
     epochs, every = checks.integer("epochs", epochs, least=0), checks.integer("every", every, least=1)
-    if theta is not None and resume is not None:
-        raise ValueError("theta and resume cannot both be given: a run that is resumed has a theta already")
+    resume = _to_resume(resume, checkpoint, theta)
     optimizer = adam() if optimizer is None else optimizer
     checks.instance("optimizer", optimizer, Optimizer)
     chosen, dtype, ranks = choose_backend(backend), checks.float_dtype("dtype", dtype), communicator or Serial()
     config = RunConfig(net, chosen, dtype, check_seed(seed), ranks, bool(shuffle))
-    resume = _to_resume(resume, checkpoint)
     with chosen.activate(), locked(checkpoint if config.is_rank_0 else None):
         source = _source(config, x, y, sample_weight, batch_size)
         held = None if validation is None else _validation(config, validation)
@@ -188,16 +186,20 @@ def train(
             monitor=_monitor(config, source, check_gradients, check_seconds),
         )
         if checkpoint is not None:
-            if config.is_rank_0 and not overwrite and resume != checkpoint:
-                checkpointer().check_replaces(checkpoint, start)
-            save = partial(checkpointer().write, checkpoint) if config.is_rank_0 else loop.save
-            loop = replace(loop, save=save, every=every, signals=(signal.SIGINT, signal.SIGTERM))
+            replaced = None if overwrite or resume == checkpoint else start
+            loop = _with_checkpoints(loop, checkpointer(), checkpoint, every, replaced)
         return loop.run(start, epochs, progress and config.is_rank_0)
 
 
-def _to_resume(resume: Any, checkpoint: Any) -> Any:
+GO_ON = "auto"
+"""The value of ``resume`` that stands for the checkpoint, if there is one."""
+
+
+def _to_resume(resume: Any, checkpoint: Any, theta: Any) -> Any:
     """Return what to resume: for "auto" the checkpoint, or None if there is none yet."""
-    if not isinstance(resume, str) or resume != "auto":
+    if theta is not None and resume is not None:
+        raise ValueError("theta and resume cannot both be given: a run that is resumed has a theta already")
+    if not isinstance(resume, str) or resume != GO_ON:
         return resume
     if checkpoint is None:
         raise ValueError("resume='auto' needs a checkpoint, got None")
@@ -281,6 +283,22 @@ def _checkpointer(
     same = configuration(config.net, config.dtype, config.seed, arrays, batch_size, config.shuffle, state)
     validation = [config.backend.to_numpy(values) for values in held or () if values is not None]
     return Checkpointer(same, compared(optimizer, validation), callbacks, config.backend)
+
+
+def _with_checkpoints(
+    loop: TrainingLoop,
+    checkpointer: "Checkpointer",
+    path: str | os.PathLike[str],
+    every: int,
+    start: TrainState | None,
+) -> TrainingLoop:
+    """Return the loop with checkpoints; with ``start``, they must not replace a run that does not lead there."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    if not loop.config.is_rank_0:
+        return replace(loop, every=every, signals=signals)
+    if start is not None:
+        checkpointer.check_replaces(path, start)
+    return replace(loop, save=partial(checkpointer.write, path), every=every, signals=signals)
 
 
 def _check_agreement(
