@@ -112,6 +112,12 @@ def real(argument: str, value: Any, *, least: float = 0.0, below: float = math.i
     return number
 
 
+def unmasked(argument: str, values: Any) -> None:
+    """Check that values are no masked array: its masked entries are arbitrary numbers."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{argument} must hold a number in every entry, got a masked array")
+
+
 def finite(argument: str, array: np.ndarray) -> None:
     """Check that an array on the host holds no NaN and no infinity; the error names the first one."""
     bad = np.argwhere(~np.isfinite(array))
@@ -157,6 +163,13 @@ def rows(argument: str, x: Array, d: int) -> None:
     """Check that x is (n, d) with n > 0."""
     if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] != d:
         raise ValueError(f"{argument} must have shape (n, {d}), rows are samples, got shape {tuple(x.shape)}")
+
+
+def countable(argument: str, x: Any) -> None:
+    """Check that int32 can count the samples x (n, d)."""
+    n = next(iter(getattr(x, "shape", ())), 0)
+    if n >= 2**31:
+        raise ValueError(f"{argument} must have fewer than 2**31 samples, got {n}")
 
 
 def pair(function: str, returned: Any, expected: str = "(theta, state)") -> tuple[Any, Any]:

@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     LOST.clear()
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
+        warnings.simplefilter("default", RuntimeWarning)
         warnings.showwarning = lambda message, *where, **more: _tell("warning", message)
         try:
             code = _run(sys.argv[1:] if arguments is None else arguments)

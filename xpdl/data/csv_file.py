@@ -28,7 +28,7 @@ def _rows(path: str | Path) -> Iterator[Array]:
     width = 0
     for line, cells in _lines(path):
         row = np.array([_number(cell) for cell in cells])
-        is_header = not width and np.isnan(row).all()
+        is_header = not width and np.isnan(row).all() and any(map(_is_text, cells))
         width = width or len(row)
         if len(row) != width or width < 2:
             wanted = width if width > 1 else "2 or more"
@@ -49,6 +49,11 @@ def _lines(path: str | Path) -> Iterator[tuple[int, list[str]]]:
             yield from ((reader.line_num, cells) for cells in reader if cells)
         except (csv.Error, UnicodeDecodeError) as error:
             raise DataFormatError(f"{path}, after line {reader.line_num}: {error}") from error
+
+
+def _is_text(cell: str) -> bool:
+    """Return whether a cell holds no number, and no NaN either."""
+    return math.isnan(_number(cell)) and cell.strip().lower().lstrip("+-") != "nan"
 
 
 def _number(cell: str) -> float:

@@ -13,6 +13,9 @@ from xpdl.backends import Backend
 from xpdl.backends.base import to_numpy
 from xpdl.network import Network
 
+HEADROOM = 2.0**32
+"""The sum of all weights, times the cost of a sample, may be this many times below the largest number."""
+
 
 def pair(net: Network, x: Any, y: Any, backend: Backend, dtype: str, *, prefix: str = "") -> tuple[Array, Array]:
     """``features`` and ``targets`` of the same samples."""
@@ -82,9 +85,14 @@ def weights(weight: Any, n: int, backend: Backend, dtype: str, *, argument: str 
         raise ValueError(f"{argument} must have shape ({n},), one for each sample, got {weight.shape}")
     _check_finite(argument, weight)
     _accept(argument, weight, weight >= 0, "at least 0")
-    if not weight.any():
-        raise ValueError(f"{argument} must be above 0 for at least one sample, got {n} zeros")
-    return backend.asarray(weight, dtype)
+    limits, used = np.finfo(dtype), weight.astype(np.float64)
+    used[used < limits.tiny] = 0.0  # steps treat such numbers as zero
+    if not used.any():
+        raise ValueError(f"{argument} must be above 0 for at least one sample, got at most {weight.max()} in {dtype}")
+    if used.max() > limits.max / (HEADROOM * n):
+        expected = f"at most {limits.max / (HEADROOM * n):.3g} in {dtype}, for {n} samples"
+        _accept(argument, weight, used < used.max(), expected)
+    return backend.asarray(used, dtype)
 
 
 def nonzero_rows(weight: np.ndarray | None) -> np.ndarray | None:
@@ -97,8 +105,7 @@ def nonzero_rows(weight: np.ndarray | None) -> np.ndarray | None:
 
 def numbers(argument: str, values: Any) -> Array:
     """The values as an array; a list becomes a NumPy array."""
-    if isinstance(values, np.ma.MaskedArray):
-        raise TypeError(f"{argument} must hold a number in every entry, got a masked array")
+    checks.unmasked(argument, values)
     array = values if hasattr(values, "__array_namespace__") or hasattr(values, "__dlpack__") else _listed(values)
     if not checks.dtype_name(array.dtype).startswith(("bool", "int", "uint", "float", "bfloat")):
         raise TypeError(f"{argument} must hold real numbers, got dtype {array.dtype}")

@@ -61,6 +61,8 @@ class Shards:
                 wanted = rows[piece] - start
                 with _in_memory(part, wanted):
                     taken[piece] = part[wanted]
+                if part.dtype.kind == "u" and self.dtype.kind == "i" and (taken[piece] < 0).any():
+                    raise ValueError(f"labels must be below 2**63, got {part[wanted].max()}")
         return taken
 
     def max(self) -> Any:

@@ -6,7 +6,6 @@ X stays in its library and on its device, and so do ``theta_`` and predictions. 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import copy
-from functools import partial
 from numbers import Integral
 from typing import Any, Self
 import warnings
@@ -106,6 +105,8 @@ class NetworkEstimator(Attributes, Parameters):
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, known: bool) -> Samples:
         """Check X and y.  ``reset``: they define the number of features; ``known``: the classes are already known."""
+        for argument, values in {"X": X, "y": y, "sample_weight": sample_weight}.items():
+            checks.unmasked(argument, values)
         x, y = validate_data(self, X, y, dtype=_dtypes(X), multi_output=True, y_numeric=is_regressor(self), reset=reset)
         y = move_to(y, xp=np, device="cpu")
         if y.ndim == 2 and y.shape[1] == 1:
@@ -182,15 +183,16 @@ class NetworkEstimator(Attributes, Parameters):
         """Return the backend that computes."""
         return backend_of(x) if self.backend is None else backend(self.backend)
 
-    def _outputs(self, X: Any, method: str, function: Callable[[Network, Array, Array], Array]) -> Array:
-        """Return function(network, theta, X) in the library and on the device of X."""
+    def _outputs(self, X: Any, method: str, *, labels: bool) -> Array:
+        """Return labels, or probabilities or values, in the library and on the device of X."""
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="theta_", method=method)
+        checks.unmasked("X", X)
         x = validate_data(self, X, dtype=_dtypes(X), reset=False)
         home, dtype = self._home(x), checks.dtype_name(self.theta_.dtype)
         theta = home.asarray(self.theta_)
         with home.activate():
-            outputs = in_slices(partial(function, self.network_, theta), home.asarray(x, dtype))
+            outputs = in_slices(self.network_, theta, home.asarray(x, dtype), labels=labels)
         return backend_of(x).asarray(outputs)
 
     def __getstate__(self) -> dict[str, Any]:

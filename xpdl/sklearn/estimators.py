@@ -19,7 +19,6 @@ from sklearn.utils.multiclass import (
 from xpdl import checks
 from xpdl.arrays import Array, namespace
 from xpdl.losses import Loss
-from xpdl.network import Network
 from xpdl.sklearn.base import NetworkEstimator
 from xpdl.sklearn.learning import Samples
 from xpdl.sklearn.parameters import REGRESSION
@@ -179,7 +178,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         >>> model.predict(x).tolist()
         ['no', 'yes']
         """
-        chosen = self._outputs(X, "predict", Network.predict)
+        chosen = self._outputs(X, "predict", labels=True)
         xp, _, device = get_namespace_and_device(chosen)
         if chosen.ndim == 2:
             return xp.astype(chosen, xp.int64)
@@ -236,7 +235,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         return namespace(p).log(p)
 
     def _probabilities(self, X: Any, method: str) -> Array:
-        p = self._outputs(X, method, Network.predict_proba)
+        p = self._outputs(X, method, labels=False)
         return p if p.ndim == 2 else namespace(p).stack([1 - p, p], axis=1)
 
     def _targets(self, y: np.ndarray, known: bool) -> np.ndarray:
@@ -414,7 +413,7 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         >>> model.fit([[0.0], [1.0]], [0.0, 2.0]).predict([[0.5]]).round(1)
         array([1.])
         """
-        values = self._outputs(X, "predict", Network.predict)
+        values = self._outputs(X, "predict", labels=True)
         return values if self.n_outputs_ > 1 else values[:, 0]
 
     def _targets(self, y: np.ndarray, known: bool) -> np.ndarray:

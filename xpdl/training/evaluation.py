@@ -1,7 +1,7 @@
 """Evaluation: the loss and the accuracy of samples, computed on the device slice by slice."""
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,8 @@ from xpdl.data import inputs
 from xpdl.data.disk_inputs import DiskInputs, as_shards, global_row_numbers, windows
 from xpdl.data.shards import on_disk
 from xpdl.network import Network
+
+TOO_LARGE = "the samples or the parameters are too large for"
 
 ROWS = 4096
 """The number of samples in a slice, which goes through the network in one pass."""
@@ -128,6 +130,8 @@ def evaluate(
     ------
     TypeError, ValueError
         If an argument is wrong; the message names the first wrong entry.
+    ArithmeticError
+        If the loss is not a number or infinite.
 
     Examples
     --------
@@ -140,7 +144,10 @@ def evaluate(
     chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
     with chosen.activate():
         parts = (part(*entered, chosen) for entered in _entered(net, x, y, sample_weight, chosen, dtype))
-        return Evaluator(net, parts, chosen, dtype)(inputs.parameters(net, theta, chosen, dtype))
+        found = Evaluator(net, parts, chosen, dtype)(inputs.parameters(net, theta, chosen, dtype))
+    if not math.isfinite(found["loss"]):
+        raise ArithmeticError(f"the loss of these samples is {found['loss']}: {TOO_LARGE} {dtype}")
+    return found
 
 
 def _entered(
@@ -158,17 +165,26 @@ def slices(n: int) -> Iterator[slice]:
     return (slice(start, min(start + ROWS, n)) for start in range(0, n, ROWS))
 
 
-def in_slices(function: Callable[[Array], Array], x: Array) -> Array:
-    """Return function(x) for x (n, d), computed a slice of rows at a time."""
-    return namespace(x).concat([function(x[rows, :]) for rows in slices(x.shape[0])], axis=0)
+def in_slices(net: Network, theta: Array, x: Array, *, labels: bool) -> Array:
+    """Return ``net.predict`` (``labels``) or ``net.predict_proba`` of x (n, d), computed a slice of rows at a time.
+
+    ``ArithmeticError`` if a probability or a value is not finite: its label would be wrong.
+    """
+    xp = namespace(x)
+    found = [net.predict_proba(theta, x[rows, :]) for rows in slices(x.shape[0])]
+    if not all(bool(xp.all(xp.isfinite(p))) for p in found):
+        raise ArithmeticError(f"the outputs are not finite: {TOO_LARGE} {checks.dtype_name(theta.dtype)}")
+    decide = net.head.decide if labels else None
+    return xp.concat(found if decide is None else [decide(p) for p in found], axis=0)
 
 
 def predict(net: Network, theta: Any, x: Any, *, backend: str | Backend = "auto", dtype: str = "float32") -> np.ndarray:
     """Return ``net.predict`` of any number of samples x (n, d), from any library or on disk, as a NumPy array."""
     chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
     with chosen.activate():
-        function = partial(net.predict, inputs.parameters(net, theta, chosen, dtype))
-        parts = [chosen.to_numpy(in_slices(function, part)) for part in _features(net, x, chosen, dtype)]
+        entered = inputs.parameters(net, theta, chosen, dtype)
+        windows = _features(net, x, chosen, dtype)
+        parts = [chosen.to_numpy(in_slices(net, entered, window, labels=True)) for window in windows]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
+import math
 import os
 from pathlib import Path
 import signal
 from typing import TYPE_CHECKING, Any
+import warnings
 
 from xpdl import checks
 from xpdl.arrays import Array
@@ -218,6 +220,7 @@ def _start(config: RunConfig, optimizer: Optimizer, theta: Any) -> TrainState:
 def _source(config: RunConfig, x: Any, y: Any, weight: Any, batch_size: int | None) -> Source:
     """Return the samples that count: on disk if x is mapped from files, else on the device."""
     net, backend, dtype = config.net, config.backend, config.dtype
+    checks.countable("x", x)
     if on_disk(x):
         data = DiskInputs.checked(net, x, y, weight, dtype)
         return OnDisk(config, batches_of(data.count, batch_size), data)
@@ -253,7 +256,14 @@ def _evaluator(config: RunConfig, held: Samples | None) -> Callable[[Array], dic
     x, y, weight = (values if values is None else values[own, ...] for values in held)
     parts = [part(x, y, weight, config.backend)]
     evaluate = Evaluator(config.net, parts, config.backend, config.dtype, config.communicator.allreduce)
-    return lambda theta: {f"validation_{name}": value for name, value in evaluate(theta).items()}
+    return lambda theta: {f"validation_{name}": value for name, value in _said(evaluate(theta)).items()}
+
+
+def _said(found: dict[str, float]) -> dict[str, float]:
+    """Return the metrics of an epoch; warn if they are no numbers, because nothing can be chosen by them."""
+    if not math.isfinite(found["loss"]):
+        warnings.warn(f"the validation loss is {found['loss']}", RuntimeWarning, stacklevel=2)
+    return found
 
 
 def _monitor(
