@@ -85,13 +85,12 @@ def weights(weight: Any, n: int, backend: Backend, dtype: str, *, argument: str 
         raise ValueError(f"{argument} must have shape ({n},), one for each sample, got {weight.shape}")
     _check_finite(argument, weight)
     _accept(argument, weight, weight >= 0, "at least 0")
-    limits, used = np.finfo(dtype), weight.astype(np.float64)
-    used[used < limits.tiny] = 0.0  # steps treat such numbers as zero
+    used = weight.astype(np.float64)
+    used[used < np.finfo(dtype).tiny] = 0.0  # steps treat such numbers as zero
     if not used.any():
         raise ValueError(f"{argument} must be above 0 for at least one sample, got at most {weight.max()} in {dtype}")
-    if used.max() > limits.max / (HEADROOM * n):
-        expected = f"at most {limits.max / (HEADROOM * n):.3g} in {dtype}, for {n} samples"
-        _accept(argument, weight, used < used.max(), expected)
+    most = float(np.finfo(dtype).max) / (HEADROOM * n)
+    _accept(argument, weight, used <= most, f"at most {most:.3g} in {dtype}, for {n} samples")
     return backend.asarray(used, dtype)
 
 

@@ -223,6 +223,42 @@ class NetworkEstimator(Attributes, Parameters):
         return tags
 
 
+class Scored:
+    """The score of an estimator, which stands before the mixins of scikit-learn that compute it."""
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the score of scikit-learn: the accuracy of a classifier, R^2 of a regressor.
+
+        Parameters
+        ----------
+        X : array_like
+            The samples (n, d).
+        y : array_like
+            Their labels or values (n,) or (n, k).
+        sample_weight : array_like, optional
+            How many times each sample counts (n,).
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkRegressor
+        >>> model = NetworkRegressor((), tol=0.01, learning_rate_init=0.1, random_state=0)
+        >>> round(model.fit([[0.0], [1.0]], [0.0, 2.0]).score([[0.0], [1.0]], [0.0, 2.0]), 1)
+        1.0
+        """
+        for argument, values in {"y": y, "sample_weight": sample_weight}.items():
+            checks.unmasked(argument, values)
+        return float(super().score(X, y, sample_weight))  # type: ignore[misc]
+
+
 def _negative_loss(metrics: Mapping[str, float]) -> float:
     return -metrics["loss"]
 

@@ -19,14 +19,14 @@ from sklearn.utils.multiclass import (
 from xpdl import checks
 from xpdl.arrays import Array, namespace
 from xpdl.losses import Loss
-from xpdl.sklearn.base import NetworkEstimator
+from xpdl.sklearn.base import NetworkEstimator, Scored
 from xpdl.sklearn.learning import Samples
 from xpdl.sklearn.parameters import REGRESSION
 from xpdl.sklearn.stopping import Score
 
 
 @dataclass(eq=False, repr=False)
-class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
+class NetworkClassifier(Scored, ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
     """A network that classifies.
 
     y has one label for each sample (n,), or zeros and ones (n, k) where a sample may have several labels.  Parameters
@@ -276,7 +276,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
 
 
 @dataclass(eq=False, repr=False)
-class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
+class NetworkRegressor(Scored, RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     """A network that predicts numbers.
 
     y is (n,), or (n, k) for several outputs.  Parameters and attributes are those of scikit-learn's ``MLPRegressor``,
