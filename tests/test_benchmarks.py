@@ -255,6 +255,30 @@ def test_every_mutation_changes_a_file_in_ways_of_its_own(tmp_path):
         assert len(changed) > 10, name
 
 
+def test_mistakes_in_source_code_are_one_each():
+    source = "def f(x: int = 8):\n    'Text - 1.'\n    if x < min(x, 1.0) and not -x:\n        x -= 1\n    return x\n"
+    places = load("source_mutations").Module(source).places()
+    changed = {mutant.diff[1] for place in places for mutant in place if mutant.valid}
+    numbers = {f"def f(x: int = {n}):" for n in (9, 7, 32, 2)}
+    tests = ["x <= min(x, 1.0) and not -x", "x >= min(x, 1.0) and not -x", "x < max(x, 1.0) and not -x"]
+    tests += ["x < min(x, 4.0) and not -x", "x < min(x, 0.25) and not -x", "x < min(x, 1.0) or not -x"]
+    tests += ["x < min(x, 1.0) and (-x)", "x < min(x, 1.0) and not (x)", "(not (x < min(x, 1.0) and not -x))"]
+    assert changed == numbers | {f"if {test}:" for test in tests} | {"x += 1", "x -= 2", "x -= 0", "pass"}
+    assert {mutant.line for place in places for mutant in place} == {1, 3, 4}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="each mutant has a fork of a process")
+def test_gradcheck_mutants(tmp_path):
+    """In a process of its own, as forks of this one would inherit its threads."""
+    command = [sys.executable, "-m", "benchmarks.gradcheck_mutants", "--quick", "--output", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = content(tmp_path, "gradcheck-mutants")
+    assert [row["module"] for row in found["rows"]] == ["memory_layout", "all"]
+    assert found["rows"][-1]["mutants"] == len(found["mutants"]) == 3
+    assert all("::test_" in mutant["why"] for mutant in found["mutants"] if mutant["outcome"] == "found")
+
+
 def has_mpi():
     from xpdl.distributed.launching import command
 

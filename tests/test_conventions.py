@@ -74,7 +74,7 @@ LONGEST, MEDIAN = 30, 10
 ROOT_FILES = 20
 """At most so many files are at the root of the package."""
 
-IMPORT_BY_NAME = {"xpdl", "backends.cuda.cublas", "backends.selection", "plots.figures", "tuning"}
+IMPORT_BY_NAME = {"gradcheck.report", "xpdl", "backends.cuda.cublas", "backends.selection", "plots.figures", "tuning"}
 """Modules that import what they must by a computed name."""
 
 

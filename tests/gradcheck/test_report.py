@@ -174,7 +174,7 @@ def test_to_dict_is_stable_json() -> None:
 def test_the_table_has_a_line_for_each_tensor_then_causes_and_notes() -> None:
     lines = str(report()).split("\n")
     assert lines == [
-        "FAIL  difference 2.5e-01, detects 2.0e-09, complex step in float64",
+        "FAIL  difference 2.5e-01, complex step in float64, detects 2.0e-09",
         "",
         "parameter  verdict       difference  detects  worst entry       analytic       numeric  wrong entries",
         "W1 2x3     FAIL             1.5e-01  2.0e-09  [0, 2]                    1           0.5  2",

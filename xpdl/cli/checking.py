@@ -9,9 +9,10 @@ from xpdl import checks
 from xpdl.backends import backend as choose_backend
 from xpdl.cli import options
 from xpdl.cli.flags import network_for
+from xpdl.cli.user_functions import arguments, check_functions, is_function
 from xpdl.data import load as load_data
 from xpdl.files.model import load
-from xpdl.gradcheck import check_network
+from xpdl.gradcheck import Report, check_network
 from xpdl.gradcheck.demo import run_demo
 from xpdl.gradcheck.network.numeric import NUMERIC_METHODS
 from xpdl.training.dropout import dropout_masks
@@ -23,8 +24,13 @@ Method = Annotated[
 
 
 def check(
-    model: Path | None = None,
+    model: str | None = None,
+    derivative: str | None = None,
     *,
+    shape: Annotated[list[str], Parameter(consume_multiple=True, show_default=False)] = [],  # noqa: B006
+    at: Annotated[list[Path], Parameter(consume_multiple=True, show_default=False)] = [],  # noqa: B006
+    vjp: bool = False,
+    jvp: bool = False,
     data: options.Data = "circles",
     sizes: Annotated[options.WholeNumbers, Parameter(show_default=False)] = [],  # noqa: B006
     activation: options.Activation = "relu",
@@ -39,14 +45,26 @@ def check(
     seed: options.Whole = 0,
     demo: bool = False,
 ) -> int:
-    """Compare the gradient of a network with the numeric one. The exit code is 1 if it is wrong.
+    """Compare the gradient of a network, or of a function of yours, with the numeric one. Exit code 1: it is wrong.
 
-    With dropout, the masks are those of the first training step.
+    With dropout, the masks are those of the first training step. Your own: xpdl check layers.py:loss
+    layers.py:loss_grad --shape 3 4
 
     Parameters
     ----------
     model
-        Model file to check, written by xpdl train --save. Without one, a new network is checked.
+        Model file to check, written by xpdl train --save, or a function in a Python file, file.py:name. Without one, a
+        new network is checked.
+    derivative
+        The function that returns the gradient of the first one, file.py:name.
+    shape
+        Shape of the argument of a function, which is random then. Several arguments: --shape 3x4 4.
+    at
+        Files with the arguments of a function: .npy an array, .npz a dict of arrays.
+    vjp
+        The second function is a backward pass, vjp(cotangent, *args), and the first one returns arrays.
+    jvp
+        The second function is a forward pass, jvp(tangents, *args), and the first one returns arrays.
     sizes
         Layer sizes of the new network, from the input to the output. By default, one hidden layer of 4 units.
     seed
@@ -56,12 +74,20 @@ def check(
     """
     if demo:
         return run_demo()
+    if model is not None and is_function(model):
+        if vjp and jvp:
+            raise ValueError("--vjp and --jvp exclude each other: the second function is one of both")
+        kind = "vjp" if vjp else "jvp" if jvp else "grad"
+        return _check_functions(kind, model, derivative, arguments(shape, at, dtype, seed), method=method, seed=seed)
+    if derivative is not None:
+        raise ValueError(f"{model} is no function: file.py:name names one")
     points, n = load_data(data, seed=seed), checks.integer("samples", samples, least=1)
     x, y = points.x[:n], points.y[:n]
     if model is not None:
+        path = Path(model)
         fresh = {"sizes": sizes, "output": output, "l2": l2, "dropout": dropout}
-        _refuse_flags(model, fresh | {"activation": activation != "relu", "init": init != "he"})
-        loaded = load(model)
+        _refuse_flags(path, fresh | {"activation": activation != "relu", "init": init != "he"})
+        loaded = load(path)
         net, theta = loaded.network, loaded.theta
     else:
         net = network_for(
@@ -72,6 +98,17 @@ def check(
     masks = dropout_masks(net, len(x), seed=seed, step=0, backend=chosen, dtype=dtype)
     entered = chosen.asarray(theta, dtype)
     report = check_network(net, entered, x, y, masks=masks, method=method, dtype=dtype, progress=True)
+    return _shown(report)
+
+
+def _check_functions(kind: str, fun: str, derivative: str | None, args: list[Any], **options: Any) -> int:
+    if derivative is None:
+        raise ValueError(f"the derivative of {fun} is missing: xpdl check {fun} file.py:name")
+    return _shown(check_functions(kind, fun, derivative, args, **options))
+
+
+def _shown(report: Report) -> int:
+    """Print a report, and return the exit code."""
     report.print()
     return 1 if report.verdict == "FAIL" else 0
 

@@ -88,7 +88,8 @@ def weights(weight: Any, n: int, backend: Backend, dtype: str, *, argument: str 
     used = weight.astype(np.float64)
     used[used < np.finfo(dtype).tiny] = 0.0  # steps treat such numbers as zero
     if not used.any():
-        raise ValueError(f"{argument} must be above 0 for at least one sample, got at most {weight.max()} in {dtype}")
+        found = f"at most {weight.max()} in {dtype}" if weight.any() else f"{n} zeros"
+        raise ValueError(f"{argument} must be above 0 for at least one sample, got {found}")
     most = float(np.finfo(dtype).max) / (HEADROOM * n)
     _accept(argument, weight, used <= most, f"at most {most:.3g} in {dtype}, for {n} samples")
     return backend.asarray(used, dtype)

@@ -12,6 +12,7 @@ a report is that of its worst tensor.  There is no absolute tolerance.  ``detect
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 import math
 import os
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xpdl.gradcheck.notebook import report_html
 from xpdl.progress import on_terminal, say
 
 PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
@@ -261,11 +263,11 @@ class Report:
         """
         width = max(9, *(len(_title(parameter)) for parameter in self.parameters.values()))
         verdict = _paint(self.verdict, coloured)
-        detects = "" if math.isnan(self.detects) else f"detects {self.detects:.1e}, "
+        detects = "" if math.isnan(self.detects) else f", detects {self.detects:.1e}"
         columns = "verdict       difference  detects  worst entry       analytic       numeric  wrong entries"
         causes = [f"{name}: {p.diagnosis}" for name, p in self.parameters.items() if p.diagnosis]
         return [
-            f"{verdict}  difference {self.difference:.1e}, {detects}{self.method} in {self.precision}",
+            f"{verdict}  difference {self.difference:.1e}, {self.method} in {self.precision}{detects}",
             "",
             f"{'parameter':<{width}}  {columns}",
             *(_row(parameter, width, coloured) for parameter in self.parameters.values()),
@@ -283,11 +285,43 @@ class Report:
         >>> import numpy as np
         >>> report = xpdl.check_gradient(lambda t: (t**3).sum(), lambda t: 3 * t**2, np.array([1.0, 2.0]))
         >>> report.print()  # doctest: +ELLIPSIS
-        PASS  difference ..., complex step in float64
-        ...
+        PASS  difference ..., complex step in float64...
         """
         coloured = on_terminal() and "NO_COLOR" not in os.environ
         say("\n".join(self.lines(coloured=coloured)), coloured=coloured)
+
+    def plot(self, *, figure: Any = None) -> list[Any]:
+        """Draw a map of each tensor, the errors in error bars, with ``xpdl.plots.gradient_maps``.
+
+        Parameters
+        ----------
+        figure : matplotlib.figure.Figure, optional
+            Where to draw.  By default, a new figure.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+            The Axes with the maps.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> from matplotlib.figure import Figure
+        >>> import numpy as np
+        >>> import xpdl
+        >>> report = xpdl.check_gradient(lambda t: (t**2).sum(), lambda t: 3 * t, np.ones((2, 3)))
+        >>> [ax.get_title() for ax in report.plot(figure=Figure())]
+        ['theta: 6 of 6 wrong']
+        """
+        axes: list[Any] = import_module("xpdl.plots").gradient_maps(self, figure=figure)
+        return axes
+
+    def _repr_html_(self) -> str:
+        return report_html(self)
 
 
 class GradientError(AssertionError):

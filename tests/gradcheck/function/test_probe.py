@@ -154,4 +154,39 @@ def test_what_a_right_claim_may_be_off_by_comes_from_the_function_alone(probe, p
 def test_terms_that_cancel_at_theta_round_as_they_do_elsewhere(probe) -> None:
     """(t - 1)^2 has the derivative 0 at 1, of terms as large as at 0."""
     around = probe(lambda t: ((t - 1) ** 2).sum().item(), lambda t: 2 * (t - 1), np.ones(1))
-    assert around.noise_of_claims("theta", np.ones(1), analytic=True) == pytest.approx(8 * around.u)
+    assert around.noise_of_claims("theta", np.ones(1), analytic=True) / around.u == pytest.approx(2 * 64)
+    logs = probe(lambda t: ((np.log(t) - 1) ** 2).sum().item(), None, np.array([np.e]))  # it is not defined at 0
+    assert logs.noise_of_claims("theta", np.ones(1), analytic=True) > 10 * logs.u
+
+
+# The distances at which noise and steps are looked for
+
+
+def test_waves_of_1e4_radians_in_a_natural_unit_are_no_noise(probe, points) -> None:
+    around = probe(lambda t: np.sin(1e4 * t).sum().item(), None, points())
+    assert around.noise < 1000 * around.u
+
+
+def test_noise_that_stays_the_same_over_short_distances_is_seen(probe) -> None:
+    """Each interval of 2^-28 has a number of its own."""
+
+    def fun(t):
+        return t.sum().item() + 1e-9 * np.random.default_rng(int(t[0] * 2**28)).random()
+
+    seen = [probe(fun, None, np.array([x])).noise > 1e-10 for x in np.linspace(0.6, 1.3, 20)]
+    assert sum(seen) >= 8
+
+
+@pytest.mark.parametrize(
+    ("fun", "quantum"),
+    [(lambda t: np.floor(t.sum() / 200).item(), 1.0), (lambda t: np.round(t[0] ** 8 * 2.0**44).item(), 1.0)],
+    ids=["the widest", "the narrowest"],
+)
+def test_steps_are_found_from_200_natural_units_to_1e_14(probe, fun, quantum) -> None:
+    assert probe(fun, None, np.ones(1)).quantum == quantum
+
+
+def test_steps_are_looked_for_at_30_distances(probe) -> None:
+    calls = []
+    assert probe(lambda t: float(calls.append(0) or 3.0), None, np.ones(2)).quantum == 0
+    assert len(calls) == 30

@@ -92,3 +92,24 @@ def test_a_second_look_keeps_a_wrong_claim_wrong_and_excuses_one_at_a_kink(probe
         for claim, misses in ((0.5, False), (1.5, True)):
             found = second_look(around, "theta", d, claim, first(around, "theta", d), method)
             assert found.misses(claim) is misses, (method, claim, found)
+
+
+# The segment over which the complex step is integrated
+
+
+def test_the_segment_is_long_enough_to_show_tiny_parts() -> None:
+    """2.5e-13 |theta| beside J = 100, whose rounding is 1e-14."""
+
+    def fun(t):
+        return 100 + 1e-3 * (t * t).sum() + 2.5e-13 * np.abs(t).sum()
+
+    report = check_gradient(fun, lambda t: 2e-3 * t + 2.5e-13 * np.sign(t), np.linspace(0.8, 1.4, 8))
+    assert report.verdict == "PASS", str(report)
+
+
+def test_the_segment_is_short_enough_for_waves(points, with_entry) -> None:
+    """Of 30 radians in a natural unit: where their integral is wrong, only differences judge an error of 1e-7."""
+    for seed in range(5):
+        wrong = with_entry(lambda t: 30 * np.cos(30 * t), 3, 1 + 1e-7)
+        report = check_gradient(lambda t: 1e4 + np.sin(30 * t).sum(), wrong, points(seed))
+        assert report.verdict == "FAIL", f"seed {seed}\n{report}"

@@ -187,7 +187,7 @@ def _first_order(
         notes += leaks
     if complaints:
         return _refused(box, gradient, [*complaints, *notes], began)
-    precision = "float32" if probe.u > np.finfo(np.float64).eps else "float64"
+    precision = "float32" if probe.single else "float64"
     if precision != box.dtype:
         notes.append("fun answers in float32 although it is given float64: judged as float32")
     if method == "taylor":
@@ -198,8 +198,7 @@ def _first_order(
         judged = _by_derivatives(probe, tensors, method, progress)
     judged = _with_layout(_without_none(judged, box.missing), layout_decides(box, start, gradient, probe.u))
     judged = judged if dtype else _in_own_precision(judged, box, gradient)
-    complaints = call_again(box, start, gradient, probe.u, probe.noise)
-    if complaints:
+    if complaints := call_again(box, start, gradient, probe.u, probe.noise):
         return _refused(box, gradient, [*complaints, *notes], began)
     if probe.quantum:
         notes.append(

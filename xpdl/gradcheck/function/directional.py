@@ -1,6 +1,6 @@
 """Directional derivatives of a black box, each with its error bar.
 
-    complex step   Im J(theta + i h d) / h, h = 1e-20: no cancellation, and no kink is crossed
+    complex step   Im J(theta + i h d) / h, h = 1e-19: no cancellation, and no kink is crossed
     central        (J(theta + h d) - J(theta - h d)) / (2 h), h = u^(1/3), u the machine epsilon
     Taylor test    |J(theta + h d) - J(theta) - h <g, d>| falls like h^2 where g is right, like h where it is wrong
 
@@ -14,15 +14,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from xpdl.gradcheck.function.probe import COMPLEX_STEP, Probe, Tensors
+from xpdl.gradcheck.function.probe import COMPLEX_STEP, SPREAD, Probe, Tensors
 from xpdl.gradcheck.report import Vector
 
 LEVELS = (-3, -2, -1, 0, 1, 2)
 """The steps of central differences to choose from if one is not enough, in powers of 16."""
 OTHER_STEP = 0.7 * COMPLEX_STEP
 """A second complex step, which rounds differently."""
-SPREAD = 8.0
-"""A bar is this many times the noise that was seen."""
 FAR_LARGER = 16.0
 """Steps of the size of the other entries are tried for an entry that is smaller by such a factor."""
 ROOM = 13

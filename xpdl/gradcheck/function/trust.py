@@ -6,7 +6,6 @@ import math
 import numpy as np
 
 from xpdl.gradcheck.function.directional import (
-    SPREAD,
     CentralDifference,
     DirectionalDerivative,
     analytic_sides,
@@ -15,15 +14,12 @@ from xpdl.gradcheck.function.directional import (
     complex_step,
     near,
 )
-from xpdl.gradcheck.function.probe import ROUNDINGS, NotAnalyticError, Probe
+from xpdl.gradcheck.function.probe import ROUNDINGS, SPREAD, NotAnalyticError, Probe
 from xpdl.gradcheck.report import Vector
 
-VISIBLE = 4.0
-"""A derivative that is larger than this many bars can confirm or refute another method."""
-SEGMENTS = (2.0**-3, 2.0**-6)
-"""The complex step is integrated over these distances to both sides."""
-FINE = 1e-12
-"""If a part of J is smaller than this fraction of J, nobody wrote it on purpose."""
+SEGMENT = 2.0**-3
+"""The complex step is integrated over this distance to both sides.  A longer one shows smaller parts, but eight nodes
+must still integrate waves of 30 radians in a natural unit to rounding."""
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)
 
 
@@ -53,7 +49,7 @@ def _objection(probe: Probe, name: str, d: Vector) -> str | None:
     step, difference = complex_step(probe, name, d), central(probe, name, d)
     if step.bar > max(difference.bar, math.sqrt(probe.u) * abs(step.value)):
         return "changes with the step"
-    if abs(difference.value) <= VISIBLE * difference.bar or not near(difference, step.value, step.bar):
+    if abs(difference.value) <= difference.bar or not near(difference, step.value, step.bar):
         difference, _ = best_difference(probe, name, d)
         if difference.jumps:
             return "jumps at theta"
@@ -62,7 +58,7 @@ def _objection(probe: Probe, name: str, d: Vector) -> str | None:
         left, right, _ = analytic_sides(probe, name, d)
         if not near(difference, (left + right) / 2, step.bar):
             return f"gives {step.value:.6g} where central differences give {difference.value:.6g}"
-    if abs(difference.value) > VISIBLE * difference.bar:
+    if abs(difference.value) > difference.bar:
         probe.verified.add(name)
     return None
 
@@ -100,11 +96,11 @@ def _second_step(
         found = found._replace(low=min(found.value, left, right), high=max(found.value, left, right))
     if found.misses(claim):
         found = found.widened(probe.noise_of_step(name, d))
-    gap = max(_gap(probe, name, d, t) for t in SEGMENTS) if found.misses(claim) else 0.0
+    gap = _gap(probe, name, d) if found.misses(claim) else 0.0
     return found._replace(bar=found.bar + gap) if gap <= difference.bar else None
 
 
-def _gap(probe: Probe, name: str, d: Vector, t: float) -> float:
+def _gap(probe: Probe, name: str, d: Vector, t: float = SEGMENT) -> float:
     """|J(t) - J(-t) - integral of the complex steps between| / t; in float64, 0 if that may be rounding.
 
     A complex step may miss a tiny part of J, such as 1e-12 |theta|.  A short difference cannot show this part, because
@@ -116,5 +112,4 @@ def _gap(probe: Probe, name: str, d: Vector, t: float) -> float:
     rounding = probe.u * max(abs(ahead), abs(behind)) + SPREAD * probe.noise
     if not math.isfinite(gap):
         return math.inf
-    seen = gap > VISIBLE * rounding
-    return (gap + rounding) / t if seen or probe.u > FINE else 0.0
+    return (gap + rounding) / t if gap > rounding or probe.single else 0.0

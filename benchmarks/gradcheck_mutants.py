@@ -1,0 +1,225 @@
+"""Do the tests find mistakes in the gradient checker?  ``python -m benchmarks.gradcheck_mutants [--count 200]``.
+
+Mistakes of source_mutations.py are made in the modules of xpdl/gradcheck/function, one at a time, in a copy of the
+package.  A mutant is found if a test of tests/gradcheck/function fails, or does not end in time.  The tests of the
+module come first, and the fast ones before the slow ones.
+
+    found       by this test
+    equivalent  nothing that a caller can see has changed: EQUIVALENT says why
+    survived    the tests need to be better, or the code simpler
+
+The exit code is 1 if less than 95 % of the mutants that are not equivalent are found.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout, suppress
+from importlib import import_module
+import multiprocessing
+from multiprocessing.connection import Connection
+import os
+from pathlib import Path
+import random
+import shutil
+import sys
+import tempfile
+import time
+from typing import Annotated, Any, NamedTuple
+import warnings
+
+from cyclopts import App, Parameter
+import pytest
+
+from benchmarks.machine import ROOT
+from benchmarks.output import Output, Row
+from benchmarks.source_mutations import Module, Mutant
+
+app = App(help=__doc__, help_format="plaintext", result_action="return_value")
+COLUMNS = {"module": "", "mutants": "d", "found": "d", "equivalent": "d", "survived": "d", "seconds": ".0f"}
+MODULES, TESTS = Path("xpdl/gradcheck/function"), Path("tests/gradcheck/function")
+NEEDED = ("xpdl", "tests/conftest.py", "tests/pretend", str(TESTS), "pyproject.toml")
+WARM = ("hypothesis", "jax", "scipy.optimize", "scipy.special", "sklearn.neural_network", "array_api_strict")
+"""What the tests import, which each process then has already."""
+LEAST = 0.95
+"""The part of the mutants that must be found."""
+OTHERS = 8.0
+"""The tests of other modules are tried before tests of this module that take so many times as long."""
+
+EQUIVALENT: dict[tuple[str, str], str] = {}
+"""(lines as they are, lines of the mutant) -> why nothing changes."""
+
+
+class Trial(NamedTuple):
+    """What the tests said of a mutant."""
+
+    module: str
+    mutant: Mutant
+    found_by: str  # "" if all tests pass
+    seconds: float
+
+    @property
+    def outcome(self) -> str:
+        """Found, equivalent or survived."""
+        return "found" if self.found_by else "equivalent" if self.mutant.diff in EQUIVALENT else "survived"
+
+    def row(self) -> Row:
+        """For the JSON."""
+        before, after = self.mutant.diff
+        why = self.found_by or EQUIVALENT.get(self.mutant.diff, "")
+        place = f"{MODULES / self.module}.py:{self.mutant.line}"
+        return {"place": place, "before": before, "after": after, "outcome": self.outcome, "why": why}
+
+
+class Watch:
+    """Sorts the tests, and keeps the time of each and the name of the first that fails; a plugin of pytest."""
+
+    def __init__(self, module: str, seconds: dict[str, float] | None = None) -> None:
+        self.first, self.known = f"{_tests(module).as_posix()}::", seconds or {}
+        self.seconds: dict[str, float] = {}
+        self.failed = ""
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=self.rank)
+
+    def rank(self, test: pytest.Item) -> float:
+        """The lower, the earlier the test is run."""
+        return self.known.get(test.nodeid, 0) * (1 if test.nodeid.startswith(self.first) else OTHERS)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0) + report.duration
+        self.failed = self.failed or report.nodeid * report.failed
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self.failed = self.failed or report.nodeid * report.failed
+
+
+@app.default
+def gradcheck_mutants(
+    *,
+    count: int = 200,
+    seed: int = 0,
+    only: str = "",
+    quick: bool = False,
+    output: Annotated[Output, Parameter(name="*")] = Output(),  # noqa: B008
+) -> int:
+    """Try mutants.
+
+    Parameters
+    ----------
+    count
+        Number of mutants.
+    seed
+        Another seed draws others.
+    only
+        The name of a module: mutants of no other one, and tests of no other one.
+    quick
+        Three mutants of memory_layout.py, to see that it works.
+    """
+    count, only = (3, "memory_layout") if quick else (count, only)
+    drawn = draw(count, random.Random(seed), only or "*")
+    with copied() as folder:
+        trials = list(tried(folder, drawn, _tests(only) if only else TESTS))
+    names = sorted({trial.module for trial in trials})
+    rows = [_row(name, [trial for trial in trials if trial.module == name]) for name in names]
+    rows.append(_row("all", trials))
+    output.publish("gradcheck-mutants", COLUMNS, rows, mutants=[trial.row() for trial in trials])
+    return int(rows[-1]["found"] < LEAST * (rows[-1]["mutants"] - rows[-1]["equivalent"]))
+
+
+def draw(count: int, dice: random.Random, only: str) -> list[tuple[str, Mutant]]:
+    """Draw mutants, each in a place of its own; a module with more places has more."""
+    paths = sorted((ROOT / MODULES).rglob(f"{only}.py"))
+    places = [(_name(path), place) for path in paths for place in Module(path.read_text("ascii")).places()]
+    dice.shuffle(places)
+    drawn = ((module, dice.choice(place)) for module, place in places)
+    valid = (each for each in drawn if each[1].valid)
+    return sorted((each for each, _ in zip(valid, range(count), strict=False)), key=lambda each: each[0])
+
+
+def _name(path: Path) -> str:
+    """The name of a module, with its folder in ``MODULES``."""
+    return path.relative_to(ROOT / MODULES).with_suffix("").as_posix()
+
+
+def _tests(module: str) -> Path:
+    """The tests of a module."""
+    return TESTS / Path(module).with_name(f"test_{Path(module).name}.py")
+
+
+def _row(name: str, trials: list[Trial]) -> Row:
+    outcomes = [trial.outcome for trial in trials]
+    counts = {outcome: outcomes.count(outcome) for outcome in ("found", "equivalent", "survived")}
+    return {"module": name, "mutants": len(trials), **counts, "seconds": sum(trial.seconds for trial in trials)}
+
+
+# Running tests
+
+
+@contextmanager
+def copied() -> Iterator[Path]:
+    """Within the block, give a folder with a copy of the package and of the tests."""
+    with tempfile.TemporaryDirectory() as name:
+        for needed in NEEDED:
+            source, target = ROOT / needed, Path(name) / needed
+            target.parent.mkdir(parents=True, exist_ok=True)
+            copy: Callable[..., Any] = shutil.copytree if source.is_dir() else shutil.copy
+            copy(source, target)
+        yield Path(name)
+
+
+def tried(folder: Path, drawn: list[tuple[str, Mutant]], tests: Path) -> Iterator[Trial]:
+    """Run the tests with each mutant; ``RuntimeError`` if they fail without one."""
+    for name in WARM:
+        with suppress(ImportError):
+            import_module(name)
+    began = time.perf_counter()
+    failed, seconds = run(folder, tests, limit=1e4)
+    if failed:
+        raise RuntimeError(f"the tests fail without a mutant: {failed}")
+    limit = 60 + 4 * (time.perf_counter() - began)
+    for module, mutant in drawn:
+        path = folder / MODULES / f"{module}.py"
+        path.write_text(mutant.text, "ascii")
+        began = time.perf_counter()
+        found_by, _ = run(folder, tests, module, seconds, limit=limit)
+        trial = Trial(module, mutant, found_by, time.perf_counter() - began)
+        path.write_text(mutant.source, "ascii")
+        print(*trial.row().values(), f"{trial.seconds:.0f} s", sep="\n    ", flush=True)
+        yield trial
+
+
+def run(folder: Path, *arguments: Any, limit: float) -> tuple[str, dict[str, float]]:
+    """Run tests in a process of its own: the first that fails, and the seconds of each."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_run, args=(sender, folder, *arguments))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # JAX warns of forks; it has started nothing yet
+        process.start()
+    sender.close()
+    try:
+        return receiver.recv() if receiver.poll(limit) else ("no end in time", {})
+    except EOFError:
+        return "the process died", {}
+    finally:
+        process.kill()
+        process.join()
+
+
+def _run(
+    sender: Connection, folder: Path, tests: Path, module: str = "", seconds: dict[str, float] | None = None
+) -> None:
+    """Run tests in this process, and send what they said."""
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    sys.dont_write_bytecode = bool(module)  # it would be taken for that of the next mutant
+    for path in (folder / MODULES).rglob("*.pyc") if module else []:
+        path.unlink()
+    watch = Watch(module or "all", seconds)
+    with Path("said").open("w") as said, redirect_stdout(said):
+        code = pytest.main(["-x", "-q", "-n0", "--assert=plain", "-p", "no:cacheprovider", str(tests)], plugins=[watch])
+    assert str(folder) in str(sys.modules["xpdl"].__file__)
+    sender.send((watch.failed or "no test ran" * bool(code), watch.seconds))
+
+
+if __name__ == "__main__":
+    sys.exit(app())
