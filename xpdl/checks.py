@@ -5,9 +5,13 @@ They run on the host, once, when a value enters xpdl.  None runs inside a traini
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+import errno
 import math
 import operator
+import os
+from pathlib import Path
 import re
+import stat
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -62,6 +66,16 @@ class FileError(ValueError):
 
     def __str__(self) -> str:
         return one_line(super().__str__(), 1000)
+
+
+def regular_file(path: str | os.PathLike[str]) -> Path:
+    """The path of a file to read; ``OSError`` if it is absent, a folder, or a pipe or device that may never end."""
+    mode = Path(path).stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "is a pipe or a device and no regular file", os.fspath(path))
+    return Path(path)
 
 
 def choice(argument: str, value: Any, names: Iterable[str]) -> str:

@@ -181,8 +181,8 @@ def _tested(loaded: Model, data: str, seed: int) -> tuple[Any, ...]:
 
 def _read_history(path: Path) -> list[dict[str, float]]:
     """Read the epochs from a file with one JSON object per line; ``ValueError`` if a line holds anything else."""
-    epochs = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    epochs, text = [], checks.regular_file(path).read_text(encoding="utf-8", errors="replace")
+    for number, line in enumerate(text.splitlines(), 1):
         try:
             epoch = json.loads(line)
         except ValueError:

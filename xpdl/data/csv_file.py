@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from xpdl import checks
 from xpdl.data.dataset import Array, DataFormatError, Dataset, labels_or_targets
 
 
@@ -43,7 +44,7 @@ def _rows(path: str | Path) -> Iterator[Array]:
 
 def _lines(path: str | Path) -> Iterator[tuple[int, list[str]]]:
     """Yield line number and cells of every line that is not empty."""
-    with Path(path).open(encoding="utf-8-sig", newline="") as file:
+    with checks.regular_file(path).open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         try:
             yield from ((reader.line_num, cells) for cells in reader if cells)

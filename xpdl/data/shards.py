@@ -82,6 +82,8 @@ def _in_memory(part: Array, rows: Array) -> Iterator[None]:
         yield
         return
     file: mmap.mmap = part._mmap  # type: ignore[attr-defined]
+    if file.size() < part.offset + part.nbytes:  # reading beyond its end would end this process
+        raise OSError(f"{checks.one_line(part.filename)} has become shorter while it is in use")
     file.madvise(mmap.MADV_RANDOM)
     for start, stop in extents(part, rows):
         file.madvise(mmap.MADV_WILLNEED, start, stop - start)

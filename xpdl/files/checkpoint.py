@@ -18,7 +18,6 @@ import hashlib
 from itertools import count
 import json
 import os
-from pathlib import Path
 import re
 from types import FunctionType
 from typing import Any
@@ -32,6 +31,7 @@ from xpdl.backends import Backend
 from xpdl.files.host_copy import kind, kinds, leaves_by_path, number, put
 from xpdl.files.model import check_format, reason
 from xpdl.files.outputs import Kind, regular, shown, write_whole
+from xpdl.files.tensors import header_length, read_content, read_header, read_json
 from xpdl.files.train_state import TrainState
 from xpdl.losses import Loss
 from xpdl.network import Network
@@ -61,6 +61,9 @@ ENTRIES: dict[str, Callable[[Any], bool]] = {
 
 CONSTANTS = "constants"
 """The entry of the configuration for numbers in functions of the user's own; older checkpoints do not have it."""
+
+LONGEST = 64 << 20
+"""The most bytes of a header, which has the history: about 150 bytes for each epoch."""
 
 UNSEALED = b"0" * 64
 SEAL = re.compile(rb'\{"run":"\{\\"sha256\\": \\"([0-9a-f]{64})\\"')
@@ -369,25 +372,21 @@ def _plain(value: Any) -> Any:
 
 def read_sealed(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the tensors and the document of a file; ``RunFileError`` if a single bit has changed."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
     from safetensors.numpy import load as deserialize
 
-    Path(path).open("rb").close()  # so that an error of the file system keeps its own type
     try:
-        with safe_open(path, framework="np"):
-            pass  # checks the header: with a wrong length in it, the file might not fit into memory
-        content = Path(path).read_bytes()
+        content = read_content(path, LONGEST)
         place = _place_of_seal(content)
         if _seal(content, place) != content[place]:
             raise ValueError("it is damaged, the SHA-256 of its content has changed since it was written")
-        header = json.loads(content[8 : _end_of_header(content)])
-        document = {"compared": {}} | json.loads(header["__metadata__"]["run"])
+        document = {"compared": {}} | read_json(read_header(content)["__metadata__"]["run"], finite=False)
         check_format(document["format"], FORMAT)
         wrong = [name for name, holds in ENTRIES.items() if not holds(document[name])]
         if wrong:
             raise TypeError(f"its {wrong[0]} is {checks.shorten(document[wrong[0]])}")
         return deserialize(content), document
-    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise RunFileError(f"{os.fspath(path)} is not a run of xpdl: {reason(error)}") from None
 
 
@@ -408,4 +407,4 @@ def _place_of_seal(content: bytes | memoryview) -> slice:
 
 
 def _end_of_header(content: bytes | memoryview) -> int:
-    return min(8 + int.from_bytes(content[:8], "little"), len(content))
+    return min(8 + header_length(content), len(content))

@@ -9,9 +9,7 @@ A file holds numbers, and names from closed sets.  It holds no code, and loading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 import json
-import math
 import os
-from pathlib import Path
 import re
 from typing import Any
 
@@ -20,9 +18,13 @@ import numpy as np
 from xpdl import checks
 from xpdl.backends.base import to_numpy
 from xpdl.files.outputs import Kind, write_whole
+from xpdl.files.tensors import header_length, read_content, read_header, read_json
 from xpdl.network import Network
 
 FORMAT = 1
+LONGEST = 2 << 20
+"""The most bytes of a header: the metadata, and about 70 bytes for each tensor."""
+
 MODEL = Kind("a model of xpdl", re.compile(rb'.{8}\{"__metadata__":\{"xpdl":', re.DOTALL).match)
 
 
@@ -118,7 +120,10 @@ def save(path: str | os.PathLike[str], net: Network, theta: Any, *, metadata: Ma
     parts = zip(net.names, net.layout.slices, net.shapes, strict=True)
     tensors = {name: np.ascontiguousarray(theta[part].reshape(shape)) for name, part, shape in parts}
     document = {"format": FORMAT, "network": asdict(net), "metadata": dict(metadata or {})}
-    write_whole(path, serialize(tensors, {"xpdl": _text(document)}))
+    content = serialize(tensors, {"xpdl": _text(document)})
+    if header_length(content) > LONGEST:
+        raise ValueError(f"metadata must take at most {LONGEST} bytes as JSON, with the names of the layers")
+    write_whole(path, content)
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -155,21 +160,22 @@ def load(path: str | os.PathLike[str]) -> Model:
     >>> model.network.sizes, model.theta.shape
     ((2, 3, 1), (13,))
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as deserialize
 
-    Path(path).open("rb").close()  # so that an error of the file system keeps its own type
     try:
-        with safe_open(path, framework="np") as file:
-            document = json.loads((file.metadata() or {})["xpdl"], parse_float=_number, parse_constant=_number)
-            check_format(document["format"], FORMAT)
-            if not isinstance(document["metadata"], dict):
-                raise TypeError(f"its metadata is {checks.shorten(document['metadata'])}")
-            net = _network(document["network"])
-            _check_tensors(net, {name: file.get_slice(name) for name in file.keys()})  # noqa: SIM118
-            theta = np.concatenate([file.get_tensor(name).ravel() for name in net.names])
-            checks.finite("theta", theta)
-            return Model(net, theta, document["metadata"])
-    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+        content = read_content(path, LONGEST)
+        header = read_header(content)
+        document = read_json(header.pop("__metadata__", {})["xpdl"])
+        check_format(document["format"], FORMAT)
+        if not isinstance(document["metadata"], dict):
+            raise TypeError(f"its metadata is {checks.shorten(document['metadata'])}")
+        net = _network(document["network"], header)
+        tensors = deserialize(content)
+        theta = np.concatenate([tensors[name].ravel() for name in net.names])
+        checks.finite("theta", theta)
+        return Model(net, theta, document["metadata"])
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{os.fspath(path)} is not an xpdl model: {reason(error)}") from None
 
 
@@ -181,36 +187,30 @@ def _text(document: dict[str, Any]) -> str:
         raise ValueError(f"metadata must hold what JSON can: {error}") from None
 
 
-def _number(text: str) -> float:
-    """Return a number of JSON.  Python's own reader would accept NaN, Infinity and numbers too large for a float."""
-    if not math.isfinite(number := float(text)):
-        raise ValueError(f"{text[:30]} is not a number of JSON")
-    return number
-
-
 def check_format(found: Any, known: int) -> None:
     """Raise ``ValueError`` unless the format that a file names is the known one."""
     if type(found) is not int or found != known:
         raise ValueError(f"its format is {checks.shorten(found)}, this version of xpdl reads {known}")
 
 
-def _network(description: dict[str, Any]) -> Network:
+def _network(description: dict[str, Any], tensors: Mapping[str, Any]) -> Network:
+    """Return the network of a description, whose parameters must be the tensors, all float32 or all float64."""
     known = {option.name for option in fields(Network)} - {"_"}
     differing = known ^ set(description)
     if differing:
         raise ValueError(f"its network has too many or too few fields: {checks.shorten(sorted(differing))}")
-    return Network(**description)
-
-
-def _check_tensors(net: Network, tensors: Mapping[str, Any]) -> None:
-    """Raise ``ValueError`` unless the tensors are the parameters of net, all float32 or all float64."""
-    found = {name: tuple(tensor.get_shape()) for name, tensor in tensors.items()}
+    if len(tensors) < 2 * len(description["sizes"]) - 2:  # before a network of any size is built
+        raise ValueError(f"its tensors are {len(tensors)}, too few for {len(description['sizes'])} layers")
+    net = Network(**description)
+    found = {name: (tuple(tensor["shape"]), tensor["dtype"]) for name, tensor in tensors.items()}
+    shapes = {name: shape for name, (shape, _) in found.items()}
     expected = dict(zip(net.names, net.shapes, strict=True))
-    if found != expected:
-        raise ValueError(f"its tensors are {checks.shorten(found)}, expected {checks.shorten(expected)}")
-    dtypes = {tensor.get_dtype() for tensor in tensors.values()}
+    if shapes != expected:
+        raise ValueError(f"its tensors are {checks.shorten(shapes)}, expected {checks.shorten(expected)}")
+    dtypes = {dtype for _, dtype in found.values()}
     if dtypes not in ({"F32"}, {"F64"}):
         raise ValueError(f"its tensors are {sorted(dtypes)}, expected all F32 or all F64")
+    return net
 
 
 def reason(error: Exception) -> str:
