@@ -398,7 +398,7 @@ def test_a_stdout_that_is_closed_or_full_costs_no_model(folder, tmp_path, closin
     done = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr
     assert xpdl.load(tmp_path / "m").metadata["epochs"] == 1
-    assert done.returncode == {"| true": 1, ">&-": 0, "> /dev/full": 2, "| head -1": 1}[closing]
+    assert done.returncode in {"| true": [1], ">&-": [0], "> /dev/full": [2], "| head -1": [0, 1]}[closing]
 
 
 # Storage of others

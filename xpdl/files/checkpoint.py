@@ -99,12 +99,14 @@ class Checkpointer:
     compared       the settings whose changes are said, or refused if the run cannot go on with them
     callbacks      callbacks of the run; a checkpoint holds the state of those with a ``resume_state``
     backend        the backend of the arrays of the run
+    batches        the number of samples in each step of an epoch
     """
 
     configuration: Mapping[str, Any]
     compared: Mapping[str, Any]
     callbacks: Sequence[Any]
     backend: Backend
+    batches: Sequence[int] = ()
 
     def write(self, path: str | os.PathLike[str], train_state: TrainState) -> None:
         """Write a checkpoint as a whole or not at all; ``OSError`` if the disk fails.
@@ -155,6 +157,7 @@ class Checkpointer:
             kept.setdefault("good", kept["run/theta"])  # at the start of an epoch they are the same
             expected = {"run": like.carry, "good": like.last_good}
             found = tree_map_with_path(lambda place, leaf: _of_its_kind(place, kept[place], leaf), expected)
+            self.check_possible(document, found["run"], found["good"])
         except (KeyError, ValueError) as error:
             raise RunFileError(f"{os.fspath(path)} is not a run of xpdl: {reason(error)}") from None
         arrays = tree_map(lambda leaf: put(leaf, self.backend), found)
@@ -164,6 +167,23 @@ class Checkpointer:
             callback.resume_state = state if known else {}
         carry, last_good = arrays["run"], arrays["good"]
         return TrainState(carry, last_good, document["history"], document["step"], document["seconds"])
+
+    def check_possible(self, document: Mapping[str, Any], carry: Any, good: np.ndarray) -> None:
+        """Raise ``ValueError`` for a state that no run of these batches can have between two steps."""
+        step, history = document["step"], document["history"]
+        used = sum(self.batches[:step])
+        expected = {
+            "step": (step, min(step, len(self.batches))),
+            "offset": (int(carry.offset), used),
+            "finite": (int(carry.finite), step),
+            "number of finite parameters": (np.isfinite(carry.theta).sum(), carry.theta.size),
+            "number of finite parameters before": (np.isfinite(good).sum(), good.size),
+            "mean": (bool(np.isfinite(carry.mean)), True),
+            "epochs": ([epoch.get("epoch") for epoch in history], [*range(1, 1 + len(history))]),
+        }
+        for name, (found, possible) in expected.items():
+            if self.batches and found != possible:
+                raise ValueError(f"its {name} is {checks.shorten(found)}, expected {checks.shorten(possible)}")
 
     def other_run(self, document: Mapping[str, Any]) -> str:
         """Return the differences between the configuration in a file and the one here, as text; "" if there is none."""

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
-import math
 import os
 from pathlib import Path
 import signal
 from typing import TYPE_CHECKING, Any
 import warnings
+
+import numpy as np
 
 from xpdl import checks
 from xpdl.arrays import Array
@@ -190,7 +191,7 @@ def train(
         if checkpoint is not None:
             replaced = None if overwrite or resume == checkpoint else start
             loop = _with_checkpoints(loop, checkpointer(), checkpoint, every, replaced)
-        return loop.run(start, epochs, progress and config.is_rank_0)
+        return _told(loop.run(start, epochs, progress and config.is_rank_0))
 
 
 GO_ON = "auto"
@@ -256,14 +257,17 @@ def _evaluator(config: RunConfig, held: Samples | None) -> Callable[[Array], dic
     x, y, weight = (values if values is None else values[own, ...] for values in held)
     parts = [part(x, y, weight, config.backend)]
     evaluate = Evaluator(config.net, parts, config.backend, config.dtype, config.communicator.allreduce)
-    return lambda theta: {f"validation_{name}": value for name, value in _said(evaluate(theta)).items()}
+    return lambda theta: {f"validation_{name}": value for name, value in evaluate(theta).items()}
 
 
-def _said(found: dict[str, float]) -> dict[str, float]:
-    """Return the metrics of an epoch; warn if they are no numbers, because nothing can be chosen by them."""
-    if not math.isfinite(found["loss"]):
-        warnings.warn(f"the validation loss is {found['loss']}", RuntimeWarning, stacklevel=2)
-    return found
+def _told(result: Result) -> Result:
+    """Return the result; warn of validation losses that are not finite, because nothing can be chosen by them."""
+    wrong = [epoch["epoch"] for epoch in result.history if not np.all(np.isfinite(epoch.get("validation_loss", 0.0)))]
+    if wrong:
+        warnings.warn(
+            f"the validation loss is not finite in epoch {wrong[0]} and {len(wrong) - 1} others", stacklevel=3
+        )
+    return result
 
 
 def _monitor(
@@ -292,7 +296,7 @@ def _checkpointer(
     batch_size, arrays = source.batches[0], source.arrays()
     same = configuration(config.net, config.dtype, config.seed, arrays, batch_size, config.shuffle, state)
     validation = [config.backend.to_numpy(values) for values in held or () if values is not None]
-    return Checkpointer(same, compared(optimizer, validation), callbacks, config.backend)
+    return Checkpointer(same, compared(optimizer, validation), callbacks, config.backend, source.batches)
 
 
 def _with_checkpoints(
