@@ -3,6 +3,8 @@
     mnist               MNIST training on each backend and device: transfer, steps, epochs, accuracy, memory
     peers               the time of an MNIST epoch in xpdl and in other libraries, side by side
     gradcheck           the time of a gradient check in xpdl and in other libraries
+    gradcheck_duel      who finds one wrong entry of 2,000: xpdl and other libraries
+    gradcheck_verdicts  what check_network says of 512 networks, right and wrong
     scaling             how the time grows with batch size, parameters and epochs
     ranks               how much faster a training is on several ranks
     larger_than_memory  the speed of a training on more data than fit into memory

@@ -71,6 +71,7 @@ SIGNATURES = {  # what is promised; more options may be added, keyword-only and 
     "plots.weight_images": lambda net, theta, *, shape=None, ax=None: ...,
     "plots.gradient_map": lambda parameter, *, ax=None: ...,
     "plots.gradient_maps": lambda report, *, figure=None: ...,
+    "plots.gradient_slope": lambda fun, grad, *args, ax=None: ...,
     "plots.gradient_scatter": lambda report, *, ax=None: ...,
     "tuning.tune": lambda net, x, y, *, validation, trials=30, epochs=10, optimizer="adam", sampler="recipe",
     pruner="median", storage=None, study="xpdl", backend="auto", dtype="float32", seed=0: ...,

@@ -406,3 +406,45 @@ def test_two_ranks_print_and_write_what_one_rank_does(run, folder, tmp_path) -> 
     texts = [(tmp_path / name).read_text() for name in ("h1", "h2")]
     losses = [[json.loads(line)["loss"] for line in text.splitlines()] for text in texts]
     assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+
+
+def test_images_are_scaled_by_the_network_that_is_saved(run, tmp_path) -> None:
+    """The scaling that fits the data goes with the model, so pixels as floats get the same answers."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (60, 20)), np.arange(60) % 3
+    for name, dtype in (("bytes", "uint8"), ("floats", "float32")):
+        np.savez(tmp_path / f"{name}.npz", x=x.astype(dtype), y=y)
+        code, _, err = run(f"train --data {tmp_path}/{name}.npz {QUICK} --save {tmp_path}/{name}")
+        assert (code, err) == (0, "")
+    one, other = (xpdl.load(tmp_path / name) for name in ("bytes", "floats"))
+    assert one.network.inputs == other.network.inputs == xpdl.Scaling.images
+    assert np.array_equal(one.theta, other.theta)
+    scores = [
+        run(f"predict {tmp_path}/bytes --data {tmp_path}/{name}.npz")[1].splitlines()[1] for name in ("bytes", "floats")
+    ]
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize("output", ["poisson", "absolute", "huber", "huber:0.5", "quantile:0.9"])
+def test_train_has_every_loss(output, run, tmp_path) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    np.savez(tmp_path / "values.npz", x=x, y=np.abs(x[:, 0]), x_test=x[:9], y_test=np.abs(x[:9, 0]))
+    code, out, err = run(f"train --data {tmp_path}/values.npz --output {output} {QUICK} --save {tmp_path}/m")
+    assert (code, err) == (0, "")
+    assert f", {output}: " in out
+    assert xpdl.load(tmp_path / "m").network.output == output
+    assert run(f"check {tmp_path}/m --data {tmp_path}/values.npz")[0] == 0
+
+
+def test_layers_clipping_and_classes_are_arguments_of_the_library(run, tmp_path) -> None:
+    flags = "--hidden 5 4 --activation tanh elu:0.5 --clip 0.01 --class-weight balanced --epochs 2 --backend numpy"
+    code, out, err = run(f"train --data classes.npz {flags} --save {tmp_path}/m")
+    assert (code, err) == (0, "")
+    assert "network 3-5-4-3, tanh-elu:0.5, softmax" in out
+    data, net = xpdl.data.load("classes.npz"), Network([3, 5, 4, 3], hidden=["tanh", "elu:0.5"])
+    optimizer = xpdl.optimizers.clipped(xpdl.adam(), 0.01)
+    options = {"epochs": 2, "backend": "numpy", "progress": False, "class_weight": "balanced"}
+    result = xpdl.train(net, data.x, data.y, optimizer=optimizer, **options)
+    model = xpdl.load(tmp_path / "m")
+    assert model.network == net
+    assert np.array_equal(model.theta, result.theta)

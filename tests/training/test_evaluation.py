@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xpdl import Loss, Network, evaluate
+from xpdl import Loss, Network, Scaling, evaluate
 from xpdl.arrays import namespace
 from xpdl.data import disk_inputs
 from xpdl.data.shards import Shards
@@ -142,8 +142,8 @@ def test_theta_x_and_y_may_come_from_any_library(lib) -> None:
 
 @on_each
 def test_images_are_scaled_and_a_bright_one_is_no_overflow(lib) -> None:
-    """uint8 x counts as x / 255."""
     net, theta, _, y = case("softmax", 30)
+    net = replace(net, inputs=Scaling.images)
     x = np.random.default_rng(0).integers(0, 256, (30, 5)).astype("uint8")
     options = {"backend": lib.backend, "dtype": lib.dtype}
     assert_scores(lib, evaluate(net, theta, x, y, **options), softmax_scores(logits(net, theta, x / 255), y))

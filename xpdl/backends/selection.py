@@ -4,6 +4,7 @@ The module of a library is imported only when that library is needed.
 """
 
 from collections.abc import Callable
+import copyreg
 import ctypes
 from dataclasses import replace
 from importlib import import_module
@@ -81,6 +82,19 @@ def backend(name: str | Backend = "auto", *, precision: str = "float32") -> Back
     checks.choice("precision", precision, PRECISIONS)
     chosen = _named(name)
     return chosen.in_precision(precision) if precision != "float32" else chosen
+
+
+def _reduced(chosen: Backend) -> Any:
+    """Reduce a backend to its name, for pickle; one of the user's own is pickled as any other object."""
+    known = chosen.name.partition(":")[0] in INSTALL
+    return (_again, (chosen.name, chosen.precision)) if known else chosen.__reduce_ex__(4)
+
+
+def _again(name: str, precision: str) -> Backend:
+    return backend(name, precision=precision)
+
+
+copyreg.pickle(Backend, _reduced)
 
 
 def _named(name: str | Backend) -> Backend:

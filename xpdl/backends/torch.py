@@ -92,5 +92,6 @@ def connect(name: str, device: str) -> Backend:
         precisions={"tf32": {"activate": partial(multiplying, "tf32")}} if found.type == "cuda" else {},
         vjp=vjp,
         jvp=jvp,
+        vmap=torch.func.vmap,
         synchronize={"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(found.type, nothing),
     )

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from xpdl import checks
+from xpdl import checks, losses
 from xpdl.data import Dataset, load as load_data
 from xpdl.distributed import Communicator, connect
 from xpdl.distributed.launching import RanksWanted
-from xpdl.losses import LOSSES
 from xpdl.network import Network
 
 SIGNALLED = 128
@@ -54,7 +53,13 @@ def network_for(
 ) -> Network:
     """Return the network of these flags; ``sizes(d, k)`` gives all layer sizes from those of the input and output."""
     output, k = _fitting_output(samples, output)
-    return Network(sizes(samples.x.shape[1], k), output=output, init=_number_or_name(init), **options)
+    sizes_ = sizes(samples.x.shape[1], k)
+    return Network(sizes_, output=output, init=_number_or_name(init), inputs=samples.scaling, **options)
+
+
+def one_or_each(activations: list[str]) -> str | list[str]:
+    """Return the activation of all hidden layers, or those of each."""
+    return activations[0] if len(activations) == 1 else activations
 
 
 def _fitting_output(samples: Dataset, output: str | None) -> tuple[str, int]:
@@ -63,7 +68,7 @@ def _fitting_output(samples: Dataset, output: str | None) -> tuple[str, int]:
         return output or "linear", samples.y.shape[1] if samples.y.ndim == 2 else 1
     highest = max(int(y.max()) for y in (samples.y, samples.y_test) if y is not None)
     output = output or ("sigmoid" if highest <= 1 else "softmax")
-    return output, LOSSES[checks.choice("output", output, LOSSES)].outputs(highest + 1)
+    return output, losses.by_name(output).outputs(highest + 1)
 
 
 def _number_or_name(text: str) -> str | float:

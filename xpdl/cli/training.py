@@ -6,14 +6,14 @@ from typing import Any
 from xpdl import checks
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.cli import options
-from xpdl.cli.flags import connected, describe_samples, exit_code, load_and_split, network_for
+from xpdl.cli.flags import connected, describe_samples, exit_code, load_and_split, network_for, one_or_each
 from xpdl.cli.learning_rate import RateFlags, ScheduleName, learning_rate
 from xpdl.cli.options import Whole
 from xpdl.cli.outputs import History, check_new, check_outputs, end_unheard, save_first
 from xpdl.cli.prediction import score
 from xpdl.files.outputs import locked
 from xpdl.network import Network
-from xpdl.optimizers import by_name
+from xpdl.optimizers import by_name, clipped
 from xpdl.progress import say
 from xpdl.training.callbacks import Callback, EarlyStopping
 from xpdl.training.train import Result, train as run_training
@@ -23,7 +23,7 @@ def train(
     *,
     data: options.Data = "glyphs",
     hidden: options.WholeNumbers = [128],  # noqa: B006
-    activation: options.Activation = "relu",
+    activation: options.Activations = ["relu"],  # noqa: B006
     output: options.Output = None,
     init: options.Init = "he",
     dropout: options.Dropout = 0.0,
@@ -32,6 +32,7 @@ def train(
     lr: float = 1e-3,
     beta1: options.Beta1 = None,
     beta2: options.Beta2 = None,
+    clip: float | None = None,
     schedule: ScheduleName = "constant",
     decay: float = 0.9,
     decay_every: float = 1,
@@ -45,6 +46,7 @@ def train(
     precision: options.Precision = "float32",
     dtype: options.Dtype = "float32",
     seed: options.Seed = 0,
+    class_weight: str | None = None,
     save: Path | None = None,
     history: Path | None = None,
     checkpoint: Path | None = None,
@@ -64,6 +66,8 @@ def train(
         logistic regression.
     lr
         Learning rate.
+    clip
+        Scale the gradient of a step down to at most this norm.
     decay
         How much the learning rate decays in each period of --decay-every epochs: the factor of exponential and step,
         the rate of inverse_time.
@@ -81,6 +85,8 @@ def train(
     validation
         Fraction of the training data that is kept for validation after each epoch. The test part is then used only
         once, at the end. By default, the test part is used for validation, too.
+    class_weight
+        balanced: all classes weigh the same in the training, however many samples they have.
     save
         Write the trained model to this file.
     history
@@ -103,18 +109,18 @@ def train(
     samples, split = load_and_split(data, holdout, validation, seed)
     same: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "dtype": dtype, "seed": seed}
     files: dict[str, Any] = {"checkpoint": checkpoint, "every": every, "resume": resume, "overwrite": force}
-    network: dict[str, Any] = {"hidden": activation, "init": init, "l2": l2, "dropout": dropout}
+    network: dict[str, Any] = {"hidden": one_or_each(activation), "init": init, "l2": l2, "dropout": dropout}
     net = network_for(samples, lambda d, k: [d, *hidden, k], output, **network)
     rate = learning_rate(schedule, RateFlags(lr, decay, decay_every, warmup, epochs), len(split.x), batch_size)
-    rule = by_name(optimizer, rate, beta1=beta1, beta2=beta2)
-    chosen = choose_backend(backend, precision=precision)
+    rule, chosen = by_name(optimizer, rate, beta1=beta1, beta2=beta2), choose_backend(backend, precision=precision)
+    same |= {"optimizer": rule if clip is None else clipped(rule, clip), "class_weight": class_weight}
     if writer:
         say(f"{describe_samples(samples, split)}\n{_describe_network(net, chosen, communicator.size)}")
     with locked(history if writer else None):
         lines = History(history, force=force) if history and writer else None
         where: dict[str, Any] = {"validation": split.test, "backend": chosen, "communicator": communicator}
         where["callbacks"] = _callbacks(lines, patience, heard=bool(save or history or checkpoint))
-        result, failure = _run(net, split.x, split.y, optimizer=rule, **same, **where, **files)
+        result, failure = _run(net, split.x, split.y, **same, **where, **files)
     if not writer:
         return 0
     save_first(save, net, result.theta, data=data, seed=seed, epochs=len(result.history))
@@ -144,5 +150,6 @@ def _describe_network(net: Network, backend: Backend, ranks: int) -> str:
     sizes = "-".join(map(str, net.sizes))
     precision = f" in {backend.precision}" if backend.precision != "float32" else ""
     several = f", {ranks} ranks" if ranks > 1 else ""
-    described = f"network {sizes}, {net.hidden}, {net.output}: {net.size:,} parameters"
+    hidden = net.hidden if isinstance(net.hidden, str) else "-".join(map(str, net.hidden))
+    described = f"network {sizes}, {hidden}, {net.output}: {net.size:,} parameters"
     return f"{described}; backend {backend.name}{precision}{several}"

@@ -36,7 +36,9 @@ from xpdl.files.train_state import TrainState
 from xpdl.losses import Loss
 from xpdl.network import Network
 from xpdl.optimizers import Optimizer, State
+from xpdl.pickling import unwrapped
 from xpdl.pytree import tree_map, tree_map_with_path
+from xpdl.scaling import Scaling
 
 FORMAT = 1
 DTYPES = {
@@ -225,8 +227,10 @@ def configuration(
     state.  Activations and losses of the user's own are the same if their functions have the same names and the same
     constants.
     """
+    x = next(values for name, values in data.items() if name.startswith("x"))
+    options = {name: option for name, option in asdict(net).items() if name != "inputs"}
     described: dict[str, Any] = {
-        "network": {**asdict(net), "hidden": names(net.hidden), "output": names(net.output)},
+        "network": options | {"hidden": names(net.hidden), "output": names(net.output)} | scaling_of(net, x),
         "dtype": dtype,
         "seed": seed,
         "batch_size": batch_size,
@@ -234,7 +238,9 @@ def configuration(
         **{name: fingerprint(values) for name, values in data.items()},
         "optimizer": kinds(state, "run/state"),
     }
-    held = _constants_of(hidden=net.hidden, output=net.output)
+    one = isinstance(net.hidden, str | Activation)
+    hidden = {"hidden": net.hidden} if one else {f"hidden {l}": f for l, f in enumerate(net.hidden, 1)}
+    held = _constants_of(**hidden, output=net.output)
     return dict(json.loads(json.dumps(described | ({CONSTANTS: held} if held else {}))))
 
 
@@ -273,9 +279,21 @@ def _judges_alike(callback: Any, before: Mapping[str, Any], now: Mapping[str, An
     return not monitor.startswith("validation") or before["validation"] == now["validation"]
 
 
-def names(chosen: str | Activation | Loss) -> str | list[str]:
-    """Return the name of an activation or a loss; for one of the user's own, the names of its functions."""
-    return chosen if isinstance(chosen, str) else [name_of(held) for held in chosen]
+def scaling_of(net: Network, x: Any) -> dict[str, Any]:
+    """Return the entry for the scaling of x; {} for that of older versions, which scaled uint8 and nothing else."""
+    before = Scaling.images if checks.dtype_name(x.dtype) == "uint8" else None
+    return {} if net.inputs == before else {"inputs": None if net.inputs is None else asdict(net.inputs)}
+
+
+def names(chosen: Any) -> Any:
+    """Return the name of an activation or a loss; for one of the user's own, the names of its functions.
+
+    Of several activations, it is the list of what it is of each.
+    """
+    if isinstance(chosen, str):
+        return chosen
+    own = isinstance(chosen, Activation | Loss)
+    return [name_of(held) if own else names(held) for held in chosen]
 
 
 def name_of(held: Any) -> str:
@@ -283,7 +301,7 @@ def name_of(held: Any) -> str:
     return str(getattr(held, "__qualname__", re.sub(r" at 0x[0-9a-fA-F]+", "", repr(held))))
 
 
-def _constants_of(**chosen: str | Activation | Loss) -> dict[str, Any]:
+def _constants_of(**chosen: Any) -> dict[str, Any]:
     """Return the constants in the functions of activations and losses of the user's own."""
     own = ((name, value._asdict()) for name, value in chosen.items() if not isinstance(value, str))
     found = [constants(held, f"{name} {part}") for name, parts in own for part, held in parts.items()]
@@ -298,6 +316,7 @@ def constants(value: Any, name: str, seen: Sequence[Any] = ()) -> dict[str, Any]
     """
     if isinstance(value, int | float):
         return {name: value}
+    value = unwrapped(value)
     if not isinstance(value, FunctionType) or value in seen:
         return {}
     found = {name: value.__qualname__}

@@ -20,8 +20,14 @@ from xpdl.backends.base import to_numpy
 from xpdl.files.outputs import Kind, write_whole
 from xpdl.files.tensors import header_length, read_content, read_header, read_json
 from xpdl.network import Network
+from xpdl.scaling import BEFORE, Scaling
 
-FORMAT = 1
+FORMAT = 2
+"""Format 1 did not have ``inputs``; its networks scaled x of dtype uint8, and no other."""
+
+BEFORE_2 = {"inputs": asdict(BEFORE)}
+"""The entries that a network of format 1 lacks."""
+
 LONGEST = 2 << 20
 """The most bytes of a header: the metadata, and about 70 bytes for each tensor."""
 
@@ -110,7 +116,8 @@ def save(path: str | os.PathLike[str], net: Network, theta: Any, *, metadata: Ma
     from safetensors.numpy import save as serialize
 
     for argument, kind in {"hidden": "an activation", "output": "a loss"}.items():
-        if not isinstance(value := getattr(net, argument), str):
+        value = getattr(net, argument)
+        if not all(isinstance(name, str) for name in (value if type(value) is tuple else [value])):
             raise ValueError(f"{argument} must be the name of {kind} to be saved, got {checks.shorten(value)}")
     theta = to_numpy(theta)
     if theta.shape != (net.size,):
@@ -167,10 +174,10 @@ def load(path: str | os.PathLike[str]) -> Model:
         content = read_content(path, LONGEST)
         header = read_header(content)
         document = read_json(header.pop("__metadata__", {})["xpdl"])
-        check_format(document["format"], FORMAT)
+        check_format(document["format"], 1, FORMAT)
         if not isinstance(document["metadata"], dict):
             raise TypeError(f"its metadata is {checks.shorten(document['metadata'])}")
-        net = _network(document["network"], header)
+        net = _network(document["network"], BEFORE_2 if document["format"] == 1 else {}, header)
         tensors = deserialize(content)
         theta = np.concatenate([tensors[name].ravel() for name in net.names])
         checks.finite("theta", theta)
@@ -187,21 +194,35 @@ def _text(document: dict[str, Any]) -> str:
         raise ValueError(f"metadata must hold what JSON can: {error}") from None
 
 
-def check_format(found: Any, known: int) -> None:
-    """Raise ``ValueError`` unless the format that a file names is the known one."""
-    if type(found) is not int or found != known:
-        raise ValueError(f"its format is {checks.shorten(found)}, this version of xpdl reads {known}")
+def check_format(found: Any, *known: int) -> None:
+    """Raise ``ValueError`` unless the format that a file names is a known one."""
+    if type(found) is not int or found not in known:
+        listed = " and ".join(map(str, known))
+        raise ValueError(f"its format is {checks.shorten(found)}, this version of xpdl reads {listed}")
 
 
-def _network(description: dict[str, Any], tensors: Mapping[str, Any]) -> Network:
-    """Return the network of a description, whose parameters must be the tensors, all float32 or all float64."""
-    known = {option.name for option in fields(Network)} - {"_"}
+def _network(description: dict[str, Any], added: dict[str, Any], tensors: Mapping[str, Any]) -> Network:
+    """Return the network of a description, to which the entries are added that its format lacks.
+
+    The tensors must be its parameters.
+    """
+    known = {option.name for option in fields(Network)} - {"_", *added}
     differing = known ^ set(description)
     if differing:
         raise ValueError(f"its network has too many or too few fields: {checks.shorten(sorted(differing))}")
+    description = added | description
+    inputs = description["inputs"]
+    if inputs is not None and (type(inputs) is not dict or set(inputs) != {option.name for option in fields(Scaling)}):
+        raise ValueError(f"its inputs have too many or too few fields: {checks.shorten(inputs)}")
     if len(tensors) < 2 * len(description["sizes"]) - 2:  # before a network of any size is built
         raise ValueError(f"its tensors are {len(tensors)}, too few for {len(description['sizes'])} layers")
-    net = Network(**description)
+    net = Network(**{**description, "inputs": None if inputs is None else Scaling(**inputs)})
+    _check_tensors(net, tensors)
+    return net
+
+
+def _check_tensors(net: Network, tensors: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` unless the tensors are the parameters of net, all float32 or all float64."""
     found = {name: (tuple(tensor["shape"]), tensor["dtype"]) for name, tensor in tensors.items()}
     shapes = {name: shape for name, (shape, _) in found.items()}
     expected = dict(zip(net.names, net.shapes, strict=True))
@@ -210,7 +231,6 @@ def _network(description: dict[str, Any], tensors: Mapping[str, Any]) -> Network
     dtypes = {dtype for _, dtype in found.values()}
     if dtypes not in ({"F32"}, {"F64"}):
         raise ValueError(f"its tensors are {sorted(dtypes)}, expected all F32 or all F64")
-    return net
 
 
 def reason(error: Exception) -> str:

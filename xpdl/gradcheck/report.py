@@ -265,7 +265,7 @@ class Report:
         verdict = _paint(self.verdict, coloured)
         detects = "" if math.isnan(self.detects) else f", detects {self.detects:.1e}"
         columns = "verdict       difference  detects  worst entry       analytic       numeric  wrong entries"
-        causes = [f"{name}: {p.diagnosis}" for name, p in self.parameters.items() if p.diagnosis]
+        causes = _causes(self.parameters)
         return [
             f"{verdict}  difference {self.difference:.1e}, {self.method} in {self.precision}{detects}",
             "",
@@ -419,7 +419,7 @@ def relative_to_entries(reach: Vector, size: Vector) -> float:
 
 def _least(sizes: Vector) -> Vector:
     """The least size above 0 of each entry."""
-    return np.where(np.min(sizes, axis=0) > 0, np.min(sizes, axis=0), np.max(sizes, axis=0))
+    return np.asarray(np.where(np.min(sizes, axis=0) > 0, np.min(sizes, axis=0), np.max(sizes, axis=0)))
 
 
 def _worst_index(error: Vector, bar: Vector, finite: Vector) -> tuple[int, ...]:
@@ -458,6 +458,19 @@ def finite(number: float) -> float | None:
 
 
 # The table
+
+
+def _causes(parameters: Mapping[str, Parameter]) -> list[str]:
+    """A line for each cause, with the names of its tensors."""
+    names: dict[str, list[str]] = {}
+    for name, parameter in parameters.items():
+        if parameter.diagnosis:
+            names.setdefault(parameter.diagnosis, []).append(name)
+    return [f"{_named(found, len(parameters))}: {cause}" for cause, found in names.items()]
+
+
+def _named(names: list[str], of: int) -> str:
+    return "every tensor" if len(names) == of > 1 else ", ".join(names)
 
 
 def _title(parameter: Parameter) -> str:

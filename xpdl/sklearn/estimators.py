@@ -19,6 +19,7 @@ from sklearn.utils.multiclass import (
 from xpdl import checks
 from xpdl.arrays import Array, namespace
 from xpdl.losses import Loss
+from xpdl.network import Network
 from xpdl.sklearn.base import NetworkEstimator, Scored
 from xpdl.sklearn.learning import Samples
 from xpdl.sklearn.parameters import REGRESSION
@@ -86,6 +87,8 @@ class NetworkClassifier(Scored, ClassifierMixin, NetworkEstimator):  # type: ign
         Functions f(metrics, step), called after each epoch, see ``xpdl.callbacks``.
     backend : str, Backend or None, default None
         Where to compute, as for ``xpdl.backend``; None: where X is.
+    inputs : Scaling or None, default None
+        What is done to X before the first layer, see ``xpdl.Scaling``.
     loss : str or Loss, default "log_loss"
         "log_loss" is cross-entropy, with a softmax or with sigmoids; or an ``xpdl.Loss`` that tells classes apart.
     class_weight : dict, list, "balanced" or None, default None
@@ -178,7 +181,8 @@ class NetworkClassifier(Scored, ClassifierMixin, NetworkEstimator):  # type: ign
         >>> model.predict(x).tolist()
         ['no', 'yes']
         """
-        chosen = self._outputs(X, "predict", labels=True)
+        p, decide = self._outputs(X, "predict", Network.predict_proba), self.network_.head.decide
+        chosen = p if decide is None else decide(p)
         xp, _, device = get_namespace_and_device(chosen)
         if chosen.ndim == 2:
             return xp.astype(chosen, xp.int64)
@@ -207,10 +211,11 @@ class NetworkClassifier(Scored, ClassifierMixin, NetworkEstimator):  # type: ign
         >>> model.predict_proba(x).round(1).tolist()
         [[1.0, 0.0], [0.0, 1.0]]
         """
-        return self._probabilities(X, "predict_proba")
+        p = self._outputs(X, "predict_proba", Network.predict_proba)
+        return p if p.ndim == 2 else namespace(p).stack([1 - p, p], axis=1)
 
     def predict_log_proba(self, X: Any) -> Array:
-        """Return the logarithm of ``predict_proba``.
+        """Return the logarithm of ``predict_proba``, from the logits: it is finite and right where p rounds to 0.
 
         Parameters
         ----------
@@ -231,12 +236,33 @@ class NetworkClassifier(Scored, ClassifierMixin, NetworkEstimator):  # type: ign
         >>> bool(np.allclose(np.exp(model.predict_log_proba(x)), model.predict_proba(x)))
         True
         """
-        p = self._probabilities(X, "predict_log_proba")
-        return namespace(p).log(p)
+        return self._outputs(X, "predict_log_proba", _log_proba)
 
-    def _probabilities(self, X: Any, method: str) -> Array:
-        p = self._outputs(X, method, labels=False)
-        return p if p.ndim == 2 else namespace(p).stack([1 - p, p], axis=1)
+    def decision_function(self, X: Any) -> Array:
+        """Return the logits.
+
+        Parameters
+        ----------
+        X : array_like
+            The samples (n, d).
+
+        Returns
+        -------
+        array
+            Logits (n, k), in the order of ``classes_``; (n,) for two classes, positive for the second one.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkClassifier
+        >>> x = [[0.0], [1.0]]
+        >>> model = NetworkClassifier((), learning_rate_init=1.0, random_state=0).fit(x, ["no", "yes"])
+        >>> (model.decision_function(x) > 0).tolist()
+        [False, True]
+        """
+        z = self._outputs(X, "decision_function", _logits)
+        if len(self.classes_) != 2 or self._binarizer.y_type_.startswith("multilabel"):
+            return z
+        return z[:, 0] if z.shape[1] == 1 else z[:, 1] - z[:, 0]
 
     def _targets(self, y: np.ndarray, known: bool) -> np.ndarray:
         """Return truth values: one column for two classes, else a column for each class."""
@@ -273,6 +299,18 @@ class NetworkClassifier(Scored, ClassifierMixin, NetworkEstimator):  # type: ign
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
+
+
+def _logits(net: Network, theta: Array, x: Array) -> Array:
+    return net.forward(theta, x)[-1].z
+
+
+def _log_proba(net: Network, theta: Array, x: Array) -> Array:
+    """Return the logarithm of the probability of each class (n, k)."""
+    z = _logits(net, theta, x)
+    log_p = net.head.log_predict(z)
+    single = z.shape[1] == 1 and net.head.classes(1) == 2
+    return namespace(z).concat([net.head.log_predict(z, complement=True), log_p], axis=1) if single else log_p
 
 
 @dataclass(eq=False, repr=False)
@@ -336,6 +374,8 @@ class NetworkRegressor(Scored, RegressorMixin, NetworkEstimator):  # type: ignor
         Functions f(metrics, step), called after each epoch, see ``xpdl.callbacks``.
     backend : str, Backend or None, default None
         Where to compute, as for ``xpdl.backend``; None: where X is.
+    inputs : Scaling or None, default None
+        What is done to X before the first layer, see ``xpdl.Scaling``.
     loss : str or Loss, default "squared_error"
         "squared_error" is half the squared error; the name of another loss of values, or an ``xpdl.Loss``.
 
@@ -413,7 +453,7 @@ class NetworkRegressor(Scored, RegressorMixin, NetworkEstimator):  # type: ignor
         >>> model.fit([[0.0], [1.0]], [0.0, 2.0]).predict([[0.5]]).round(1)
         array([1.])
         """
-        values = self._outputs(X, "predict", labels=True)
+        values = self._outputs(X, "predict", Network.predict)
         return values if self.n_outputs_ > 1 else values[:, 0]
 
     def _targets(self, y: np.ndarray, known: bool) -> np.ndarray:

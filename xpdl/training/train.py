@@ -24,7 +24,7 @@ from xpdl.network import Network
 from xpdl.optimizers import Optimizer, State, adam
 from xpdl.randomness import check_seed
 from xpdl.training.batches import OnDevice, OnDisk, Source, batches_of
-from xpdl.training.callbacks import Callback
+from xpdl.training.callbacks import Callback, Callbacks
 from xpdl.training.distributed_step import DistributedSteps
 from xpdl.training.evaluation import Evaluator, part
 from xpdl.training.loop import DivergenceError, Result, TrainingLoop, epoch_start, resumed
@@ -50,6 +50,7 @@ def train(
     batch_size: int | None = 128,
     shuffle: bool = True,
     sample_weight: Any = None,
+    class_weight: Mapping[Any, float] | str | None = None,
     validation: Sequence[Any] | None = None,
     backend: str | Backend = "auto",
     dtype: str = "float32",
@@ -72,7 +73,8 @@ def train(
     net : Network
         The network to train.
     x : array_like
-        The samples (n, d), floating-point or uint8 images, which the network scales to [0, 1]; an array of any library.
+        The samples (n, d), numbers of any dtype, as the network takes them; an array of any library.  uint8 stays uint8
+        in the memory of the device.
         An array that is mapped from a file (``numpy.memmap``, or a folder that ``xpdl.data.load`` leaves on disk) stays
         on disk: windows of it are read and shuffled during training.
     y : array_like
@@ -87,7 +89,10 @@ def train(
         Whether each epoch has its own order of samples.
     sample_weight : array_like, optional
         Weights (n,): how many times each sample counts in the cost of its batch, see ``Network.loss``.  A sample of
-        weight 0 is left out.
+        weight 0 is left out.  Weights (n, k) are those of the outputs; where they are 0, y is missing and may be NaN.
+    class_weight : mapping or "balanced", optional
+        {label: factor}: how many times the samples of this label count; other labels count once.  "balanced" makes all
+        labels of y weigh the same: n / (labels * samples of the label).  It multiplies ``sample_weight``.
     validation : sequence of array_like, optional
         (x, y) or (x, y, sample_weight) to evaluate after each epoch.
     backend : str or Backend, default "auto"
@@ -99,7 +104,7 @@ def train(
     callbacks : sequence of Callback, default ()
         Functions f(metrics, step), called after each epoch, see ``xpdl.callbacks``.
     theta : array_like, optional
-        The initial parameters (P,); default ``net.initialize(seed)``.
+        The initial parameters (P,), such as ``net.pack([(w, b), ...])``; default ``net.initialize(seed)``.
     check_gradients : int, optional
         Check the gradient of the loss that is trained, dropout and L2 included, before the first epoch and after every
         ``check_gradients`` epochs.
@@ -118,7 +123,8 @@ def train(
         differ from that run, and theta must be None; all other arguments must be the same.  Another learning rate or
         schedule, another constant of the optimizer and other validation samples are used, with a warning; what a
         callback has seen as best on other validation samples is forgotten.  Another update rule is refused.  A
-        ``Result`` continues in the same way, with any samples, batches and learning rates.
+        ``Result`` continues in the same way, with any samples, batches and learning
+        rates; callbacks begin anew.
     overwrite : bool, default False
         Whether the checkpoint may replace a file that holds another run.
     communicator : Communicator, optional
@@ -171,13 +177,13 @@ def train(
     chosen, dtype, ranks = choose_backend(backend), checks.float_dtype("dtype", dtype), communicator or Serial()
     config = RunConfig(net, chosen, dtype, check_seed(seed), ranks, bool(shuffle))
     with chosen.activate(), locked(checkpoint if config.is_rank_0 else None):
-        source = _source(config, x, y, sample_weight, batch_size)
+        source = _source(config, x, y, inputs.class_weights(net, y, class_weight, sample_weight), batch_size)
         held = None if validation is None else _validation(config, validation)
-        called = _callables(callbacks) if config.is_rank_0 else ()
+        called = Callbacks(_callables(callbacks) if config.is_rank_0 else ())
+        called.begin(from_file=not isinstance(resume, Result | None))
         start = _start(config, optimizer, theta)
         checkpointer = cache(partial(_checkpointer, config, source, held, optimizer, start.carry.state, called))
-        if resume is not None:
-            start = resumed(config, resume, start) if isinstance(resume, Result) else checkpointer().read(resume, start)
+        start = _where_it_ended(config, resume, start, checkpointer)
         if ranks.size > 1:
             _check_agreement(config, checkpointer().configuration, optimizer, start, held, epochs)
         loop = TrainingLoop(
@@ -187,10 +193,11 @@ def train(
             evaluate=_evaluator(config, held),
             callbacks=called,
             monitor=_monitor(config, source, check_gradients, check_seconds),
+            ended=not isinstance(resume, Result | None) and called.ended,
         )
         if checkpoint is not None:
-            replaced = None if overwrite or resume == checkpoint else start
-            loop = _with_checkpoints(loop, checkpointer(), checkpoint, every, replaced)
+            kept = None if overwrite or resume == checkpoint else start
+            loop = _with_checkpoints(loop, checkpointer(), checkpoint, every, kept)
         return _told(loop.run(start, epochs, progress and config.is_rank_0))
 
 
@@ -208,6 +215,18 @@ def _to_resume(resume: Any, checkpoint: Any, theta: Any) -> Any:
         raise ValueError("resume='auto' needs a checkpoint, got None")
     path = Path(checkpoint)
     return checkpoint if path.exists() and path.stat().st_size else None
+
+
+def _where_it_ended(
+    config: RunConfig,
+    resume: "str | os.PathLike[str] | Result | None",
+    start: TrainState,
+    checkpointer: "Callable[[], Checkpointer]",
+) -> TrainState:
+    """Return the state of the run to resume; if there is none, ``start``."""
+    if resume is None:
+        return start
+    return resumed(config, resume, start) if isinstance(resume, Result) else checkpointer().read(resume, start)
 
 
 def _start(config: RunConfig, optimizer: Optimizer, theta: Any) -> TrainState:
@@ -288,7 +307,7 @@ def _checkpointer(
     held: Samples | None,
     optimizer: Optimizer,
     state: State,
-    callbacks: Sequence[Callback],
+    called: Callbacks,
 ) -> "Checkpointer":
     """Return the writer and reader of checkpoints; it is made only if needed, because its fingerprints take time."""
     from xpdl.files.checkpoint import Checkpointer, compared, configuration
@@ -296,7 +315,7 @@ def _checkpointer(
     batch_size, arrays = source.batches[0], source.arrays()
     same = configuration(config.net, config.dtype, config.seed, arrays, batch_size, config.shuffle, state)
     validation = [config.backend.to_numpy(values) for values in held or () if values is not None]
-    return Checkpointer(same, compared(optimizer, validation), callbacks, config.backend, source.batches)
+    return Checkpointer(same, compared(optimizer, validation), called.callbacks, config.backend, source.batches)
 
 
 def _with_checkpoints(

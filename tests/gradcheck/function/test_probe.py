@@ -126,6 +126,7 @@ def test_the_imaginary_part_is_the_derivative(probe, points) -> None:
         (lambda t: 1 / 0 if np.iscomplexobj(t) else 1.0, "raises ZeroDivisionError: division by zero"),
         (lambda t: complex(1, math.nan) if np.iscomplexobj(t) else 1.0, "is not finite"),
         (lambda t: float(np.float64(1j)) if np.iscomplexobj(t) else 1.0, "raises"),
+        (lambda t: float(t.astype(float).sum()), "raises ComplexWarning: Casting complex values to real"),
     ],
 )
 def test_why_there_is_no_complex_step_is_said(probe, fun, why) -> None:

@@ -39,7 +39,7 @@ def test_the_derivative_of_a_function_entry_by_entry(derive, error) -> None:
 
 def moved_cost(at, l, unit, step):
     """The cost of each sample after a new pass from layer l on, with one unit moved."""
-    f, z = at.net.activation.forward, at.layers[l].z.copy()
+    f, z = at.functions[l], at.layers[l].z.copy()
     z[:, unit] += step
     for layer, b, mask in zip(at.layers[l + 1 :], at.biases[l + 1 :], at.masks[l:], strict=True):
         a = f(z)

@@ -13,9 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpdl import checks
+from xpdl.gradcheck.function.across import across
 from xpdl.gradcheck.function.arguments import Arguments
 from xpdl.gradcheck.function.autodiff import own_grad
 from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter, layout_decides, try_complex
+from xpdl.gradcheck.function.causes import common_factor
 from xpdl.gradcheck.function.complex_numbers import complex_names, in_convention
 from xpdl.gradcheck.function.directional import best_difference, taylor_order
 from xpdl.gradcheck.function.low_precision import in_own_precision
@@ -56,12 +58,14 @@ class Judged(NamedTuple):
     notes: list[str]
 
 
+@np.errstate(all="ignore")
 def check_gradient(
     fun: Callable[..., Any],
     grad: Callable[..., Any] | None,
     *args: Any,
     value_and_grad: bool = False,
     order: int = 1,
+    backends: Sequence[str] | None = None,
     method: str = "auto",
     dtype: str | None = None,
     full: bool = False,
@@ -74,6 +78,11 @@ def check_gradient(
     Both functions are called with new arrays of the arguments' library, on its device.  The error bars of the numeric
     derivatives are measured, so there is no tolerance to choose.  A tensor of more than 256 entries is checked along 11
     directions, in natural units (probe.py); if one fails, bisection finds the wrong entries.
+
+    A bar comes from ``fun``, the point and rounding, never from how ``grad`` behaves around it.  Where ``fun`` is
+    defined on one side only, it is judged from that side.  At a kink an entry may have any value between the one-sided
+    derivatives, but the entries there must be right together.  Arrays lie in memory as those given; if a copy in rows
+    is answered differently, the check fails.  What a complex step leaves behind in ``fun`` is put back.
 
     Parameters
     ----------
@@ -91,6 +100,8 @@ def check_gradient(
     order : {1, 2}, default 1
         With 2, the derivative of the gradient is checked as well: the product of the Hessian with a random vector,
         which PyTorch or JAX computes from the gradient.
+    backends : sequence of str, optional
+        Backends to which the arguments are moved in turn: each gradient is judged and timed, and all are compared.
     method : {"auto", "complex", "central", "taylor"}, default "auto"
         How the numeric gradient is computed.  "complex": the complex step.  "central": central differences.  "auto":
         the complex step for each tensor in which it proves to be a derivative, else central differences.  "taylor":
@@ -139,6 +150,8 @@ def check_gradient(
     fun, grad = _apart(fun, grad, value_and_grad)
     options: dict[str, Any] = {"method": method, "dtype": dtype, "full": full, "seed": seed}
     options |= {"budget": budget, "progress": progress}
+    if backends is not None:
+        return across(lambda f, g, given: _in_convention(f, g, given, options), fun, grad, args, backends)
     first = _in_convention(fun, grad, args, options)
     if checks.integer("order", order, least=1, below=3) == 1:
         return first
@@ -194,7 +207,7 @@ def _first_order(
         judged = _by_taylor(probe, gradient)
     else:
         plan = _plan(probe, gradient, full, budget)
-        tensors = [TensorCheck(probe, name, gradient[name], plan[name], spread[name]) for name in plan]
+        tensors = [TensorCheck(probe, name, gradient[name], plan[name], spread[name], gradient) for name in plan]
         judged = _by_derivatives(probe, tensors, method, progress)
     judged = _with_layout(_without_none(judged, box.missing), layout_decides(box, start, gradient, probe.u))
     judged = judged if dtype else _in_own_precision(judged, box, gradient)
@@ -280,7 +293,7 @@ def _by_derivatives(probe: Probe, tensors: list[TensorCheck], method: str, progr
     total = sum(len(tensor.directions) for tensor in tensors)
     with reported(total, "checking gradients", shown=progress) as reporter:
         parameters = {tensor.name: _examine(tensor, method, reporter) for tensor in tensors}
-    parameters = _together(probe, tensors, parameters)
+    parameters = _together(probe, tensors, _with_common_factor(tensors, parameters))
     notes = [note for tensor in tensors for note in [*_notes(tensor), *tensor.excuse(parameters[tensor.name])]]
     return Judged(
         parameters,
@@ -293,6 +306,16 @@ def _by_derivatives(probe: Probe, tensors: list[TensorCheck], method: str, progr
 def _examine(tensor: TensorCheck, method: str, reporter: Reporter) -> Parameter:
     tensor.measure(method, reporter)
     return tensor.judged_entries() if tensor.entrywise else Search(tensor).run()
+
+
+def _with_common_factor(tensors: list[TensorCheck], parameters: dict[str, Parameter]) -> dict[str, Parameter]:
+    """The same verdicts; one factor of all tensors that fail is their common cause."""
+    failing = [tensor for tensor in tensors if parameters[tensor.name].verdict == FAIL]
+    if len({parameters[tensor.name].diagnosis for tensor in failing}) < 2:
+        return parameters
+    cause = common_factor([tensor.evidence() for tensor in failing])
+    same = {tensor.name: replace(parameters[tensor.name], diagnosis=cause) for tensor in failing if cause}
+    return {**parameters, **same}
 
 
 def _together(probe: Probe, tensors: list[TensorCheck], parameters: dict[str, Parameter]) -> dict[str, Parameter]:

@@ -20,15 +20,14 @@ from xpdl.gradcheck.report import Vector
 LEVELS = (-3, -2, -1, 0, 1, 2)
 """The steps of central differences to choose from if one is not enough, in powers of 16."""
 OTHER_STEP = 0.7 * COMPLEX_STEP
-"""A second complex step, which rounds differently."""
-FAR_LARGER = 16.0
-"""Steps of the size of the other entries are tried for an entry that is smaller by such a factor."""
+"""A second complex step, which rounds differently, as would any other that is not a power of two."""
 ROOM = 13
 """A function must be defined 2^-13 (in float64) away from theta, 1e-4: tests for symmetry allow for less, 1e-5."""
-WIDE = 2.0**-12
-"""A central step longer than this may cross several kinks."""
-GROWTH = 3.0
-"""If a derivative grows by more than this factor from a step to a sixteenth of the step, it has no limit."""
+WIDE = 2.0**-11
+"""A central step longer than this, in float64 the longest only, may cross a kink unseen."""
+GROWTH = 4.0
+"""If a derivative grows by more than this factor from a step to a sixteenth of the step, it has no limit: at a jump it
+grows by 16, at a kink by 1."""
 SIDES = (35, 39)
 """One-sided derivatives are taken at distances of 2^-35 and 2^-39 (in float64)."""
 
@@ -145,7 +144,7 @@ def _value_and_spread(probe: Probe, name: str, d: Vector) -> tuple[float, float]
     if spread <= least:
         return value, spread
     there = probe.imaginary(name, d, OTHER_STEP)
-    if abs(there - (OTHER_STEP / COMPLEX_STEP) ** 2 * value) <= 0.1 * abs(value):
+    if abs(there - (OTHER_STEP / COMPLEX_STEP) ** 2 * value) < abs(there - value):
         return 0.0, abs(value)  # it falls like h^2, so all of it is truncation error
     at_kink = spread > max(least, math.sqrt(probe.u) * abs(probe.start))
     return value, abs(there - value) if at_kink else spread
@@ -173,7 +172,8 @@ def central_along(probe: Probe, direction: Tensors, level: int = 0) -> CentralDi
     """Central and one-sided differences over h and h / 2.
 
     The bar is the rounding floor, 2 max(u |J|, noise) / h, and twice the change from h to h / 2, which is 3/4 of the
-    truncation error.  A wide step, as float32 needs, may cross kinks, so the differences over its quarters count, too.
+    truncation error.  A wide step, as float32 needs, may cross kinks, so the range of the differences over its
+    quarters counts, too, which is the largest error that one kink can make.
     No bar is below 2^-28 of the value: code that iterates to a tolerance is smooth nearby, but wrong by more than u.
     The one-sided difference is (4 J(h/2) - J(h) - 3 J(0)) / h, which is also right to second order.
     """
@@ -187,7 +187,7 @@ def central_along(probe: Probe, direction: Tensors, level: int = 0) -> CentralDi
     truncation = max(2 * abs(value - (near - back) / h), probe.distance(28) * abs(value))
     if h > WIDE:
         pieces = [b - a for a, b in pairwise((behind, back, probe.start, near, far))]
-        truncation = max(truncation, 1.25 * (max(pieces) - min(pieces)) / h)
+        truncation = max(truncation, (max(pieces) - min(pieces)) / h)
     rounding, noise = (probe.u * max(map(abs, values)) + probe.tiny) / h, probe.noise / h
     floor = max(rounding, SPREAD * noise)
     backward, forward = (behind - 4 * back + 3 * probe.start) / h, (4 * near - far - 3 * probe.start) / h
@@ -239,7 +239,7 @@ def _far_enough(
     """The same difference; or where rounding hides an entry far smaller than others, one with steps of their size."""
     step = float(np.max(np.abs(d) * probe.scale[name].ravel()))
     ratio = 2.0 ** round(min(math.log2(float(np.median(probe.scale[name]))) - math.log2(step), 1000.0))
-    if found.jumps or kink or found.bar <= abs(found.value) or ratio <= FAR_LARGER or np.count_nonzero(d) > 1:
+    if found.jumps or kink or found.bar <= abs(found.value) or ratio <= 1 or np.count_nonzero(d) > 1:
         return found, kink
     for method in (best_central, _one_sided):
         wider, at_kink = method(probe, name, d * ratio)

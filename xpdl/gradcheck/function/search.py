@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 
+from xpdl.gradcheck.function.causes import block_only
 from xpdl.gradcheck.function.directional import DirectionalDerivative
 from xpdl.gradcheck.function.tensor import NAMED, TensorCheck, unit
 from xpdl.gradcheck.report import FAIL, Entry, Parameter, Vector, judge
@@ -170,9 +171,14 @@ class Search:
             worst=Entry(index, worst.claim / scale, found.value / scale, found.bar / scale),
             failing=len(positions),
             unseen=0,
-            diagnosis=self.cause
-            or self.tensor.some(positions, "at least" if self._missed() or self.opaque else "only"),
+            diagnosis=self.cause or self._where(positions),
         )
+
+    def _where(self, positions: list[int]) -> str | None:
+        """Which entries are wrong; if they are many, in which rows, columns or blocks they are."""
+        if not (self._missed() or self.opaque):
+            return self.tensor.some(positions)
+        return block_only(self.tensor.evidence()) or self.tensor.some(positions, "at least")
 
 
 def _part(d: Vector, first: int, last: int) -> Vector:

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 import math
+from types import MappingProxyType
 
 import numpy as np
 
-from xpdl.gradcheck.function.causes import diagnose
+from xpdl.gradcheck.function.causes import Evidence, diagnose
 from xpdl.gradcheck.function.directional import (
     NOWHERE,
     DirectionalDerivative,
@@ -16,7 +17,7 @@ from xpdl.gradcheck.function.directional import (
     has_room,
     relative_bar,
 )
-from xpdl.gradcheck.function.probe import NotAnalyticError, Probe
+from xpdl.gradcheck.function.probe import NotAnalyticError, Probe, Tensors
 from xpdl.gradcheck.function.together import Contradiction
 from xpdl.gradcheck.function.trust import second_look, verify
 from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, PASS, Parameter, Vector, judge
@@ -66,16 +67,24 @@ class TensorCheck:
     """One tensor under test; ``natural`` is its gradient in natural units, (size,).
 
     A position is the place of an entry in the flat tensor.  ``spread`` is how far the gradient differs from call to
-    call, which is rounding at most.
+    call, which is rounding at most.  ``gradients`` are those of all tensors: one may have been taken for another.
     """
 
     def __init__(
-        self, probe: Probe, name: str, gradient: Vector, directions: Directions, spread: Vector | float = 0.0
+        self,
+        probe: Probe,
+        name: str,
+        gradient: Vector,
+        directions: Directions,
+        spread: Vector | float = 0.0,
+        gradients: Tensors = MappingProxyType({}),
     ) -> None:
         self.probe, self.name, self.gradient, self.directions = probe, name, gradient, directions
         self.scale = probe.scale[name].ravel()
         self.natural = gradient.ravel() * self.scale
         self.spread = np.ravel(spread) * self.scale
+        self.others = {other: g for other, g in gradients.items() if other != name}
+        self.varies = bool(np.any(self.spread))
         self.method = "central"
         self.narrow = False  # whether theta is at the edge of where the function is defined
         self.reason: str | None = None  # why it is not the complex step
@@ -141,7 +150,7 @@ class TensorCheck:
 
     def along(self, d: Vector) -> DirectionalDerivative:
         """The derivative along d by the method of this tensor."""
-        return self._along(d).widened(self._spread_along(d))
+        return self._along(d).widened(self._spread_along(d)) if self.varies else self._along(d)
 
     def _spread_along(self, d: Vector) -> float:
         return float(np.sum(np.abs(d * self.spread)))
@@ -204,7 +213,18 @@ class TensorCheck:
 
     def cause(self) -> str | None:
         """The probable cause of what is wrong, if one fits."""
-        return diagnose(self.gradient, self.scale, self.directions.project, self.derivatives)
+        return diagnose(self.evidence())
+
+    def evidence(self) -> Evidence:
+        """What is known of the tensor."""
+        values, scale = self.probe.theta, self.probe.scale[self.name]
+        signs, others = self.directions.signs, self.others
+        return Evidence(self.gradient, values[self.name], scale, self.derivatives, signs, others, values, self.misses)
+
+    def misses(self, d: Vector) -> bool:
+        """Whether the gradient under test is wrong along d, after a second look."""
+        claim, found = float(np.sum(d * self.natural)), self.along(d)
+        return found.misses(claim) and self.again(d, claim, found).misses(claim)
 
     def certain(self, parameter: Parameter) -> Parameter:
         """The same verdict, but inconclusive if the function jumps, in steps that hide entries, or is undefined."""
@@ -236,7 +256,7 @@ class TensorCheck:
         notes = []
         if self.reason:
             notes.append(f"central differences, because for complex numbers fun {self.reason}")
-        if np.any(self.spread):
+        if self.varies:
             notes.append(f"grad differs by up to {np.max(self.spread / self.scale):.1e} from call to call")
         if self.kinks:
             shown = list(self.kinks.values())[:3]

@@ -70,6 +70,7 @@ class Measured(NamedTuple):
     kinks: list[tuple[int, int, int]]  # layer (from 1), unit, sample
 
 
+@np.errstate(all="ignore")
 def check_network(
     net: Network,
     theta: Any,
@@ -105,8 +106,8 @@ def check_network(
         (theta) -> (P,), the gradient under test; by default that of the network, ``net.loss_and_grad``.
     masks : sequence of array (n, units) or None, optional
         The dropout masks of the cost, as ``net.loss`` takes them.
-    weight : array (n,), optional
-        The weights of the samples in the cost.
+    weight : array (n,) or (n, k), optional
+        The weights of the samples, or of their outputs, in the cost.
     method : {"auto", "complex", "central"}, default "auto"
         How the numeric gradient is computed.  "complex": the complex step.  "central": central differences.  "auto":
         the complex step if activation and loss prove to be analytic in their branches, else central differences.
@@ -174,8 +175,7 @@ def _enter(
     checks.instance("net", net, Network)
     home = backend_of(theta) if hasattr(theta, "dtype") else backend("numpy")
     judged = dtype if supports(home, dtype) else "float32"
-    x, y = inputs.pair(net, x, y, home, judged)
-    weight = inputs.weights(weight, x.shape[0], home, judged, argument="weight")
+    x, y, weight = inputs.weighted(net, x, y, weight, home, judged, argument="weight")
     entered = None if masks is None else [mask if mask is None else home.asarray(mask, judged) for mask in masks]
     problem = Problem(net, home, inputs.parameters(net, theta, home, judged), x, y, entered, weight)
     double = supports(home, "float64")
@@ -224,7 +224,8 @@ def _point(problem: Problem, method: str) -> tuple[Point, str, tuple[str, ...]]:
     check_row_by_row(problem, to_numpy(at.layers[-1].z), to_numpy(at.y))
     fault = None
     if method != "central":
-        fault = not_analytic(problem.net.activation.forward, hidden) or cost_not_analytic(at)
+        faults = (not_analytic(f, [z]) for f, z in zip(at.functions, hidden, strict=False))
+        fault = next(filter(None, faults), None) or cost_not_analytic(at)
     if fault is None and method != "central":
         return at, "complex", ()
     if method == "complex":

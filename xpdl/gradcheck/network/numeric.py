@@ -38,7 +38,7 @@ def _by_central_differences(at: Point, memory: int, progress: bool) -> NumericDe
     """By central differences with h = u^(1/3) |z|; differences with h / 2 show their errors."""
     xp = namespace(at.y)
     steps = [eps(at.y) ** (1 / 3) * (float(xp.mean(xp.abs(layer.z))) or 1.0) for layer in at.layers]
-    floors = [at.share * xp.expand_dims(_cost_error(at), axis=1) / h for h in steps]
+    error = at.share * xp.expand_dims(_cost_error(at), axis=1)
     dz: list[list[Array]] = [[] for _ in at.layers]
     errors: list[list[Array]] = [[] for _ in at.layers]
     for l, units in _chunks(at, memory, progress, itemsize=8):
@@ -47,7 +47,7 @@ def _by_central_differences(at: Point, memory: int, progress: bool) -> NumericDe
         kink = xp.abs(2 * (short[1] - short[0]) - (long[1] - long[0]))
         change, size = xp.abs(sum(short) - sum(long)), xp.abs(sum(short)) + xp.abs(sum(long))
         rough = xp.astype(change > 1e-3 * size, change.dtype)  # h is too long to tell anything
-        errors[l].append(4 * change + kink + 8 * rough * size + 2 * floors[l])
+        errors[l].append(4 * change + kink + 8 * rough * size + 2 * error / steps[l])
     return NumericDeltas(*([xp.concat(part, axis=1) for part in parts] for parts in (dz, errors)))
 
 
@@ -69,7 +69,7 @@ def _cost_error(at: Point) -> Array:
     xp = namespace(at.y)
     z = at.layers[-1].z
     logits = xp.abs(cost_derivative(at, z)) * xp.sqrt(forward_errors(at)[-1].z)
-    return 16 * eps(at.y) * (xp.abs(at.net.head.value(z, at.y)) + xp.sum(logits, axis=1))
+    return 16 * eps(at.y) * (xp.abs(at.costs(z)) + xp.sum(logits, axis=1))
 
 
 NUMERIC_METHODS = {
