@@ -133,6 +133,9 @@ def test_infinities_of_both_signs_are_found_without_a_warning() -> None:
         inputs.features(NET, [[0.0, np.inf, 0.0], [-np.inf, 0.0, 0.0]], HERE, "float32")
 
 
+ONE = Network([1, 1], output="linear")
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("weight", [1e38, 1e300, 1e30, 1e-40, 1e-310, 5e-324, 1.0])
 @pytest.mark.parametrize("mixed", [True, False])
@@ -143,9 +146,9 @@ def test_weights_are_judged_in_the_dtype_in_which_they_are_used(dtype, weight, m
     tiny, largest = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
     if weight > largest * 1e-12 or (weight < tiny and not mixed):
         with pytest.raises(ValueError, match=f"sample_weight must be .* in {dtype}"):
-            inputs.weights(given, 8, backend("numpy"), dtype)
+            inputs.weights(ONE, given, 8, backend("numpy"), dtype)
         return
-    entered = inputs.weights(given, 8, backend("numpy"), dtype)
+    entered = inputs.weights(ONE, given, 8, backend("numpy"), dtype)
     assert all(x == 0 or x >= tiny for x in entered.tolist())
     with np.errstate(all="raise", under="ignore"):
         cost = np.sum(entered * np.asarray(1e9, dtype)) / np.sum(entered)

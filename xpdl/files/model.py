@@ -31,6 +31,9 @@ BEFORE_2 = {"inputs": asdict(BEFORE)}
 LONGEST = 2 << 20
 """The most bytes of a header: the metadata, and about 70 bytes for each tensor."""
 
+MANY = 1000
+"""A description with so many layers more than there are tensors is refused before a network is built from it."""
+
 MODEL = Kind("a model of xpdl", re.compile(rb'.{8}\{"__metadata__":\{"xpdl":', re.DOTALL).match)
 
 
@@ -214,7 +217,7 @@ def _network(description: dict[str, Any], added: dict[str, Any], tensors: Mappin
     inputs = description["inputs"]
     if inputs is not None and (type(inputs) is not dict or set(inputs) != {option.name for option in fields(Scaling)}):
         raise ValueError(f"its inputs have too many or too few fields: {checks.shorten(inputs)}")
-    if len(tensors) < 2 * len(description["sizes"]) - 2:  # before a network of any size is built
+    if len(description["sizes"]) > len(tensors) + MANY:  # before a network of any size is built
         raise ValueError(f"its tensors are {len(tensors)}, too few for {len(description['sizes'])} layers")
     net = Network(**{**description, "inputs": None if inputs is None else Scaling(**inputs)})
     _check_tensors(net, tensors)

@@ -34,13 +34,13 @@ def header_length(content: bytes | memoryview) -> int:
 
 def read_header(content: bytes) -> dict[str, Any]:
     """Return the header: the tensors by name, and the texts under "__metadata__"."""
-    header = read_json(content[8 : 8 + header_length(content)])
+    header = read_json(str(content[8 : 8 + header_length(content)], "utf-8"))
     if not isinstance(header, dict):
         raise ValueError(f"its header is {checks.shorten(header)}")
     return header
 
 
-def read_json(text: str | bytes, *, finite: bool = True) -> Any:
+def read_json(text: str, *, finite: bool = True) -> Any:
     """Return a document of JSON; ``ValueError`` for keys that come twice and, if ``finite``, for NaN and infinity."""
     number = _number if finite else float
     return json.loads(text, object_pairs_hook=_unique, parse_float=number, parse_constant=number)

@@ -267,6 +267,7 @@ class Scored:
         Returns
         -------
         float
+            At most 1.
 
         Raises
         ------
