@@ -18,7 +18,9 @@ def test_the_examples_run_and_learn(tmp_path, monkeypatch):
     for block in BLOCKS:
         exec(compile(block, "README.md", "exec"), names)
     assert names["result"].history[-1]["validation_accuracy"] > 0.9
-    assert xpdl.load("glyphs.safetensors").network == xpdl.Network([784, 128, 10], dropout=0.1)
+    assert xpdl.load("glyphs.safetensors").network == xpdl.Network(
+        [784, 128, 10], dropout=0.1, inputs=xpdl.Scaling.images
+    )
     points = xpdl.data.load("circles")
     learned = xpdl.train(
         names["net"], points.x, points.y, optimizer=names["signs"], epochs=60, batch_size=10, progress=False

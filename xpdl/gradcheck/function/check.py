@@ -26,7 +26,7 @@ from xpdl.gradcheck.function.probe import Probe, Tensors
 from xpdl.gradcheck.function.search import Search
 from xpdl.gradcheck.function.second_order import HessianProduct, both_orders
 from xpdl.gradcheck.function.tensor import SMALL, Directions, TensorCheck
-from xpdl.gradcheck.function.together import contradictions
+from xpdl.gradcheck.function.together import SEPARATED, contradictions
 from xpdl.gradcheck.report import (
     FAIL,
     INCONCLUSIVE,
@@ -305,7 +305,14 @@ def _by_derivatives(probe: Probe, tensors: list[TensorCheck], method: str, progr
 
 def _examine(tensor: TensorCheck, method: str, reporter: Reporter) -> Parameter:
     tensor.measure(method, reporter)
-    return tensor.judged_entries() if tensor.entrywise else Search(tensor).run()
+    if not tensor.entrywise:
+        search = Search(tensor)
+        found = search.run()
+        if not search.tangled or found.verdict == FAIL or tensor.natural.size > SEPARATED:
+            return found
+        tensor.directions = Directions(tensor.natural.size)
+        tensor.measure(method, reporter)
+    return tensor.judged_entries()
 
 
 def _with_common_factor(tensors: list[TensorCheck], parameters: dict[str, Parameter]) -> dict[str, Parameter]:
@@ -320,8 +327,10 @@ def _with_common_factor(tensors: list[TensorCheck], parameters: dict[str, Parame
 
 def _together(probe: Probe, tensors: list[TensorCheck], parameters: dict[str, Parameter]) -> dict[str, Parameter]:
     """The same verdicts, but FAIL where entries at a kink pass alone and cannot be right together."""
-    passing = {t.name: t for t in tensors if t.entrywise and parameters[t.name].verdict == PASS}
-    for found in contradictions(probe, {name: tensor.natural for name, tensor in passing.items()}):
+    passing = {t.name: t for t in tensors if parameters[t.name].verdict == PASS}
+    parts = [[name for name, tensor in passing.items() if tensor.entrywise], list(passing)]
+    parts = [part for k, part in enumerate(parts) if part and part not in parts[:k]]
+    for found in (c for part in parts for c in contradictions(probe, {name: passing[name].natural for name in part})):
         for name in {name for name, _ in found.places}:
             places = [k for owner, k in found.places if owner == name]
             parameters[name] = passing[name].failed_together(parameters[name], places, found)

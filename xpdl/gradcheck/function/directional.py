@@ -21,13 +21,13 @@ LEVELS = (-3, -2, -1, 0, 1, 2)
 """The steps of central differences to choose from if one is not enough, in powers of 16."""
 OTHER_STEP = 0.7 * COMPLEX_STEP
 """A second complex step, which rounds differently, as would any other that is not a power of two."""
-ROOM = 13
-"""A function must be defined 2^-13 (in float64) away from theta, 1e-4: tests for symmetry allow for less, 1e-5."""
 WIDE = 2.0**-11
 """A central step longer than this, in float64 the longest only, may cross a kink unseen."""
 GROWTH = 4.0
 """If a derivative grows by more than this factor from a step to a sixteenth of the step, it has no limit: at a jump it
 grows by 16, at a kink by 1."""
+SETTLED = 0.05
+"""A derivative that changes less than this part from a step to a sixteenth of the step may have a limit."""
 SIDES = (35, 39)
 """One-sided derivatives are taken at distances of 2^-35 and 2^-39 (in float64)."""
 
@@ -87,6 +87,10 @@ class CentralDifference(NamedTuple):
     def jump(self) -> float:
         """The difference between the one-sided derivatives."""
         return abs(self.forward - self.backward)
+
+    def apart(self, other: "CentralDifference") -> float:
+        """How far the one-sided derivatives are from those of another step."""
+        return max(abs(self.forward - other.forward), abs(self.backward - other.backward))
 
     def contradicted(self, finer: "CentralDifference") -> float:
         """How wrong a finer step shows this difference to be; 0 if rounding may be the reason."""
@@ -202,7 +206,7 @@ def best_central(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference,
     look smooth with that step alone.
     """
     ladder = [central(probe, name, d, level) for level in LEVELS]
-    if _jumps(ladder):
+    if _jumps(ladder) and _jumps([central(probe, name, d, LEVELS[0] - 1), *ladder]):  # not a kink nearby
         return ladder[0].undefined(jumps=True), False
     kink = _kink(ladder)
     if kink is not None:
@@ -215,11 +219,16 @@ def _narrowest(ladder: Sequence[CentralDifference]) -> CentralDifference:
     defined = [rung for rung in ladder if rung.bar < math.inf]
     best = defined[0] if defined else ladder[0]
     for k, wider in enumerate(defined[1:], 1):
-        wider = wider.at_least(max(wider.contradicted(finer) for finer in defined[:k]))
+        wider = _checked(wider, defined[:k])
         if best.bar < wider.bar:
             break
         best = wider
     return best
+
+
+def _checked(wider: CentralDifference, finer: Sequence[CentralDifference]) -> CentralDifference:
+    """The same difference, with a bar that grows by what finer ones contradict."""
+    return wider.at_least(max((wider.contradicted(other) for other in finer), default=0.0))
 
 
 def best_difference(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference, bool]:
@@ -255,11 +264,7 @@ def has_room(probe: Probe, name: str, d: Vector) -> bool:
 
 
 def _has_room(probe: Probe, name: str, d: Vector) -> bool:
-    """Whether fun is defined at ROOM d, or at -ROOM d.
-
-    If it is not, shorter steps slip under a tolerance, as that of a test for symmetry, and mean nothing.
-    """
-    return any(math.isfinite(probe.real({name: sign * probe.distance(ROOM) * d})) for sign in (1, -1))
+    return any(probe.has_room(name, sign * d) for sign in (1.0, -1.0))
 
 
 def _nearest(probe: Probe, name: str, d: Vector) -> float:
@@ -293,18 +298,20 @@ def _side(probe: Probe, name: str, d: Vector, h: float) -> CentralDifference:
 
 
 def _jumps(ladder: Sequence[CentralDifference]) -> bool:
-    """Whether differences grow without end as steps get finer: like 1 / h at a jump, like h^(-1/2) in a root at 0."""
-    finest, finer, fine = (rung.steepness for rung in ladder[:3])
-    return finest > ladder[0].noise and finest > GROWTH * finer > GROWTH**2 * fine
+    """Whether differences have no limit as steps get finer: at a jump they grow like 1 / h, in t log t like log h."""
+    finest, finer, fine = ladder[:3]
+    change = finest.apart(finer)
+    defined = all(rung.bar < math.inf for rung in ladder[:3])
+    return defined and change > max(finest.noise, SETTLED * finest.steepness, finer.apart(fine) / 1.5)
 
 
 def _kink(ladder: Sequence[CentralDifference]) -> CentralDifference | None:
     """The finest difference whose sides differ, if they differ as much with 1/16 of the step and with 16 times it."""
-    for finer, middle, wider in zip(ladder, ladder[1:], ladder[2:], strict=False):
+    for k, (finer, middle, wider) in enumerate(zip(ladder, ladder[1:], ladder[2:], strict=False), 1):
         if middle.jump > middle.noise:
             grows = finer.jump > GROWTH * middle.jump + 4 * finer.rounding  # a small jump of the function itself
             falls = middle.jump >= 8 * (finer.jump + 4 * finer.rounding) or wider.jump >= 8 * middle.jump
-            return None if grows or falls else middle
+            return None if grows or falls else _checked(middle, ladder[:k])
     return None
 
 

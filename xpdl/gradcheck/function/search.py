@@ -13,10 +13,12 @@ import numpy as np
 from xpdl.gradcheck.function.causes import block_only
 from xpdl.gradcheck.function.directional import DirectionalDerivative
 from xpdl.gradcheck.function.tensor import NAMED, TensorCheck, unit
-from xpdl.gradcheck.report import FAIL, Entry, Parameter, Vector, judge
+from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, Entry, Parameter, Vector, judge
 
 ROUNDS = 24
 """The most bisections that are made."""
+EXCUSED = 16
+"""If kinks excuse more entries than this, directions are no way to tell entries apart."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Search:
         self.found: list[Suspect] = []
         self.cause: str | None = None
         self.sure: set[int] = set()  # directions that were looked at twice
+        self.tangled = False  # whether kinks of many entries keep their errors from being told apart along directions
         self.opaque: set[int] = set()  # directions whose error cannot be led back to entries
 
     @property
@@ -81,6 +84,9 @@ class Search:
         for _ in range(ROUNDS):
             missed = self._missed()
             if not missed or len(self.wrong) >= (1 if self.cause else NAMED):
+                break
+            if len(self.found) - len(self.wrong) > EXCUSED:
+                self.tangled = True
                 break
             found = self._bisect(missed[0])
             if not found:
@@ -155,6 +161,8 @@ class Search:
         claims = np.array(tensor.claims() if self.wrong else self._claims())
         parameter = judge(tensor.name, claims, value, bar, between=(low, high))
         parameter = replace(parameter, shape=tensor.gradient.shape, worst=replace(parameter.worst, index=()))
+        if self.tangled and not self.wrong:
+            return replace(parameter, verdict=INCONCLUSIVE, failing=0)
         if not self.wrong:
             return tensor.certain(replace(parameter, diagnosis=self.cause))
         return self._failed(parameter)

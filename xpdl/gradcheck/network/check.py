@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+import math
 from numbers import Real
 import time
 from typing import Any, NamedTuple
@@ -32,6 +33,7 @@ from xpdl.gradcheck.network.perturbation import (
     gradient,
     point,
 )
+from xpdl.gradcheck.network.ranges import too_large, underflow
 from xpdl.gradcheck.problem import Problem, supports
 from xpdl.gradcheck.report import (
     FAIL,
@@ -56,7 +58,7 @@ class Tested(NamedTuple):
     """The gradient under test."""
 
     values: Vector  # (P,)
-    eps: float  # the machine epsilon of its dtype
+    info: "np.finfo[Any]"  # of its dtype
     complaints: tuple[str, ...]
 
 
@@ -147,10 +149,11 @@ def check_network(
     started = time.perf_counter()
     problem, reference, notes = _enter(net, theta, x, y, masks, weight, checks.float_dtype("dtype", dtype))
     tested = _tested(problem, grad)
-    with reference.home.activate():
+    precision = checks.dtype_name(problem.theta.dtype)
+    with reference.home.activate(), np.errstate(all="ignore"):
         at, name, reason = _point(reference, method)
         found = NUMERIC_METHODS[name].find(at, checks.integer("memory", memory, least=1), progress)
-        measured = _measure(at, found, tested.eps)
+        measured = _measure(at, found, tested.info)
         parameters = _diagnosed(_judged(problem.net, tested.values, measured), reference, at, found)
     verdict = worst_verdict([p.verdict for p in parameters.values()] + [INCONCLUSIVE] * bool(tested.complaints))
     return Report(
@@ -158,10 +161,17 @@ def check_network(
         difference=difference(tested.values, measured.numeric),
         parameters=parameters,
         method=METHOD_TITLES[name],
-        precision=checks.dtype_name(problem.theta.dtype),
+        precision=precision,
         evaluations=NUMERIC_METHODS[name].passes * sum(layer.z.shape[1] for layer in at.layers),
         seconds=time.perf_counter() - started,
-        notes=(*notes, *reason, *tested.complaints, *_kink_notes(measured, parameters), *_l2_notes(at)),
+        notes=(
+            *notes,
+            *reason,
+            *tested.complaints,
+            *_range_notes(measured, precision),
+            *_kink_notes(measured, parameters),
+            *_l2_notes(at),
+        ),
     )
 
 
@@ -199,7 +209,7 @@ def _tested(problem: Problem, grad: Callable[[Array], Array] | None) -> Tested:
         complaints.append("grad changes the theta it is given: no result of it can be trusted")
     elif not np.array_equal(first, second, equal_nan=True):
         complaints.append("grad gives different values for the same theta: fix its random numbers, pass masks")
-    return Tested(first.astype(np.float64), float(np.finfo(first.dtype).eps), tuple(complaints))
+    return Tested(first.astype(np.float64), np.finfo(first.dtype), tuple(complaints))
 
 
 def _array(value: Any, size: int) -> Vector:
@@ -233,14 +243,16 @@ def _point(problem: Problem, method: str) -> tuple[Point, str, tuple[str, ...]]:
     return at._replace(derive=difference_derivative), "central", (fault,) if fault else ()
 
 
-def _measure(at: Point, found: NumericDeltas, precision: float) -> Measured:
-    """The numeric gradient with error bars for a gradient under test of this machine epsilon, and limits at kinks."""
+def _measure(at: Point, found: NumericDeltas, info: "np.finfo[Any]") -> Measured:
+    """The numeric gradient with error bars for a gradient under test in this dtype, and limits at kinks."""
     xp = namespace(at.y)
     forward = forward_errors(at)
     numeric = gradient(at, found.dz)
-    underflow = float(xp.finfo(at.y.dtype).smallest_normal) / COMPLEX_STEP
-    rounding = SAFETY * (precision + eps(at.y))
-    bar = rounding * kappa(at, found.dz, forward) + underflow
+    least = max(float(info.tiny), float(xp.finfo(at.y.dtype).smallest_normal) / COMPLEX_STEP)
+    rounding = SAFETY * (float(info.eps) + eps(at.y))
+    terms = kappa(at, found.dz, forward) + math.sqrt(xp.finfo(at.y.dtype).smallest_normal)  # squares of less are 0
+    bar = rounding * terms + underflow(at, found.dz, forward, least)
+    bar = bar + too_large(at, found.dz, forward, terms, float(info.max), stepped=found.errors is None)
     if found.errors is not None:
         sizes = [xp.matrix_transpose(xp.abs(layer.x)) for layer in at.layers]
         bar = bar + at.net.pack([(x @ e, xp.sum(e, axis=0)) for x, e in zip(sizes, found.errors, strict=True)])
@@ -251,7 +263,9 @@ def _measure(at: Point, found: NumericDeltas, precision: float) -> Measured:
         low, high = limits(at, bent, found.dz[-1])
         bar = bar + rounding * (high - low)
     numeric, bar, low, high = (np.asarray(to_numpy(v), np.float64) for v in (numeric, bar, low, high))
-    return Measured(numeric, bar, low, high, kinks)
+    known = np.isfinite(numeric) & np.isfinite(bar) & np.isfinite(low) & np.isfinite(high)
+    numeric, low, high = (np.where(known, v, 0.0) for v in (numeric, low, high))
+    return Measured(numeric, np.where(known, bar, np.inf), low, high, kinks)
 
 
 # Verdicts and notes
@@ -263,8 +277,20 @@ def _judged(net: Network, analytic: Vector, measured: Measured) -> dict[str, Par
     for name, part, shape in zip(net.names, net.layout.slices, net.shapes, strict=True):
         vectors = (analytic, measured.numeric, measured.bar, measured.low, measured.high)
         tensor, numeric, bar, low, high = (v[part].reshape(shape) for v in vectors)
-        parameters[name] = judge(name, tensor, numeric, bar, between=(low, high))
+        unknown = bar == np.inf
+        found = judge(name, np.where(unknown, 0.0, tensor), numeric, bar, between=(low, high))
+        if unknown.any():
+            verdict = FAIL if found.verdict == FAIL else INCONCLUSIVE
+            found = replace(found, verdict=verdict, unseen=found.unseen + int(unknown.sum()), analytic=tensor)
+        parameters[name] = found
     return parameters
+
+
+def _range_notes(measured: Measured, precision: str) -> list[str]:
+    """A note if numbers are too large."""
+    unknown = int(np.sum(measured.bar == np.inf))
+    why = f"cannot be judged: numbers on the way to them are too large for {precision}"
+    return [f"{unknown} entries {why}"] if unknown else []
 
 
 def _diagnosed(

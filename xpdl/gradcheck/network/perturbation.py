@@ -176,11 +176,15 @@ def complex_step(at: Point, l: int, units: slice) -> Array:
     return namespace(costs).imag(costs) / COMPLEX_STEP * at.share
 
 
-def quotients(at: Point, l: int, units: slice, h: float) -> tuple[Array, Array]:
-    """The backward and the forward difference quotient of the cost in z_l[:, units], each (n, K)."""
-    z = at.layers[l].z[:, units]
-    left, middle, right = (_costs(at, l, units, z, step) for step in (-h, 0.0, h))
-    return (middle - left) / h * at.share, (right - middle) / h * at.share
+def quotients(at: Point, l: int, units: slice, h: Array) -> tuple[Array, Array, Array]:
+    """The backward and the forward difference quotient of the cost in z_l[:, units], and the largest cost / h.
+
+    All are (n, K), and so is h.
+    """
+    xp, z = namespace(at.y), at.layers[l].z[:, units]
+    left, middle, right = (_costs(at, l, units, z, step) * at.share for step in (-h, 0 * h, h))
+    size = xp.maximum(xp.maximum(xp.abs(left), xp.abs(right)), xp.abs(middle))
+    return (middle - left) / h, (right - middle) / h, size / h
 
 
 def gradient(at: Point, dz: Sequence[Array], falling: Sequence[Array] | None = None) -> Array:
@@ -199,7 +203,7 @@ def _as_complex(z: Array) -> Array:
     return xp.astype(z, xp.complex128)
 
 
-def _costs(at: Point, l: int, units: slice, z: Array, step: complex) -> Array:
+def _costs(at: Point, l: int, units: slice, z: Array, step: complex | Array) -> Array:
     """The cost of each sample (n, K) if one unit is moved: its pre-activation, a column of z (n, K), by ``step``."""
     xp = namespace(z)
     hidden = l < len(at.masks)

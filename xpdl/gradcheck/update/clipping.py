@@ -92,7 +92,7 @@ def _thresholds(end: Callable[..., Vector], u: float) -> tuple[float, float] | C
     """The size of the second gradient from which on it is clipped, and eps; or what is wrong with clipping."""
     far = end(HUGE_GRADIENT)
     if not far.any():
-        return _seen(*DROPPED) if end(TINY, TINY).any() else None
+        return _seen(*DROPPED) if end(TINY).any() else None
     if _apart(end(2 * HUGE_GRADIENT), far) > SAME or _apart(end(2 * HUGE_GRADIENT, 2 * HUGE_GRADIENT), far) > SAME:
         return _scaling_up(end)
     low, high = _threshold(lambda size: _apart(end(size), far) <= SAME)

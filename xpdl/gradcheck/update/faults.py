@@ -3,6 +3,7 @@
 Each check gets the optimizer and a random history of gradients, and returns the fault as a sentence, or None.
 """
 
+from collections.abc import Callable
 from functools import partial
 from itertools import combinations
 
@@ -99,14 +100,17 @@ def _uses_its_last_gradient(subject: Subject, grads: Vector) -> str | None:
 
     if len({second(1.0, now) for now in (0.1, -0.1, subject.largest, -subject.largest)}) == 1 and second(1.0, 0.1):
         return LATE.format("first")
-    large = subject.largest**0.5
+    return LATE.format("second") if any(_is_late(subject, second, size) for size in (1.0, 1e5)) else None
+
+
+def _is_late(subject: Subject, second: Callable[..., float], large: float) -> bool:
+    """Whether second steps do so at this size, which must be large beside epsilon, but not so that it rounds away."""
     steps = [second(large, times * large) for times in (1.0, 2.0, 3.0)]
     far = -10 * float(subject.run(0.0, [large])[1, 0])  # where theta is, must not matter
     others = second(2 * large, 2 * large), second(large, large, far)
     of_one_size = np.allclose(others, steps[0], rtol=1e-3, atol=0)
-    if of_one_size and np.isclose(steps[2] - steps[1], steps[1] - steps[0], rtol=1e-3) and steps[1] > 1.1 * steps[0]:
-        return LATE.format("second")
-    return None
+    linear = np.isclose(steps[2] - steps[1], steps[1] - steps[0], rtol=1e-3, atol=0)
+    return bool(of_one_size and linear and steps[1] > 1.1 * steps[0])
 
 
 FAULT_CHECKS = (

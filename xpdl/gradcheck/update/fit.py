@@ -258,7 +258,8 @@ def _at(values: Values, names: Sequence[str], x: Vector) -> dict[str, Any]:
 def _start(candidate: Candidate, measured: Measurements, u: float, given: Values | None = None) -> Values:
     """The parameters that follow from the measurements, but for those that are given."""
     rule, decay, mistake = candidate
-    values = _betas(rule, measured) | {"dampening": 0.5, "psi": 0.004, "eps": 0.0, "eps_root": 0.0, "weight_decay": 0.0}
+    values = _betas(rule, measured) | dict.fromkeys(("start", "eps", "eps_root", "weight_decay"), 0.0)
+    values |= {"dampening": 0.5, "psi": 0.004}
     values |= _guess(mistake, measured, 1.0) | (given or {})
 
     def first(gradient: float, **epsilons: float) -> float:
@@ -272,6 +273,10 @@ def _start(candidate: Candidate, measured: Measurements, u: float, given: Values
     sides = zip(("eps", "eps_root"), measured.epsilons(u**0.25 if mistake is NOTHING else 0.5), strict=True)
     sizes = {name: unit(name) * (size if "eps" in rule.parameters else measured.epsilon) for name, size in sides}
     values |= {"eps": sizes["eps"], "eps_root": sizes["eps_root"] ** 2}
+    if "start" in rule.parameters:
+        values |= {"eps": 0.0, "eps_root": 0.0}
+        start = (unit("start") * measured.epsilon) ** 2
+        values |= {"start": start, "eps_root": 1e-6 * start}
     lr = quotient(measured.huge, first(measured.largest, eps_root=values["eps_root"], eps=values["eps"]))
     return values | _guess(decay, measured, lr)
 

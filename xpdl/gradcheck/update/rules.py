@@ -73,13 +73,17 @@ def _root(v: Any, h: Values) -> Any:
     return np.sqrt(v + h["eps_root"]) + h["eps"]
 
 
-def _rmsprop(centred: Any = 0, push: str = "", stale: bool = False, share: Any = None) -> Recurrence:
+def _rmsprop(
+    centred: Any = 0, push: str = "", stale: bool = False, share: Any = None, start: bool = False
+) -> Recurrence:
     """Tieleman & Hinton 2012; less the square of the mean (Graves 2013); with a heavy ball (TensorFlow, PyTorch).
 
     ``push`` says where the learning rate of the heavy ball stands, ``centred`` is the power of the mean.
     """
 
     def step(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+        if start and t == 1:
+            s["v"] = s["v"] + h["start"]
         v = s["v"] if stale else _mixed(s, "v", h["decay"], g * g, share)
         if centred:
             v = v - _mixed(s, "mean", h["decay"], g) ** centred
@@ -279,6 +283,7 @@ RULES: tuple[Rule, ...] = (
     Rule("rmsprop", _rmsprop(2), ("decay", *EPS), CENTRED),
     Rule("rmsprop", _rmsprop(2, "inside"), BALL, f"{CENTRED}, and a heavy ball on top: b <- beta b + lr g / sqrt(v)"),
     Rule("rmsprop", _rmsprop(2, "outside"), BALL, f"{CENTRED}, and a heavy ball on top: b <- beta b + g / sqrt(v)"),
+    Rule("rmsprop", _rmsprop(start=True), ("decay", "eps_root", "start"), "v does not start at 0"),
     Rule("rmsprop", _rmsprop(stale=True), ("decay", *EPS), LATE.format("second"), FAULT),
     Rule("adadelta", _adadelta(), ("decay", "eps_root")),
     Rule("adadelta", _adadelta("gradients"), ("decay", "eps_root"), "u averages gradients and not steps", FAULT),

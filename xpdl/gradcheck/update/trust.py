@@ -116,7 +116,7 @@ def trust(
         return None
     findings = [*main.findings(), *_elsewhere(main, layers, runs[0])]
     if not np.diff(subject.run(0.0, [min(1.0, subject.largest / 4)]), axis=0)[:, layers[0]].any():
-        findings.append((FAULT, STUCK))
+        findings.append((DOUBT, STUCK))
     named = main.fit.candidate._replace(rule=main.fit.candidate.rule._replace(name=main.ratio.name))
     return main.fit._replace(candidate=named, rates=np.full(steps, main.lr)), findings
 

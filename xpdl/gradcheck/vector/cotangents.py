@@ -62,5 +62,6 @@ def _variants(box: BlackBox, pairing: Pairing) -> Iterator[tuple[str, Tensors, T
 
 
 def close(expected: Vector, found: Vector) -> bool:
+    """Whether two gradients are one, but for rounding."""
     largest = float(np.max(np.abs(expected), initial=0.0))
     return bool(np.all(np.abs(found - expected) <= GROSS * largest))

@@ -64,8 +64,8 @@ MISTAKES = {  # what is said: (gradient, theta) -> the claim
 }
 ENTRIES = {
     "the entries where the numeric gradient is negative: the sign is wrong": lambda g, t: np.abs(g),
-    "0 in the entries where the numeric gradient is negative": lambda g, t: np.maximum(g, 0),
-    "0 in the entries where theta is negative": lambda g, t: g * (t > 0),
+    "0 in the entries where (the numeric gradient|theta) is negative": lambda g, t: np.maximum(g, 0),  # of one sign
+    "0 in the entries where (theta|the numeric gradient) is negative": lambda g, t: g * (t > 0),
     "clipped at": lambda g, t: np.clip(g, -np.median(np.abs(g)), np.median(np.abs(g))),
     "the right numbers in the wrong places": lambda g, t: (
         np.random.default_rng(4).permutation(g.ravel()).reshape(g.shape)
