@@ -12,7 +12,6 @@ from typing import Any
 
 from xpdl import checks
 
-
 KNOWN = 100_000_000
 """The longest header that safetensors reads."""
 

@@ -150,7 +150,7 @@ def test_a_kernel_that_could_not_be_compiled_is_refused_before_it_is_called() ->
     """Also the second time, when nothing waits any more."""
     for _ in range(2):
         call = Kernel("float64 x0", "float64 y1", "y1 = missing;", "test").bind(np.ones(3), np.ones(3))
-        with pytest.raises(TypeError, match="compiler"):
+        with pytest.raises(TypeError, match="cannot compile|has failed"):
             c_compiler.ready([call])
 
 
