@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from importlib import import_module
 import math
 import os
-import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xpdl.gradcheck.notebook import report_html
+from xpdl.progress import on_terminal, say
 
 PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
 SEVERITY = [PASS, INCONCLUSIVE, FAIL]
@@ -287,7 +287,8 @@ class Report:
         >>> report.print()  # doctest: +ELLIPSIS
         PASS  difference ..., complex step in float64...
         """
-        print("\n".join(self.lines(coloured=sys.stdout.isatty() and "NO_COLOR" not in os.environ)))
+        coloured = on_terminal() and "NO_COLOR" not in os.environ
+        say("\n".join(self.lines(coloured=coloured)), coloured=coloured)
 
     def plot(self, *, figure: Any = None) -> list[Any]:
         """Draw a map of each tensor, the errors in error bars, with ``xpdl.plots.gradient_maps``.

@@ -15,6 +15,7 @@ import warnings
 
 import numpy as np
 
+from xpdl.backends.shared import FILTERS
 from xpdl.gradcheck.report import Vector
 
 Tensors = Mapping[str, Vector]
@@ -284,7 +285,7 @@ def natural_scale(tensor: Vector, least: float = 0.0) -> Vector:
 @contextmanager
 def quiet() -> Iterator[list[warnings.WarningMessage]]:
     """Keep warnings from the user, who did not choose these points; the block gets a list of them."""
-    with warnings.catch_warnings(record=True) as warned, np.errstate(all="ignore"):
+    with FILTERS, warnings.catch_warnings(record=True) as warned, np.errstate(all="ignore"):
         warnings.simplefilter("always")
         yield warned
 
