@@ -19,6 +19,7 @@ from xpdl.gradcheck.function.autodiff import own_grad
 from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter, layout_decides, try_complex
 from xpdl.gradcheck.function.causes import common_factor
 from xpdl.gradcheck.function.complex_numbers import complex_names, in_convention
+from xpdl.gradcheck.function.constrained import Constrained
 from xpdl.gradcheck.function.detection import detected
 from xpdl.gradcheck.function.directional import best_difference, taylor_order
 from xpdl.gradcheck.function.low_precision import in_own_precision
@@ -74,6 +75,7 @@ def check_gradient(
     full: bool = False,
     seed: int = 0,
     rtol: float = 0.0,
+    tangent: Callable[[Any], Any] | None = None,
     prove: bool = False,
     budget: int = 100_000,
     progress: bool = False,
@@ -122,6 +124,11 @@ def check_gradient(
         A tolerance for code that is only as exact as its solver, in [0, 1): each derivative may be off by rtol times
         itself, or times 1/1000 of the largest derivative if that is more.  The report says what the verdict is without
         it.
+    tangent : callable, optional
+        (direction) -> its orthogonal projection on the directions that the arguments may move in, both of the form of
+        the argument, of several a tuple: ``lambda d: (d + d.T) / 2`` for a symmetric matrix, ``lambda d: d - d.mean()``
+        for weights whose sum is 1.  Every difference is taken along such directions, and the gradient is judged along
+        them only.
     prove : bool, default False
         Whether ``report.detects`` is proven: twice that error is planted in every entry (in a sample of 256 of a larger
         tensor) and must fail.  Where it would not, ``detects`` is raised.
@@ -160,8 +167,14 @@ def check_gradient(
     ('FAIL', '-1 x the numeric gradient: the sign is wrong')
     """
     fun, grad = _apart(fun, grad, value_and_grad)
+    checks.choice("method", method, ["auto", *METHOD_TITLES])
+    if method == "taylor" and (rtol or prove):
+        raise ValueError("rtol and prove are for derivatives: they are not possible with method 'taylor'")
     options: dict[str, Any] = {"method": method, "dtype": dtype, "full": full, "seed": seed}
-    options |= {"budget": budget, "progress": progress, "rtol": rtol, "prove": prove}
+    options |= {"budget": budget, "progress": progress, "rtol": checks.real("rtol", rtol, below=1.0), "prove": prove}
+    if tangent is not None:
+        allowed = Constrained(fun, grad, tangent, args)
+        return allowed.report(_in_convention(allowed.value, allowed.gradient, allowed.zeros, options))
     if backends is not None:
         return across(lambda f, g, given: _in_convention(f, g, given, options), fun, grad, args, backends)
     first = _in_convention(fun, grad, args, options)
@@ -203,12 +216,7 @@ def _first_order(
     prove: bool,
 ) -> Report:
     """The report on the gradient of a scalar function."""
-    began = time.perf_counter()
-    checks.choice("method", method, ["auto", *METHOD_TITLES])
-    rtol = checks.real("rtol", rtol, below=1.0)
-    if method == "taylor" and (rtol or prove):
-        raise ValueError("rtol and prove are for derivatives: they are not possible with method 'taylor'")
-    generated = generator(seed, Stream.DATA)
+    began, generated = time.perf_counter(), generator(seed, Stream.DATA)
     box, start, notes = enter(fun, grad, args, dtype, conjugate=conjugate)
     probe = _probe(box, start, generated)
     gradient, spread, complaints = call_twice(box, start, probe.u)
