@@ -259,14 +259,22 @@ def _measure(at: Point, found: NumericDeltas, info: "np.finfo[Any]") -> Measured
     if kinks:
         low, high = limits(at, bent, found.dz[-1])
         bar = bar + rounding * (high - low)
-    numeric, bar, low, high = (np.array(to_numpy(v), np.float64) for v in (numeric, bar, low, high))
-    bar[~(bar <= rounding * float(info.max))] = np.inf
+    numeric, low, high = (np.asarray(to_numpy(v), np.float64) for v in (numeric, low, high))
+    bar = np.array(to_numpy(bar), np.float64)
     allowed = allowances(at, found.dz, forward, info, stepped=found.errors is None)
     for part, allowance in zip(at.net.layout.slices, 2 * allowed, strict=True):
         bar[part] += allowance
-    unknown = ~np.isfinite(numeric + bar + low + high)
-    numeric[unknown], bar[unknown], low[unknown], high[unknown] = 0.0, np.inf, 0.0, 0.0
-    return Measured(numeric, bar, low, high, kinks)
+    return _finite(Measured(numeric, bar, low, high, kinks), rounding * float(info.max))
+
+
+def _finite(measured: Measured, most: float) -> Measured:
+    """The same, but with an infinite bar where a bar exceeds ``most``, or another number is not finite."""
+    numeric, bar, low, high, kinks = measured
+    if np.max(bar) <= most and np.isfinite(np.sum(numeric)) and np.isfinite(np.sum(high - low)):
+        return measured
+    unknown = ~((bar <= most) & np.isfinite(numeric) & np.isfinite(high - low))
+    numeric, low, high = (np.where(unknown, 0.0, v) for v in (numeric, low, high))
+    return Measured(numeric, np.where(unknown, np.inf, bar), low, high, kinks)
 
 
 # Verdicts and notes
