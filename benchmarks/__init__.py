@@ -16,6 +16,7 @@
     correctness         whether the compiled step gives the result of the plain one, and a device that of NumPy
     reliability         whether killed runs resume to the same bits, and whether every damaged file is refused
     damage              the damaged files of reliability, by their number
+    threads             whether threads of one process get the bits that each would get alone
     faults              what happens to a job when a rank fails
     gpu                 the GPU tests and all GPU benchmarks, in one command for a bare machine
 

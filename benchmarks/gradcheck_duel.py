@@ -1,7 +1,7 @@
 """Who finds one wrong entry of 2,000: ``python -m benchmarks.gradcheck_duel [--seeds 10]``.
 
 Each checker gets the same functions, points and gradients: right ones, and ones with a single entry that is wrong by
-0.1 %, 1 %, 10 % or 100 %.  All run in float64, with the options that they have when nothing is said.
+0.1 %, 1 %, 10 % or 100 %.  All run in float64, with their default options.
 
     xpdl          xpdl.check_gradient
     torch         torch.autograd.gradcheck, which looks at every entry

@@ -244,7 +244,12 @@ def test_reliability(tmp_path):
     saving, _, elsewhere, _, flips, *changed = (row["tried"] for row in found["rows"])
     assert saving >= 1
     assert saving + elsewhere >= 3
-    assert (flips, changed) == (3, [30, 3, 3])
+    assert (flips, changed) == (3, [30, 3, 3, *[30] * 6])
+
+
+def test_threads(tmp_path):
+    found = ran("threads", tmp_path, "--quick")
+    assert [(row["tried"], row["equal"], row["holds"]) for row in found["rows"]] == [(28, 28, "yes")]
 
 
 @pytest.mark.parametrize(
@@ -525,3 +530,12 @@ def test_the_medians_of_tuning_are_those_of_the_seeds():
     ]
     median = load("tuning")._median("recipe", rows)
     assert (median["loss"], median["test_loss"], median["wins"]) == (0.2, 0.4, 2)
+
+
+@pytest.mark.parametrize("kind", ["metadata", "table", "archive", "idx", "journal", "history"])
+def test_2000_changed_files_of_each_kind_are_refused_or_whole(kind):
+    """benchmarks/reliability.py tries 200,000 of each kind."""
+    seen = load("damage").damaged(kind, 2000)
+    print(f"python -m benchmarks.damage {kind} --count 1 --first NUMBER repeats one of", seen["faults"])
+    assert seen["held"] == 2000
+    assert seen["more_mib"] <= load("reliability").MEMORY

@@ -20,7 +20,7 @@ ROOT = Path(xpdl.__file__).parent
 LAYERS = """
 arrays checks pickling progress pytree randomness version
 activations losses initializers layout scaling network optimizers schedules
-backends.base backends.denormals
+backends.base backends.denormals backends.shared
 backends.kernels.operations
 backends.replay
 backends.kernels

@@ -15,6 +15,7 @@ import pytest
 import xpdl
 from xpdl import Network
 from xpdl.cli import training
+from xpdl.cli.outputs import valid_epochs
 from xpdl.files import checkpoint as checkpoint_files
 
 QUICK = "--hidden 4 --epochs 2 --backend numpy"
@@ -166,8 +167,8 @@ def test_a_run_is_resumed_from_its_checkpoint(run, tmp_path) -> None:
     assert [{**line, "seconds": 0} for line in histories[0]] == [{**line, "seconds": 0} for line in histories[1]]
 
 
-def test_lines_of_a_history_that_are_newer_than_the_checkpoint_are_replaced(run, tmp_path) -> None:
-    """A killed run may have written more epochs than its checkpoint holds, and a part of a line."""
+def test_lines_of_a_history_are_never_deleted(run, tmp_path) -> None:
+    """A killed run may have written more epochs than its checkpoint holds; the part of a line is no line."""
     run(f"{RESUMABLE} --epochs 2 --checkpoint {tmp_path}/c --history {tmp_path}/h")
     kept = (tmp_path / "h").read_text()
     (tmp_path / "h").write_text(kept + kept.splitlines()[1].replace('"epoch": 2', '"epoch": 3') + '\n{"epoch": 4')
@@ -175,7 +176,12 @@ def test_lines_of_a_history_that_are_newer_than_the_checkpoint_are_replaced(run,
     text = (tmp_path / "h").read_text()
     assert text.startswith(kept)
     lines = [json.loads(line) for line in text.splitlines()]
-    assert [(line["epoch"], line["step"]) for line in lines] == [(1, 4), (2, 8), (3, 12), (4, 16)]
+    assert [(line["epoch"], line["step"]) for line in lines] == [(1, 4), (2, 8), (3, 8), (3, 12), (4, 16)]
+    assert [line["step"] for line in valid_epochs(lines)] == [4, 8, 12, 16]
+    before = (tmp_path / "h").read_text()
+    assert run(f"{RESUMABLE} --epochs 1 --history {tmp_path}/h")[0] == 0
+    assert (tmp_path / "h").read_text().startswith(before)
+    assert run(f"plot curves {tmp_path}/h --out {tmp_path}/h.svg")[0] == 0
 
 
 def test_patience_is_resumed_too(run, tmp_path) -> None:

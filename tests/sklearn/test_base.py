@@ -217,3 +217,18 @@ def test_sparse_samples_are_refused(small) -> None:
     scipy = pytest.importorskip("scipy.sparse")
     with pytest.raises(TypeError, match="Sparse data was passed for X, but dense data is required"):
         small().fit(scipy.csr_array(X), Y)
+
+
+@both
+@pytest.mark.parametrize("argument", ["X", "y", "sample_weight"])
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "predict", "score"])
+def test_masked_arrays_are_refused(estimator, argument, method) -> None:
+    """scikit-learn would take the numbers under the mask."""
+    given = {"X": X[:20], "y": Y[:20].astype(float), "sample_weight": np.ones(20)}
+    model = estimator((), max_iter=1).fit(*given.values())
+    given[argument] = np.ma.masked_array(given[argument], mask=np.zeros(given[argument].shape, bool))
+    if method == "predict":
+        given = {"X": given["X"]}
+    if argument in given:
+        with pytest.raises(TypeError, match=f"{argument} must hold a number in every entry, got a masked array"):
+            getattr(model, method)(*given.values())

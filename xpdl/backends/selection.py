@@ -7,7 +7,6 @@ from collections.abc import Callable
 import copyreg
 import ctypes
 from dataclasses import replace
-from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -17,6 +16,7 @@ from array_api_compat import array_namespace, device
 from xpdl import checks
 from xpdl.arrays import Array
 from xpdl.backends.base import Backend
+from xpdl.backends.shared import once
 
 INSTALL = {
     "numpy": "numpy",
@@ -136,7 +136,7 @@ def available_backends() -> dict[str, str]:
     return {name: _state(name) for name in INSTALL}
 
 
-@cache
+@once
 def _connect(name: str) -> Backend:
     library, _, device = name.partition(":")
     if find_spec(library) is None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from xpdl import checks, losses
@@ -21,13 +20,6 @@ def connected(ranks: int | None) -> Communicator:
     if ranks is not None and checks.integer("ranks", ranks, least=1) != communicator.size:
         raise RanksWanted(ranks)
     return communicator
-
-
-def check_writable(**files: Path | None) -> None:
-    """Check before a long run that the file of each flag can be written; raise ``OSError`` if not."""
-    for flag, path in files.items():
-        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-            raise IsADirectoryError(f"{flag} must be a file in a directory that exists, got {str(path)!r}")
 
 
 def exit_code(signal: int) -> int:
@@ -53,7 +45,7 @@ def describe_samples(samples: Dataset, split: Dataset) -> str:
     test = len(samples.x_test) if samples.x_test is not None else 0
     numbers = {"training": len(split.x), "validation": validation, "test": test}
     *first, last = [f"{number:,} {kind}" for kind, number in numbers.items() if number]
-    return f"{samples.name}: {' and '.join(filter(None, [', '.join(first), last]))} samples"
+    return f"{checks.one_line(samples.name)}: {' and '.join(filter(None, [', '.join(first), last]))} samples"
 
 
 def network_for(

@@ -117,6 +117,10 @@ Precision = Annotated[
 ]
 Dtype = Annotated[str, Parameter(help="Floating-point type: float32 or float64.")]
 
+# Files
+
+Force = Annotated[bool, Parameter(help="Replace a file that holds something else, or another run.", negative="")]
+
 # Models and pictures
 
 Model = Annotated[Path, Parameter(help="Model file that xpdl train --save has written.")]

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xpdl import checks
 from xpdl.data.shards import Shards
 from xpdl.randomness import Stream, generator
 from xpdl.scaling import Scaling, holds_images
@@ -23,7 +24,7 @@ from xpdl.scaling import Scaling, holds_images
 Array = NDArray[Any]
 
 
-class DataFormatError(ValueError):
+class DataFormatError(checks.FileError):
     """Data that cannot be used.
 
     The message names the data set or file and the reason, on one line.
@@ -178,6 +179,8 @@ def labels_or_targets(y: Array) -> Array:
     if y.ndim == 2 and y.shape[1] > 1:
         one_hot = np.all((y == 0) | (y == 1)) and np.all(np.sum(y, axis=1) == 1)
         return np.argmax(y, axis=1).astype(np.int64) if one_hot else y
+    if y.dtype.kind == "u" and y.max() >= 2**63:
+        raise DataFormatError(f"labels must be below 2**63, got {y.max()}")
     whole = y.dtype.kind in "biu" or np.all((y == np.rint(y)) & (np.abs(y) < 2**53))
     return y.reshape(-1).astype(np.int64) if whole else y
 

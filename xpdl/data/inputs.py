@@ -17,6 +17,9 @@ from xpdl.backends.base import to_numpy
 from xpdl.network import Network
 from xpdl.scaling import SAMPLED, holds_images
 
+HEADROOM = 2.0**32
+"""The sum of all weights, times the cost of a sample, may be this many times below the largest number."""
+
 
 def pair(net: Network, x: Any, y: Any, backend: Backend, dtype: str, *, prefix: str = "") -> tuple[Array, Array]:
     """``features`` and ``targets`` of the same samples."""
@@ -173,9 +176,14 @@ def weights(
     net.check_weight(argument, weight, n)
     _check_finite(argument, weight)
     _accept(argument, weight, weight >= 0, "at least 0")
-    if not weight.any():
-        raise ValueError(f"{argument} must be above 0 for at least one sample, got {weight.size} zeros")
-    return backend.asarray(weight, dtype)
+    used = weight.astype(np.float64)
+    used[used < np.finfo(dtype).tiny] = 0.0  # steps treat such numbers as zero
+    if not used.any():
+        found = f"at most {weight.max()} in {dtype}" if weight.any() else f"{weight.size} zeros"
+        raise ValueError(f"{argument} must be above 0 for at least one sample, got {found}")
+    most = float(np.finfo(dtype).max) / (HEADROOM * n)
+    _accept(argument, weight, used <= most, f"at most {most:.3g} in {dtype}, for {n} samples")
+    return backend.asarray(used, dtype)
 
 
 def nonzero_rows(weight: np.ndarray | None) -> np.ndarray | None:
@@ -188,8 +196,7 @@ def nonzero_rows(weight: np.ndarray | None) -> np.ndarray | None:
 
 def numbers(argument: str, values: Any) -> Array:
     """The values as an array; a list becomes a NumPy array."""
-    if isinstance(values, np.ma.MaskedArray):
-        raise TypeError(f"{argument} must hold a number in every entry, got a masked array")
+    checks.unmasked(argument, values)
     array = values if hasattr(values, "__array_namespace__") or hasattr(values, "__dlpack__") else _listed(values)
     if not checks.dtype_name(array.dtype).startswith(("bool", "int", "uint", "float", "bfloat")):
         raise TypeError(f"{argument} must hold real numbers, got dtype {array.dtype}")

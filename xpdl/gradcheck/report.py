@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from importlib import import_module
 import math
 import os
-import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from xpdl.gradcheck.notebook import report_html
+from xpdl.progress import on_terminal, say
 
 PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
 SEVERITY = [PASS, INCONCLUSIVE, FAIL]
@@ -287,7 +287,8 @@ class Report:
         >>> report.print()  # doctest: +ELLIPSIS
         PASS  difference ..., complex step in float64...
         """
-        print("\n".join(self.lines(coloured=sys.stdout.isatty() and "NO_COLOR" not in os.environ)))
+        coloured = on_terminal() and "NO_COLOR" not in os.environ
+        say("\n".join(self.lines(coloured=coloured)), coloured=coloured)
 
     def plot(self, *, figure: Any = None) -> list[Any]:
         """Draw a map of each tensor, the errors in error bars, with ``xpdl.plots.gradient_maps``.
@@ -406,19 +407,21 @@ def smallest_seen(analytic: Vector, numeric: Vector, bar: Vector, low: Vector, h
     """The smallest relative error that fails in any entry: from each right value to beyond the range and the bar."""
     with np.errstate(invalid="ignore"):
         reach = np.maximum(high - analytic, analytic - low) + bar
-    sizes = np.abs(np.stack([analytic, numeric]))
-    return relative_to_entries(reach, np.where(np.max(sizes, axis=0) <= bar, 0.0, _least(sizes)))
+    both = np.abs(np.stack([analytic, numeric]))
+    size = seen_sizes(least(both), np.max(both, axis=0) > bar)
+    return float(np.max(reach / size)) if np.any(size) else math.nan
 
 
-def relative_to_entries(reach: Vector, size: Vector) -> float:
-    """The largest of the errors relative to the sizes of the entries; where that is 0, to the largest size."""
-    largest = float(np.max(size, initial=0.0, where=np.isfinite(size)))
-    return float(np.max(reach / np.where(size > 0, size, largest))) if largest > 0 else math.nan
+def seen_sizes(size: Vector, seen: Vector) -> Vector:
+    """The sizes of entries, or the largest of them for an entry that is 0 or not seen."""
+    largest = np.max(size, initial=0.0, where=seen & np.isfinite(size))
+    return np.asarray(np.where(seen & (size > 0), size, largest))
 
 
-def _least(sizes: Vector) -> Vector:
+def least(sizes: Vector) -> Vector:
     """The least size above 0 of each entry."""
-    return np.asarray(np.where(np.min(sizes, axis=0) > 0, np.min(sizes, axis=0), np.max(sizes, axis=0)))
+    least, most = np.min(sizes, axis=0), np.max(sizes, axis=0)
+    return np.asarray(np.where(least > 0, least, most))
 
 
 def _worst_index(error: Vector, bar: Vector, finite: Vector) -> tuple[int, ...]:

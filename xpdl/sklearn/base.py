@@ -128,6 +128,8 @@ class NetworkEstimator(Attributes, Parameters):
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, known: bool) -> Samples:
         """Check X and y.  ``reset``: they define the number of features; ``known``: the classes are already known."""
+        for argument, values in {"X": X, "y": y, "sample_weight": sample_weight}.items():
+            checks.unmasked(argument, values)
         x, y = validate_data(self, X, y, dtype=_dtypes(X), multi_output=True, y_numeric=is_regressor(self), reset=reset)
         y = move_to(y, xp=np, device="cpu")
         if y.ndim == 2 and y.shape[1] == 1:
@@ -210,6 +212,7 @@ class NetworkEstimator(Attributes, Parameters):
         """Return function(network, theta, X) in the library and on the device of X."""
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="theta_", method=method)
+        checks.unmasked("X", X)
         x = validate_data(self, X, dtype=_dtypes(X), reset=False)
         warn_of_images(self.network_, x, "X")
         home, dtype = self._home(x), checks.dtype_name(self.theta_.dtype)
@@ -244,6 +247,43 @@ class NetworkEstimator(Attributes, Parameters):
         tags = super().__sklearn_tags__()
         tags.array_api_support = True
         return tags
+
+
+class Scored:
+    """The score of an estimator, which stands before the mixins of scikit-learn that compute it."""
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the score of scikit-learn: the accuracy of a classifier, R^2 of a regressor.
+
+        Parameters
+        ----------
+        X : array_like
+            The samples (n, d).
+        y : array_like
+            Their labels or values (n,) or (n, k).
+        sample_weight : array_like, optional
+            How many times each sample counts (n,).
+
+        Returns
+        -------
+        float
+            At most 1.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkRegressor
+        >>> model = NetworkRegressor((), tol=0.01, learning_rate_init=0.1, random_state=0)
+        >>> round(model.fit([[0.0], [1.0]], [0.0, 2.0]).score([[0.0], [1.0]], [0.0, 2.0]), 1)
+        1.0
+        """
+        for argument, values in {"y": y, "sample_weight": sample_weight}.items():
+            checks.unmasked(argument, values)
+        return float(super().score(X, y, sample_weight))  # type: ignore[misc]
 
 
 def _hidden(activation: Any) -> Any:

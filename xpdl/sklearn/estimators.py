@@ -20,14 +20,14 @@ from xpdl import checks
 from xpdl.arrays import Array, namespace
 from xpdl.losses import Loss
 from xpdl.network import Network
-from xpdl.sklearn.base import NetworkEstimator
+from xpdl.sklearn.base import NetworkEstimator, Scored
 from xpdl.sklearn.learning import Samples
 from xpdl.sklearn.parameters import REGRESSION
 from xpdl.sklearn.stopping import Score
 
 
 @dataclass(eq=False, repr=False)
-class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
+class NetworkClassifier(Scored, ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
     """A network that classifies.
 
     y has one label for each sample (n,), or zeros and ones (n, k) where a sample may have several labels.  Parameters
@@ -181,7 +181,8 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         >>> model.predict(x).tolist()
         ['no', 'yes']
         """
-        chosen = self._outputs(X, "predict", Network.predict)
+        p, decide = self._outputs(X, "predict", Network.predict_proba), self.network_.head.decide
+        chosen = p if decide is None else decide(p)
         xp, _, device = get_namespace_and_device(chosen)
         if chosen.ndim == 2:
             return xp.astype(chosen, xp.int64)
@@ -313,7 +314,7 @@ def _log_proba(net: Network, theta: Array, x: Array) -> Array:
 
 
 @dataclass(eq=False, repr=False)
-class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
+class NetworkRegressor(Scored, RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     """A network that predicts numbers.
 
     y is (n,), or (n, k) for several outputs.  Parameters and attributes are those of scikit-learn's ``MLPRegressor``,

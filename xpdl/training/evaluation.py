@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from xpdl.data import inputs
 from xpdl.data.disk_inputs import DiskInputs, as_shards, global_row_numbers, windows
 from xpdl.data.shards import on_disk
 from xpdl.network import Network
+
+TOO_LARGE = "the samples or the parameters are too large for"
 
 ROWS = 4096
 """The number of samples in a slice, which goes through the network in one pass."""
@@ -132,6 +135,8 @@ def evaluate(
     ------
     TypeError, ValueError
         If an argument is wrong; the message names the first wrong entry.
+    ArithmeticError
+        If the loss is not a number or infinite.
 
     Examples
     --------
@@ -144,7 +149,10 @@ def evaluate(
     chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
     with chosen.activate():
         parts = (part(*entered, chosen) for entered in _entered(net, x, y, sample_weight, chosen, dtype))
-        return Evaluator(net, parts, chosen, dtype)(inputs.parameters(net, theta, chosen, dtype))
+        found = Evaluator(net, parts, chosen, dtype)(inputs.parameters(net, theta, chosen, dtype))
+    if not math.isfinite(found["loss"]):
+        raise ArithmeticError(f"the loss of these samples is {found['loss']}: {TOO_LARGE} {dtype}")
+    return found
 
 
 def _entered(
@@ -163,17 +171,25 @@ def slices(n: int) -> Iterator[slice]:
 
 
 def in_slices(function: Callable[[Array], Array], x: Array) -> Array:
-    """Return function(x) for x (n, d), computed a slice of rows at a time."""
-    return namespace(x).concat([function(x[rows, :]) for rows in slices(x.shape[0])], axis=0)
+    """Return function(x), real numbers for x (n, d), computed a slice of rows at a time.
+
+    ``ArithmeticError`` if they are not finite: a label that is decided by NaN would be wrong.
+    """
+    xp = namespace(x)
+    found = xp.concat([function(x[rows, :]) for rows in slices(x.shape[0])], axis=0)
+    if not bool(xp.all(xp.isfinite(found))):
+        raise ArithmeticError(f"the outputs are not finite: {TOO_LARGE} {checks.dtype_name(found.dtype)}")
+    return found
 
 
 def predict(net: Network, theta: Any, x: Any, *, backend: str | Backend = "auto", dtype: str = "float32") -> np.ndarray:
     """Return ``net.predict`` of any number of samples x (n, d), from any library or on disk, as a NumPy array."""
     chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
     with chosen.activate():
-        placed = inputs.place(net, chosen, dtype)
-        function = partial(placed.predict, inputs.parameters(net, theta, chosen, dtype))
-        parts = [chosen.to_numpy(in_slices(function, part)) for part in _features(net, x, chosen, dtype)]
+        placed, decide = inputs.place(net, chosen, dtype), net.head.decide
+        function = partial(placed.predict_proba, inputs.parameters(net, theta, chosen, dtype))
+        found = (in_slices(function, part) for part in _features(net, x, chosen, dtype))
+        parts = [chosen.to_numpy(p if decide is None else decide(p)) for p in found]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 

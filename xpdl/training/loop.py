@@ -167,10 +167,22 @@ class TrainingLoop:
         with interruptible(*self.signals) as interrupt, report(epochs * n, "training", shown=progress) as reporter:
             reporter.advance(finished * n + sum(self.batches[: start.step]))
             end = self.run_epochs(start._replace(history=list(start.history)), epochs, interrupt, reporter)
-            self.save(end)
+            failure = self.save_last(end)
         moment = self.on_host(end)
         theta = self.config.communicator.broadcast(np.array(self.best_or(moment.carry.theta, end.history)))
-        return Result(theta, end.history, max(gather(self.config.communicator, interrupt.signal)), moment)
+        result = Result(theta, end.history, max(gather(self.config.communicator, interrupt.signal)), moment)
+        if failure is not None:
+            failure.result = result  # type: ignore[attr-defined]  # a full disk must not cost the whole run
+            raise failure
+        return result
+
+    def save_last(self, end: TrainState) -> OSError | None:
+        """Write the last checkpoint; return the error if the disk fails."""
+        try:
+            self.save(end)
+        except OSError as error:
+            return error
+        return None
 
     def run_epochs(self, train_state: TrainState, epochs: int, interrupt: Interrupt, reporter: Reporter) -> TrainState:
         """Train until ``epochs`` epochs are finished, a callback stops the training, or a signal comes."""

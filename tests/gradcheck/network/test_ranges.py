@@ -9,7 +9,7 @@ from xpdl import Network
 from xpdl.gradcheck.network import check_network
 from xpdl.gradcheck.network.bars import forward_errors
 from xpdl.gradcheck.network.perturbation import complex_derivative, point
-from xpdl.gradcheck.network.ranges import too_large, underflow
+from xpdl.gradcheck.network.ranges import allowances, underflow
 
 SCALES = {"float64": [1e-150, 1e-100, 1e-30, 1e30, 1e100, 1e150], "float32": [1e-30, 1e-10, 1e10]}
 
@@ -66,41 +66,30 @@ def small():
 
 
 def test_the_error_of_underflow_is_that_of_small_numbers_that_become_0(small) -> None:
-    """A dz of the output that is off by ``least`` in each entry changes the gradient by no more."""
-    dz = [np.zeros((4, 3)), np.zeros((4, 2))]
-    error, least = underflow(small, dz, forward_errors(small), 1e-30), 1e-30
-    (w1, b1), (w2, b2) = small.net.unpack(error)
+    """A dz of the output that is off by ``least`` in each entry changes no entry of the gradient by more."""
+    dz, least = [np.zeros((4, 3)), np.zeros((4, 2))], 1e-30
+    first, second = underflow(small, dz, forward_errors(small), least)
     lost = np.full((4, 2), least)
-    below = np.abs(lost @ np.abs(small.layers[1].w).T)
-    for found, expected in [
-        (w2, np.abs(small.layers[1].x).T @ lost),
-        (b2, lost.sum(0)),
-        (w1, np.abs(small.layers[0].x).T @ below),
-        (b1, below.sum(0)),
-    ]:
-        assert np.all(found >= expected)
-        assert np.all(found <= expected + 40 * least)
+    below = lost @ np.abs(small.layers[1].w).T
+    for bound, x, d in [(first, small.layers[0].x, below), (second, small.layers[1].x, lost)]:
+        changed = max(np.max(np.abs(x).T @ d), np.max(d.sum(axis=0)))
+        assert changed <= bound <= 10 * changed
 
 
-@pytest.mark.parametrize(
-    ("most", "kappa", "stepped", "unknown"),
-    [(1e300, 1.0, True, 0), (1e-3, 1.0, False, 17), (10.0, 20.0, False, 17)],
-)
-def test_which_entries_are_too_large(small, most, kappa, stepped, unknown) -> None:
-    dz = [np.ones((4, 3)), np.ones((4, 2))]
-    found = too_large(small, dz, forward_errors(small), np.full(17, kappa), most, stepped=stepped)
-    assert np.count_nonzero(np.isinf(found)) == unknown
-    assert np.count_nonzero(found == 0) == 17 - unknown
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_what_a_dtype_cannot_hold_is_not_judged(small, dtype) -> None:
+    """Numbers of 1e30 go through float64; products of two of them do not go through float32."""
+    large = small._replace(layers=[small.layers[0], small.layers[1]._replace(w=1e30 * np.ones((3, 2)))])
+    dz = [np.ones((4, 3)), 1e30 * np.ones((4, 2))]
+    found = allowances(large, dz, forward_errors(large), np.finfo(dtype), stepped=True)
+    assert np.isinf(found).all() == (dtype == "float32")
 
 
-@pytest.mark.parametrize(("gain", "unknown"), list(product([1e35, 1e45], [True, False])))
-def test_a_complex_step_that_moves_logits_far_is_no_derivative(small, gain, unknown) -> None:
-    """Only layers below the large weights, and only by the complex step."""
-    layers = [small.layers[0], small.layers[1]._replace(w=gain * np.ones((3, 2)))]
-    at = small._replace(layers=layers)
+@pytest.mark.parametrize(("gain", "stepped"), list(product([1e35, 1e45], [True, False])))
+def test_a_complex_step_that_moves_logits_far_is_no_derivative(small, gain, stepped) -> None:
+    """Only in layers below the large weights, and only the complex step."""
+    at = small._replace(layers=[small.layers[0], small.layers[1]._replace(w=gain * np.ones((3, 2)))])
     dz = [np.zeros((4, 3)), np.zeros((4, 2))]
-    found = too_large(at, dz, forward_errors(small), np.ones(17), 1e300, stepped=unknown)
-    (w1, b1), (w2, b2) = at.net.unpack(np.isinf(found))
-    assert w1.all() == b1.all() == (unknown and gain > 1e40)
-    assert not w2.any()
-    assert not b2.any()
+    first, second = allowances(at, dz, forward_errors(at), np.finfo("float64"), stepped=stepped)
+    assert (first == np.inf) == (stepped and gain > 1e40)
+    assert second < 1e-200

@@ -19,14 +19,18 @@ from xpdl.gradcheck.function.autodiff import own_grad
 from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter, layout_decides, try_complex
 from xpdl.gradcheck.function.causes import common_factor
 from xpdl.gradcheck.function.complex_numbers import complex_names, in_convention
+from xpdl.gradcheck.function.constrained import Constrained
+from xpdl.gradcheck.function.detection import detected
 from xpdl.gradcheck.function.directional import best_difference, taylor_order
 from xpdl.gradcheck.function.low_precision import in_own_precision
 from xpdl.gradcheck.function.pairing import Pairing
+from xpdl.gradcheck.function.planting import LOOKS, PLANTED, proven
 from xpdl.gradcheck.function.probe import Probe, Tensors
 from xpdl.gradcheck.function.search import Search
 from xpdl.gradcheck.function.second_order import HessianProduct, both_orders
 from xpdl.gradcheck.function.tensor import SMALL, Directions, TensorCheck
 from xpdl.gradcheck.function.together import SEPARATED, contradictions
+from xpdl.gradcheck.function.tolerance import Tolerance, tolerances
 from xpdl.gradcheck.report import (
     FAIL,
     INCONCLUSIVE,
@@ -70,6 +74,9 @@ def check_gradient(
     dtype: str | None = None,
     full: bool = False,
     seed: int = 0,
+    rtol: float = 0.0,
+    tangent: Callable[[Any], Any] | None = None,
+    prove: bool = False,
     budget: int = 100_000,
     progress: bool = False,
 ) -> Report:
@@ -113,6 +120,18 @@ def check_gradient(
         Whether every entry of large tensors is checked, too.
     seed : int, default 0
         The seed of the random directions.
+    rtol : float, default 0
+        A tolerance for code that is only as exact as its solver, in [0, 1): each derivative may be off by rtol times
+        itself, or times 1/1000 of the largest derivative if that is more.  The report says what the verdict is without
+        it.
+    tangent : callable, optional
+        (direction) -> its orthogonal projection on the directions that the arguments may move in, both of the form of
+        the argument, of several a tuple: ``lambda d: (d + d.T) / 2`` for a symmetric matrix, ``lambda d: d - d.mean()``
+        for weights whose sum is 1.  Every difference is taken along such directions, and the gradient is judged along
+        them only.
+    prove : bool, default False
+        Whether ``report.detects`` is proven: twice that error is planted in every entry (in a sample of 256 of a larger
+        tensor) and must fail.  Where it would not, ``detects`` is raised.
     budget : int, default 100_000
         The largest number of evaluations of fun that may be planned.
     progress : bool, default False
@@ -148,8 +167,14 @@ def check_gradient(
     ('FAIL', '-1 x the numeric gradient: the sign is wrong')
     """
     fun, grad = _apart(fun, grad, value_and_grad)
+    checks.choice("method", method, ["auto", *METHOD_TITLES])
+    if method == "taylor" and (rtol or prove):
+        raise ValueError("rtol and prove are for derivatives: they are not possible with method 'taylor'")
     options: dict[str, Any] = {"method": method, "dtype": dtype, "full": full, "seed": seed}
-    options |= {"budget": budget, "progress": progress}
+    options |= {"budget": budget, "progress": progress, "rtol": checks.real("rtol", rtol, below=1.0), "prove": prove}
+    if tangent is not None:
+        allowed = Constrained(fun, grad, tangent, args)
+        return allowed.report(_in_convention(allowed.value, allowed.gradient, allowed.zeros, options))
     if backends is not None:
         return across(lambda f, g, given: _in_convention(f, g, given, options), fun, grad, args, backends)
     first = _in_convention(fun, grad, args, options)
@@ -187,11 +212,11 @@ def _first_order(
     seed: int,
     budget: int,
     progress: bool,
+    rtol: float,
+    prove: bool,
 ) -> Report:
     """The report on the gradient of a scalar function."""
-    began = time.perf_counter()
-    checks.choice("method", method, ["auto", *METHOD_TITLES])
-    generated = generator(seed, Stream.DATA)
+    began, generated = time.perf_counter(), generator(seed, Stream.DATA)
     box, start, notes = enter(fun, grad, args, dtype, conjugate=conjugate)
     probe = _probe(box, start, generated)
     gradient, spread, complaints = call_twice(box, start, probe.u)
@@ -206,9 +231,9 @@ def _first_order(
     if method == "taylor":
         judged = _by_taylor(probe, gradient)
     else:
-        plan = _plan(probe, gradient, full, budget)
+        plan = _plan(probe, gradient, budget, full=full, prove=prove)
         tensors = [TensorCheck(probe, name, gradient[name], plan[name], spread[name], gradient) for name in plan]
-        judged = _by_derivatives(probe, tensors, method, progress)
+        judged = _by_derivatives(probe, tensors, method, rtol, prove=prove, progress=progress)
     judged = _with_layout(_without_none(judged, box.missing), layout_decides(box, start, gradient, probe.u))
     judged = judged if dtype else _in_own_precision(judged, box, gradient)
     if complaints := call_again(box, start, gradient, probe.u, probe.noise):
@@ -264,13 +289,14 @@ def _without_leaks(box: BlackBox, method: str) -> tuple[str, list[str], list[str
     return ("central", complaints, [note]) if leaks else (method, [], [])
 
 
-def _plan(probe: Probe, gradient: Tensors, full: bool, budget: int) -> dict[str, Directions]:
+def _plan(probe: Probe, gradient: Tensors, budget: int, *, full: bool, prove: bool) -> dict[str, Directions]:
     """Choose entries or directions of each tensor that the budget allows; ``ValueError`` if it allows neither."""
     sizes = {name: g.size for name, g in gradient.items()}
     limits = [max(sizes.values())] if full else [SMALL, RANDOM + 1]
     budget = checks.integer("budget", budget, least=1)
     for small in limits:
         needed = 60 + sum(20 + 4 * (size if size <= small else RANDOM + 1) for size in sizes.values())
+        needed += prove * sum(LOOKS * min(size, PLANTED) for size in sizes.values())
         if needed <= budget:
             return {n: _directions(probe, n, gradient[n], small) for n in sizes}
     raise ValueError(f"budget must allow {needed:,} evaluations of fun, got {budget:,}")
@@ -288,19 +314,43 @@ def _directions(probe: Probe, name: str, gradient: Vector, small: int) -> Direct
 # Two ways to judge
 
 
-def _by_derivatives(probe: Probe, tensors: list[TensorCheck], method: str, progress: bool) -> Judged:
+def _by_derivatives(
+    probe: Probe, tensors: list[TensorCheck], method: str, rtol: float, *, prove: bool, progress: bool
+) -> Judged:
     """The verdicts on entries or directions."""
     total = sum(len(tensor.directions) for tensor in tensors)
     with reported(total, "checking gradients", shown=progress) as reporter:
         parameters = {tensor.name: _examine(tensor, method, reporter) for tensor in tensors}
-    parameters = _together(probe, tensors, _with_common_factor(tensors, parameters))
+    together = _together(probe, tensors, _with_common_factor(tensors, parameters))
+    parameters, said = _with_tolerance(probe, tensors, together, rtol)
+    limits, proofs = proven(tensors, detected(tensors)) if prove else (detected(tensors), [])
+    parameters = {name: replace(parameters[name], detects=found) for name, found in limits.items()}
     notes = [note for tensor in tensors for note in [*_notes(tensor), *tensor.excuse(parameters[tensor.name])]]
-    return Judged(
-        parameters,
-        _difference_of_all(tensors),
-        _methods(tensors),
-        [*notes, *_taylor_note(probe, {t.name: t.gradient for t in tensors})],
-    )
+    notes += [*said, *proofs, *_taylor_note(probe, {t.name: t.gradient for t in tensors})]
+    return Judged(parameters, _difference_of_all(tensors), _methods(tensors), notes)
+
+
+def _with_tolerance(
+    probe: Probe, tensors: list[TensorCheck], parameters: dict[str, Parameter], rtol: float
+) -> tuple[dict[str, Parameter], list[str]]:
+    """The verdicts with the tolerance, and what they are without it."""
+    if rtol == 0:
+        return parameters, []
+    strict = worst_verdict(parameter.verdict for parameter in parameters.values())
+    values = {tensor.name: tensor.columns()[0] for tensor in tensors}
+    granted = tolerances(rtol, values, {tensor.name: tensor.natural.size for tensor in tensors})
+    parameters = {t.name: _examine_again(t, granted[t.name]) for t in tensors}
+    if strict == FAIL:
+        parameters = _together(probe, tensors, parameters)
+    return parameters, [f"rtol={rtol:g} is part of every error bar; without it the verdict is {strict}"]
+
+
+def _examine_again(tensor: TensorCheck, tolerance: Tolerance) -> Parameter:
+    if tensor.entrywise:
+        return tensor.judged_with(tolerance)
+    tensor.tolerance = tolerance
+    tensor.derivatives = [tensor.allowed(d, found) for d, found in zip(tensor.directions, tensor.first, strict=True)]
+    return Search(tensor).run()
 
 
 def _examine(tensor: TensorCheck, method: str, reporter: Reporter) -> Parameter:

@@ -28,6 +28,8 @@ GROWTH = 4.0
 grows by 16, at a kink by 1."""
 SETTLED = 0.05
 """A derivative that changes less than this part from a step to a sixteenth of the step may have a limit."""
+RELATIVE = 28
+"""No bar of a difference is below 2^-28 (in float64) of its value."""
 SIDES = (35, 39)
 """One-sided derivatives are taken at distances of 2^-35 and 2^-39 (in float64)."""
 
@@ -36,7 +38,7 @@ class DirectionalDerivative(NamedTuple):
     """The derivative of J along a direction; its error is at most ``bar``.
 
     At a kink every number between ``low`` and ``high`` is a derivative.  Where J jumps there is none, and ``bar`` is
-    infinite.
+    infinite.  A look at other steps may add ``other_steps`` to the bar.
     """
 
     value: float
@@ -44,6 +46,7 @@ class DirectionalDerivative(NamedTuple):
     low: float
     high: float
     jumps: bool = False
+    other_steps: float = 0.0
 
     @property
     def kink(self) -> bool:
@@ -88,10 +91,10 @@ class CentralDifference(NamedTuple):
         """The difference between the one-sided derivatives."""
         return abs(self.forward - self.backward)
 
-    def contradicted(self, finer: "CentralDifference") -> float:
-        """How wrong a finer step shows this difference to be; 0 if rounding may be the reason."""
+    def contradicted(self, finer: "CentralDifference", seen: float = 1.0) -> float:
+        """How wrong a finer step shows this difference to be; 0 if so many times its rounding may be the reason."""
         error = abs(self.value - finer.value)
-        return error + finer.rounding if error > finer.rounding else 0.0
+        return error + finer.rounding if error > seen * finer.rounding else 0.0
 
     def at_least(self, bar: float) -> "CentralDifference":
         """The same difference with bars of at least ``bar``."""
@@ -184,7 +187,7 @@ def central_along(probe: Probe, direction: Tensors, level: int = 0) -> CentralDi
     if not all(map(math.isfinite, values)):
         return NOWHERE
     value = (far - behind) / (2 * h)
-    truncation = max(2 * abs(value - (near - back) / h), probe.distance(28) * abs(value))
+    truncation = max(2 * abs(value - (near - back) / h), probe.distance(RELATIVE) * abs(value))
     if h > WIDE:
         pieces = [b - a for a, b in pairwise((behind, back, probe.start, near, far))]
         truncation = max(truncation, (max(pieces) - min(pieces)) / h)
@@ -207,15 +210,23 @@ def best_central(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference,
     kink = _kink(ladder)
     if kink is not None:
         return kink, True
-    return _narrowest(ladder), False
+    return _narrowest(ladder, _clearly(probe)), False
 
 
-def _narrowest(ladder: Sequence[CentralDifference]) -> CentralDifference:
+def _clearly(probe: Probe) -> float:
+    """The roundings by which a step must differ to contradict one that the next finer step confirms.
+
+    Rounding does it by chance, but a J that moves in steps has no other sign of them.
+    """
+    return 1.0 if probe.quantum else SPREAD
+
+
+def _narrowest(ladder: Sequence[CentralDifference], clearly: float) -> CentralDifference:
     """The difference with the smallest bar: wider steps are taken until the bar grows."""
     defined = [rung for rung in ladder if rung.bar < math.inf]
     best = defined[0] if defined else ladder[0]
     for k, wider in enumerate(defined[1:], 1):
-        wider = _checked(wider, defined[:k])
+        wider = wider.at_least(_contradiction(wider, defined[:k], clearly))
         if best.bar < wider.bar:
             break
         best = wider
@@ -225,6 +236,13 @@ def _narrowest(ladder: Sequence[CentralDifference]) -> CentralDifference:
 def _checked(wider: CentralDifference, finer: Sequence[CentralDifference]) -> CentralDifference:
     """The same difference, with a bar that grows by what finer ones contradict."""
     return wider.at_least(max((wider.contradicted(other) for other in finer), default=0.0))
+
+
+def _contradiction(wide: CentralDifference, finer: Sequence[CentralDifference], clearly: float) -> float:
+    """How wrong finer steps show a difference to be."""
+    *finest, nearest = finer
+    error = wide.contradicted(nearest)
+    return max([error, *(wide.contradicted(step, 1.0 if error else clearly) for step in finest)])
 
 
 def best_difference(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference, bool]:
@@ -276,7 +294,8 @@ def _one_sided(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference, b
     for sign in (1, -1):
         ladder = [_side(probe, name, d, sign * probe.distance(17) * 16.0**level) for level in LEVELS]
         if ladder[0].bar < math.inf:
-            return (ladder[0].undefined(jumps=True) if _jumps(ladder) else _narrowest(ladder)), False
+            jumps = _jumps(ladder)
+            return (ladder[0].undefined(jumps=True) if jumps else _narrowest(ladder, _clearly(probe))), False
     return NOWHERE, False
 
 
@@ -289,7 +308,7 @@ def _side(probe: Probe, name: str, d: Vector, h: float) -> CentralDifference:
     rounding = (probe.u * max(abs(probe.start), *map(abs, values)) + probe.tiny) / abs(h)
     noise = probe.noise / abs(h)
     floor = max(rounding, SPREAD * noise)
-    bar = 8 * floor + 4 * abs(value - finer) + probe.distance(28) * abs(value)
+    bar = 8 * floor + 4 * abs(value - finer) + probe.distance(RELATIVE) * abs(value)
     return CentralDifference(value, bar, value, value, bar, 16 * floor, 4 * max(rounding, noise))
 
 

@@ -15,6 +15,7 @@ import warnings
 
 import numpy as np
 
+from xpdl.backends.shared import FILTERS
 from xpdl.gradcheck.report import Vector
 
 Tensors = Mapping[str, Vector]
@@ -130,6 +131,10 @@ class Probe:
         """
         return math.isfinite(self.real({name: self.distance(ROOM) * d}))
 
+    def random_direction(self, path: Path) -> dict[str, Vector]:
+        """A random direction through all entries, away from theta by one of the ``PATHS``."""
+        return {name: path(self.signs(name), (t / self.scale[name]).ravel()) for name, t in self.theta.items()}
+
     def moved(self, shift: Tensors) -> dict[str, Vector]:
         """theta + shift."""
         return {
@@ -153,10 +158,16 @@ class Probe:
         return value if isinstance(value, float) else math.nan
 
     def imaginary(self, name: str, d: Vector, h: float = COMPLEX_STEP, at: Tensors | None = None) -> float:
+        """Im J(at + i h d) / h for a direction in one tensor."""
+        return self.imaginary_along({name: d}, h, at)
+
+    def imaginary_along(self, direction: Tensors, h: float = COMPLEX_STEP, at: Tensors | None = None) -> float:
         """Im J(at + i h d) / h, by default at theta; ``NotAnalyticError`` if there is no such number."""
         tensors = dict(self.theta if at is None else at)
-        tensors |= {other: np.array(tensors[other], dtype=np.complex128) for other in self.moving[name]}
-        tensors[name].imag = h * d.reshape(tensors[name].shape) * self.scale[name]
+        moving = {other for name in direction for other in self.moving[name]}
+        tensors |= {other: np.array(tensors[other], dtype=np.complex128) for other in moving}
+        for name, d in direction.items():
+            tensors[name].imag = h * d.reshape(tensors[name].shape) * self.scale[name]
         with quiet() as warned:
             try:
                 value = self._value(tensors)
@@ -223,7 +234,7 @@ class Probe:
 
         Only fun is asked, never the gradient under test: a claim must not widen the bar that judges it.
         """
-        return ROUNDINGS * self.u * self._terms(name, d)
+        return self.rounding_along({name: d})
 
     def vanishes(self, name: str, d: Vector, value: float, bar: float) -> bool:
         """Whether a complex step is 0 but for its own rounding."""
@@ -235,30 +246,28 @@ class Probe:
         shifts = ({n: (c - 1) * (t / self.scale[n]).ravel() for n, t in self.theta.items()} for c in (1.0, *FAR))
         return max(abs(value) for value in map(self.real, shifts) if math.isfinite(value))
 
-    def _terms(self, name: str, d: Vector) -> float:
-        """The size of the terms of <g, d>, by differences where theta, or one of its tensors, is smaller.
+    def rounding_along(self, direction: Tensors) -> float:
+        """The rounding of the terms of <g, d>, which are as large as differences where theta, or a tensor, is smaller.
 
         If a unit is saturated, p - y is small but has the rounding error of p.  At other points p - y is as large as p.
         """
         points = [{n: c * t for n, t in self.theta.items()} for c in FAR]
         points += [{**self.theta, n: c * t} for n, t in self.theta.items() for c in FAR] * (len(self.theta) > 1)
-        return max(self._slope(name, d, point) for point in points)
+        return ROUNDINGS * self.u * max(self._slope(direction, point) for point in points)
 
-    def _slope(self, name: str, d: Vector, point: Tensors) -> float:
+    def _slope(self, direction: Tensors, point: Tensors) -> float:
         """|J'| at a point; 0 at the edge of where J is defined, as that of log t and sqrt t at 0 is infinite."""
         shift = {n: ((tensor - self.theta[n]) / self.scale[n]).ravel() for n, tensor in point.items()}
         h = self.distance(17)
-        behind, here, ahead = (self.real({**shift, name: shift[name] + k * h * d}) for k in (-1, 0, 1))
+        moves = ({n: shift[n] + k * h * d for n, d in direction.items()} for k in (-1, 0, 1))
+        behind, here, ahead = (self.real(shift | move) for move in moves)
         return abs(ahead - behind) / (2 * h) if math.isfinite(ahead - behind + here) else 0.0
 
     def _ripples(
         self, function: Callable[[Tensors], float], path: Path = _anywhere, ways: Tensors | None = None
     ) -> list[float]:
         """Third differences over t, 2 t, 3 t, 4 t along a random direction, for several t; they vary as noise does."""
-        signs = ways or {
-            name: path(self.signs(name), t.ravel() / self.scale[name].ravel()) for name, t in self.theta.items()
-        }
-        ripples = []
+        signs, ripples = ways or self.random_direction(path), []
         for t in (self.distance(bits) * (-1) ** k for k, bits in enumerate(RIPPLES)):
             a, b, c, d = (function({name: k * t * s for name, s in signs.items()}) for k in (1, 2, 3, 4))
             ripples.append((d - a + 3 * (b - c)) / math.sqrt(20))
@@ -276,7 +285,7 @@ def natural_scale(tensor: Vector, least: float = 0.0) -> Vector:
 @contextmanager
 def quiet() -> Iterator[list[warnings.WarningMessage]]:
     """Keep warnings from the user, who did not choose these points; the block gets a list of them."""
-    with warnings.catch_warnings(record=True) as warned, np.errstate(all="ignore"):
+    with FILTERS, warnings.catch_warnings(record=True) as warned, np.errstate(all="ignore"):
         warnings.simplefilter("always")
         yield warned
 

@@ -21,6 +21,7 @@ from xpdl.gradcheck.function.directional import (
 from xpdl.gradcheck.function.nearby import Nearby
 from xpdl.gradcheck.function.probe import NotAnalyticError, Probe, Tensors
 from xpdl.gradcheck.function.together import Contradiction
+from xpdl.gradcheck.function.tolerance import Tolerance
 from xpdl.gradcheck.function.trust import second_look, verify
 from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, PASS, Parameter, Vector, judge
 from xpdl.progress import Reporter
@@ -91,6 +92,8 @@ class TensorCheck:
         self.narrow = False  # whether theta is at the edge of where the function is defined
         self.reason: str | None = None  # why it is not the complex step
         self.derivatives: list[DirectionalDerivative] = []  # along each direction
+        self.first: list[DirectionalDerivative] = []  # the same at the first look
+        self.tolerance: Tolerance | None = None
         self.kinks: dict[int, str] = {}  # position -> what was accepted there
         self.unsettled = False  # whether a claim is neither a derivative at a kink nor clearly none
         self.jumps: list[int] = []  # positions where the function jumps
@@ -155,10 +158,17 @@ class TensorCheck:
         if not self.entrywise:  # one of them may be small by chance
             least = relative_bar(self.probe) * float(np.median(np.abs(self.columns()[0])))
             self.derivatives = [found._replace(bar=max(found.bar, least)) for found in self.derivatives]
+        self.first = list(self.derivatives)
 
     def along(self, d: Vector) -> DirectionalDerivative:
         """The derivative along d by the method of this tensor."""
-        return self._along(d).widened(self._spread_along(d)) if self.varies else self._along(d)
+        found = self._along(d)
+        return self.allowed(d, found.widened(self._spread_along(d)) if self.varies else found)
+
+    def allowed(self, d: Vector, found: DirectionalDerivative) -> DirectionalDerivative:
+        """The same derivative, with the tolerance in its bar."""
+        extra = self.tolerance.along(d, found.value) if self.tolerance else 0.0
+        return found._replace(bar=found.bar + extra)
 
     def _spread_along(self, d: Vector) -> float:
         return float(np.sum(np.abs(d * self.spread)))
@@ -171,14 +181,18 @@ class TensorCheck:
         if self.method == "complex":
             return complex_step(self.probe, self.name, d)
         if self.entrywise:
-            return central(self.probe, self.name, d).derivative(kink=False)
-        return best_difference(self.probe, self.name, d)[0].derivative(kink=False)
+            found = central(self.probe, self.name, d)
+            finer = found.noise * (16 if self.probe.noise_of_claims else 1)  # it may seem to contradict this step
+            return found.derivative(kink=False)._replace(other_steps=found.jump + finer)
+        found, kink = best_difference(self.probe, self.name, d)
+        return found.derivative(kink=False)._replace(other_steps=found.jump if kink else 0.0)
 
     def again(self, d: Vector, claim: float, found: DirectionalDerivative) -> DirectionalDerivative:
         """The derivative along d by all methods, before anything is called wrong."""
         if self.narrow and not has_room(self.probe, self.name, d):
             return found
-        return second_look(self.probe, self.name, d, claim, found, self.method).widened(self._spread_along(d))
+        found = second_look(self.probe, self.name, d, claim, found, self.method)
+        return self.allowed(d, found.widened(self._spread_along(d)))
 
     def entry_again(self, position: int, claim: float, found: DirectionalDerivative) -> DirectionalDerivative:
         """The derivative of an entry by all methods.  A kink that excuses the claim is noted, and so is a jump."""
@@ -221,6 +235,15 @@ class TensorCheck:
     def judged_entries(self) -> Parameter:
         """The verdict, after a second look at the entries that need one."""
         self._look_again()
+        return self._verdict()
+
+    def judged_with(self, tolerance: Tolerance) -> Parameter:
+        """The verdict on each entry, after all looks, with a tolerance."""
+        self.tolerance = tolerance
+        self.derivatives = [self.allowed(d, found) for d, found in zip(self.directions, self.derivatives, strict=True)]
+        return self._verdict()
+
+    def _verdict(self) -> Parameter:
         value, bar, low, high = ((column / self.scale).reshape(self.gradient.shape) for column in self.columns())
         parameter = judge(self.name, self.gradient, value, bar, between=(low, high))
         if parameter.verdict != FAIL:
@@ -242,14 +265,19 @@ class TensorCheck:
         return replace(parameter, verdict=FAIL, fails=fails, failing=failing, diagnosis=parameter.diagnosis or text)
 
     def _look_again(self) -> None:
-        """Look twice at entries that miss their derivative, and at those whose bar would hide a large error."""
-        hides = HIDES if self.directions.size <= SMALL else 1.0
+        """Look twice at entries that need it."""
         for k, claim in enumerate(self.claims().tolist()):
-            found = self.derivatives[k]
-            size = max(abs(claim), abs(found.value))
-            wide = self.method == "central" and (found.bar > hides * size > 0 or found.bar == math.inf)
-            if math.isfinite(claim) and (wide or found.misses(claim)):
-                self.derivatives[k] = self.entry_again(k, claim, found)
+            if self.doubtful(claim, self.derivatives[k]):
+                self.derivatives[k] = self.entry_again(k, claim, self.derivatives[k])
+
+    def doubtful(self, claim: float, found: DirectionalDerivative) -> bool:
+        """Whether a claim misses its derivative, or the bar of an entry would hide a large error."""
+        if not self.entrywise:
+            return found.bars(claim) > 1
+        hides = HIDES if self.directions.size <= SMALL else 1.0
+        size = max(abs(claim), abs(found.value))
+        wide = self.method == "central" and (found.bar > hides * size > 0 or found.bar == math.inf)
+        return math.isfinite(claim) and (wide or found.misses(claim))
 
     def cause(self) -> str | None:
         """The probable cause of what is wrong, if one fits."""

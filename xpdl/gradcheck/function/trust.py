@@ -14,7 +14,7 @@ from xpdl.gradcheck.function.directional import (
     complex_step,
     near,
 )
-from xpdl.gradcheck.function.probe import ROUNDINGS, SPREAD, NotAnalyticError, Probe
+from xpdl.gradcheck.function.probe import ROUNDINGS, SPREAD, NotAnalyticError, Probe, Tensors
 from xpdl.gradcheck.report import Vector
 
 SEGMENT = 2.0**-3
@@ -101,18 +101,22 @@ def _second_step(
         found = found._replace(low=min(found.value, left, right), high=max(found.value, left, right))
     if found.misses(claim):
         found = found.widened(probe.noise_of_step(name, d))
-    gap = _gap(probe, name, d) if found.misses(claim) else 0.0
+    gap = missed_part(probe, {name: d}) if found.misses(claim) else 0.0
     return found._replace(bar=found.bar + gap) if gap <= difference.bar else None
 
 
-def _gap(probe: Probe, name: str, d: Vector, t: float = SEGMENT) -> float:
+def missed_part(probe: Probe, direction: Tensors, t: float = SEGMENT) -> float:
     """|J(t) - J(-t) - integral of the complex steps between| / t; in float64, 0 if that may be rounding.
 
     A complex step may miss a tiny part of J, such as 1e-12 |theta|.  A short difference cannot show this part, because
     the rounding of J hides it; a long difference minus the integral can.  Integrals: Gauss-Legendre, 8 points.
     """
-    steps = [probe.imaginary(name, d, at=probe.moved({name: t * x * d})) for x in NODES.tolist()]
-    ahead, behind = probe.real({name: t * d}), probe.real({name: -t * d})
+
+    def at(t: float) -> dict[str, Vector]:
+        return {name: t * d for name, d in direction.items()}
+
+    steps = [probe.imaginary_along(direction, at=probe.moved(at(t * x))) for x in NODES.tolist()]
+    ahead, behind = probe.real(at(t)), probe.real(at(-t))
     gap = abs(ahead - behind - t * float(WEIGHTS @ np.array(steps)))
     rounding = probe.u * max(abs(ahead), abs(behind)) + SPREAD * probe.noise
     if not math.isfinite(gap):

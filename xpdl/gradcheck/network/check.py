@@ -25,7 +25,6 @@ from xpdl.gradcheck.network.diagnosis import diagnose
 from xpdl.gradcheck.network.kinks import bends, limits
 from xpdl.gradcheck.network.numeric import NUMERIC_METHODS, NumericDeltas
 from xpdl.gradcheck.network.perturbation import (
-    COMPLEX_STEP,
     Point,
     complex_derivative,
     difference_derivative,
@@ -33,7 +32,7 @@ from xpdl.gradcheck.network.perturbation import (
     gradient,
     point,
 )
-from xpdl.gradcheck.network.ranges import too_large, underflow
+from xpdl.gradcheck.network.ranges import allowances
 from xpdl.gradcheck.problem import Problem, supports
 from xpdl.gradcheck.report import (
     FAIL,
@@ -248,11 +247,9 @@ def _measure(at: Point, found: NumericDeltas, info: "np.finfo[Any]") -> Measured
     xp = namespace(at.y)
     forward = forward_errors(at)
     numeric = gradient(at, found.dz)
-    least = max(float(info.tiny), float(xp.finfo(at.y.dtype).smallest_normal) / COMPLEX_STEP)
     rounding = SAFETY * (float(info.eps) + eps(at.y))
     terms = kappa(at, found.dz, forward) + math.sqrt(xp.finfo(at.y.dtype).smallest_normal)  # squares of less are 0
-    bar = rounding * terms + underflow(at, found.dz, forward, least)
-    bar = bar + too_large(at, found.dz, forward, terms, float(info.max), stepped=found.errors is None)
+    bar = rounding * terms
     if found.errors is not None:
         sizes = [xp.matrix_transpose(xp.abs(layer.x)) for layer in at.layers]
         bar = bar + at.net.pack([(x @ e, xp.sum(e, axis=0)) for x, e in zip(sizes, found.errors, strict=True)])
@@ -262,10 +259,14 @@ def _measure(at: Point, found: NumericDeltas, info: "np.finfo[Any]") -> Measured
     if kinks:
         low, high = limits(at, bent, found.dz[-1])
         bar = bar + rounding * (high - low)
-    numeric, bar, low, high = (np.asarray(to_numpy(v), np.float64) for v in (numeric, bar, low, high))
-    known = np.isfinite(numeric) & np.isfinite(bar) & np.isfinite(low) & np.isfinite(high)
-    numeric, low, high = (np.where(known, v, 0.0) for v in (numeric, low, high))
-    return Measured(numeric, np.where(known, bar, np.inf), low, high, kinks)
+    numeric, bar, low, high = (np.array(to_numpy(v), np.float64) for v in (numeric, bar, low, high))
+    bar[~(bar <= rounding * float(info.max))] = np.inf
+    allowed = allowances(at, found.dz, forward, info, stepped=found.errors is None)
+    for part, allowance in zip(at.net.layout.slices, 2 * allowed, strict=True):
+        bar[part] += allowance
+    unknown = ~np.isfinite(numeric + bar + low + high)
+    numeric[unknown], bar[unknown], low[unknown], high[unknown] = 0.0, np.inf, 0.0, 0.0
+    return Measured(numeric, bar, low, high, kinks)
 
 
 # Verdicts and notes

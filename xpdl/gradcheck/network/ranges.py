@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 import math
+from typing import Any
+
+import numpy as np
 
 from xpdl.arrays import Array, namespace
 from xpdl.gradcheck.network.bars import LayerErrors
@@ -11,50 +14,49 @@ STRAIGHT = 1e-20
 """A complex step is a derivative if it moves no logit by more: beyond it, a cost is curved in float64."""
 
 
-def underflow(at: Point, dz: Sequence[Array], forward: Sequence[LayerErrors], least: float) -> Array:
-    """The error (P,) of the gradient if any result below ``least`` may become 0, from the numeric dz_l (n, n_l)."""
-    xp = namespace(at.y)
-    lost = xp.full_like(dz[-1], least)  # of dz_l
-    parts: list[tuple[Array, Array]] = []
-    for l in reversed(range(len(dz))):
-        x = xp.matrix_transpose(xp.abs(at.layers[l].x))
-        each = least * (xp.abs(dz[l]) + 1)
-        parts.insert(0, (x @ lost + xp.sum(each, axis=0), xp.sum(lost + least, axis=0)))
-        if l > 0:
-            lost = least + (lost @ xp.matrix_transpose(xp.abs(at.layers[l].w)) + least) * _slope(at, l - 1, forward)
-    return at.net.pack(parts)
+def allowances(
+    at: Point, dz: Sequence[Array], forward: Sequence[LayerErrors], info: "np.finfo[Any]", *, stepped: bool
+) -> list[float]:
+    """An error of all entries of each layer, beside rounding, for a gradient in this dtype; infinite if too large.
 
-
-def too_large(
-    at: Point, dz: Sequence[Array], forward: Sequence[LayerErrors], kappa: Array, most: float, *, stepped: bool
-) -> Array:
-    """Infinity for each entry (P,) that cannot be judged, else 0.
-
-    A number on the way to it may exceed ``most``, or, if ``stepped``, a complex step moves the logits too far.
+    A number on the way to an entry may exceed the dtype, or, if ``stepped``, a complex step moves the logits too far.
     """
-    xp, unheld = namespace(at.y), not _largest(at, dz) <= most
-    ends = [math.inf if unheld or (stepped and far) else 0.0 for far in _far(at, forward)]
-    layers = zip(at.layers, at.biases, ends, strict=True)
-    whole = at.net.pack([(xp.full_like(layer.w, end), xp.full_like(b, end)) for layer, b, end in layers])
-    return whole + xp.where(kappa <= most, xp.zeros_like(kappa), xp.full_like(kappa, math.inf))
+    least = max(float(info.tiny), float(namespace(at.y).finfo(at.y.dtype).smallest_normal) / COMPLEX_STEP)
+    unheld, lost = not _largest(at, dz) <= float(info.max), underflow(at, dz, forward, least)
+    return [math.inf if unheld or (stepped and far) else e for far, e in zip(_far(at, forward), lost, strict=True)]
+
+
+def underflow(at: Point, dz: Sequence[Array], forward: Sequence[LayerErrors], least: float) -> list[float]:
+    """The largest error in each layer of the gradient if results below ``least`` become 0, from the numeric dz."""
+    xp, n = namespace(at.y), at.y.shape[0]
+    errors, lost = [0.0] * len(dz), least  # of dz_l
+    for l in reversed(range(len(dz))):
+        each = least * (float(xp.max(xp.abs(dz[l]))) + 1)
+        errors[l] = n * (lost * max(float(xp.max(xp.abs(at.layers[l].x))), 1.0) + each)
+        if l > 0:
+            lost = least + (lost * _rows(at, l) + least) * float(xp.max(_slope(at, l - 1, forward)))
+    return errors
+
+
+def _rows(at: Point, l: int) -> float:
+    """The largest sum of |w| over the units of layer l: how much larger da may be than dz."""
+    xp = namespace(at.y)
+    return float(xp.max(xp.sum(xp.abs(at.layers[l].w), axis=1)))
 
 
 def _far(at: Point, forward: Sequence[LayerErrors]) -> list[bool]:
     """Whether a complex step in a layer moves a logit too far."""
-    xp = namespace(at.y)
     gains = [1.0]
     for l in reversed(range(len(at.masks))):
-        rows = xp.sum(xp.abs(at.layers[l + 1].w), axis=1)
-        gains.insert(0, gains[0] * float(xp.max(rows)) * float(xp.max(_slope(at, l, forward))))
+        gains.insert(0, gains[0] * _rows(at, l + 1) * float(namespace(at.y).max(_slope(at, l, forward))))
     return [not gain * COMPLEX_STEP <= STRAIGHT for gain in gains]
 
 
 def _largest(at: Point, dz: Sequence[Array]) -> float:
     """The largest absolute value in the forward pass, and of da in the backward pass."""
     xp = namespace(at.y)
-    arrays = [array for layer in at.layers for array in (layer.x, layer.w, layer.z)]
-    arrays += [xp.abs(d) @ xp.matrix_transpose(xp.abs(layer.w)) for layer, d in zip(at.layers, dz, strict=True)]
-    return max(float(xp.max(xp.abs(array))) for array in arrays)
+    sizes = [float(xp.max(xp.abs(array))) for layer in at.layers for array in (layer.x, layer.w, layer.z)]
+    return max(sizes + [float(xp.max(xp.abs(d))) * _rows(at, l) for l, d in enumerate(dz)])
 
 
 def _slope(at: Point, l: int, forward: Sequence[LayerErrors]) -> Array:

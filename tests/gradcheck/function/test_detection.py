@@ -1,0 +1,140 @@
+"""What a check detects: twice that error fails in every entry, for every function, and it is no larger than needed."""
+
+import math
+
+from hypothesis import given, settings, strategies as st
+import numpy as np
+import pytest
+
+from xpdl.gradcheck.function import check_gradient
+
+few = settings(max_examples=3, deadline=None, derandomize=True)
+
+
+def complex_relu(t):
+    return np.where(t.real > 0, t, 0 * t)
+
+
+def shaken(t):
+    """A number from -1/2 to 1/2 that is another one for every theta."""
+    return hash(np.asarray(t).real.tobytes()) % 1000 / 1000 - 0.5
+
+
+def raises_below_0(t):
+    if np.any(t < 0):
+        raise ValueError("t must not be negative")
+    return float((t * t + t).sum())
+
+
+class WarmStart:
+    """sum x^2 at the fixed point x = tanh(w x + 1), found from where the last call ended."""
+
+    x = np.zeros(1)
+
+    def loss(self, w):
+        self.x = self.x[:1] + 0 * w
+        for _ in range(200):
+            self.x = np.tanh(w * self.x + 1)
+        return (self.x**2).sum()
+
+    def grad(self, w):
+        self.loss(w)
+        s = 1 - self.x**2
+        return 2 * self.x * s * self.x / (1 - s * w)
+
+
+def some_zeros(t):
+    return np.where(np.arange(t.size) % 3 == 0, 0.0, t)
+
+
+def fast(t, rate):
+    return rate * np.cos(rate * t)
+
+
+warm = WarmStart()
+EASY, HARD = 1e-7, math.inf
+FUNCTIONS = {  # name: (function, gradient, where, the most that may be detected by the complex step, by differences)
+    "waves": (lambda t: np.sin(t).sum(), np.cos, None, EASY, 1e-4),
+    "powers": (lambda t: (t**3).sum(), lambda t: 3 * t * t, None, 1e-5, 1e-3),
+    "exp": (lambda t: np.exp(t).sum(), np.exp, None, EASY, 1e-5),
+    "log": (lambda t: np.log(t).sum(), lambda t: 1 / t, lambda t: np.exp(3 * t), EASY, 1e-4),
+    "norm": (lambda t: np.sqrt((t * t).sum()), lambda t: t / np.sqrt((t * t).sum()), None, 1e-5, 1e-3),
+    "fast waves": (lambda t: np.sin(50 * t).sum(), lambda t: fast(t, 50), None, 1e-2, 1e-4),
+    "faster waves": (lambda t: np.sin(3e3 * t).sum(), lambda t: fast(t, 3e3), None, HARD, HARD),
+    "slopes": (
+        lambda t: (10.0 ** (-np.arange(t.size) % 12) * t * t).sum(),
+        lambda t: 2 * 10.0 ** (-np.arange(t.size) % 12) * t,
+        None,
+        1e-5,
+        HARD,
+    ),
+    "real": (lambda t: float((t.real**2).sum()), lambda t: 2 * t, None, 1e-3, 1e-3),
+    "absolute values": (lambda t: np.abs(t).sum(), np.sign, some_zeros, 10, 10),
+    "kinks": (lambda t: complex_relu(t).sum(), lambda t: (t > 0) * 1.0, some_zeros, 10, 10),
+    "chosen kinks": (lambda t: complex_relu(t).sum(), lambda t: np.where(t, t > 0, 0.3), some_zeros, 30, 30),
+    "kinks up and down": (
+        lambda t: (complex_relu(t) * (-1.0) ** np.arange(t.size) + t * t).sum(),
+        lambda t: (t > 0) * (-1.0) ** np.arange(t.size) + 2 * t,
+        some_zeros,
+        1e4,
+        1e4,
+    ),
+    "a tiny kink": (
+        lambda t: (t * t).sum() + 1e-7 * complex_relu(t - 0.5).sum(),
+        lambda t: 2 * t + 1e-7 * (t > 0.5),
+        lambda t: np.where(np.arange(t.size), t, 0.5),
+        1e-3,
+        1e-3,
+    ),
+    "a part without the complex step": (
+        lambda t: (t**2).sum() + 1e-9 * float(np.abs(t.real).sum()),
+        lambda t: 2 * t + 1e-9 * np.sign(t),
+        None,
+        1e-4,
+        1e-4,
+    ),
+    "noise": (lambda t: (t**2).sum() * (1 + 1e-9 * shaken(t)), lambda t: 2 * t, None, 1e-2, HARD),
+    "an edge": (raises_below_0, lambda t: 2 * t + 1, lambda t: some_zeros(np.abs(t)), 1e-4, 1e-4),
+    "a state": (warm.loss, warm.grad, lambda t: np.tanh(t) / 2, 1e-3, 1e-3),
+    "a large constant": (lambda t: 1e6 + (t**2).sum(), lambda t: 2 * t, None, 1e-5, HARD),
+    "float32": (lambda t: np.float32((t.astype(np.float32) ** 2).sum()), lambda t: 2 * t, None, HARD, HARD),
+}
+
+
+def planted(grad, k, error):
+    """The gradient with an error in one entry."""
+    return lambda t: grad(t) + error * (np.arange(t.size) == k)
+
+
+def entries(report, theta, grad):
+    """The entries that matter, each with its size: the smallest, the largest, one between, one of 0."""
+    found = report.parameters["theta"]
+    claims = np.abs(grad(theta))
+    size = np.where(claims, claims, np.abs(found.numeric))
+    size[np.maximum(claims, np.abs(found.numeric)) <= found.bar] = 0
+    size[size == 0] = np.max(size)
+    order = np.argsort(size)
+    return [(k, size[k]) for k in {int(order[0]), int(order[-1]), int(order[size.size // 2]), int(np.argmin(claims))}]
+
+
+@pytest.mark.parametrize("options", [{}, {"method": "central"}, {"dtype": "float32"}], ids=str)
+@pytest.mark.parametrize("name", FUNCTIONS)
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 12))
+@few
+def test_twice_what_is_detected_fails_in_every_entry(name, options, seed, n) -> None:
+    fun, grad, where, *most = FUNCTIONS[name]
+    theta = np.random.default_rng(seed).standard_normal(n)
+    theta = theta if where is None else where(theta)
+    report = check_gradient(fun, grad, theta, **options)
+    if math.isnan(report.detects) and not np.any(grad(theta)):
+        return
+    if report.verdict != "PASS" or not math.isfinite(report.detects):
+        assert most[1] == HARD or "dtype" in options, str(report)
+        return
+    assert "dtype" in options or report.detects < most["method" in options], str(report)
+    for k, size in entries(report, theta, grad):
+        for sign in (1, -1):
+            wrong = check_gradient(fun, planted(grad, k, sign * 2 * report.detects * size), theta, **options)
+            assert wrong.verdict == "FAIL", (
+                f"{k}: {grad(theta)[k]} + {sign * 2 * report.detects * size}\n{report}\n{wrong}"
+            )
