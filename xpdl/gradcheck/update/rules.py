@@ -292,7 +292,7 @@ RULES: tuple[Rule, ...] = (
     Rule("amsgrad", _adam(top="raw"), ADAM, "the maximum of v, corrected for its bias afterwards"),
     Rule("amsgrad", _adam(top="corrected"), ADAM, "the maximum of v after its bias correction"),
     Rule("amsgrad", _adam(0, 0, top="raw"), ADAM, f"{UNCORRECTED}, as in Reddi et al. 2018"),
-    Rule("amsgrad", _adam(late=False, top="raw"), ADAM, "epsilon is added before the bias correction, as in Keras"),
+    Rule("amsgrad", _adam(late=False, top="raw"), ADAM, BEFORE, VARIANT),
     Rule("amsgrad", _adam(top="unused"), ADAM, "the maximum of v is kept, but not used: the steps are Adam's", FAULT),
     Rule("amsgrad", _adam(1, 0, top="raw"), ADAM, "no bias correction of the second moment", FAULT),
     Rule("amsgrad", _adam(0, 1, top="raw"), ADAM, "no bias correction of the first moment", FAULT),
