@@ -3,6 +3,8 @@
     mnist               MNIST training on each backend and device: transfer, steps, epochs, accuracy, memory
     peers               the time of an MNIST epoch in xpdl and in other libraries, side by side
     gradcheck           the time of a gradient check in xpdl and in other libraries
+    gradcheck_duel      who finds one wrong entry of 2,000: xpdl and other libraries
+    gradcheck_verdicts  what check_network says of 512 networks, right and wrong
     scaling             how the time grows with batch size, parameters and epochs
     ranks               how much faster a training is on several ranks
     larger_than_memory  the speed of a training on more data than fit into memory
@@ -14,6 +16,7 @@
     correctness         whether the compiled step gives the result of the plain one, and a device that of NumPy
     reliability         whether killed runs resume to the same bits, and whether every damaged file is refused
     damage              the damaged files of reliability, by their number
+    threads             whether threads of one process get the bits that each would get alone
     faults              what happens to a job when a rank fails
     gpu                 the GPU tests and all GPU benchmarks, in one command for a bare machine
 

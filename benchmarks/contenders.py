@@ -27,7 +27,7 @@ def xpdl(
     def run(x: np.ndarray, y: np.ndarray, setup: Setup, epochs: int) -> Iterator[float]:
         import xpdl
 
-        net = xpdl.Network(setup.sizes)
+        net = xpdl.Network(setup.sizes, inputs=xpdl.Scaling.images)
         options = {"optimizer": xpdl.adam(LR), "batch_size": setup.batch_size, "progress": False}
         own = xpdl.backend(backend, precision=precision)
         options |= {"backend": replace(own, **changed(own))}

@@ -70,7 +70,7 @@ def _train(
 ) -> np.ndarray:
     """Return theta after the training."""
     n = (PER_EPOCH - 1) * BATCH + LAST
-    net = xpdl.Network(sizes, dropout=dropout)
+    net = xpdl.Network(sizes, dropout=dropout, inputs=data.scaling)
     options = {"batch_size": BATCH, "epochs": steps // PER_EPOCH, "dtype": dtype, "progress": False}
     return xpdl.train(net, data.x[:n], data.y[:n], backend=backend, **options).theta
 

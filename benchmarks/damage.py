@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 import faulthandler
+import gzip
 import json
 from pathlib import Path
 from random import Random
@@ -23,15 +24,21 @@ import sys
 import tempfile
 import time
 from typing import Any
+import warnings
 
 from cyclopts import App
 import numpy as np
+import optuna
 
 from benchmarks import memory
-from benchmarks.mutations import mutated
+from benchmarks.mutations import mutated, mutated_metadata, mutated_text
 from benchmarks.processes import last_json
 import xpdl
+from xpdl.cli.plotting import _read_history
+from xpdl.data import DataFormatError
+from xpdl.data.idx import read_idx
 from xpdl.files import checkpoint
+from xpdl.tuning.storage import open_storage
 
 app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 LIMIT = 60
@@ -40,8 +47,8 @@ LIMIT = 60
 RESERVED = 1024
 """MiB of addresses that may be reserved; 200 of them are the stacks of the threads that wait for LIMIT."""
 
-HARMLESS = {"builtins.id", "ctypes.cdata/buffer"}
-"""Audit events without an effect; the second one comes from a step of a resumed run."""
+HARMLESS = {"builtins.id", "ctypes.cdata/buffer", "object.__getattr__"}
+"""Audit events without an effect, of a step of a resumed run, and of the constants in its optimizer."""
 
 # Good files, and how they are read
 
@@ -76,6 +83,51 @@ def read_run(path: Path) -> None:
     assert all(type(epoch) is dict for epoch in result.history)
 
 
+def write_table(path: Path) -> None:
+    """Write a table with a header."""
+    rows = [f"{x[0]},{x[1]:.3g},{y}" for x, y in zip(X, Y, strict=True)]
+    path.write_text("\n".join(["height,width,label", *rows]) + "\n")
+
+
+def write_archive(path: Path) -> None:
+    """Write a compressed archive with a test part."""
+    np.savez_compressed(path, x=X, y=Y, x_test=X[:5], y_test=Y[:5])
+
+
+def write_idx(path: Path) -> None:
+    """Write images in a compressed IDX file."""
+    path.write_bytes(gzip.compress(b"\0\0\x08\3" + np.array([5, 4, 4], ">u4").tobytes() + bytes(range(80))))
+
+
+def read_data(path: Path) -> None:
+    """Load data, and look at their numbers."""
+    data = xpdl.data.load(path)
+    assert np.isfinite(data.x).all()
+    assert len(data.x) == len(data.y)
+
+
+def write_journal(path: Path) -> None:
+    """Write the journal of a study with trials."""
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    study = optuna.create_study(storage=open_storage(path), study_name="study")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=3)
+
+
+def read_journal(path: Path) -> None:
+    """Open the journal of a study, which reads it."""
+    open_storage(path).get_all_studies()
+
+
+def write_history(path: Path) -> None:
+    """Write a history of some epochs."""
+    path.write_text("".join(f'{{"epoch": {k}, "loss": {0.5 / k}, "seconds": 0.1}}\n' for k in range(1, 9)))
+
+
+def read_history(path: Path) -> None:
+    """Read the epochs of a history."""
+    assert all(type(epoch["epoch"]) in (int, float) for epoch in _read_history(path))
+
+
 def _train(**files: Path) -> xpdl.Result:
     return xpdl.train(NET, X, Y, epochs=2, batch_size=8, backend="numpy", progress=False, **files)  # type: ignore[arg-type]
 
@@ -103,11 +155,15 @@ class Kind:
     refusal: type[Exception]  # the documented one
     tight: bool = False  # every change must be noticed
     finish: Callable[[bytes], bytes] = as_it_is
+    suffix: str = ""
+    mutate: Callable[[bytes, Random], tuple[str, bytes]] = mutated
+    harmless: frozenset[str] = frozenset()  # more audit events without an effect
 
     def outcome(self, path: Path) -> str:
         """Return "read" or "refused"; anything else is a fault."""
         try:
-            self.read(path)
+            with warnings.catch_warnings(action="ignore"):  # a run may say what has changed in it
+                self.read(path)
         except self.refusal:
             return "refused"
         except BaseException as error:  # any error is a finding
@@ -119,6 +175,19 @@ KINDS = {
     "model": Kind(write_model, read_model, xpdl.ModelFileError),
     "run": Kind(write_run, read_run, xpdl.RunFileError, tight=True),
     "resealed": Kind(write_run, read_run, ValueError, finish=sealed),
+    "metadata": Kind(write_model, read_model, xpdl.ModelFileError, mutate=mutated_metadata),
+    "table": Kind(write_table, read_data, DataFormatError, suffix=".csv", mutate=mutated_text),
+    "archive": Kind(
+        write_archive,
+        read_data,
+        DataFormatError,
+        suffix=".npz",
+        mutate=mutated_text,
+        harmless=frozenset({"compile"}),  # NumPy parses the header of an array as a literal, and does not run it
+    ),
+    "idx": Kind(write_idx, lambda path: read_idx(path).sum(), DataFormatError, suffix=".gz", mutate=mutated_text),
+    "journal": Kind(write_journal, read_journal, OSError, suffix=".journal", mutate=mutated_text),
+    "history": Kind(write_history, read_history, ValueError, suffix=".jsonl", mutate=mutated_text),
 }
 
 # Watching
@@ -156,6 +225,7 @@ class Watch:
         began, self.reading = time.perf_counter(), path
         outcome = kind.outcome(path)
         self.reading = None
+        self.heard -= kind.harmless
         self.slowest_ms = max(self.slowest_ms, 1e3 * (time.perf_counter() - began))
         self.tried += 1
         if outcome in ("read", "refused") and not self.heard:
@@ -177,11 +247,11 @@ class Watch:
         }
 
 
-def different(content: bytes, dice: Random, finish: Callable[[bytes], bytes]) -> tuple[str, bytes]:
+def different(content: bytes, dice: Random, kind: Kind) -> tuple[str, bytes]:
     """Return the name of a mutation that changes something, and the changed content."""
     while True:
-        mutation, changed = mutated(content, dice)
-        if (changed := finish(changed)) != content:
+        mutation, changed = kind.mutate(content, dice)
+        if (changed := kind.finish(changed)) != content:
             return mutation, changed
 
 
@@ -192,7 +262,8 @@ def damage(name: str, *, count: int = 1000, first: int = 0, seed: int = 0) -> No
     Parameters
     ----------
     name
-        Kind of file: model, run (a checkpoint), or resealed (a checkpoint with a correct SHA-256 after the change).
+        Kind of file: model, metadata (of a model), run (a checkpoint), resealed (a checkpoint with a correct SHA-256
+        after the change), table, archive, idx, journal (of a study), or history.
     count
         Number of files.
     first
@@ -202,12 +273,12 @@ def damage(name: str, *, count: int = 1000, first: int = 0, seed: int = 0) -> No
     """
     kind = KINDS[name]
     with tempfile.TemporaryDirectory() as folder:
-        good, path = Path(folder) / "good", Path(folder) / "mutated"
+        good, path = (Path(folder) / f"{name}{kind.suffix}" for name in ("good", "mutated"))
         kind.write(good)
         kind.read(good)  # imports what reading needs
         watch, content = Watch(), good.read_bytes()
         for number in range(first, first + count):
-            mutation, changed = different(content, Random(f"{name} {seed} {number}"), kind.finish)
+            mutation, changed = different(content, Random(f"{name} {seed} {number}"), kind)
             path.write_bytes(changed)
             watch.file(kind, path, number, mutation)
     faulthandler.cancel_dump_traceback_later()

@@ -44,7 +44,34 @@ LEAST = 0.95
 OTHERS = 8.0
 """The tests of other modules are tried before tests of this module that take so many times as long."""
 
-EQUIVALENT: dict[tuple[str, str], str] = {}
+EQUIVALENT: dict[tuple[str, str], str] = {
+    ("seed: int = 0,", "seed: int = 1,"): "a verdict does not depend on the seed",
+    ("for sign in (1, -1):", "for sign in (1, -2):"): "a side is a side, twice as far away, too",
+    (
+        "start = -sum(span for span in spans if span < 0)",
+        "start = -sum(span for span in spans if span <= 0)",
+    ): "a span of 0 adds nothing",
+    (
+        "start = -sum(span for span in spans if span < 0)",
+        "start = -sum(span for span in spans if span < 1)",
+    ): "a span of 0 adds nothing",
+    (
+        "if step == 0 and not np.all(values == np.take(values, [0], axis)):",
+        "if step == 0 and not np.all(values == np.take(values, [(-1)], axis)):",
+    ): "each value is the same as any other, the last one, too",
+    (
+        "spans = [(n - 1) * step for n, step in zip(values.shape, strides, strict=True)]",
+        "spans = [(n + 1) * step for n, step in zip(values.shape, strides, strict=True)]",
+    ): "memory that nobody reads",
+    (
+        "OTHER_STEP = 0.7 * COMPLEX_STEP",
+        "OTHER_STEP = 2.8 * COMPLEX_STEP",
+    ): "any number that is not a power of two rounds differently",
+    (
+        "OTHER_STEP = 0.7 * COMPLEX_STEP",
+        "OTHER_STEP = 0.175 * COMPLEX_STEP",
+    ): "any number that is not a power of two rounds differently",
+}
 """(lines as they are, lines of the mutant) -> why nothing changes."""
 
 

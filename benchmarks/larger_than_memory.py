@@ -130,7 +130,7 @@ def _trained(x: Any, y: Any, epochs: int) -> dict[str, float]:
     sizes, batch = SETUPS["M"]
     options = {"optimizer": xpdl.adam(LR), "batch_size": batch, "backend": "numpy", "progress": False}
     before = bytes_read()
-    history = xpdl.train(xpdl.Network(sizes), x, y, epochs=epochs, **options).history
+    history = xpdl.train(xpdl.Network(sizes, inputs=xpdl.Scaling.images), x, y, epochs=epochs, **options).history
     return {
         "images_s": len(x) / history[-1]["seconds"],
         "gib": len(x) * 784 / 2**30,

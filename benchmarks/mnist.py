@@ -123,7 +123,8 @@ def _transfer(data: Dataset, name: str) -> float:
 
 def _training(data: Dataset, setup: Setup, backend: str, epochs: int) -> dict[str, Any]:
     """Train as users do, and return the times of the epochs and the accuracies."""
-    net, options = xpdl.Network(setup.sizes), {"batch_size": setup.batch_size, "backend": backend, "progress": False}
+    net = xpdl.Network(setup.sizes, inputs=data.scaling)
+    options = {"batch_size": setup.batch_size, "backend": backend, "progress": False}
     optimizer = xpdl.adam(LR)
     history = xpdl.train(
         net, data.x, data.y, validation=data.test, optimizer=optimizer, epochs=epochs, **options

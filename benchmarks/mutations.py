@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import json
 import math
 from random import Random
+import re
 from typing import Any
 
 import numpy as np
@@ -234,3 +235,24 @@ MUTATIONS: dict[str, Mutation] = {
     "the document says something else": _document,
     "the tensors are others": _tensors,
 }
+
+
+# Files of other formats
+
+
+def mutated_text(content: bytes, dice: Random) -> tuple[str, bytes]:
+    """Return the name of a mutation of any other file, and the content: bytes, or a word of a text, are others."""
+    name = dice.choice([*list(MUTATIONS)[:-3], "a word is another"])
+    return name, (_word if name == "a word is another" else MUTATIONS[name])(content, dice)
+
+
+def mutated_metadata(content: bytes, dice: Random) -> tuple[str, bytes]:
+    """Return a safetensors file whose document alone says something else."""
+    return "the document says something else", _document(content, dice)
+
+
+def _word(content: bytes, dice: Random) -> bytes:
+    words = list(re.finditer(rb"[\w.+-]+", content)) or [re.match(b"", content)]
+    place = dice.choice(words).span()  # type: ignore[union-attr]
+    new = str(dice.choice([*VALUES, "\x1b[2J", "1" * 100_000, "1,2", "\n", '"'])).encode("utf-8", "surrogatepass")
+    return content[: place[0]] + new + content[place[1] :]

@@ -193,7 +193,7 @@ def child(name: str, batch: int, steps: int, epochs: int) -> None:
     communicator, rng = Watch(connect(), steps), np.random.default_rng(0)
     x, y = rng.integers(0, 256, (steps * batch, 784), dtype=np.uint8), rng.integers(0, 10, steps * batch)
     result = xpdl.train(
-        xpdl.Network(SETUPS[name].sizes),
+        xpdl.Network(SETUPS[name].sizes, inputs=xpdl.Scaling.images),
         x,
         y,
         optimizer=xpdl.adam(LR),

@@ -4,9 +4,9 @@ killed     A training that writes a checkpoint after each epoch is killed (SIGKI
            is killed while it writes, which is slowed down for that.  The file must load, and a process that resumes
            from it must end with the same bits of parameters and history as a run without interruption.
 flipped    One bit of a checkpoint is flipped.  Reading it must fail with ``RunFileError``.
-changed    Model files, and a tenth as many files of runs, are changed in many ways (mutations.py).  Each must be
-           refused with the documented error or be read as a valid file.  Reading must run no code, open no other file,
-           and need little memory and time (damage.py).
+changed    Model files, their metadata, tables, archives, journals and histories, and a tenth as many files of runs, are
+           changed in many ways (mutations.py).  Each must be refused with the documented error or be read as a valid
+           file.  Reading must run no code, open no other file, and need little memory and time (damage.py).
 
 The exit code is 1 if anything fails.
 """
@@ -37,6 +37,8 @@ COLUMNS = {"what": "", "tried": ",d", "held": ",d", "slowest_ms": ".1f", "more_m
 EPOCHS = 30
 MEMORY = 16
 """MiB that reading damaged files may need; each file has at most a few hundred thousand bytes."""
+OTHERS = ["metadata", "table", "archive", "idx", "journal", "history"]
+"""The other kinds of files that damage.py knows."""
 PAUSE = 0.01
 """Seconds by which each part of a slowed save is delayed."""
 
@@ -90,6 +92,7 @@ def reliability(
         _changed("model files changed: refused, or read and whole", "model", mutants, seed),
         _changed("run files changed: refused", "run", mutants // 10, seed),
         _changed("run files changed and sealed again: refused, or whole", "resealed", mutants // 10, seed),
+        *(_changed(f"{kind} changed: refused, or whole", kind, mutants, seed) for kind in OTHERS),
     ]
     output.publish("reliability", COLUMNS, rows)
     return int(any(row["holds"] == "NO" for row in rows))

@@ -96,7 +96,7 @@ def _epochs(data: Dataset, backend: str, seconds: float, epochs: int, most: int 
     """Yield the seconds of a run up to each epoch, without the first epoch, which compiles."""
     sizes, batch = SETUPS["M"]
     options = {"optimizer": xpdl.adam(LR), "batch_size": batch, "backend": backend, "progress": False}
-    history = xpdl.train(xpdl.Network(sizes), data.x, data.y, epochs=epochs + 1, **options).history
+    history = xpdl.train(xpdl.Network(sizes, inputs=data.scaling), data.x, data.y, epochs=epochs + 1, **options).history
     each = [epoch["seconds"] for epoch in history[1:]]
     for number, (total, epoch) in enumerate(zip(accumulate(each), each, strict=True), start=1):
         yield {"size": number, "seconds": total, "epoch_s": epoch}

@@ -5,7 +5,7 @@
     conditions    negated; a lost ``not``, minus or ``abs``; min for max, any for all
     statements    a lost call, augmented assignment, assignment to an item, raise, break or continue
 
-Left alone are texts, type hints, imports, decorators and ``__all__``.
+Left alone are texts, type hints, imports, decorators, ``__all__``, and ``strict`` of ``zip``, which is an assertion.
 """
 
 import ast
@@ -120,6 +120,8 @@ def _left_alone(node: ast.AST) -> bool:
         return "TypeAlias" in ast.unparse(node.annotation)
     if isinstance(node, ast.Assign):
         return isinstance(node.value, ast.Subscript) and ast.unparse(node.value).startswith(("tuple[", "Mapping["))
+    if isinstance(node, ast.keyword):
+        return node.arg == "strict"
     return isinstance(node, (ast.JoinedStr, ast.Import, ast.ImportFrom))
 
 

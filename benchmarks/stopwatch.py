@@ -77,7 +77,7 @@ def time_steps(
             raise xpdl.StopTraining
 
     xpdl.train(
-        xpdl.Network(sizes),
+        xpdl.Network(sizes, inputs=data.scaling),
         data.x[:n],
         data.y[:n],
         optimizer=xpdl.adam(lr),

@@ -110,7 +110,7 @@ def _row(data: Dataset, name: str, seed: int, trials: int, epochs: int) -> Row:
 def _tuned(data: Dataset, name: str, seed: int, trials: int, epochs: int) -> Tuned:
     """Return the result of one sampler and one seed."""
     part = Dataset(data.x[:IMAGES], data.y[:IMAGES], name=data.name).split(VALIDATION, seed)
-    net = xpdl.Network([part.x.shape[1], 10])
+    net = xpdl.Network([part.x.shape[1], 10], inputs=part.scaling)
     options: dict[str, Any] = {"epochs": epochs, "pruner": "none", "backend": "numpy", "seed": seed, "progress": False}
     storage = optuna.storages.InMemoryStorage()
     if name == "tpe, informed":

@@ -1,6 +1,7 @@
 """Two tables: input that is wrong, with its error; and input that looks odd, with the plain input it stands for."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from inspect import signature
 from typing import Any, NamedTuple
 
@@ -317,6 +318,7 @@ def test_the_cost_of_a_label_that_is_no_class_is_nan_and_never_a_number(lib, lab
 
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (6, 3)).astype("uint8")
+IMAGES = replace(NET, inputs=xpdl.Scaling.images)
 HALF = X.astype("float16")
 WHOLE = np.round(3 * X)
 REVERSED = {"x": PIXELS[:, ::-1], "y": Y[::-1]}
@@ -335,9 +337,10 @@ def frozen(array):
 
 ODD = {
     # name: (net, what is given, the plain input it stands for)
-    "uint8 images": (NET, {"x": PIXELS}, {"x": PIXELS / 255}),
-    "uint8 images reversed": (NET, REVERSED, {"x": PIXELS[:, ::-1] / 255, "y": Y[::-1].copy()}),
-    "uint8 images read-only": (NET, {"x": frozen(PIXELS)}, {"x": PIXELS / 255}),
+    "uint8 images": (IMAGES, {"x": PIXELS}, {"x": PIXELS * 1.0}),
+    "uint8 images reversed": (IMAGES, REVERSED, {"x": PIXELS[:, ::-1] * 1.0, "y": Y[::-1].copy()}),
+    "uint8 images read-only": (IMAGES, {"x": frozen(PIXELS)}, {"x": PIXELS * 1.0}),
+    "uint8 numbers": (NET, {"x": PIXELS // 3}, {"x": PIXELS // 3 * 1.0}),
     "int64 features": (NET, {"x": WHOLE.astype("int64")}, {"x": WHOLE}),
     "int8 features": (NET, {"x": WHOLE.astype("int8")}, {"x": WHOLE}),
     "bool features": (NET, {"x": X > 0}, {"x": (X > 0).astype("float64")}),

@@ -128,6 +128,46 @@ def test_the_checkers_of_others_check_the_same_gradient(name, monkeypatch):
     assert found is None or found is True or found < 1e-5  # JAX's says nothing, PyTorch's yes, SciPy's the error
 
 
+def test_the_duel_finds_names_and_accuses(tmp_path):
+    assert not load("gradcheck_duel").app(["--quick", "--checkers", "xpdl", "nonesuch", "--output", str(tmp_path)])
+    found = content(tmp_path, "gradcheck-duel")
+    (row,) = found["rows"]
+    assert found["skipped"] == {"nonesuch": "KeyError: 'nonesuch'"}
+    assert [row[name] for name in ("tried", "found_0.1%", "found_100%", "named", "false_alarms")] == [6, 6, 6, 24, 0]
+
+
+@pytest.mark.parametrize("name", ["torch", "torch fast", "jax", "jax reverse", "scipy", "scipy random"])
+def test_every_checker_of_the_duel_sees_a_gradient_that_is_twice_too_large(name):
+    pytest.importorskip(name.split()[0])
+    duel = load("gradcheck_duel")
+    case, _ = duel.Case.draw("sines", 0, 0.0)
+    right, wrong = (duel.CHECKERS[name](case._replace(factors=factor * case.factors))() for factor in (1.0, 2.0))
+    assert right.error < 1e-3 < wrong.error
+
+
+def test_the_bound_of_scipy_is_its_largest_number_for_a_right_gradient():
+    duel = load("gradcheck_duel")
+    errors = [(duel.RIGHT, 0.2), (duel.RIGHT, 0.3), ("found_1%", 0.25), ("found_100%", 0.5)]
+    outcomes = [duel.Outcome("sines", seed, kind, error, False, 1.0) for seed, (kind, error) in enumerate(errors)]
+    row = duel._row("scipy", outcomes)
+    assert [row[name] for name in ("found_1%", "found_100%", "false_alarms")] == [0, 1, 0]
+
+
+def test_verdicts_on_networks(tmp_path):
+    assert not load("gradcheck_verdicts").app(["--quick", "--output", str(tmp_path)])
+    rows = content(tmp_path, "gradcheck-verdicts")["rows"]
+    assert [row["tried"] for row in rows] == [24, 24, 28, 28]
+    assert {row["holds"] for row in rows} == {"yes"}
+
+
+@pytest.mark.parametrize(("verdict", "detects"), [("FAIL", 1.0), ("PASS", 1e-9)])
+def test_a_verdict_that_must_not_be_is_no_success(tmp_path, monkeypatch, verdict, detects):
+    """A right gradient fails, or a wrong one passes although its error can be seen."""
+    said = types.SimpleNamespace(verdict=verdict, detects=detects)
+    monkeypatch.setattr(load("gradcheck_verdicts"), "check", lambda case, error=0.0: said)
+    assert load("gradcheck_verdicts").app(["--quick", "--output", str(tmp_path)]) == 1
+
+
 def test_scikit_learns_tests_of_its_mlp(tmp_path):
     pytest.importorskip("sklearn", minversion="1.9", reason="the estimators need scikit-learn 1.9")
     assert load("sklearn_mlp").app(["--only", "tolerance or test_gradient", "--output", str(tmp_path)]) == 0
@@ -204,7 +244,12 @@ def test_reliability(tmp_path):
     saving, _, elsewhere, _, flips, *changed = (row["tried"] for row in found["rows"])
     assert saving >= 1
     assert saving + elsewhere >= 3
-    assert (flips, changed) == (3, [30, 3, 3])
+    assert (flips, changed) == (3, [30, 3, 3, *[30] * 6])
+
+
+def test_threads(tmp_path):
+    found = ran("threads", tmp_path, "--quick")
+    assert [(row["tried"], row["equal"], row["holds"]) for row in found["rows"]] == [(28, 28, "yes")]
 
 
 @pytest.mark.parametrize(
@@ -267,8 +312,9 @@ def test_gradcheck_mutants(tmp_path):
     """In a process of its own, as forks of this one would inherit its threads."""
     command = [sys.executable, "-m", "benchmarks.gradcheck_mutants", "--quick", "--output", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
     found = content(tmp_path, "gradcheck-mutants")
+    assert (done.returncode == 0) is (found["rows"][-1]["survived"] == 0)
     assert [row["module"] for row in found["rows"]] == ["memory_layout", "all"]
     assert found["rows"][-1]["mutants"] == len(found["mutants"]) == 3
     assert all("::test_" in mutant["why"] for mutant in found["mutants"] if mutant["outcome"] == "found")
@@ -484,3 +530,12 @@ def test_the_medians_of_tuning_are_those_of_the_seeds():
     ]
     median = load("tuning")._median("recipe", rows)
     assert (median["loss"], median["test_loss"], median["wins"]) == (0.2, 0.4, 2)
+
+
+@pytest.mark.parametrize("kind", ["metadata", "table", "archive", "idx", "journal", "history"])
+def test_2000_changed_files_of_each_kind_are_refused_or_whole(kind):
+    """benchmarks/reliability.py tries 200,000 of each kind."""
+    seen = load("damage").damaged(kind, 2000)
+    print(f"python -m benchmarks.damage {kind} --count 1 --first NUMBER repeats one of", seen["faults"])
+    assert seen["held"] == 2000
+    assert seen["more_mib"] <= load("reliability").MEMORY

@@ -4,6 +4,7 @@ A new loss needs one entry in ``DEFINITIONS``.
 """
 
 from collections.abc import Callable
+from functools import partial
 import math
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import pytest
 from xpdl import Loss
 from xpdl.activations import positive
 from xpdl.arrays import namespace
-from xpdl.losses import LOSSES, linear
+from xpdl.losses import FAMILIES, LOSSES, by_name, huber, linear, name as name_of, quantile
 
 SEED = 20240607
 N, K = 5, 3
@@ -41,8 +42,21 @@ def naive_half_squares(p, y):
     return math.fsum((q - t) ** 2 for q, t in zip(p, y, strict=True)) / 2
 
 
-def naive_huber(p, y):
-    return math.fsum(e * e / 2 if e <= 1 else e - 0.5 for e in (abs(q - t) for q, t in zip(p, y, strict=True)))
+def naive_huber(p, y, delta=1.0):
+    errors = (abs(q - t) for q, t in zip(p, y, strict=True))
+    return math.fsum(e * e / 2 if e <= delta else delta * (e - delta / 2) for e in errors)
+
+
+def naive_poisson(p, y):
+    return math.fsum(q - t * math.log(q) for q, t in zip(p, y, strict=True))
+
+
+def naive_absolute(p, y):
+    return math.fsum(abs(q - t) for q, t in zip(p, y, strict=True))
+
+
+def naive_quantile(p, y, q=0.5):
+    return math.fsum(max(q * (b - a), (1 - q) * (a - b)) for a, b in zip(p, y, strict=True))
 
 
 def clipped(s, p, y):
@@ -69,6 +83,7 @@ class Definition(NamedTuple):
 
 COLUMNS = [(), (5,), (5, 1), (3, 5), (5, 3, 1)]
 BITS = np.array([[0, 1, 1], [1, 0, 0], [0, 0, 0], [1, 1, 1], [0, 1, 0]], dtype=float)
+COUNTS = np.random.default_rng(SEED + 2).poisson(2.0, size=(N, K)).astype(float)
 VALUES = np.random.default_rng(SEED + 1).normal(size=(N, K))
 
 DEFINITIONS = {
@@ -77,9 +92,16 @@ DEFINITIONS = {
     ),
     "sigmoid": Definition(naive_sigmoid, naive_binary_cross_entropy, BITS, COLUMNS),
     "linear": Definition(list, naive_half_squares, VALUES, COLUMNS),
+    "poisson": Definition(lambda z: [math.exp(v) for v in z], naive_poisson, COUNTS, COLUMNS),
+    "absolute": Definition(list, naive_absolute, VALUES, COLUMNS, canonical=False),
+    "huber": Definition(list, naive_huber, VALUES, COLUMNS, canonical=False),
+    "huber:0.3": Definition(list, partial(naive_huber, delta=0.3), VALUES, COLUMNS, canonical=False),
+    "quantile": Definition(list, naive_quantile, VALUES, COLUMNS, canonical=False),
+    "quantile:0.9": Definition(list, partial(naive_quantile, q=0.9), VALUES, COLUMNS, canonical=False),
     "own huber": Definition(list, naive_huber, VALUES, COLUMNS, canonical=False),
 }
-TESTED = LOSSES | {"own huber": Loss(huber_cost, clipped)}
+NUMBERED = {name: by_name(name) for name in ("huber:0.3", "quantile:0.9")}
+TESTED = LOSSES | NUMBERED | {"own huber": Loss(huber_cost, clipped)}
 
 every_loss = pytest.mark.parametrize("name", TESTED)
 
@@ -295,7 +317,8 @@ def test_outputs_that_tell_classes_apart(name, classes, outputs) -> None:
         ("softmax", [0, 2, 3, -1], [True, True, False, False]),
         ("softmax", [[0.0], [0.5], [2.0]], [[True], [False], [True]]),
         ("softmax", [[0.2, 0.3, 0.5], [0.2, 0.3, 0.6], [1.5, -0.5, 0.0]], [True, False, False]),
-        ("sigmoid", [[0, 1, 2], [1, 0.5, -1]], [[True, True, False], [True, False, False]]),
+        ("sigmoid", [[0, 1, 2], [1, 0.5, -1]], [[True, True, False], [True, True, False]]),
+        ("poisson", [[0, 1.5, -1]], [[True, True, False]]),
     ],
 )
 def test_labels_that_are_accepted(name, y, good) -> None:
@@ -320,3 +343,108 @@ def test_weights_of_samples_are_divided_by_their_sum(lib) -> None:
         slope = TESTED[name].delta(Z, definition.targets) * N
         delta = lib.call(TESTED[name].delta, lib.put(Z), lib.put(definition.targets), lib.put(weight))
         lib.close(delta, slope * weight[:, None] / weight.sum())
+
+
+PER_OUTPUT = [name for name in DEFINITIONS if TESTED[name].per_output]
+
+
+def test_only_outputs_that_meet_have_no_weights_of_their_own() -> None:
+    assert set(LOSSES) - set(PER_OUTPUT) == {"softmax"}
+
+
+@pytest.mark.parametrize("name", PER_OUTPUT)
+def test_weights_of_outputs_weigh_their_costs(lib, name) -> None:
+    weight = np.random.default_rng(0).uniform(size=(N, K)) * np.array(
+        [[1, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 1], [1, 1, 0]]
+    )
+    loss, y = TESTED[name], DEFINITIONS[name].targets
+    each = np.stack([naive(name, Z[:, [j]], y[:, [j]])[1] for j in range(K)], axis=1)
+    value, dz = lib.call(loss.value_and_delta, lib.put(Z), lib.put(y), lib.put(weight))
+    lib.close(value, (weight * each).sum(axis=1))
+    lib.close(lib.call(loss.value, lib.put(Z), lib.put(y), lib.put(weight)), (weight * each).sum(axis=1))
+    lib.close(dz, loss.delta(Z, y) * N * weight * K / weight.sum())
+    of_samples = loss.delta(Z, y, weight[:, 0] + 1)
+    lib.close(loss.delta(Z, y, np.repeat(weight[:, :1] + 1, K, axis=1)), of_samples)
+
+
+@pytest.mark.parametrize("name", ["softmax", "sigmoid"])
+def test_logarithms_of_probabilities_come_from_the_logits(lib, name) -> None:
+    lib.close(lib.call(LOSSES[name].log_predict, lib.put(Z)), np.log(naive(name, Z, DEFINITIONS[name].targets)[0]))
+    z = lib.put([[-1e4, 0.0, 1e4]])
+    log_p = lib.host(lib.call(LOSSES[name].log_predict, z))
+    assert np.isfinite(log_p).all()
+    assert log_p[0, 0] == {"softmax": -2e4, "sigmoid": -1e4}[name]
+
+
+def test_the_other_class_has_its_logarithm_too(lib) -> None:
+    z = np.array([[-1e4], [-2.0], [30.0], [1e4]])
+    found = lib.host(lib.call(lambda z: LOSSES["sigmoid"].log_predict(z, complement=True), lib.put(z)))
+    np.testing.assert_allclose(found, -np.logaddexp(0, z), rtol=1e-5)
+
+
+def test_logarithms_of_a_loss_of_ones_own_are_finite(lib) -> None:
+    own = LOSSES["sigmoid"]._replace(log_response=None)
+    for complement in (False, True):
+        log_p = lib.host(
+            lib.call(lambda z, c=complement: own.log_predict(z, complement=c), lib.put([[-1e4, 0.5, 1e4]]))
+        )
+        assert np.isfinite(log_p).all()
+        assert log_p[0, 1] == pytest.approx(-np.logaddexp(0, 0.5 if complement else -0.5), rel=1e-5)
+
+
+def test_names_and_losses_belong_together() -> None:
+    for name in (*LOSSES, *NUMBERED):
+        assert name_of(by_name(name)) == name
+    assert (
+        (by_name("huber:1.0"), by_name("quantile:0.5"))
+        == (LOSSES["huber"], LOSSES["quantile"])
+        == (huber(), quantile())
+    )
+    assert name_of(huber(delta=2)) == "huber:2.0"
+    assert name_of(huber(2.0)._replace(near_one=True)) is None
+    assert name_of(Loss(huber_cost)) is None
+    assert FAMILIES.keys() < LOSSES.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("hubr", "output must be one of .*; did you mean 'huber'"),
+        ("huber:", "output must have a number behind 'huber:', got 'huber:'"),
+        ("huber:x", "output must have a number behind 'huber:', got 'huber:x'"),
+        ("huber:-1", "delta must be finite and at least 0"),
+        ("huber:0", "delta must be greater than 0"),
+        ("quantile:1", r"q must be finite and in \[0, 1\)"),
+        ("quantile:0", "q must be greater than 0"),
+        ("linear:2", "output must be one of"),
+    ],
+)
+def test_what_is_no_name_is_an_error(name, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        by_name(name)
+
+
+@pytest.mark.parametrize("name", ["absolute", "quantile", "huber"])
+def test_where_the_error_is_zero_so_is_the_derivative(lib, name) -> None:
+    assert lib.host(lib.call(LOSSES[name].delta, lib.put(VALUES), lib.put(VALUES))).any() == np.False_
+
+
+@pytest.mark.parametrize(
+    ("name", "theirs"),
+    [
+        ("poisson", "HalfPoissonLoss"),
+        ("absolute", "AbsoluteError"),
+        ("huber:0.3", "HuberLoss"),
+        ("quantile:0.9", "PinballLoss"),
+        ("linear", "HalfSquaredError"),
+        ("sigmoid", "HalfBinomialLoss"),
+    ],
+)
+def test_losses_are_those_of_scikit_learn(name, theirs) -> None:
+    loss = pytest.importorskip("sklearn._loss.loss")
+    options = {"huber:0.3": {"delta": 0.3}, "quantile:0.9": {"quantile": 0.9}}.get(name, {})
+    reference, y, z = getattr(loss, theirs)(**options), DEFINITIONS[name].targets[:, 0].copy(), Z[:, 0].copy()
+    cost, slope = reference.loss_gradient(y, z)
+    ours = TESTED[name].value_and_delta(Z[:, :1], DEFINITIONS[name].targets[:, :1])
+    np.testing.assert_allclose(ours[0], cost, rtol=1e-6)
+    np.testing.assert_allclose(N * ours[1][:, 0], slope, rtol=1e-6)

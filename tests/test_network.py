@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from xpdl import Activation, Loss, Network
+import xpdl
+from xpdl import Activation, Loss, Network, Scaling, losses
 from xpdl.activations import ACTIVATIONS
 from xpdl.losses import LOSSES, binary
 
@@ -32,6 +33,10 @@ TORCH_COSTS = {  # output: the mean cost in torch.nn.functional
     "softmax": lambda f, z, y: f.cross_entropy(z, y),
     "sigmoid": lambda f, z, y: f.binary_cross_entropy_with_logits(z, y.to(z.dtype), reduction="sum") / len(z),
     "linear": lambda f, z, y: f.mse_loss(z, y, reduction="sum") / (2 * len(z)),
+    "poisson": lambda f, z, y: f.poisson_nll_loss(z, y, reduction="sum") / len(z),
+    "absolute": lambda f, z, y: f.l1_loss(z, y, reduction="sum") / len(z),
+    "huber": lambda f, z, y: f.huber_loss(z, y, reduction="sum") / len(z),
+    "quantile": lambda f, z, y: f.l1_loss(z, y, reduction="sum") / (2 * len(z)),
 }
 EXTRAS = {  # what may be added to the bare network
     "plain": {},
@@ -55,7 +60,9 @@ every_output = pytest.mark.parametrize("output", LOSSES)
 
 def labels(rng, output, n, k):
     """Targets that fit the output."""
-    loss = LOSSES[output]
+    loss = losses.by_name(output)
+    if output == "poisson":
+        return rng.poisson(2.0, (n, k)).astype(float)
     if loss.decide is None:
         return rng.normal(size=(n, k))
     return rng.integers(0, k, n) if loss.classes(3) == 3 else rng.integers(0, 2, (n, k))
@@ -90,7 +97,7 @@ def magnitudes(net, theta, x, y, masks=None, weight=None):
         kappa.append((np.abs(layers[l].x).T @ dz + net.l2 / n * np.abs(layers[l].w), dz.sum(axis=0)))
         if l:
             _, _, z, a = layers[l - 1]
-            slope = np.abs(net.activation.backward(np.ones_like(z), z, a))
+            slope = np.abs(net.activations[0].backward(np.ones_like(z), z, a))
             mask = 1 if masks is None or masks[l - 1] is None else masks[l - 1]
             dz = dz @ np.abs(layers[l].w).T * mask * slope
     return net.pack(kappa[::-1])
@@ -380,17 +387,22 @@ def test_masks_must_be_one_for_each_hidden_layer() -> None:
         net.loss(theta, x, y, [None])
 
 
-def test_uint8_images_are_scaled_and_other_integers_are_not(lib) -> None:
-    net = Network([3, 2])
+@pytest.mark.parametrize("inputs", [None, Scaling.images, Scaling([1.0, 2.0, 3.0], [0.1, 0.2, 0.3]), Scaling(128.0)])
+def test_x_has_one_meaning_whatever_its_dtype(inputs, lib) -> None:
+    net = Network([3, 2], inputs=inputs)
     theta = lib.put(case(net)[0])
     pixels, y = np.array([[0, 128, 255], [3, 2, 1]]), lib.put(np.array([0, 1]))
 
     def cost(x):
         return lib.call(net.loss, theta, x, y)
 
-    lib.close(cost(lib.put(pixels, "uint8")), lib.host(cost(lib.put(pixels / 255))))
-    for dtype in ("int32", "int64"):
-        lib.close(cost(lib.put(pixels, dtype)), lib.host(cost(lib.put(pixels * 1.0))))
+    scaled = pixels if inputs is None else (pixels - np.array(inputs.shift)) * np.array(inputs.scale)
+    expected = lib.host(lib.call(Network([3, 2]).loss, theta, lib.put(scaled * 1.0), y))
+    given = lib.put(pixels * 1.0)
+    lib.close(cost(given), expected)
+    assert np.array_equal(lib.host(given), pixels)
+    for dtype in ("uint8", "int32", "int64"):
+        lib.close(cost(lib.put(pixels, dtype)), expected)
 
 
 def test_float32_parameters_give_float32_whatever_x_is(lib) -> None:
@@ -555,3 +567,125 @@ def test_a_single_output_of_your_own_that_tells_two_classes_apart_is_flat() -> N
     doubled = net.loss_and_grad(theta, x, y)
     assert doubled[0] == pytest.approx(2 * cost, rel=1e-14)
     np.testing.assert_allclose(doubled[1], 2 * grad, rtol=1e-14, atol=1e-16)
+
+
+MIXED = ("tanh", "leaky_relu:0.2", Activation(lambda z: z * z, lambda da, z, a: 2 * z * da))
+
+
+def test_each_hidden_layer_may_have_its_own_activation(lib) -> None:
+    net = Network([4, 5, 6, 3, 2], hidden=MIXED, l2=0.1, dropout=0.3)
+    theta, x, y, masks = case(net)
+    assert_gradient(net, theta, x, y, masks)
+    given = lib.put(theta), lib.put(x), lib.put(y), put_masks(lib, masks)
+    layers = lib.call(lambda *given: [tuple(layer) for layer in net.forward(*given)], given[0], given[1])
+    zs = [lib.host(z) for _, _, z, _ in layers]
+    functions = [np.tanh, lambda z: np.where(z > 0, z, 0.2 * z), lambda z: z * z, lambda z: z]
+    for function, z, (_, _, _, a) in zip(functions, zs, layers, strict=True):
+        lib.close(a, function(z), scale=10)
+    assert net.activations[1] == xpdl.activations.leaky_relu(0.2)
+
+
+@pytest.mark.parametrize(
+    ("hidden", "message"),
+    [
+        (["relu"], "hidden must be one activation or one for each of 2 hidden layers, got 1"),
+        (["relu", "rely"], "hidden must be one of .*; did you mean 'relu'"),
+        (["relu", 3], "hidden must be one of"),
+        ("leaky_relu:x", "hidden must have a number behind 'leaky_relu:'"),
+        (3, "hidden must be one of"),
+    ],
+)
+def test_wrong_activations_are_refused(hidden, message) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        Network([3, 4, 4, 2], hidden=hidden)
+
+
+def test_what_has_a_name_is_known_by_it() -> None:
+    """So it can be saved, and a step need not be compared with its Python function."""
+    net = Network([3, 4, 2], hidden=xpdl.activations.elu(0.5), output=losses.huber(2))
+    assert (net.hidden, net.output) == ("elu:0.5", "huber:2.0")
+    assert net == Network([3, 4, 2], hidden="elu:0.5", output="huber:2.0")
+    assert net.head == losses.huber(2)
+
+
+@pytest.mark.parametrize("output", [name for name in LOSSES if LOSSES[name].per_output])
+def test_outputs_of_weight_0_are_missing(output, lib) -> None:
+    """Cost and gradient are those of samples of one output each, all put together."""
+    net, rng = Network(SMALL, output=output, l2=0.7, dropout=0.4), np.random.default_rng(0)
+    theta, x, y, masks = case(net)
+    weight = rng.integers(0, 3, y.shape) * 1.0
+    assert_gradient(net, theta, x, y, masks, weight)
+    given = *map(lib.put, (theta, x, y)), put_masks(lib, masks), lib.put(weight)
+    cost, grad = lib.call(lambda *given: net.loss_and_grad(*given), *given)
+    lib.close(lib.call(lambda *given: net.loss(*given), *given), lib.host(cost))
+    z = net.forward(theta, x, masks)[-1].z
+    each = np.stack([net.head.value(z[:, [j]], y[:, [j]]) for j in range(y.shape[1])], axis=1)
+    n = weight.sum() / y.shape[1]
+    w = theta[: net.layout.n_weights]
+    lib.close(cost, (weight * each).sum() / n + 0.7 / (2 * n) * (w * w).sum(), scale=10)
+    lib.close(grad, net.loss_and_grad(theta, x, y, masks, weight)[1], scale=10)
+
+
+@pytest.mark.parametrize("weight", [np.ones((N, 1)), np.ones((N, 99)), np.ones(N + 1), np.ones((N, 2, 1))])
+def test_weights_of_another_shape_are_refused(weight) -> None:
+    net = Network([3, 2], output="linear")
+    theta, x, y, _ = case(net)
+    with pytest.raises(
+        ValueError, match=r"weight must have shape \(\d+,\), one for each sample or \(\d+, 2\), one for each of"
+    ):
+        net.loss(theta, x, y, weight=weight)
+    with pytest.raises(ValueError, match=r"weight must have shape \(\d+,\), one for each sample, got"):
+        Network([3, 2]).loss(theta, x, np.zeros(N, int), weight=np.ones((N, 2)))
+
+
+@every_output
+@pytest.mark.parametrize("inputs", [None, Scaling([1.0, -2.0, 3.0, 0.5], 0.3)])
+def test_input_gradient_is_the_derivative_in_x(output, inputs, lib) -> None:
+    net = Network([4, 5, 3], hidden="tanh", output=output, l2=0.1, inputs=inputs)
+    theta, x, y, _ = case(net)
+    expected = np.stack(
+        [net.loss(theta.astype(complex), x + 1e-30j * step.reshape(x.shape), y).imag / 1e-30 for step in np.eye(x.size)]
+    ).reshape(x.shape)
+    lib.close(lib.call(net.input_gradient, *map(lib.put, (theta, x, y))), expected, scale=10)
+    stacked = net.input_gradient(np.stack([theta, theta]), x, y)
+    np.testing.assert_allclose(stacked, np.stack([expected, expected]), rtol=1e-9, atol=1e-12)
+
+
+def test_input_gradient_has_weights() -> None:
+    net = Network([4, 5, 3], hidden="tanh", output="linear")
+    theta, x, y, _ = case(net)
+    for weight in (np.arange(N) * 1.0, np.random.default_rng(0).uniform(size=(N, 3))):
+        assert xpdl.check_gradient(
+            lambda x, w=weight: net.loss(theta, x, y, None, w),
+            lambda x, w=weight: net.input_gradient(theta, x, y, w),
+            x,
+        )
+
+
+def test_hidden_features_are_what_the_output_layer_gets(lib) -> None:
+    net = Network([4, 5, 3, 2], hidden="tanh", dropout=0.5, inputs=Scaling(2.0, 0.5))
+    theta, x, _, _ = case(net)
+    features = lib.call(net.hidden_features, lib.put(theta), lib.put(x))
+    assert features.shape == (N, 3)
+    w, b = net.unpack(theta)[-1]
+    lib.close(
+        lib.call(net.predict_proba, lib.put(theta), lib.put(x)), net.head.predict(lib.host(features) @ w + b), scale=10
+    )
+    lib.close(Network([4, 2], inputs=net.inputs).hidden_features(lib.put(np.zeros(10)), lib.put(x)), (x - 2) / 2)
+
+
+@pytest.mark.parametrize(("output", "k"), [("softmax", 3), ("softmax", 1), ("sigmoid", 3), ("sigmoid", 1)])
+def test_log_proba_is_the_logarithm_and_finite(output, k, lib) -> None:
+    net = Network([4, 5, k], hidden="tanh", output=output)
+    theta, x, _, _ = case(net)
+    given = lib.put(theta), lib.put(x)
+    log_p, p = (lib.host(lib.call(f, *given)) for f in (net.log_proba, net.predict_proba))
+    assert log_p.shape == p.shape
+    np.testing.assert_allclose(np.exp(log_p), p, rtol=1e-4)
+    assert np.isfinite(lib.host(lib.call(net.log_proba, lib.put(1e4 * theta), lib.put(x)))).all()
+
+
+def test_values_have_no_log_proba() -> None:
+    net = Network([1, 1], output="poisson")
+    with pytest.raises(ValueError, match="output 'poisson' gives values, which are no probabilities"):
+        net.log_proba(np.zeros(2), np.zeros((1, 1)))

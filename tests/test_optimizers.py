@@ -10,6 +10,7 @@ import math
 import numpy as np
 import pytest
 
+import xpdl
 from xpdl import Network, Optimizer, adam, adamw, momentum, rmsprop, schedules, sgd, train
 from xpdl.optimizers import BETAS, OPTIMIZERS, by_name
 
@@ -433,3 +434,59 @@ def test_an_optimizer_by_its_name_has_the_averages_it_is_given(name) -> None:
     for argument in {"beta1", "beta2"} - BETAS[name].keys():
         with pytest.raises(ValueError, match=f"{argument} is not an option of '{name}', got 0.5"):
             by_name(name, 0.1, **{argument: 0.5})
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 3.0, 1e30])
+def test_clipped_gradients_have_at_most_the_norm(scale, lib) -> None:
+    """The direction stays, also where squares of the gradient overflow, and a short gradient is unchanged."""
+    grad = scale * np.array([3.0, -4.0, 0.0])
+    optimizer = xpdl.optimizers.clipped(xpdl.sgd(1.0), norm=10.0)
+    theta = lib.put(np.zeros(3))
+    found, _ = lib.call(optimizer.update, writable(lib, np.zeros(3)), lib.put(grad), optimizer.init(theta))
+    expected = -grad * min(1.0, 10.0 / (5 * scale))
+    lib.close(found, expected)
+    again, _ = lib.call(
+        optimizer.fused(lambda kernel: kernel), writable(lib, np.zeros(3)), lib.put(grad), optimizer.init(theta)
+    )
+    lib.close(again, expected)
+    zero, _ = lib.call(optimizer.update, writable(lib, np.zeros(3)), lib.put(np.zeros(3)), optimizer.init(theta))
+    assert not lib.host(zero).any()
+
+
+def test_a_stack_of_gradients_is_clipped_one_by_one() -> None:
+    optimizer = xpdl.optimizers.clipped(xpdl.sgd(1.0))
+    theta, _ = optimizer.update(
+        np.zeros((2, 2)), np.array([[30.0, 40.0], [0.3, 0.4]]), optimizer.init(np.zeros((2, 2)))
+    )
+    np.testing.assert_allclose(theta, [[-0.6, -0.8], [-0.3, -0.4]])
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_clipping_by_a_large_norm_changes_no_run(name) -> None:
+    x, y, net = np.linspace(-1, 1, 60).reshape(20, 3), np.arange(20) % 3, xpdl.Network([3, 4, 3])
+    options = {"epochs": 3, "batch_size": 8, "backend": "numpy", "progress": False}
+    plain, clipped, short = (
+        xpdl.train(net, x, y, optimizer=optimizer, **options).theta
+        for optimizer in (
+            OPTIMIZERS[name](0.01),
+            xpdl.optimizers.clipped(OPTIMIZERS[name](0.01), 1e6),
+            xpdl.optimizers.clipped(OPTIMIZERS[name](0.01), norm=1e-3),
+        )
+    )
+    assert np.array_equal(plain, clipped)
+    assert not np.array_equal(plain, short)
+
+
+def test_an_optimizer_of_ones_own_is_clipped() -> None:
+    own = xpdl.Optimizer(lambda theta: None, lambda theta, grad, state: (theta - grad, state))
+    clipped = xpdl.optimizers.clipped(own, 1.0)
+    assert clipped.fused is None
+    assert clipped.update(np.zeros(2), np.array([3.0, 4.0]), None)[0].tolist() == pytest.approx([-0.6, -0.8])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"), [((xpdl.sgd(1.0), 0.0), "greater than 0"), ((0.1,), "must be an xpdl.Optimizer")]
+)
+def test_wrong_clipping_is_refused(given, message) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        xpdl.optimizers.clipped(*given)

@@ -18,7 +18,9 @@ def test_the_examples_run_and_learn(tmp_path, monkeypatch):
     for block in BLOCKS:
         exec(compile(block, "README.md", "exec"), names)
     assert names["result"].history[-1]["validation_accuracy"] > 0.9
-    assert xpdl.load("glyphs.safetensors").network == xpdl.Network([784, 128, 10], dropout=0.1)
+    assert xpdl.load("glyphs.safetensors").network == xpdl.Network(
+        [784, 128, 10], dropout=0.1, inputs=xpdl.Scaling.images
+    )
     points = xpdl.data.load("circles")
     learned = xpdl.train(
         names["net"], points.x, points.y, optimizer=names["signs"], epochs=60, batch_size=10, progress=False
@@ -30,7 +32,7 @@ def test_the_report_is_the_one_shown(tmp_path, monkeypatch):
     """But for numbers that are rounding errors, and for where the largest of those is."""
     monkeypatch.chdir(tmp_path)
     names: dict = {}
-    for block in BLOCKS[:2]:
+    for block in BLOCKS[:3]:
         exec(
             block.replace("epochs=5", "epochs=0").replace('print(result.history[-1]["validation_accuracy"])', ""), names
         )

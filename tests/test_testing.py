@@ -148,3 +148,27 @@ def test_neither_pytest_nor_a_library_is_imported() -> None:
     code = "import sys, xpdl.testing; xpdl.testing.backends(); print({'pytest', 'torch', 'jax'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("backend", [None, "array_api_strict"])
+def test_vector_functions_have_assertions_of_their_own(backend) -> None:
+    if backend:
+        ready(backend)
+
+    def scaled(factor):
+        return lambda c, x: factor * c * x
+
+    def square(x):
+        return x * x
+
+    def jacobian(x, factor=2.0):
+        return factor * np.diag(np.asarray(x))
+
+    x = np.array([1.0, 2.0])
+    for check in (xpdl.testing.assert_vjp, xpdl.testing.assert_jvp):
+        assert check(square, scaled(2.0), x, backend=backend).verdict == "PASS"
+        with pytest.raises(AssertionError, match=rf"xpdl.check_{check.__name__[7:]}\(fun, .*, theta, seed=1\)"):
+            check(square, scaled(2.01), x, backend=backend, seed=1)
+    assert xpdl.testing.assert_jacobian(square, jacobian, x, backend=backend).verdict == "PASS"
+    with pytest.raises(AssertionError, match=r"J\[\d, \d\] is"):
+        xpdl.testing.assert_jacobian(square, lambda x: jacobian(x, 2.01), x, backend=backend)

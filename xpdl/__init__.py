@@ -12,6 +12,7 @@ from xpdl.backends import Backend, available_backends, backend
 from xpdl.losses import Loss
 from xpdl.network import Network
 from xpdl.optimizers import Optimizer, adam, adamw, momentum, rmsprop, sgd
+from xpdl.scaling import Scaling
 from xpdl.version import __version__ as __version__
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ __all__ = [
     "Optimizer",
     "Result",
     "RunFileError",
+    "Scaling",
     "StopTraining",
     "activations",
     "adam",

@@ -11,7 +11,9 @@ from collections.abc import Callable
 import math
 from typing import NamedTuple
 
+from xpdl import checks
 from xpdl.arrays import Array, is_complex, namespace, real
+from xpdl.pickling import name_of, named, picklable
 
 
 class Activation(NamedTuple):
@@ -162,6 +164,7 @@ sigmoid = Activation(_sigmoid, _sigmoid_backward)
 """a = 1 / (1 + exp(-z)) = (1 + tanh(z/2)) / 2, which never overflows; a' = a (1 - a)."""
 
 
+@picklable
 def leaky_relu(alpha: float = 0.01) -> Activation:
     """Return the leaky rectifier: a = z if z > 0, else alpha z (Maas, Hannun & Ng 2013).
 
@@ -183,6 +186,8 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
     array([-0.2,  2. ])
     """
 
+    alpha = checks.real("alpha", alpha, least=-math.inf)
+
     def slope(z: Array) -> Array:
         above = positive(z)
         return above + alpha * (1 - above)
@@ -190,6 +195,7 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
     return Activation(lambda z: z * slope(z), lambda da, z, a: da * slope(z))
 
 
+@picklable
 def elu(alpha: float = 1.0) -> Activation:
     """Return the exponential linear unit: a = z if z > 0, else alpha (exp(z) - 1).
 
@@ -212,6 +218,8 @@ def elu(alpha: float = 1.0) -> Activation:
     >>> xpdl.activations.elu().forward(np.array([-1e3, 2.0]))
     array([-1.,  2.])
     """
+
+    alpha = checks.real("alpha", alpha, least=-math.inf)
 
     def forward(z: Array) -> Array:
         above = positive(z)
@@ -284,3 +292,56 @@ ACTIVATIONS: dict[str, Activation] = {
     "gelu": gelu,
     "silu": silu,
 }
+"""The activations that have a name."""
+
+FAMILIES: dict[str, Callable[[float], Activation]] = {"leaky_relu": leaky_relu, "elu": elu}
+"""The activations whose name may have a number, as "leaky_relu:0.2"."""
+
+
+def by_name(name: str) -> Activation:
+    """Return the activation of this name.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``ACTIVATIONS``; or a key of ``FAMILIES``, a colon and a number.
+
+    Returns
+    -------
+    Activation
+        The activation.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is no such activation.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> xpdl.activations.by_name("elu:0.5") == xpdl.activations.elu(0.5)
+    True
+    """
+    return named("hidden", name, ACTIVATIONS, FAMILIES)
+
+
+def name(activation: Activation) -> str | None:
+    """Return the name of an activation that is one of ``ACTIVATIONS`` or of ``FAMILIES``, else None.
+
+    Parameters
+    ----------
+    activation : Activation
+        The activation.
+
+    Returns
+    -------
+    str or None
+        The name for ``by_name``.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> xpdl.activations.name(xpdl.activations.elu(0.5)), xpdl.activations.name(xpdl.activations.tanh)
+    ('elu:0.5', 'tanh')
+    """
+    return name_of(activation, ACTIVATIONS, FAMILIES)

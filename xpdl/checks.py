@@ -5,8 +5,13 @@ They run on the host, once, when a value enters xpdl.  None runs inside a traini
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+import errno
 import math
 import operator
+import os
+from pathlib import Path
+import re
+import stat
 from typing import Any
 
 from array_api_compat import array_namespace
@@ -28,10 +33,49 @@ class BadNumberError(ValueError):
         return BadNumberError(self.argument, (row, *self.index[1:]), self.text)
 
 
+PASSWORDS = re.compile(
+    r"""(://[^/\s:@]*:)\S*(?=@)|(\b\w*(?:passw|pwd|secret|token)\w*\s*=\s*)[^\s&;'"]+""", re.IGNORECASE
+)
+"""The passwords in URLs, and in settings of databases such as "password=..."; before them stands what may be shown."""
+
+
 def shorten(value: object, limit: int = 60) -> str:
-    """``repr(value)`` on one line, cut to ``limit`` characters."""
-    text = " ".join(repr(value).split())
+    """``repr(value)`` on one line, cut to ``limit`` characters, without passwords."""
+    text = PASSWORDS.sub(_hidden, " ".join(repr(value).split()))
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def _hidden(found: re.Match[str]) -> str:
+    return f"{found[1] or found[2]}***"
+
+
+def plain(text: str) -> str:
+    """The text without passwords, and with escapes in place of what a terminal would obey, as to move its cursor."""
+    text = PASSWORDS.sub(_hidden, text)
+    return "".join(c if c in "\n\t" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def one_line(text: object, limit: int = 200) -> str:
+    """The text of a file's name or of a message on one line, plain, with its middle cut out beyond ``limit``."""
+    line = plain(" ".join(str(text).split()))
+    return line if len(line) <= limit else f"{line[: limit // 2]}...{line[-(limit // 2) :]}"
+
+
+class FileError(ValueError):
+    """A file cannot be used; the message may quote it, so it is one plain line of limited length."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__(), 1000)
+
+
+def regular_file(path: str | os.PathLike[str]) -> Path:
+    """The path of a file to read; ``OSError`` if it is absent, a folder, or a pipe or device that may never end."""
+    mode = Path(path).stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "is a pipe or a device and no regular file", os.fspath(path))
+    return Path(path)
 
 
 def choice(argument: str, value: Any, names: Iterable[str]) -> str:
@@ -82,6 +126,12 @@ def real(argument: str, value: Any, *, least: float = 0.0, below: float = math.i
     return number
 
 
+def unmasked(argument: str, values: Any) -> None:
+    """Check that values are no masked array: its masked entries are arbitrary numbers."""
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(f"{argument} must hold a number in every entry, got a masked array")
+
+
 def finite(argument: str, array: np.ndarray) -> None:
     """Check that an array on the host holds no NaN and no infinity; the error names the first one."""
     bad = np.argwhere(~np.isfinite(array))
@@ -127,6 +177,13 @@ def rows(argument: str, x: Array, d: int) -> None:
     """Check that x is (n, d) with n > 0."""
     if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] != d:
         raise ValueError(f"{argument} must have shape (n, {d}), rows are samples, got shape {tuple(x.shape)}")
+
+
+def countable(argument: str, x: Any) -> None:
+    """Check that int32 can count the samples x (n, d)."""
+    n = next(iter(getattr(x, "shape", ())), 0)
+    if n >= 2**31:
+        raise ValueError(f"{argument} must have fewer than 2**31 samples, got {n}")
 
 
 def pair(function: str, returned: Any, expected: str = "(theta, state)") -> tuple[Any, Any]:

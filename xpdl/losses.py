@@ -12,15 +12,21 @@ The backward pass starts from dz = derivative / n.  p - y is right for the canon
 (McCullagh & Nelder 1989): softmax, sigmoid and identity with the costs below.  Working on logits keeps everything
 finite: no logarithm is taken of a probability that was rounded to 0.
 
-A new loss is one ``Loss`` with a name in ``LOSSES``; pass your own to ``Network(output=...)``.
+A new loss is one ``Loss`` with a name in ``LOSSES``; pass your own to ``Network(output=...)``.  A loss with a number,
+as the delta of Huber's, is one function in ``FAMILIES``: its names are "huber:1.5" and so on.
 """
 
 from collections.abc import Callable
 import math
 from typing import NamedTuple
 
-from xpdl.activations import identity, sigmoid, softplus
+from xpdl import checks
+from xpdl.activations import identity, positive, sigmoid, softplus
 from xpdl.arrays import Array, device, namespace, real
+from xpdl.pickling import name_of, named, picklable
+
+SMALLEST = 2.0**-126
+"""The smallest number that has all its digits in float32."""
 
 ROUNDED = 1e-5
 """The sum of probabilities may differ from 1 by this much."""
@@ -81,6 +87,12 @@ class Loss(NamedTuple):
         cost itself.
     activation : str, default "identity"
         The name of the response for the attribute ``out_activation_`` of the scikit-learn estimators.
+    log_response : callable or None, default None
+        log_response(s) -> log p, if the outputs are probabilities; for a single output that tells two classes apart,
+        log_response(-s) must be log(1 - p).  None: the logarithm of p, or of ``SMALLEST`` where p is lower.
+    per_output : bool, default False
+        Whether the cost is the sum of a cost for each output, which depends on this output alone.  Then weights may be
+        (n, k), one for each output of each sample.
 
     Examples
     --------
@@ -110,6 +122,8 @@ class Loss(NamedTuple):
     near_one: bool = True
     error_variance: Callable[[Array, Array], Array] | None = None
     activation: str = "identity"
+    log_response: Callable[[Array], Array] | None = None
+    per_output: bool = False
 
     def predict(self, z: Array) -> Array:
         """Return the response p of logits.
@@ -133,7 +147,35 @@ class Loss(NamedTuple):
         """
         return self.response(self.scores(z))
 
-    def value(self, z: Array, y: Array) -> Array:
+    def log_predict(self, z: Array, *, complement: bool = False) -> Array:
+        """Return the logarithm of the response, from the logits: it is finite where the response rounds to 0.
+
+        Parameters
+        ----------
+        z : array (..., n, k)
+            Logits.
+        complement : bool, default False
+            Whether to return log(1 - p), for a single output that tells two classes apart.
+
+        Returns
+        -------
+        array (..., n, k)
+            log p.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> xpdl.losses.binary.log_predict(np.array([[-1e4, 0.0]])).round(3).tolist()
+        [[-10000.0, -0.693]]
+        """
+        if self.log_response is not None:
+            return self.log_response(self.scores(-z if complement else z))
+        p = 1 - self.predict(z) if complement else self.predict(z)
+        xp = namespace(p)
+        return xp.log(xp.maximum(p, SMALLEST))
+
+    def value(self, z: Array, y: Array, weight: Array | None = None) -> Array:
         """Return the cost of each sample.
 
         Parameters
@@ -142,6 +184,8 @@ class Loss(NamedTuple):
             Logits.
         y : array (n, k)
             Targets, as ``encode`` gives them.
+        weight : array (n, k), optional
+            How many times each output counts in the cost of its sample.  Weights (n,) do not change these costs.
 
         Returns
         -------
@@ -155,7 +199,13 @@ class Loss(NamedTuple):
         >>> xpdl.losses.linear.value(np.array([[3.0, 1.0]]), np.array([[1.0, 1.0]]))
         array([2.])
         """
-        return self.cost(self.scores(z), y)
+        return self._value(self.scores(z), y, weight)
+
+    def _value(self, s: Array, y: Array, weight: Array | None) -> Array:
+        if weight is None or weight.ndim == 1:
+            return self.cost(s, y)
+        each = self.cost(s[..., None], y[..., None])
+        return namespace(each).sum(each * weight, axis=-1)
 
     def delta(self, z: Array, y: Array, weight: Array | None = None) -> Array:
         """Return dz, the derivative of the mean cost with respect to the logits.
@@ -168,8 +218,8 @@ class Loss(NamedTuple):
             Logits.
         y : array (n, k)
             Targets, as ``encode`` gives them.
-        weight : array (n,), optional
-            How many times each sample counts.
+        weight : array (n,) or (n, k), optional
+            How many times each sample counts, or each of its outputs.
 
         Returns
         -------
@@ -197,15 +247,15 @@ class Loss(NamedTuple):
             Logits.
         y : array (n, k)
             Targets, as ``encode`` gives them.
-        weight : array (n,), optional
-            How many times each sample counts.
+        weight : array (n,) or (n, k), optional
+            How many times each sample counts, or each of its outputs.
         n : int or 0-d array, optional
             The divisor of dz; default the number of samples, or the sum of their weights.
 
         Returns
         -------
         value : array (..., n)
-            The costs, not weighted.
+            The costs, as ``value`` returns them.
         delta : array (..., n, k)
             dz.
 
@@ -219,9 +269,9 @@ class Loss(NamedTuple):
         s = self.scores(z)
         dz = self.derivative(s, self.response(s), y)
         if weight is not None:
-            dz *= weight[:, None]
+            dz *= weight[:, None] if weight.ndim == 1 else weight
         dz /= count(z.shape[-2], weight) if n is None else n
-        return self.cost(s, y), dz
+        return self._value(s, y, weight), dz
 
     def outputs(self, classes: int) -> int:
         """Return the smallest number of outputs that can tell this many classes apart.
@@ -252,13 +302,13 @@ def count(n: int, weight: Array | None) -> int | Array:
     ----------
     n : int
         The number of samples.
-    weight : array (n,) or None
-        Their weights; None: all are 1.
+    weight : array (n,) or (n, k) or None
+        Their weights, or those of their outputs; None: all are 1.
 
     Returns
     -------
     int or 0-d array
-        n, or the sum of the weights.
+        n, or the sum of the weights; for weights (n, k) their sum divided by k.
 
     Examples
     --------
@@ -269,7 +319,10 @@ def count(n: int, weight: Array | None) -> int | Array:
     >>> float(xpdl.losses.count(3, np.array([1.0, 0.0, 2.0])))
     3.0
     """
-    return n if weight is None else namespace(weight).sum(weight)
+    if weight is None:
+        return n
+    total = namespace(weight).sum(weight)
+    return total if weight.ndim == 1 else total / weight.shape[1]
 
 
 # Softmax and cross-entropy
@@ -341,6 +394,7 @@ softmax = Loss(
     classes=_one_each,
     error_variance=_softmax_error,
     activation="softmax",
+    log_response=identity.forward,
 )
 """p_j = exp(z_j) / sum_i exp(z_i), cost = -sum_j y_j log p_j (Bridle 1990), after a shift of z by max Re z."""
 
@@ -348,8 +402,14 @@ softmax = Loss(
 # Sigmoid and binary cross-entropy
 
 
-def _zero_or_one(y: Array, k: int) -> tuple[Array, str]:
-    return (y == 0) | (y == 1), "0 or 1"
+def _probability(y: Array, k: int) -> tuple[Array, str]:
+    xp = namespace(y)
+    labels = xp.all(y == xp.round(y))
+    return (y >= 0) & (y <= 1), "0 or 1" if labels else "0 or 1, or a probability between them"
+
+
+def _log_sigmoid(z: Array) -> Array:
+    return -softplus.forward(-z)
 
 
 def _binary_cross_entropy(z: Array, y: Array) -> Array:
@@ -373,11 +433,13 @@ def _sigmoid_error(p: Array, v: Array) -> Array:
 binary = Loss(
     _binary_cross_entropy,
     response=sigmoid.forward,
-    accepts=_zero_or_one,
+    accepts=_probability,
     decide=_above_half,
     classes=_two_by_one,
     error_variance=_sigmoid_error,
     activation="logistic",
+    log_response=_log_sigmoid,
+    per_output=True,
 )
 """p = 1 / (1 + exp(-z)), cost = -sum_j (y_j log p_j + (1 - y_j) log(1 - p_j)) = sum_j log(1 + exp(z_j)) - y_j z_j."""
 
@@ -394,9 +456,207 @@ def _logit_error(p: Array, v: Array) -> Array:
     return v
 
 
-linear = Loss(_half_squared_error, near_one=False, error_variance=_logit_error)
+linear = Loss(_half_squared_error, near_one=False, error_variance=_logit_error, per_output=True)
 """p = z, cost = 1/2 sum_j (z_j - y_j)^2."""
 
 
-LOSSES: dict[str, Loss] = {"softmax": softmax, "sigmoid": binary, "linear": linear}
+# Counts
+
+
+def _at_least_zero(y: Array, k: int) -> tuple[Array, str]:
+    return y >= 0, "at least 0"
+
+
+def _poisson_cost(z: Array, y: Array) -> Array:
+    xp = namespace(z)
+    return xp.sum(xp.exp(z) - y * z, axis=-1)
+
+
+def _poisson_error(p: Array, v: Array) -> Array:
+    """dp = p dz, and p = exp(z) is rounded."""
+    return p * p * (v + 1)
+
+
+poisson = Loss(
+    _poisson_cost,
+    response=_exp,
+    accepts=_at_least_zero,
+    near_one=False,
+    error_variance=_poisson_error,
+    activation="exp",
+    per_output=True,
+)
+"""p = exp(z), the expected count, cost = sum_j p_j - y_j log p_j: the negative log-likelihood without log y!."""
+
+
+# Values and costs that grow like the error itself
+
+
+def _sign(e: Array) -> Array:
+    """-1, 0 or 1 for the real part."""
+    return positive(e) - positive(-e)
+
+
+def _absolute_error(z: Array, y: Array) -> Array:
+    e = z - y
+    return namespace(z).sum(e * _sign(e), axis=-1)
+
+
+def _absolute_derivative(s: Array, p: Array, y: Array) -> Array:
+    return _sign(s - y)
+
+
+absolute = Loss(_absolute_error, _absolute_derivative, near_one=False, per_output=True)
+"""p = z, cost = sum_j |z_j - y_j|, with derivative 0 at 0: the best z is the median of y (Laplace 1774)."""
+
+
+@picklable
+def huber(delta: float = 1.0) -> Loss:
+    """Return the loss of Huber (1964): quadratic for small errors, linear for large ones.
+
+        cost = sum_j c_j (e_j - c_j / 2),    e = z - y,    c = e limited to -delta .. delta
+
+    That is e^2 / 2 up to delta, and delta (|e| - delta / 2) above.
+
+    Parameters
+    ----------
+    delta : float, default 1.0
+        The error from which on the cost is linear, greater than 0.
+
+    Returns
+    -------
+    Loss
+        The loss; its name is "huber:" and the number.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If delta is not a number greater than 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> xpdl.losses.huber(2.0).value(np.array([[1.0], [5.0]]), np.array([[0.0], [0.0]]))
+    array([0.5, 8. ])
+    """
+    delta = checks.real("delta", delta)
+    if delta == 0:
+        raise ValueError("delta must be greater than 0, got 0")
+
+    def clip(e: Array) -> Array:
+        above, below = positive(e - delta), positive(-e - delta)
+        return e * (1 - above - below) + delta * (above - below)
+
+    def cost(z: Array, y: Array) -> Array:
+        e = z - y
+        c = clip(e)
+        return namespace(z).sum(c * (e - 0.5 * c), axis=-1)
+
+    return Loss(cost, lambda s, p, y: clip(s - y), near_one=False, per_output=True)
+
+
+@picklable
+def quantile(q: float = 0.5) -> Loss:
+    """Return the pinball loss, whose best z is the q-quantile of y (Koenker & Bassett 1978).
+
+        cost = sum_j q max(y_j - z_j, 0) + (1 - q) max(z_j - y_j, 0)
+
+    Parameters
+    ----------
+    q : float, default 0.5
+        The quantile, between 0 and 1.
+
+    Returns
+    -------
+    Loss
+        The loss; its name is "quantile:" and the number.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If q is not a number between 0 and 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> xpdl.losses.quantile(0.9).value(np.array([[0.0], [2.0]]), np.array([[1.0], [1.0]])).round(6)
+    array([0.9, 0.1])
+    """
+    q = checks.real("q", q, below=1.0)
+    if q == 0:
+        raise ValueError("q must be greater than 0, got 0")
+
+    def slope(e: Array) -> Array:
+        return (1 - q) * positive(e) - q * positive(-e)
+
+    def cost(z: Array, y: Array) -> Array:
+        e = z - y
+        return namespace(z).sum(e * slope(e), axis=-1)
+
+    return Loss(cost, lambda s, p, y: slope(s - y), near_one=False, per_output=True)
+
+
+LOSSES: dict[str, Loss] = {
+    "softmax": softmax,
+    "sigmoid": binary,
+    "linear": linear,
+    "poisson": poisson,
+    "absolute": absolute,
+    "huber": huber(),
+    "quantile": quantile(),
+}
 """The losses that have a name."""
+
+FAMILIES: dict[str, Callable[[float], Loss]] = {"huber": huber, "quantile": quantile}
+"""The losses whose name may have a number, as "huber:1.5"."""
+
+
+def by_name(name: str) -> Loss:
+    """Return the loss of this name.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``LOSSES``; or a key of ``FAMILIES``, a colon and a number.
+
+    Returns
+    -------
+    Loss
+        The loss.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If there is no such loss.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> xpdl.losses.by_name("huber:1.5") == xpdl.losses.huber(1.5)
+    True
+    """
+    return named("output", name, LOSSES, FAMILIES)
+
+
+def name(loss: Loss) -> str | None:
+    """Return the name of a loss that is one of ``LOSSES`` or of ``FAMILIES``, else None.
+
+    Parameters
+    ----------
+    loss : Loss
+        The loss.
+
+    Returns
+    -------
+    str or None
+        The name for ``by_name``.
+
+    Examples
+    --------
+    >>> import xpdl
+    >>> xpdl.losses.name(xpdl.losses.huber(1.5)), xpdl.losses.name(xpdl.losses.softmax)
+    ('huber:1.5', 'softmax')
+    """
+    return name_of(loss, LOSSES, FAMILIES)

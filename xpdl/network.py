@@ -1,5 +1,6 @@
 """The network: forward propagation, cost and gradient as pure functions of theta.
 
+    inputs     x' = (x - shift) * scale, see scaling.py
     forward    z = x w + b,   a = f(z);   a * mask is the x of the next layer, and the last z are the logits
     backward   dw = x^T dz,   db = sum of dz over the samples,   da = dz w^T * mask;   dz = f'(z) da one layer down
 
@@ -12,12 +13,13 @@ from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from xpdl import checks
-from xpdl.activations import ACTIVATIONS, Activation, identity
+from xpdl import activations, checks, losses
+from xpdl.activations import Activation, identity
 from xpdl.arrays import Array, namespace, real
 from xpdl.initializers import INITIALIZERS, initialize
 from xpdl.layout import Layout
-from xpdl.losses import LOSSES, Loss, count
+from xpdl.losses import Loss, count
+from xpdl.scaling import Scaling, as_numbers, check_scaling
 
 Masks = Sequence[Array | None]
 
@@ -42,18 +44,22 @@ class Network:
     ----------
     sizes : sequence of int
         The sizes of the layers [d, ..., k], input first, at least two.
-    hidden : str or Activation, default "relu"
-        The activation of the hidden layers: "relu", "tanh", "sigmoid", "leaky_relu", "elu", "softplus", "gelu",
-        "silu", "identity", or an ``xpdl.Activation`` of your own.
+    hidden : str, Activation or sequence of them, default "relu"
+        The activation of the hidden layers: "relu", "tanh", "sigmoid", "leaky_relu" or "leaky_relu:0.2", "elu",
+        "softplus", "gelu", "silu", "identity", or an ``xpdl.Activation`` of your own; or one for each hidden layer.
     output : str or Loss, default "softmax"
-        The output layer with its cost: "softmax" for labels 0..k-1 (n,), "sigmoid" for labels 0 and 1 (n,) or (n, k),
-        "linear" for values (n, k), or an ``xpdl.Loss`` of your own.
+        The output layer with its cost: "softmax" for labels 0..k-1 (n,) or probabilities (n, k); "sigmoid" for labels 0
+        and 1, or probabilities, (n,) or (n, k); for values (n, k) "linear", "absolute", "huber" or "huber:1.5",
+        "quantile:0.9"; "poisson" for counts (n, k); or an ``xpdl.Loss``, see ``xpdl.losses``.
     init : str or float, default "he"
         The standard deviation of the initial weights: "he", "xavier", "lecun", or a number.
     l2 : float, default 0.0
         Adds l2 / (2 n) * sum of w^2 to the mean cost of n samples.  Biases are not decayed.
     dropout : float or sequence of float, default 0.0
         The probability of dropping a hidden unit, one number or one for each hidden layer (Srivastava et al. 2014).
+    inputs : Scaling or None, default None
+        What is done to x before the first layer, for example ``xpdl.Scaling.images`` for pixels 0..255; see
+        ``xpdl.Scaling``.  None: x is used as it is, whatever its dtype.
 
     Raises
     ------
@@ -78,25 +84,21 @@ class Network:
 
     sizes: Sequence[int]
     _: KW_ONLY
-    hidden: str | Activation = "relu"
+    hidden: str | Activation | Sequence[str | Activation] = "relu"
     output: str | Loss = "softmax"
     init: str | float = "he"
     l2: float = 0.0
     dropout: float | Sequence[float] = 0.0
+    inputs: Scaling | None = None
 
     def __post_init__(self) -> None:
         """Check every field, and turn numbers of any library into plain ones."""
-        if isinstance(self.hidden, Activation):
-            checks.functions("hidden", self.hidden)
-        else:
-            checks.choice("hidden", self.hidden, ACTIVATIONS)
-        if isinstance(self.output, Loss):
-            checks.functions("output", self.output, besides=("near_one", "activation"))
-        else:
-            checks.choice("output", self.output, LOSSES)
         sizes = _sizes(self.sizes)
+        check_scaling("inputs", self.inputs, sizes[0])
         named = isinstance(self.init, str)
         plain = {
+            "hidden": _hidden(self.hidden, len(sizes) - 2),
+            "output": _output(self.output),
             "sizes": sizes,
             "init": checks.choice("init", self.init, INITIALIZERS) if named else checks.real("init", self.init),
             "l2": checks.real("l2", self.l2),
@@ -166,16 +168,18 @@ class Network:
         return tuple(self.dropout) if isinstance(self.dropout, Sequence) else (self.dropout,) * (len(self.sizes) - 2)
 
     @property
-    def activation(self) -> Activation:
-        """The activation of the hidden layers.
+    def activations(self) -> list[Activation]:
+        """The activation of each hidden layer.
 
         Examples
         --------
         >>> import xpdl
-        >>> xpdl.Network([2, 3, 1], hidden="tanh").activation is xpdl.activations.tanh
+        >>> xpdl.Network([2, 3, 1], hidden="tanh").activations == [xpdl.activations.tanh]
         True
         """
-        return self.hidden if isinstance(self.hidden, Activation) else ACTIVATIONS[self.hidden]
+        one = isinstance(self.hidden, str | Activation)
+        each: Sequence[Any] = [self.hidden] * (len(self.sizes) - 2) if one else self.hidden
+        return [f if isinstance(f, Activation) else activations.by_name(f) for f in each]
 
     @property
     def head(self) -> Loss:
@@ -187,7 +191,7 @@ class Network:
         >>> xpdl.Network([2, 3, 1], output="linear").head is xpdl.losses.linear
         True
         """
-        return self.output if isinstance(self.output, Loss) else LOSSES[self.output]
+        return self.output if isinstance(self.output, Loss) else losses.by_name(self.output)
 
     def initialize(self, seed: int = 0, dtype: str = "float32") -> Array:
         """Draw a new theta: weights are normal with the standard deviation of ``init``, biases are 0.
@@ -279,7 +283,7 @@ class Network:
         theta : array (..., P)
             The parameters.
         x : array (n, d)
-            Samples.  Images of dtype uint8 are scaled to [0, 1]; numbers of any other dtype stay unchanged.
+            Samples, numbers of any dtype, as they are before the scaling of ``inputs``.
         masks : sequence of array (n, units) or None, optional
             A dropout mask for each hidden layer, already scaled by 1 / (1 - p), or None for a layer without dropout.
 
@@ -307,10 +311,9 @@ class Network:
         if masks is None:
             masks = [None] * (len(self.sizes) - 2)
         _check_masks(masks, x, self.sizes[1:-1])
-        activations = [self.activation] * len(masks)
         layers = []
-        x = _features(x, theta.dtype)
-        for (w, b), f, mask in zip(self.unpack(theta), [*activations, identity], [*masks, None], strict=True):
+        x = as_numbers(x, theta.dtype) if self.inputs is None else self.inputs(x, theta.dtype)
+        for (w, b), f, mask in zip(self.unpack(theta), [*self.activations, identity], [*masks, None], strict=True):
             z = x @ w
             z += b[..., None, :]
             a = f.forward(z)
@@ -357,16 +360,23 @@ class Network:
                 dw += (self.l2 / (dz.shape[-2] if n is None else n)) * w
             grads.append((dw, xp.sum(dz, axis=-2)))
             if l > 0:
-                da = dz @ xp.matrix_transpose(w)
-                if masks is not None and masks[l - 1] is not None:
-                    da *= masks[l - 1]
-                dz = self.activation.backward(da, layers[l - 1].z, layers[l - 1].a)
+                dz = self._before(layers, l, dz, None if masks is None else masks[l - 1])
         return self.layout.pack(grads[::-1])
+
+    def _before(self, layers: Sequence[Layer], l: int, dz: Array, mask: Array | None = None) -> Array:
+        """The dz of the layer before layer l, from that of layer l."""
+        da = dz @ namespace(dz).matrix_transpose(layers[l].w)
+        if mask is not None:
+            da *= mask
+        return self.activations[l - 1].backward(da, layers[l - 1].z, layers[l - 1].a)
 
     def loss(self, theta: Array, x: Array, y: Array, masks: Masks | None = None, weight: Array | None = None) -> Array:
         """Return the mean cost of the samples plus the L2 term.
 
             sum_i weight_i cost_i / n + l2 / (2 n) * sum of w^2,   n = sum_i weight_i
+
+        Weights (n, k) are those of the outputs: sum_ij weight_ij cost_ij / n with n = sum_ij weight_ij / k.  A weight 0
+        leaves an output out, as where its target is missing.
 
         Labels and weights are not checked here, because a check would make the device wait; ``train`` checks them.  A
         wrong label gives NaN, and so do weights that are all 0.
@@ -381,8 +391,8 @@ class Network:
             Labels or values, as the output layer takes them.
         masks : sequence of array (n, units) or None, optional
             Dropout masks, as for ``forward``.
-        weight : array (n,), optional
-            How many times each sample counts; default once.
+        weight : array (n,) or (n, k), optional
+            How many times each sample counts, or each of its outputs; default once.
 
         Returns
         -------
@@ -404,7 +414,8 @@ class Network:
         2.0
         """
         z, weight = self.forward(theta, x, masks)[-1].z, self._weight(theta, x, weight)
-        return self._mean(self.head.value(z, self.targets(theta, x, y)), theta, weight, count(x.shape[0], weight))
+        value = self.head.value(z, self.targets(theta, x, y), weight)
+        return self._mean(value, theta, weight, count(x.shape[0], weight))
 
     def loss_and_grad(
         self,
@@ -428,8 +439,8 @@ class Network:
             Labels or values, as the output layer takes them.
         masks : sequence of array (n, units) or None, optional
             Dropout masks, as for ``forward``.
-        weight : array (n,), optional
-            How many times each sample counts; default once.
+        weight : array (n,) or (n, k), optional
+            How many times each sample counts, or each of its outputs; default once.
         n : int or 0-d array, optional
             The number of samples of the batch, if these are only a part of it.
 
@@ -485,6 +496,98 @@ class Network:
         """
         p = self.head.predict(self.forward(theta, x)[-1].z)
         return p[..., 0] if self.sizes[-1] == 1 and self.head.classes(1) == 2 else p
+
+    def log_proba(self, theta: Array, x: Array) -> Array:
+        """Return the logarithm of ``predict_proba``, from the logits: it is finite and right where p rounds to 0.
+
+        Parameters
+        ----------
+        theta : array (..., P)
+            The parameters.
+        x : array (n, d)
+            Samples, as for ``forward``.
+
+        Returns
+        -------
+        array (..., n, k)
+            log p; (..., n) for a single sigmoid.
+
+        Raises
+        ------
+        ValueError
+            If the outputs are values, not probabilities.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> net = xpdl.Network([1, 1], output="sigmoid")
+        >>> net.log_proba(np.array([1.0, 0.0]), np.array([[-1000.0], [0.0]])).round(3).tolist()
+        [-1000.0, -0.693]
+        """
+        if self.head.decide is None:
+            raise ValueError(f"output {checks.shorten(self.output)} gives values, which are no probabilities")
+        log_p = self.head.log_predict(self.forward(theta, x)[-1].z)
+        return log_p[..., 0] if self.sizes[-1] == 1 and self.head.classes(1) == 2 else log_p
+
+    def hidden_features(self, theta: Array, x: Array) -> Array:
+        """Return the activations of the last hidden layer, as features for something else.
+
+        Parameters
+        ----------
+        theta : array (..., P)
+            The parameters.
+        x : array (n, d)
+            Samples, as for ``forward``.
+
+        Returns
+        -------
+        array (..., n, units)
+            The input of the output layer; without a hidden layer, the scaled x.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> net = xpdl.Network([2, 3, 1])
+        >>> net.hidden_features(net.initialize(dtype="float64"), np.eye(2)).shape
+        (2, 3)
+        """
+        return self.forward(theta, x)[-1].x
+
+    def input_gradient(self, theta: Array, x: Array, y: Array, weight: Array | None = None) -> Array:
+        """Return the derivative of ``loss`` with respect to x.
+
+        Parameters
+        ----------
+        theta : array (..., P)
+            The parameters.
+        x : array (n, d)
+            Samples, as for ``forward``.
+        y : array (n,) or (n, k)
+            Labels or values, as the output layer takes them.
+        weight : array (n,) or (n, k), optional
+            Weights, as for ``loss``.
+
+        Returns
+        -------
+        array (..., n, d)
+            The derivative of the mean cost; times n, it is that of each sample's own cost.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> net = xpdl.Network([1, 1], output="linear")
+        >>> net.input_gradient(np.array([2.0, 1.0]), np.array([[3.0]]), np.array([[5.0]]))  # (2 * 3 + 1 - 5) * 2
+        array([[4.]])
+        """
+        layers, weight = self.forward(theta, x), self._weight(theta, x, weight)
+        dz = self.head.delta(layers[-1].z, self.targets(theta, x, y), weight)
+        for l in reversed(range(1, len(layers))):
+            dz = self._before(layers, l, dz)
+        dx = dz @ namespace(dz).matrix_transpose(layers[0].w)
+        return dx if self.inputs is None else self.inputs.backward(dx, x)
 
     def predict(self, theta: Array, x: Array) -> Array:
         """Return the most probable label of each sample, or the values of an output that is not a classifier.
@@ -547,31 +650,79 @@ class Network:
         return self.head.encode(y, (x.shape[0], self.sizes[-1]), real(theta[..., :1]).dtype)
 
     def _weight(self, theta: Array, x: Array, weight: Array | None) -> Array | None:
-        """The weights of the samples x as the loss needs them: (n,), in the real dtype of theta."""
+        """The weights of the samples x as the loss needs them: (n,) or (n, k), in the real dtype of theta."""
         if weight is None:
             return None
         checks.one_namespace(x=x, weight=weight)
-        if weight.shape != x.shape[:1]:
-            raise ValueError(f"weight must have shape ({x.shape[0]},), one for each sample, got {tuple(weight.shape)}")
+        self.check_weight("weight", weight, x.shape[0])
         return namespace(weight).astype(weight, real(theta[..., :1]).dtype, copy=False)
+
+    def check_weight(self, argument: str, weight: Array, n: int) -> None:
+        """Check that weights are (n,), or (n, k) for a loss whose outputs may have weights of their own.
+
+        Parameters
+        ----------
+        argument : str
+            The name of the argument, for the message.
+        weight : array
+            The weights.
+        n : int
+            The number of samples.
+
+        Raises
+        ------
+        ValueError
+            If the shape is another.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> net = xpdl.Network([4, 2], output="linear")
+        >>> net.check_weight("weight", np.ones((3, 2)), 3)
+        """
+        if weight.shape == (n,) or (self.head.per_output and weight.shape == (n, self.sizes[-1])):
+            return
+        each = f" or ({n}, {self.sizes[-1]}), one for each of its outputs" if self.head.per_output else ""
+        raise ValueError(f"{argument} must have shape ({n},), one for each sample{each}, got {tuple(weight.shape)}")
 
     def _mean(self, value: Array, theta: Array, weight: Array | None, n: int | Array) -> Array:
         """The mean of value (..., n) + l2 / (2 n) * sum of w^2."""
         xp = namespace(theta)
-        cost = xp.sum(value if weight is None else value * weight, axis=-1) / n
+        weighted = weight is None or weight.ndim == 2  # nothing is left to multiply with
+        cost = xp.sum(value if weighted else value * weight, axis=-1) / n
         if self.l2:
             w = theta[..., : self.layout.n_weights]
             cost += (self.l2 / (2 * n)) * xp.sum(w * w, axis=-1)
         return cost
 
 
-def _features(x: Array, dtype: object) -> Array:
-    """x as floating numbers; uint8 is an image and becomes x / 255."""
-    xp = namespace(x)
-    numbers = xp.astype(x, dtype, copy=False)
-    if x.dtype == xp.uint8:
-        numbers *= 1 / 255
-    return numbers
+def _hidden(hidden: Any, n_hidden: int) -> Any:
+    """Check that this is one activation, or one for each hidden layer; those that have a name become their names."""
+    if isinstance(hidden, str | Activation) or not isinstance(hidden, Sequence):
+        return _activation(hidden)
+    if len(hidden) != n_hidden:
+        expected = f"one activation or one for each of {n_hidden} hidden layers"
+        raise ValueError(f"hidden must be {expected}, got {len(hidden)}")
+    return tuple(map(_activation, hidden))
+
+
+def _activation(hidden: Any) -> str | Activation:
+    """Check that this is an activation; one that has a name becomes its name."""
+    if not isinstance(hidden, Activation):
+        activations.by_name(hidden)
+        return str(hidden)
+    checks.functions("hidden", hidden)
+    return activations.name(hidden) or hidden
+
+
+def _output(output: Any) -> str | Loss:
+    """Check that this is a loss; one that has a name becomes its name."""
+    if not isinstance(output, Loss):
+        losses.by_name(output)
+        return str(output)
+    checks.functions("output", output, besides=("near_one", "activation", "per_output"))
+    return losses.name(output) or output
 
 
 def _check_masks(masks: Masks, x: Array, units: Sequence[int]) -> None:

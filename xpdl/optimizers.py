@@ -17,11 +17,15 @@ from typing import Any, NamedTuple, TypeAlias
 
 from xpdl import checks
 from xpdl.arrays import Array, device, namespace
+from xpdl.pickling import picklable
 from xpdl.schedules import Schedule, as_schedule
 
 State: TypeAlias = Any
 Update: TypeAlias = Callable[[Array, Array, State], tuple[Array, State]]
 Kernel: TypeAlias = Callable[..., tuple[Array, ...]]
+SMALLEST = 2.0**-126
+"""The smallest number that has all its digits in float32."""
+
 Fuse: TypeAlias = Callable[[Kernel], Kernel]
 
 
@@ -64,6 +68,7 @@ class Optimizer(NamedTuple):
     constant: bool = False
 
 
+@picklable
 def elementwise(
     slots: int, rates: Callable[[Array], tuple[Any, ...]], kernel: Kernel, *, constant: bool = False
 ) -> Optimizer:
@@ -124,6 +129,7 @@ def elementwise(
     return Optimizer(init, fused(lambda kernel: kernel), fused, constant)
 
 
+@picklable
 def sgd(lr: float | Schedule) -> Optimizer:
     """Gradient descent, or on batches stochastic gradient descent.
 
@@ -165,6 +171,7 @@ def sgd(lr: float | Schedule) -> Optimizer:
     return elementwise(0, lambda t: (schedule(t - 1),), kernel, constant=not callable(lr))
 
 
+@picklable
 def momentum(lr: float | Schedule, *, beta: float = 0.9, nesterov: bool = False, average: bool = False) -> Optimizer:
     """Gradient descent with momentum.
 
@@ -220,6 +227,7 @@ def momentum(lr: float | Schedule, *, beta: float = 0.9, nesterov: bool = False,
     return elementwise(1, rates, kernel, constant=not callable(lr))
 
 
+@picklable
 def rmsprop(lr: float | Schedule, *, decay: float = 0.9, eps: float = 1e-8, eps_root: float = 0.0) -> Optimizer:
     """RMSprop: each gradient is divided by the root of an average of its squares.
 
@@ -272,6 +280,7 @@ def rmsprop(lr: float | Schedule, *, decay: float = 0.9, eps: float = 1e-8, eps_
     return elementwise(1, lambda t: (schedule(t - 1),), kernel, constant=not callable(lr))
 
 
+@picklable
 def adam(
     lr: float | Schedule = 1e-3,
     *,
@@ -325,6 +334,7 @@ def adam(
     return adamw(lr, beta1=beta1, beta2=beta2, eps=eps, eps_root=eps_root, weight_decay=0.0)
 
 
+@picklable
 def adamw(
     lr: float | Schedule = 1e-3,
     *,
@@ -409,6 +419,61 @@ def adamw(
         return theta, m, v
 
     return elementwise(2, rates, kernel, constant=not callable(lr))
+
+
+@picklable
+def clipped(optimizer: Optimizer, norm: float = 1.0) -> Optimizer:
+    """An optimizer that gets the gradient scaled down to at most this norm (Pascanu, Mikolov & Bengio 2013).
+
+        g <- g min(1, norm / ||g||)
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        The optimizer.
+    norm : float, default 1.0
+        The largest Euclidean norm of the gradient of all parameters, greater than 0.
+
+    Returns
+    -------
+    Optimizer
+        The same update rule, for ``train``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the arguments are not as described.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> optimizer = xpdl.optimizers.clipped(xpdl.sgd(1.0), norm=5.0)
+    >>> theta, _ = optimizer.update(np.zeros(2), np.array([30.0, -40.0]), optimizer.init(np.zeros(2)))
+    >>> theta.round(6)
+    array([-3.,  4.])
+    """
+    checks.instance("optimizer", optimizer, Optimizer)
+    norm = checks.real("norm", norm)
+    if norm == 0:
+        raise ValueError("norm must be greater than 0, got 0")
+    init, plain, inner, constant = optimizer
+
+    def clip(grad: Array) -> Array:
+        xp = namespace(grad)
+        most = xp.max(xp.maximum(grad, -grad), axis=-1, keepdims=True)
+        part = grad / xp.maximum(most, SMALLEST)  # squares of grad itself might overflow
+        length = most * xp.sqrt(xp.sum(part * part, axis=-1, keepdims=True))
+        return grad * (norm / xp.maximum(length, norm))
+
+    def update(theta: Array, grad: Array, state: State) -> tuple[Array, State]:
+        return plain(theta, clip(grad), state)
+
+    def fused(fuse: Fuse) -> Update:
+        run = plain if inner is None else inner(fuse)
+        return lambda theta, grad, state: run(theta, clip(grad), state)
+
+    return Optimizer(init, update, None if inner is None else fused, constant)
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {

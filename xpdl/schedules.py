@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from xpdl import checks
 from xpdl.arrays import Array, namespace
+from xpdl.pickling import picklable
 
 Schedule: TypeAlias = Callable[[Array], Array | float]
 
@@ -50,6 +51,7 @@ def as_schedule(lr: float | Schedule) -> Schedule:
     return lambda step: rate
 
 
+@picklable
 def constant(lr: float) -> Schedule:
     """Constant rate.
 
@@ -79,6 +81,7 @@ def constant(lr: float) -> Schedule:
     return as_schedule(checks.real("lr", lr))
 
 
+@picklable
 def exponential(lr: float, decay: float, *, every: float = 1) -> Schedule:
     """Exponential decay.
 
@@ -116,6 +119,7 @@ def exponential(lr: float, decay: float, *, every: float = 1) -> Schedule:
     return lambda step: lr * namespace(step).exp(step * (log_decay / every))
 
 
+@picklable
 def inverse_time(lr: float, decay: float = 1.0, *, every: float = 1) -> Schedule:
     """1/t decay.
 
@@ -153,6 +157,7 @@ def inverse_time(lr: float, decay: float = 1.0, *, every: float = 1) -> Schedule
     return lambda step: lr / (1 + slope * step)
 
 
+@picklable
 def inverse_sqrt(lr: float, *, every: float = 1) -> Schedule:
     """1/sqrt(t) decay.
 
@@ -187,6 +192,7 @@ def inverse_sqrt(lr: float, *, every: float = 1) -> Schedule:
     return lambda step: lr / namespace(step).sqrt(1 + step / every)
 
 
+@picklable
 def step(lr: float, factor: float = 0.1, *, every: float) -> Schedule:
     """Decay in steps: the rate is multiplied by a factor every ``every`` steps.
 
@@ -229,6 +235,7 @@ def step(lr: float, factor: float = 0.1, *, every: float) -> Schedule:
     return rate
 
 
+@picklable
 def cosine(lr: float, steps: float, *, final: float = 0.0) -> Schedule:
     """Half a cosine from lr down to final, without restarts.
 
@@ -273,6 +280,7 @@ def cosine(lr: float, steps: float, *, final: float = 0.0) -> Schedule:
     return rate
 
 
+@picklable
 def warmup(lr: float | Schedule, steps: float) -> Schedule:
     """Linear warm-up to the rate, or to the schedule, that follows.
 

@@ -7,7 +7,7 @@
 The test is skipped on a backend that is not installed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 import inspect
 from typing import Any
 from unittest import SkipTest
@@ -17,9 +17,10 @@ from xpdl.gradcheck.function import check_gradient
 from xpdl.gradcheck.function.arguments import Arguments
 from xpdl.gradcheck.network import check_network
 from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, Parameter, Report
+from xpdl.gradcheck.vector import check_jacobian, check_jvp, check_vjp
 from xpdl.network import Network
 
-__all__ = ["assert_gradients", "backends"]
+__all__ = ["assert_gradients", "assert_jacobian", "assert_jvp", "assert_vjp", "backends"]
 
 
 def backends() -> list[str]:
@@ -92,6 +93,153 @@ def assert_gradients(
     'PASS'
     """
     check = check_network if isinstance(fun, Network) else check_gradient
+    return _asserted(check, fun, args, backend, allow_inconclusive, options)
+
+
+def assert_vjp(
+    fun: Callable[..., Any],
+    vjp: Callable[..., Any] | None,
+    *args: Any,
+    backend: str | None = None,
+    allow_inconclusive: bool = False,
+    **options: Any,
+) -> Report:
+    """Assert that a backward pass is right, as ``xpdl.check_vjp`` checks it, and return the report.
+
+    Parameters
+    ----------
+    fun, vjp : callable
+        The function and its backward pass.
+    *args : Any
+        The point.
+    backend : str, optional
+        The backend that the arguments are moved to, as by ``assert_gradients``.
+    allow_inconclusive : bool, default False
+        Whether INCONCLUSIVE is accepted.
+    **options : Any
+        All keyword arguments of the check.
+
+    Returns
+    -------
+    Report
+        The report of the check.
+
+    Raises
+    ------
+    AssertionError
+        If the backward pass is wrong.
+    unittest.SkipTest
+        If the backend is not installed or has no device.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> xpdl.testing.assert_vjp(np.sin, lambda c, x: c * np.cos(x), np.array([1.0, 2.0])).verdict
+    'PASS'
+    """
+    return _asserted(check_vjp, fun, (vjp, *args), backend, allow_inconclusive, options)
+
+
+def assert_jvp(
+    fun: Callable[..., Any],
+    jvp: Callable[..., Any] | None,
+    *args: Any,
+    backend: str | None = None,
+    allow_inconclusive: bool = False,
+    **options: Any,
+) -> Report:
+    """Assert that a forward pass is right, as ``xpdl.check_jvp`` checks it, and return the report.
+
+    Parameters
+    ----------
+    fun, jvp : callable
+        The function and its forward pass.
+    *args : Any
+        The point.
+    backend : str, optional
+        The backend that the arguments are moved to, as by ``assert_gradients``.
+    allow_inconclusive : bool, default False
+        Whether INCONCLUSIVE is accepted.
+    **options : Any
+        All keyword arguments of the check.
+
+    Returns
+    -------
+    Report
+        The report of the check.
+
+    Raises
+    ------
+    AssertionError
+        If the forward pass is wrong.
+    unittest.SkipTest
+        If the backend is not installed or has no device.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> xpdl.testing.assert_jvp(np.sin, lambda t, x: np.cos(x) * t, np.array([1.0, 2.0])).verdict
+    'PASS'
+    """
+    return _asserted(check_jvp, fun, (jvp, *args), backend, allow_inconclusive, options)
+
+
+def assert_jacobian(
+    fun: Callable[..., Any],
+    jac: Callable[..., Any],
+    *args: Any,
+    backend: str | None = None,
+    allow_inconclusive: bool = False,
+    **options: Any,
+) -> Report:
+    """Assert that a Jacobian is right, as ``xpdl.check_jacobian`` checks it, and return the report.
+
+    Parameters
+    ----------
+    fun, jac : callable
+        The function and its Jacobian.
+    *args : Any
+        The point.
+    backend : str, optional
+        The backend that the arguments are moved to, as by ``assert_gradients``.
+    allow_inconclusive : bool, default False
+        Whether INCONCLUSIVE is accepted.
+    **options : Any
+        All keyword arguments of the check.
+
+    Returns
+    -------
+    Report
+        The report of the check.
+
+    Raises
+    ------
+    AssertionError
+        If the Jacobian is wrong.
+    unittest.SkipTest
+        If the backend is not installed or has no device.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> xpdl.testing.assert_jacobian(np.sin, lambda x: np.diag(np.cos(x)), np.array([1.0, 2.0])).verdict
+    'PASS'
+    """
+    return _asserted(check_jacobian, fun, (jac, *args), backend, allow_inconclusive, options)
+
+
+def _asserted(
+    check: Callable[..., Report],
+    fun: Any,
+    args: Sequence[Any],
+    backend: str | None,
+    allow_inconclusive: bool,
+    options: Mapping[str, Any],
+) -> Report:
+    """The report of a check; ``AssertionError`` unless it passes."""
     call = inspect.signature(check).bind(fun, *args, **options)
     home = connect("numpy") if backend is None else _ready(backend)
     if backend is not None:
@@ -100,7 +248,7 @@ def assert_gradients(
         report = check(*call.args, **call.kwargs)
     if report or (allow_inconclusive and report.verdict == INCONCLUSIVE):
         return report
-    names = [_shown(name, value) for name, value in call.arguments.items() if name not in options]
+    names = [_shown(name, value) for name, value in call.arguments.items() if name not in {*options, "options"}]
     shown = [*names, *(f"{name}={value!r}" for name, value in options.items())]
     again = f"xpdl.{check.__name__}({', '.join(shown)})" + (f"  # theta on backend {backend!r}" if backend else "")
     wrong = [_worst(p) for p in report.parameters.values() if p.verdict in (FAIL, report.verdict)]

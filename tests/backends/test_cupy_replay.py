@@ -201,7 +201,7 @@ def test_products_in_tf32_are_off_by_as_much_as_tf32_is(gpu):
 def test_two_trainings_give_the_same_bits(gpu):
     """Evaluations between epochs do not disturb the graphs."""
     x, y = np.random.default_rng(0).integers(0, 256, (300, 784)).astype("uint8"), np.arange(300) % 10
-    net = Network([784, 64, 10], dropout=0.2)
+    net = Network([784, 64, 10], dropout=0.2, inputs=xpdl.Scaling.images)
     options = {"epochs": 8, "batch_size": 64, "validation": (x, y), "progress": False}
     one, other = (xpdl.train(net, x, y, backend=gpu, **options) for _ in range(2))
     np.testing.assert_array_equal(one.theta, other.theta)
@@ -224,7 +224,7 @@ def test_branches_give_the_bits_of_one_after_the_other(gpu, dropout):
 def test_several_steps_a_graph_give_the_bits_of_one(gpu):
     x, y = np.random.default_rng(0).integers(0, 256, (1000, 784)).astype("uint8"), np.arange(1000) % 10
     options = {"epochs": 3, "batch_size": 16, "progress": False}
-    net = Network([784, 64, 10])
+    net = Network([784, 64, 10], inputs=xpdl.Scaling.images)
     one, other = (xpdl.train(net, x, y, backend=chosen, **options) for chosen in (gpu, replace(gpu, repeat=None)))
     np.testing.assert_array_equal(one.theta, other.theta)
 

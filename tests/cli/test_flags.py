@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xpdl.cli import flags
-from xpdl.cli.flags import check_writable, connected, describe_samples, exit_code, load_and_split, network_for
+from xpdl.cli.flags import connected, describe_samples, exit_code, load_and_split, network_for
 from xpdl.data import Dataset
 from xpdl.distributed.launching import RanksWanted
 
@@ -62,13 +62,6 @@ def test_init_is_a_name_or_a_number() -> None:
     data = Dataset(X, np.arange(60) % 3)
     assert network_for(data, lambda d, k: [d, k], None, init="xavier").init == "xavier"
     assert network_for(data, lambda d, k: [d, k], None, init="0.5").init == 0.5
-
-
-def test_a_file_that_cannot_be_written_is_named_by_its_flag(tmp_path) -> None:
-    check_writable(save=tmp_path / "new", history=None)
-    for path in (tmp_path, tmp_path / "no" / "m"):
-        with pytest.raises(OSError, match="history must be a file in a directory that exists, got "):
-            check_writable(save=tmp_path / "new", history=path)
 
 
 def test_another_number_of_ranks_is_asked_for(monkeypatch) -> None:

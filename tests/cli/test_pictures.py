@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from xpdl.cli.pictures import check_picture, save_picture
+from xpdl.cli.pictures import check_suffix, save_picture
 
 pytest.importorskip("matplotlib", reason="plots need matplotlib")
 from matplotlib.figure import Figure
@@ -35,12 +35,11 @@ def test_the_same_figure_gives_the_same_svg(tmp_path, figure) -> None:
     [
         ("a.pdf", ValueError, "out must end in .png or .svg, got 'a.pdf'"),
         ("a", ValueError, "out must end in .png or .svg, got 'a'"),
-        ("no/a.png", OSError, "out must be a file in a directory that exists, got 'no/a.png'"),
     ],
 )
 def test_a_path_that_cannot_be_written_is_named_with_its_flag(path, error, said) -> None:
     with pytest.raises(error, match=said):
-        check_picture("out", Path(path))
+        check_suffix("out", Path(path))
 
 
 def test_a_disk_that_fails_leaves_the_old_file(tmp_path, figure, monkeypatch) -> None:

@@ -209,7 +209,7 @@ sys.exit(code)
 @pytest.mark.parametrize(("owner", "name"), [(Figure, "savefig"), (os, "fsync")])
 def test_a_picture_that_cannot_be_finished_leaves_the_old_one(run, tmp_path, monkeypatch, owner, name) -> None:
     path = tmp_path / "a.png"
-    path.write_bytes(b"old")
+    path.write_bytes(old := b"\x89PNG...Software\0xpdl")
 
     def fail(*arguments, **options):
         raise OSError("no space left")
@@ -217,7 +217,7 @@ def test_a_picture_that_cannot_be_finished_leaves_the_old_one(run, tmp_path, mon
     monkeypatch.setattr(owner, name, fail)
     code, _, err = run(f"plot weights image.model --out {path}")
     assert (code, err) == (2, "xpdl: error: no space left\n")
-    assert path.read_bytes() == b"old"
+    assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]
 
 

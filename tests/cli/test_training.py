@@ -15,6 +15,7 @@ import pytest
 import xpdl
 from xpdl import Network
 from xpdl.cli import training
+from xpdl.cli.outputs import valid_epochs
 from xpdl.files import checkpoint as checkpoint_files
 
 QUICK = "--hidden 4 --epochs 2 --backend numpy"
@@ -166,8 +167,8 @@ def test_a_run_is_resumed_from_its_checkpoint(run, tmp_path) -> None:
     assert [{**line, "seconds": 0} for line in histories[0]] == [{**line, "seconds": 0} for line in histories[1]]
 
 
-def test_lines_of_a_history_that_are_newer_than_the_checkpoint_are_replaced(run, tmp_path) -> None:
-    """A killed run may have written more epochs than its checkpoint holds, and a part of a line."""
+def test_lines_of_a_history_are_never_deleted(run, tmp_path) -> None:
+    """A killed run may have written more epochs than its checkpoint holds; the part of a line is no line."""
     run(f"{RESUMABLE} --epochs 2 --checkpoint {tmp_path}/c --history {tmp_path}/h")
     kept = (tmp_path / "h").read_text()
     (tmp_path / "h").write_text(kept + kept.splitlines()[1].replace('"epoch": 2', '"epoch": 3') + '\n{"epoch": 4')
@@ -175,7 +176,12 @@ def test_lines_of_a_history_that_are_newer_than_the_checkpoint_are_replaced(run,
     text = (tmp_path / "h").read_text()
     assert text.startswith(kept)
     lines = [json.loads(line) for line in text.splitlines()]
-    assert [(line["epoch"], line["step"]) for line in lines] == [(1, 4), (2, 8), (3, 12), (4, 16)]
+    assert [(line["epoch"], line["step"]) for line in lines] == [(1, 4), (2, 8), (3, 8), (3, 12), (4, 16)]
+    assert [line["step"] for line in valid_epochs(lines)] == [4, 8, 12, 16]
+    before = (tmp_path / "h").read_text()
+    assert run(f"{RESUMABLE} --epochs 1 --history {tmp_path}/h")[0] == 0
+    assert (tmp_path / "h").read_text().startswith(before)
+    assert run(f"plot curves {tmp_path}/h --out {tmp_path}/h.svg")[0] == 0
 
 
 def test_patience_is_resumed_too(run, tmp_path) -> None:
@@ -400,3 +406,45 @@ def test_two_ranks_print_and_write_what_one_rank_does(run, folder, tmp_path) -> 
     texts = [(tmp_path / name).read_text() for name in ("h1", "h2")]
     losses = [[json.loads(line)["loss"] for line in text.splitlines()] for text in texts]
     assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+
+
+def test_images_are_scaled_by_the_network_that_is_saved(run, tmp_path) -> None:
+    """The scaling that fits the data goes with the model, so pixels as floats get the same answers."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, (60, 20)), np.arange(60) % 3
+    for name, dtype in (("bytes", "uint8"), ("floats", "float32")):
+        np.savez(tmp_path / f"{name}.npz", x=x.astype(dtype), y=y)
+        code, _, err = run(f"train --data {tmp_path}/{name}.npz {QUICK} --save {tmp_path}/{name}")
+        assert (code, err) == (0, "")
+    one, other = (xpdl.load(tmp_path / name) for name in ("bytes", "floats"))
+    assert one.network.inputs == other.network.inputs == xpdl.Scaling.images
+    assert np.array_equal(one.theta, other.theta)
+    scores = [
+        run(f"predict {tmp_path}/bytes --data {tmp_path}/{name}.npz")[1].splitlines()[1] for name in ("bytes", "floats")
+    ]
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.parametrize("output", ["poisson", "absolute", "huber", "huber:0.5", "quantile:0.9"])
+def test_train_has_every_loss(output, run, tmp_path) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    np.savez(tmp_path / "values.npz", x=x, y=np.abs(x[:, 0]), x_test=x[:9], y_test=np.abs(x[:9, 0]))
+    code, out, err = run(f"train --data {tmp_path}/values.npz --output {output} {QUICK} --save {tmp_path}/m")
+    assert (code, err) == (0, "")
+    assert f", {output}: " in out
+    assert xpdl.load(tmp_path / "m").network.output == output
+    assert run(f"check {tmp_path}/m --data {tmp_path}/values.npz")[0] == 0
+
+
+def test_layers_clipping_and_classes_are_arguments_of_the_library(run, tmp_path) -> None:
+    flags = "--hidden 5 4 --activation tanh elu:0.5 --clip 0.01 --class-weight balanced --epochs 2 --backend numpy"
+    code, out, err = run(f"train --data classes.npz {flags} --save {tmp_path}/m")
+    assert (code, err) == (0, "")
+    assert "network 3-5-4-3, tanh-elu:0.5, softmax" in out
+    data, net = xpdl.data.load("classes.npz"), Network([3, 5, 4, 3], hidden=["tanh", "elu:0.5"])
+    optimizer = xpdl.optimizers.clipped(xpdl.adam(), 0.01)
+    options = {"epochs": 2, "backend": "numpy", "progress": False, "class_weight": "balanced"}
+    result = xpdl.train(net, data.x, data.y, optimizer=optimizer, **options)
+    model = xpdl.load(tmp_path / "m")
+    assert model.network == net
+    assert np.array_equal(model.theta, result.theta)

@@ -206,7 +206,7 @@ BAD = {
     "--save no/m": "save.*no/m",
     "--plot no/p.png": "plot.*no/p.png",
     "--plot p.xyz": "plot must end in .png or .svg, got 'p.xyz'",
-    "--storage no/s.db": "storage.*unable to open database file",
+    "--storage no/s.db": "storage must be a file in a directory that exists, got .no.s.db",
     "--storage no/s.journal": "no/s.journal",
     "--storage blobs.npz": "storage.*not a database",
     "--storage nonesuch://host/x": "storage.*nonesuch",

@@ -50,6 +50,8 @@ BAD_CSV = {
     "empty cell": ("1,2,0\n1,,0\n", "line 2, column 2: expected a finite number, got ''"),
     "second header": ("a,b\nc,d\n", "line 2, column 1: expected a finite number, got 'c'"),
     "NaN": ("1,2,0\n1,2,nan\n", "line 2, column 3: expected a finite number, got 'nan'"),
+    "NaN in the first line": ("nan,nan,nan\n1,2,0\n", "line 1, column 1: expected a finite number, got 'nan'"),
+    "signs and letters": ("-NaN, nan,+NAN\n1,2,0\n", "line 1, column 1: expected a finite number, got '-NaN'"),
     "infinity": ("1,2,0\n-inf,2,1\n", "line 2, column 1: expected a finite number, got '-inf'"),
     "not UTF-8": ("1,2\n\xe9,1\n", "after line 0: 'utf-8' codec"),
     "a cell of lines": ('1,2\n"a\nb",1\n', r"line 3, column 1: expected a finite number, got 'a\\nb'"),

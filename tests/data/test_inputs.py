@@ -131,3 +131,32 @@ def test_finite_numbers_whose_sum_is_infinite_are_no_error() -> None:
 def test_infinities_of_both_signs_are_found_without_a_warning() -> None:
     with pytest.raises(BadNumberError, match=r"x must be finite, got inf at x\[0, 1\]"):
         inputs.features(NET, [[0.0, np.inf, 0.0], [-np.inf, 0.0, 0.0]], HERE, "float32")
+
+
+ONE = Network([1, 1], output="linear")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("weight", [1e38, 1e300, 1e30, 1e-40, 1e-310, 5e-324, 1.0])
+@pytest.mark.parametrize("mixed", [True, False])
+def test_weights_are_judged_in_the_dtype_in_which_they_are_used(dtype, weight, mixed) -> None:
+    """What is accepted gives finite costs for every batch, and as large a sum as it has."""
+    given = np.full(8, weight)
+    given[: 4 * mixed] = 1.0
+    tiny, largest = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
+    if weight > largest * 1e-12 or (weight < tiny and not mixed):
+        with pytest.raises(ValueError, match=f"sample_weight must be .* in {dtype}"):
+            inputs.weights(ONE, given, 8, backend("numpy"), dtype)
+        return
+    entered = inputs.weights(ONE, given, 8, backend("numpy"), dtype)
+    assert all(x == 0 or x >= tiny for x in entered.tolist())
+    with np.errstate(all="raise", under="ignore"):
+        cost = np.sum(entered * np.asarray(1e9, dtype)) / np.sum(entered)
+    assert cost == pytest.approx(1e9)
+
+
+@pytest.mark.parametrize("argument", ["x", "y", "sample_weight"])
+def test_masked_arrays_are_refused(argument) -> None:
+    masked = np.ma.masked_equal(np.arange(6.0), 2)
+    with pytest.raises(TypeError, match=f"{argument} must hold a number in every entry, got a masked array"):
+        inputs.numbers(argument, masked)

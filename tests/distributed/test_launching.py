@@ -27,7 +27,7 @@ def mpiexec(tmp_path, monkeypatch):
 
 def test_the_command_is_that_of_mpiexec(mpiexec) -> None:
     arguments = ["train", "--ranks", "3", "--data", "a folder"]
-    line = [str(mpiexec), "-n", "3", sys.executable, "-m", "mpi4py", "-m", "xpdl", *arguments]
+    line = [str(mpiexec), "-n", "3", sys.executable, "-P", "-m", "mpi4py", "-m", "xpdl", *arguments]
     assert command(3, ["-m", "xpdl", *arguments]) == line
     mpiexec.unlink()
     assert command(3, [])[0] == str(mpiexec.parents[1] / "elsewhere" / "mpiexec")

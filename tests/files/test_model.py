@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import load_file, save as serialize
 
 import xpdl
-from xpdl import Activation, Loss, ModelFileError, Network, load, save
+from xpdl import Activation, Loss, ModelFileError, Network, Scaling, activations, load, losses, save
 from xpdl.activations import ACTIVATIONS
 from xpdl.initializers import INITIALIZERS
 from xpdl.losses import LOSSES
@@ -34,6 +34,10 @@ NETWORKS = [
     Network([1, 1, 1, 1]),
     Network([4, 9, 8, 7, 3], dropout=[0.0, 0.25, 0.5], l2=1e-4),
     Network([3, 4, 2], dropout=0.1, l2=2),
+    Network([3, 4, 4, 2], hidden=["tanh", activations.leaky_relu(0.2)]),
+    Network([3, 4, 2], hidden=activations.elu(0.5), output=losses.huber(1.5)),
+    Network([3, 2], output=losses.quantile(0.9), inputs=Scaling.images),
+    Network([3, 2], inputs=Scaling([1.0, 0.1, 1e-30], [3.0, 1 / 3, 1e30])),
 ]
 
 
@@ -59,6 +63,19 @@ def test_extreme_numbers_come_back_bit_by_bit(path) -> None:
     theta = np.resize(np.array([-0.0, 0.0, 1e-45, -3.4e38, 3.4e38, 1 / 3], "float32"), NET.size)
     save(path, NET, theta)
     assert load(path).theta.tobytes() == theta.tobytes()
+
+
+def test_a_file_of_format_1_scales_uint8_and_nothing_else(path) -> None:
+    """As the version did that wrote it: its networks had no ``inputs``."""
+    document = {"format": 1, "network": without(asdict(NET), "inputs"), "metadata": {"data": "glyphs"}}
+    write(path, document)
+    model = load(path)
+    x = np.array([[0, 51], [255, 102]])
+    expected = NET.predict_proba(model.theta, x / 255)
+    np.testing.assert_allclose(model.network.predict_proba(model.theta, x.astype("uint8")), expected, rtol=1e-6)
+    assert np.array_equal(model.network.predict_proba(model.theta, x / 255), expected)
+    save(path, model.network, model.theta)
+    assert load(path).network == model.network
 
 
 def test_options_given_as_numpy_scalars_can_be_saved(path) -> None:
@@ -333,7 +350,7 @@ def test_nothing_else_is_removed(path, tmp_path) -> None:
 # --- what is no model
 
 
-GOOD = {"format": 1, "network": asdict(NET), "metadata": {}}
+GOOD = {"format": 2, "network": asdict(NET), "metadata": {}}
 TENSORS = {
     name: np.ascontiguousarray(THETA[part].reshape(shape))
     for name, part, shape in zip(NET.names, NET.layout.slices, NET.shapes, strict=True)
@@ -362,9 +379,9 @@ DOCUMENTS = {
     "no format": (without(GOOD, "format"), "'format'"),
     "no network": (without(GOOD, "network"), "'network'"),
     "no metadata": (without(GOOD, "metadata"), "'metadata'"),
-    "future format": (GOOD | {"format": 2}, "format is 2, this version of xpdl reads 1"),
+    "future format": (GOOD | {"format": 3}, "format is 3, this version of xpdl reads 1 and 2"),
     "format text": (GOOD | {"format": "1"}, "format"),
-    "format true": (GOOD | {"format": True}, "format is True, this version of xpdl reads 1"),
+    "format true": (GOOD | {"format": True}, "format is True, this version of xpdl reads 1 and 2"),
     "format with a point": ('{"format": 1.0}', "format is 1.0"),
     "endless format": (GOOD | {"format": "A" * 100_000}, "format"),
     "network null": (GOOD | {"network": None}, "None"),
@@ -373,7 +390,18 @@ DOCUMENTS = {
     "field missing": (GOOD | {"network": without(asdict(NET), "l2")}, "fields"),
     "field of 100,000 letters": (network(**{"A" * 100_000: 1}), "fields"),
     "hidden unknown": (network(hidden="rleu"), "hidden must be one of .*'rleu'.*mean 'relu'"),
-    "hidden list": (network(hidden=["relu"]), "hidden must be one of"),
+    "hidden nested": (network(hidden=[["relu"]]), "hidden must be one of"),
+    "hidden count": (network(hidden=["relu", "relu"]), "hidden must be one activation or one for each of 1"),
+    "hidden NaN": (network(hidden="elu:nan"), "alpha must be finite"),
+    "hidden with no number": (network(hidden="elu:"), "hidden must have a number"),
+    "output infinite": (network(output="huber:1e999"), "delta must be finite"),
+    "inputs number": (network(inputs=3), "3"),
+    "inputs too few fields": (network(inputs={"shift": 1}), "fields"),
+    "inputs too many fields": (network(inputs={"shift": 1, "scale": 1, "only": None, "more": 1}), "fields"),
+    "inputs text": (network(inputs={"shift": "a", "scale": 1, "only": None}), "shift must be a number"),
+    "inputs count": (network(inputs={"shift": [1, 2, 3], "scale": 1, "only": None}), "inputs must scale 2 features"),
+    "inputs nested": (network(inputs={"shift": [[1], [2]], "scale": 1, "only": None}), "shift must be a number"),
+    "inputs of another dtype": (network(inputs={"shift": 0, "scale": 1, "only": "int8"}), "only must be one of"),
     "hidden expression": (network(hidden="__import__('os')"), "hidden must be one of"),
     "hidden of 100,000 letters": (network(hidden="A" * 100_000), "hidden must be one of"),
     "output unknown": (network(output="hinge"), "output must be one of"),

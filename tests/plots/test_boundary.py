@@ -1,9 +1,11 @@
 """The decision boundary: regions, lines and points are where the network and the samples have them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from xpdl import Network, plots
+from xpdl import Network, Scaling, plots
 from xpdl.plots import figures
 
 matplotlib = pytest.importorskip("matplotlib", reason="plots need matplotlib")
@@ -74,11 +76,12 @@ def test_every_sample_is_a_point_with_the_marker_of_its_class(samples) -> None:
     assert legend_of(ax) == ["class 0", "class 1", "class 2"]
 
 
-def test_images_of_two_pixels_are_scaled_like_the_network_does() -> None:
-    x = np.array([[0, 0], [255, 255], [102, 204]], dtype=np.uint8)
-    ax = plots.decision_boundary(LINE, HALF, x, [0, 1, 0])
-    np.testing.assert_allclose(boundary_lines(ax)[:, 0], 0.5, atol=1e-12)
-    np.testing.assert_allclose(ax.collections[-2].get_offsets(), [[0, 0], [0.4, 0.8]])
+@pytest.mark.parametrize("dtype", ["uint8", "float64"])
+def test_the_plane_is_that_of_x_and_the_network_scales_it(dtype) -> None:
+    x = np.array([[0, 0], [255, 255], [102, 204]]).astype(dtype)
+    ax = plots.decision_boundary(replace(LINE, inputs=Scaling.images), HALF, x, [0, 1, 0])
+    np.testing.assert_allclose(boundary_lines(ax)[:, 0], 127.5, atol=1e-9)
+    np.testing.assert_allclose(ax.collections[-2].get_offsets(), [[0, 0], [102, 204]])
 
 
 @pytest.mark.parametrize("x", [[[0.0, 0.0], [0.0, 0.0]], [[1.0, 0.0], [1.0, 1e-6]]])

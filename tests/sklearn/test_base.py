@@ -83,6 +83,44 @@ def test_partial_fit_goes_on_after_fit(small) -> None:
     assert fitted.theta_.tobytes() == small(max_iter=4).fit(X, Y).theta_.tobytes()
 
 
+@pytest.mark.parametrize("solver", ["adam", "sgd"])
+@pytest.mark.parametrize("options", [{"early_stopping": True}, {"callbacks": [KeepBest("loss", mode="max")]}])
+def test_partial_fit_goes_on_from_the_parameters_that_predict(solver, options, small) -> None:
+    """Those of the best epoch; neither the last epoch nor the velocity there counts."""
+    fitted = small(solver=solver, max_iter=30, learning_rate_init=0.5, **options).fit(X, BINARY)
+    best, epochs = fitted.theta_.copy(), fitted.n_iter_
+    fitted.set_params(early_stopping=False, callbacks=(), learning_rate_init=1e-12).partial_fit(X, BINARY)
+    np.testing.assert_allclose(fitted.theta_, best, atol=1e-9)
+    assert len(fitted.history_) == epochs + 1
+
+
+def test_partial_fit_goes_on_from_changed_coefficients(small) -> None:
+    fitted = small().fit(X, Y)
+    for values in (*fitted.coefs_, *fitted.intercepts_):
+        values[...] = 0.0
+    fitted.set_params(learning_rate_init=1e-12).partial_fit(X, Y)
+    assert np.abs(fitted.theta_).max() < 1e-9
+
+
+def test_a_callback_of_ones_own_begins_anew_in_each_fit(small) -> None:
+    stop = xpdl.EarlyStopping(2, "loss")
+    fitted = small(max_iter=50, tol=0, learning_rate_init=1.0, callbacks=[stop]).fit(X, Y)
+    before = fitted.theta_.copy()
+    assert fitted.n_iter_ < 50
+    fitted.set_params(learning_rate_init=1e-3).partial_fit(X[:50], Y[:50])
+    assert not np.array_equal(before, fitted.theta_)
+
+
+def test_callbacks_go_on_when_the_rate_falls(small) -> None:
+    """An adaptive fit is one run, whose best epoch may have had the first rate."""
+    keep = KeepBest("epoch", mode="min")
+    options = {"solver": "sgd", "learning_rate": "adaptive", "tol": 1.0, "n_iter_no_change": 1, "max_iter": 10}
+    fitted = small(callbacks=[keep], **options).fit(X, Y)
+    assert fitted.n_iter_ > 3
+    assert keep.metrics["epoch"] == 1
+    assert np.array_equal(fitted.theta_, keep.theta)
+
+
 def test_a_warm_start_keeps_the_parameters_alone(small, trained) -> None:
     fitted = small(warm_start=True).fit(X, Y)
     expected = trained(fitted.network_, theta=fitted.theta_)
@@ -179,3 +217,18 @@ def test_sparse_samples_are_refused(small) -> None:
     scipy = pytest.importorskip("scipy.sparse")
     with pytest.raises(TypeError, match="Sparse data was passed for X, but dense data is required"):
         small().fit(scipy.csr_array(X), Y)
+
+
+@both
+@pytest.mark.parametrize("argument", ["X", "y", "sample_weight"])
+@pytest.mark.parametrize("method", ["fit", "partial_fit", "predict", "score"])
+def test_masked_arrays_are_refused(estimator, argument, method) -> None:
+    """scikit-learn would take the numbers under the mask."""
+    given = {"X": X[:20], "y": Y[:20].astype(float), "sample_weight": np.ones(20)}
+    model = estimator((), max_iter=1).fit(*given.values())
+    given[argument] = np.ma.masked_array(given[argument], mask=np.zeros(given[argument].shape, bool))
+    if method == "predict":
+        given = {"X": given["X"]}
+    if argument in given:
+        with pytest.raises(TypeError, match=f"{argument} must hold a number in every entry, got a masked array"):
+            getattr(model, method)(*given.values())

@@ -119,7 +119,7 @@ def test_several_values_of_a_sample(small) -> None:
 
 def test_the_logarithm_of_probabilities(small) -> None:
     fitted = small().fit(X, Y)
-    assert np.array_equal(fitted.predict_log_proba(X), np.log(fitted.predict_proba(X)))
+    np.testing.assert_allclose(fitted.predict_log_proba(X), np.log(fitted.predict_proba(X)), rtol=1e-12)
 
 
 def test_class_weights_are_weights_of_samples(small) -> None:
@@ -153,3 +153,123 @@ def test_a_search_on_digits_finds_what_mlp_classifier_finds() -> None:
     print(f"MLPClassifier {theirs:.4f}, NetworkClassifier {ours:.4f}, with dropout {dropping:.4f}")
     assert ours >= theirs - 0.005
     assert dropping >= theirs > 0.95
+
+
+def test_a_fitted_estimator_with_objects_as_parameters_is_pickled(small) -> None:
+    objects = {
+        "solver": xpdl.adamw(xpdl.schedules.cosine(1e-2, 100)),
+        "activation": xpdl.activations.elu(0.5),
+        "backend": xpdl.backend("numpy"),
+        "callbacks": [xpdl.KeepBest("loss")],
+    }
+    x, y = np.eye(6), np.arange(6) % 3
+    fitted = small(**objects).fit(x, y)
+    again = pickle.loads(pickle.dumps(fitted))
+    assert np.array_equal(again.predict_proba(x), fitted.predict_proba(x))
+    assert again.partial_fit(x, y).theta_.tobytes() == fitted.partial_fit(x, y).theta_.tobytes()
+
+
+def test_log_probabilities_are_right_and_finite(small) -> None:
+    for y in (BINARY, Y):
+        fitted = small(max_iter=50).fit(X, y)
+        np.testing.assert_allclose(np.exp(fitted.predict_log_proba(X)), fitted.predict_proba(X), atol=1e-12)
+        fitted.theta_ *= 1000
+        log_p = fitted.predict_log_proba(X)
+        assert np.isfinite(log_p).all()
+        assert log_p.min() < -1000
+        assert np.array_equal(fitted.classes_[log_p.argmax(axis=1)], fitted.predict(X))
+
+
+def test_log_probabilities_of_a_loss_of_ones_own(small) -> None:
+    own = xpdl.losses.binary._replace(log_response=None)
+    fitted, known = (small(loss=loss).fit(X, BINARY) for loss in (own, "log_loss"))
+    np.testing.assert_allclose(fitted.predict_log_proba(X), known.predict_log_proba(X), atol=1e-9)
+
+
+def test_decision_function_is_the_logits(small) -> None:
+    two, three = small(max_iter=50).fit(X, BINARY), small(max_iter=50).fit(X, Y)
+    z = two.decision_function(X)
+    assert z.shape == (150,)
+    assert np.array_equal(z > 0, two.predict(X) == 1)
+    np.testing.assert_allclose(1 / (1 + np.exp(-z)), two.predict_proba(X)[:, 1])
+    z = three.decision_function(X)
+    assert z.shape == (150, 3)
+    assert np.array_equal(z.argmax(axis=1), three.predict(X))
+    pair = small(loss=xpdl.losses.softmax, max_iter=50).fit(X, BINARY)
+    assert np.array_equal(pair.decision_function(X) > 0, pair.predict(X) == 1)
+    many = small().fit(X, np.stack([BINARY, Y == 1], axis=1).astype(int))
+    assert many.decision_function(X).shape == many.predict_log_proba(X).shape == (150, 2)
+
+
+@pytest.mark.parametrize(
+    "loss", ["poisson", "absolute", "absolute_error", xpdl.losses.huber(0.5), xpdl.losses.quantile(0.9)]
+)
+def test_regressors_have_losses(loss, small) -> None:
+    y = np.rint(np.exp(X[:, 0])) if loss == "poisson" else X @ X[0]
+    fitted = small(NetworkRegressor, loss=loss, max_iter=100, learning_rate_init=0.02).fit(X, y)
+    assert fitted.loss_ < fitted.loss_curve_[0]
+    values = fitted.predict(X)
+    assert values.shape == (150,)
+    if loss == "poisson":
+        assert values.min() > 0
+        assert fitted.out_activation_ == "exp"
+
+
+def test_an_activation_for_each_layer(small) -> None:
+    fitted = small(hidden_layer_sizes=(5, 4), activation=["logistic", "elu"]).fit(X, Y)
+    assert fitted.network_.hidden == ("sigmoid", "elu")
+    assert clone(fitted).activation == ["logistic", "elu"]
+
+
+def test_inputs_are_scaled_by_the_network(small) -> None:
+    scaling = xpdl.Scaling.fit(X * 9 + 100)
+    fitted = small(inputs=scaling).fit(X * 9 + 100, Y)
+    expected = small().fit((X * 9 + 100 - np.array(scaling.shift)) * np.array(scaling.scale), Y)
+    np.testing.assert_allclose(fitted.theta_, expected.theta_, rtol=1e-9)
+    assert np.array_equal(pickle.loads(pickle.dumps(fitted)).predict(X * 9 + 100), fitted.predict(X * 9 + 100))
+    assert fitted.network_.inputs == scaling
+
+
+def test_images_that_nothing_scales_get_a_warning(small) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (150, 20)).astype("uint8")
+    with pytest.warns(UserWarning, match=r"x holds whole numbers.*inputs=xpdl\.Scaling\.images"):
+        fitted = small().fit(x, Y)
+    with pytest.warns(UserWarning, match="X holds whole numbers"):
+        fitted.predict(x)
+    scaled = small(inputs=xpdl.Scaling.images).fit(x, Y)
+    assert np.array_equal(scaled.predict(x), scaled.predict(x.astype(float)))
+
+
+@pytest.mark.parametrize(
+    ("options", "given", "message"),
+    [
+        (
+            {"activation": ["relu", "tanh"]},
+            {},
+            "activation must be one activation or one for each of 1 hidden layers, got 2",
+        ),
+        ({"activation": ["rely"]}, {}, "activation must be one of"),
+        ({"loss": xpdl.losses.linear}, {}, "loss must tell 3 classes apart"),
+        ({}, {"y_val": Y}, "y_val needs X_val"),
+        ({}, {"sample_weight_val": np.ones(150)}, "sample_weight_val needs X_val"),
+        ({}, {"X_val": X}, "X_val needs y_val"),
+        ({"inputs": xpdl.Scaling([1.0, 2.0])}, {}, "inputs must scale 4 features"),
+        ({"dropout": [0.1, 0.2]}, {}, "dropout must be one number or one for each of 1 hidden layers"),
+    ],
+)
+def test_messages_speak_of_the_parameters_of_the_estimator(options, given, message, small) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        small(**options).fit(X, Y, **given)
+
+
+def test_a_run_that_goes_on_with_another_shape_says_what_must_be_the_same(small) -> None:
+    for changed in ({"hidden_layer_sizes": (7,)}, {"solver": "sgd"}):
+        with pytest.raises(ValueError, match="partial_fit needs the solver and the hidden_layer_sizes of the last fit"):
+            small().fit(X, Y).set_params(**changed).partial_fit(X, Y)
+    with pytest.raises(ValueError, match="warm_start and partial_fit need the hidden_layer_sizes"):
+        small(warm_start=True).fit(X, Y).set_params(hidden_layer_sizes=(7,)).fit(X, Y)
+
+
+def test_poisson_refuses_negative_counts(small) -> None:
+    with pytest.raises(ValueError, match=r"y must be at least 0"):
+        small(NetworkRegressor, loss="poisson").fit(X, X[:, 0])

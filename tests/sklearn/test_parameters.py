@@ -39,7 +39,7 @@ def test_parameters_of_the_network(options, expected, small) -> None:
 
 def test_an_activation_of_your_own(small) -> None:
     square = xpdl.Activation(lambda z: z * z, lambda da, z, a: 2 * z * da)
-    assert clone(small(activation=square)).fit(X, Y).network_.activation.forward(3.0) == 9.0
+    assert clone(small(activation=square)).fit(X, Y).network_.activations[0].forward(3.0) == 9.0
 
 
 @pytest.mark.parametrize(

@@ -51,3 +51,20 @@ def test_verbose_prints_each_epoch(capsys, small) -> None:
     assert "validation score = " in second
     small(max_iter=2).fit(X, Y)
     assert capsys.readouterr().out == ""
+
+
+def test_a_loss_that_rises_is_not_still_falling(small) -> None:
+    options = {"solver": "sgd", "learning_rate_init": 1.0, "momentum": 0.99, "n_iter_no_change": np.inf}
+    with pytest.warns(ConvergenceWarning) as caught:
+        fitted = small(activation="identity", max_iter=5, alpha=1e3, **options).fit(X, Y)
+    assert fitted.loss_ > min(fitted.loss_curve_)
+    (message,) = [str(warning.message) for warning in caught]
+    lowest = min(fitted.loss_curve_)
+    where = fitted.loss_curve_.index(lowest) + 1
+    assert message.startswith("the loss was not flat after 5 epochs, which is max_iter: it was ")
+    assert message.endswith(f"and {lowest:.4g} in epoch {where}")
+
+
+def test_the_score_that_was_watched_is_named(small) -> None:
+    with pytest.warns(ConvergenceWarning, match="validation score was"):
+        small(max_iter=2, early_stopping=True, n_iter_no_change=np.inf).fit(X, Y)

@@ -8,6 +8,7 @@ import pytest
 
 from xpdl import EarlyStopping, KeepBest, StopTraining
 from xpdl.callbacks import Metrics
+from xpdl.training.callbacks import Callbacks
 
 
 def feed(callback, values, key="loss"):
@@ -108,9 +109,72 @@ def test_early_stopping_says_why() -> None:
 
 
 @pytest.mark.parametrize(("callback", "epochs"), [(KeepBest(), 3), (EarlyStopping(2), 3)], ids=["best", "stopping"])
-def test_a_new_run_starts_afresh(callback, epochs) -> None:
-    """Its first epoch has number 1; the best loss and the waiting of the earlier run no longer count."""
+def test_after_a_reset_nothing_counts_that_was_before(callback, epochs) -> None:
     feed(callback, [0.1, 0.2, 0.3])
+    callback.reset()
     assert feed(callback, [9.0, 8.0, 8.5]) == epochs
     assert callback.theta.tolist() == [2]
     assert callback.metrics == {"epoch": 2, "loss": 8.0}
+
+
+@pytest.mark.parametrize(
+    ("key", "mode", "best"), [("auc", "max", 2), ("auc", "min", 1), ("loss", "max", 2), ("accuracy", "min", 1)]
+)
+def test_mode_says_which_way_is_better(key, mode, best) -> None:
+    keep = KeepBest(key, mode=mode)
+    feed(keep, [0.5, 0.9, 0.7], key)
+    assert keep.theta.tolist() == [best]
+
+
+@pytest.mark.parametrize("kind", [KeepBest, lambda *given, **options: EarlyStopping(3, *given, **options)])
+@pytest.mark.parametrize(
+    ("given", "options", "message"),
+    [
+        (["auc"], {}, "monitor must be a loss or an accuracy for mode='auto', got 'auc'; mode='min' or mode='max'"),
+        (["epoch"], {}, "got 'epoch'; mode='min' or mode='max'"),
+        (["lose"], {"mode": "max"}, "must be one of auc, epoch, got 'lose'; mode='min' or mode='max'"),
+        (["auc"], {"mode": "higher"}, "mode must be one of auto, max, min, got 'higher'"),
+        (["auc"], {"min_delta": -1.0}, "min_delta must be finite and at least 0"),
+        (["auc"], {"start_epoch": -1}, "start_epoch must be at least 0"),
+    ],
+)
+def test_what_is_not_known_is_an_error(kind, given, options, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        feed(kind(*given, **options), [1.0], "auc")
+
+
+def test_an_epoch_is_better_by_more_than_min_delta() -> None:
+    stopping = EarlyStopping(2, min_delta=0.5)
+    assert feed(stopping, [3.0, 2.6, 2.4, 2.0, 1.95, 0.0]) == 5
+    assert stopping.metrics == {"epoch": 3, "loss": 2.4}
+
+
+def test_epochs_before_start_epoch_do_not_count() -> None:
+    stopping = EarlyStopping(2, start_epoch=4)
+    assert feed(stopping, [0.1, 0.2, 0.3, 3.0, 3.5, 3.6, 0.0]) == 6
+    assert stopping.metrics == {"epoch": 4, "loss": 3.0}
+    assert feed(keep := KeepBest(start_epoch=9), [0.1, 0.2]) == 2
+    assert keep.theta is None
+
+
+class Kept:
+    """A callback that keeps a theta and cannot begin anew."""
+
+    theta = None
+
+    def __call__(self, metrics, step) -> None:
+        if self.theta is None or metrics["loss"] < 1:
+            self.theta = metrics.theta
+
+
+def test_what_was_kept_in_an_earlier_run_does_not_count() -> None:
+    own = Kept()
+    callbacks = Callbacks([own])
+    callbacks.begin(from_file=False)
+    feed(callbacks, [2.0])
+    assert callbacks.theta.tolist() == [1]
+    callbacks.begin(from_file=False)
+    feed(callbacks, [3.0, 3.0])
+    assert (callbacks.theta, own.theta.tolist()) == (None, [1])
+    feed(callbacks, [3.0, 0.5])
+    assert callbacks.theta.tolist() == [2]

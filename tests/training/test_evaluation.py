@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xpdl import Loss, Network, evaluate
+from xpdl import Loss, Network, Scaling, evaluate
 from xpdl.arrays import namespace
 from xpdl.data import disk_inputs
 from xpdl.data.shards import Shards
@@ -142,8 +142,8 @@ def test_theta_x_and_y_may_come_from_any_library(lib) -> None:
 
 @on_each
 def test_images_are_scaled_and_a_bright_one_is_no_overflow(lib) -> None:
-    """uint8 x counts as x / 255."""
     net, theta, _, y = case("softmax", 30)
+    net = replace(net, inputs=Scaling.images)
     x = np.random.default_rng(0).integers(0, 256, (30, 5)).astype("uint8")
     options = {"backend": lib.backend, "dtype": lib.dtype}
     assert_scores(lib, evaluate(net, theta, x, y, **options), softmax_scores(logits(net, theta, x / 255), y))
@@ -157,12 +157,13 @@ def test_evaluation_changes_none_of_its_arguments() -> None:
     assert all(np.array_equal(a, b) for a, b in zip((theta, x, y), before, strict=True))
 
 
-def test_a_cost_beyond_the_largest_number_is_infinite_and_no_warning() -> None:
+def test_a_cost_beyond_the_largest_number_is_an_error() -> None:
     """Weights of 1e30 saturate the softmax, but its cost stays finite; a squared error overflows."""
     net, theta, x, y = case("softmax", 10)
     assert np.isfinite(evaluate(net, theta * 1e30, x, y, backend="numpy")["loss"])
     net, theta, x, y = case("linear", 10)
-    assert evaluate(net, theta * 1e30, x, y, backend="numpy")["loss"] == np.inf
+    with pytest.raises(ArithmeticError, match="the loss of these samples is inf: .* too large for float32"):
+        evaluate(net, theta * 1e30, x, y, backend="numpy")
 
 
 def test_confusions_are_counted_by_label_and_prediction() -> None:
@@ -248,3 +249,18 @@ def test_a_classifier_of_your_own_has_an_accuracy_and_checks_its_labels() -> Non
     assert own == {"loss": pytest.approx(2 * named["loss"]), "accuracy": named["accuracy"]}
     with pytest.raises(ValueError, match=r"y must be 0 or 1, got y\[3\] = 2"):
         evaluate(replace(net, output=twice), theta, x, np.where(np.arange(40) == 3, 2, y), backend="numpy")
+
+
+@pytest.mark.parametrize("output", HEADS)
+def test_a_result_that_is_not_finite_is_an_error_and_never_a_label(output) -> None:
+    k, labels = HEADS[output]
+    rng = np.random.default_rng(0)
+    net, x = Network([3, 5, k], output=output), rng.normal(size=(20, 3))
+    theta, y = net.initialize(0), labels(rng, 20)
+    for scale in (1e30, 1e38):
+        with pytest.raises(ArithmeticError, match="the loss of these samples is (nan|inf)"):
+            evaluate(net, theta * np.float32(1e9), x * scale, y, backend="numpy")
+        if output != "sigmoid" or scale == 1e38:  # sigmoid(inf) is 1
+            with pytest.raises(ArithmeticError, match="outputs are not finite"):
+                predict(net, theta * np.float32(1e19), x * scale, backend="numpy")
+    assert np.isfinite(evaluate(net, theta, x, y, backend="numpy")["loss"])

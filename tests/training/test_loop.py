@@ -275,3 +275,25 @@ def test_without_a_terminal_an_epoch_is_a_line(capfd, samples, quiet_train) -> N
 def test_the_reason_of_an_early_end_is_printed(capfd, samples, quiet_train) -> None:
     quiet_train(DROPPING, *samples(8), epochs=9, callbacks=[EarlyStopping(2)], optimizer=sgd(0.0), progress=True)
     assert capfd.readouterr().out.splitlines()[-1] == "stopped: no better epoch in the last 2"
+
+
+class Later(EarlyStopping):
+    """A subclass that does not call its base class in the first epochs."""
+
+    def __call__(self, metrics, step) -> None:
+        if metrics["epoch"] > 3:
+            super().__call__(metrics, step)
+
+
+@pytest.mark.parametrize("kind", [EarlyStopping, Later])
+def test_a_result_that_stopped_early_trains_on(kind, samples, quiet_train) -> None:
+    """The callback begins anew, so neither its patience nor what it has kept on other samples counts."""
+    stop, options = kind(1, "loss"), {"batch_size": 8, "optimizer": sgd(0.0)}
+    x, y = samples(24)
+    result = quiet_train(DROPPING, x, y, epochs=9, callbacks=[stop], **options)
+    begun = len(result.history)
+    assert begun < 9
+    longer = quiet_train(DROPPING, x, y, epochs=begun + 2, resume=result, callbacks=[stop], **options)
+    assert len(longer.history) == begun + 2
+    other = quiet_train(DROPPING, x, y, epochs=9, seed=5, callbacks=[stop], **options)
+    assert np.array_equal(other.theta, DROPPING.initialize(5))

@@ -205,3 +205,136 @@ def test_a_loss_of_your_own_is_one_run_on_every_backend(lib, samples, quiet_trai
     assert expected.history[-1]["validation_loss"] < expected.history[0]["validation_loss"]
     small = [quiet_train(net, x, 1e-3 * targets, theta=np.zeros(net.size), **options).theta for net in nets]
     agree(small[0], small[1], 1e-5)
+
+
+@on_each
+def test_balanced_classes_weigh_the_same(lib, samples, quiet_train, agree) -> None:
+    x, _ = samples(40)
+    y = np.array([0] * 24 + [1] * 12 + [2] * 4)
+    options = {"epochs": 2, "batch_size": 8, "dtype": lib.dtype, "backend": lib.backend}
+    weight = np.array([40 / (3 * 24)] * 24 + [40 / (3 * 12)] * 12 + [40 / (3 * 4)] * 4)
+    expected = quiet_train(DROPPING, x, y, sample_weight=weight, **options).theta
+    for factors in ("balanced", dict(enumerate(weight[[0, 24, 36]]))):
+        for labels in (y, np.eye(3)[y]):
+            assert np.array_equal(quiet_train(DROPPING, x, labels, class_weight=factors, **options).theta, expected)
+    both = quiet_train(DROPPING, x, y, class_weight="balanced", sample_weight=np.arange(40.0), **options).theta
+    agree(both, quiet_train(DROPPING, x, y, sample_weight=weight * np.arange(40), **options).theta, 1e-6)
+    some = quiet_train(DROPPING, x, y, class_weight={2: 3.0}, **options).theta
+    assert np.array_equal(some, quiet_train(DROPPING, x, y, sample_weight=np.where(y == 2, 3.0, 1.0), **options).theta)
+
+
+def test_classes_of_one_sigmoid_have_weights(samples, quiet_train) -> None:
+    x, y = samples(30, k=2)
+    net = Network([6, 4, 1], output="sigmoid")
+    expected = quiet_train(net, x, y, epochs=2, sample_weight=np.where(y == 1, 5.0, 1.0)).theta
+    assert np.array_equal(quiet_train(net, x, y[:, None], epochs=2, class_weight={1: 5.0}).theta, expected)
+
+
+@pytest.mark.parametrize(
+    ("net", "factors", "message"),
+    [
+        (DROPPING, "equal", "class_weight must be one of balanced"),
+        (DROPPING, {3: 1.0}, r"a label of class_weight must be in \[0, 3\), got 3"),
+        (DROPPING, {0: -1.0}, "class_weight must be finite and at least 0"),
+        (DROPPING, {"a": 1.0}, "a label of class_weight must be an integer"),
+        (DROPPING, [1.0, 2.0, 3.0], "class_weight must be"),
+        (Network([6, 3], output="linear"), "balanced", "class_weight needs an output that tells classes apart"),
+        (Network([6, 3], output="sigmoid"), "balanced", "class_weight needs an output that tells classes apart"),
+    ],
+)
+def test_wrong_class_weights_are_refused(net, factors, message, samples, quiet_train) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        quiet_train(net, *samples(9), class_weight=factors)
+
+
+def missing_targets(output, n=40, k=3):
+    """y with NaN where the weight is 0, and in the first row."""
+    rng = np.random.default_rng(0)
+    y = {"sigmoid": rng.random((n, k)), "poisson": rng.poisson(2, (n, k)) * 1.0}.get(output, rng.normal(size=(n, k)))
+    weight = rng.uniform(0.5, 2.0, (n, k)) * (rng.random((n, k)) < 0.6)
+    weight[0] = 0
+    return np.where(weight > 0, y, np.nan), weight
+
+
+@on_each
+@pytest.mark.parametrize("output", [name for name, loss in xpdl.losses.LOSSES.items() if loss.per_output])
+def test_missing_targets_do_not_count(output, lib, samples, quiet_train, agree) -> None:
+    """The run is that by hand, whatever stands where a target is missing."""
+    x, (y, weight) = samples(40)[0], missing_targets(output)
+    net = Network([6, 4, 3], output=output, l2=0.1)
+    options = {"batch_size": None, "optimizer": sgd(0.1), "backend": lib.backend, "dtype": lib.dtype, "epochs": 2}
+    result = quiet_train(net, x, y, sample_weight=weight, validation=(x, y, weight), **options)
+    assert np.isfinite(result.theta).all()
+    theta, others = net.initialize(0, lib.dtype), np.where(weight > 0, y, 0.25 if output == "sigmoid" else 7.0)
+    for _ in range(2):
+        theta = theta - 0.1 * net.loss_and_grad(theta, x[1:], others[1:], weight=weight[1:])[1]
+    agree(result.theta, theta, 1e-9 if lib.dtype == "float64" else 1e-5)
+    z = net.forward(theta, x)[-1].z
+    each = np.stack([net.head.value(z[:, [j]], others[:, [j]]) for j in range(3)], axis=1)
+    assert result.history[-1]["validation_loss"] == pytest.approx((each * weight).sum() / (weight.sum() / 3), rel=1e-5)
+
+
+def test_accuracy_looks_at_the_labels_that_are_there() -> None:
+    """A sample counts by the mean weight of its outputs, and is right if all labels that are not missing are."""
+    net, theta = Network([3, 3], output="sigmoid"), np.concatenate([10 * np.eye(3).ravel(), np.zeros(3)])
+    x = np.array([[1, -1, 1], [1, 1, 1], [-1, -1, -1.0]])
+    y = np.array([[1, 0, np.nan], [0, 1, 1], [np.nan, 0, 0]])
+    weight = np.array([[1, 1, 0], [1, 2, 1], [0, 1, 1.0]])
+    found = xpdl.evaluate(net, theta, x, y, sample_weight=weight, backend="numpy")["accuracy"]
+    assert found == pytest.approx((2 + 2) / (2 + 4 + 2))
+
+
+def test_missing_targets_on_disk_and_on_ranks(tmp_path, samples, quiet_train, on_ranks) -> None:
+    x, (y, weight) = samples(40)[0], missing_targets("linear")
+    net = Network([6, 4, 3], output="linear", l2=0.1)
+    options = {"sample_weight": weight, "epochs": 3, "batch_size": 7, "dtype": "float64"}
+    alone = quiet_train(net, x, y, **options).theta
+    for result in on_ranks(2, lambda ranks: quiet_train(net, x, y, communicator=ranks, **options)):
+        np.testing.assert_allclose(result.theta, alone, rtol=1e-9, atol=1e-12)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    mapped = [np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "xy"]
+    disk = quiet_train(net, *mapped, **options | {"batch_size": None}).theta
+    np.testing.assert_allclose(
+        disk, quiet_train(net, x, y, **options | {"batch_size": None}).theta, rtol=1e-9, atol=1e-12
+    )
+
+
+def test_missing_targets_are_checkpointed_and_checked(tmp_path, samples, quiet_train) -> None:
+    x, (y, weight) = samples(40)[0], missing_targets("huber")
+    net = Network([6, 4, 3], output="huber", dropout=0.2)
+    options = {"sample_weight": weight, "batch_size": 8, "dtype": "float64"}
+    expected = quiet_train(net, x, y, epochs=3, check_gradients=1, **options)
+    assert all(metrics["gradient_difference"] < 1e-9 for metrics in expected.history)
+    quiet_train(net, x, y, epochs=2, checkpoint=tmp_path / "run", **options)
+    resumed = quiet_train(net, x, y, epochs=3, resume=tmp_path / "run", **options)
+    assert resumed.theta.tobytes() == expected.theta.tobytes()
+
+
+def test_labels_of_samples_of_weight_0_may_be_missing(samples, quiet_train) -> None:
+    x, y = samples(30)
+    weight = np.where(np.arange(30) < 3, 0.0, 1.0)
+    gone = np.where(weight > 0, y, np.nan)
+    for labels in (gone, np.where(weight[:, None] > 0, np.eye(3)[y], np.nan)):
+        found = quiet_train(DROPPING, x, labels, sample_weight=weight, validation=(x, labels, weight), epochs=2).theta
+        assert np.array_equal(found, quiet_train(DROPPING, x, y, sample_weight=weight, epochs=2).theta)
+
+
+def test_a_target_that_counts_must_be_there(samples, quiet_train) -> None:
+    x, (y, weight) = samples(40)[0], missing_targets("linear")
+    with pytest.raises(ValueError, match=r"y must be finite, got nan at y\[5, 1\]"):
+        quiet_train(
+            Network([6, 3], output="linear"),
+            x,
+            np.where(np.arange(40)[:, None] == 5, y * [1, np.nan, 1], y),
+            sample_weight=np.where(np.arange(40)[:, None] == 5, 1.0, weight),
+        )
+
+
+def test_soft_labels_of_sigmoids_are_trained(samples, quiet_train) -> None:
+    """The best p is the mean of the labels."""
+    x, y = np.zeros((4, 1)), np.array([0.2, 0.4, 0.9, 0.1])
+    net = Network([1, 1], output="sigmoid")
+    result = quiet_train(net, x, y, epochs=500, optimizer=adam(0.05), validation=(x, y), dtype="float64")
+    assert net.predict_proba(result.theta, x)[0] == pytest.approx(0.4, abs=1e-3)
+    assert result.history[-1]["validation_accuracy"] == 0.75

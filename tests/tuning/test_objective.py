@@ -75,3 +75,8 @@ def test_a_study_is_of_one_loss() -> None:
     assert search(0.5).best.value == search(0.5).best.value
     with pytest.raises(ValueError, match=r"output is .*, 0\.5\).* there and .*, 0\.7\).* here"):
         search(0.7)
+
+
+def test_an_activation_for_each_layer_is_refused() -> None:
+    with pytest.raises(ValueError, match="net must have one activation for any number of hidden layers"):
+        tune(xpdl.Network([2, 4, 4, 3], hidden=["relu", "tanh"]), *FIT, trials=1, **QUICK)

@@ -249,6 +249,8 @@ class Backend:
         automatic differentiation; None: the library has none.
     jvp : callable or None
         (fun, arrays, tangents) -> the tangents of the outputs of fun(arrays).
+    vmap : callable or None
+        (fun) -> the same function of arrays with one more leading axis.
 
     Examples
     --------
@@ -285,6 +287,7 @@ class Backend:
     was_number: Callable[[Any], bool] = never
     vjp: Callable[..., tuple[Sequence[Array], Callable[..., Sequence[Array | None]]]] | None = None
     jvp: Callable[..., Sequence[Array | None]] | None = None
+    vmap: Callable[[Callable[..., Any]], Callable[..., Any]] | None = None
 
     def __repr__(self) -> str:
         return f"Backend({self.name!r})" if self.precision == "float32" else f"Backend({self.name!r}, {self.precision})"

@@ -5,7 +5,7 @@ The calls of a plan allocate no memory, except in a few functions of CuPy that a
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 from xpdl.arrays import Array, Namespace
@@ -15,12 +15,13 @@ from xpdl.backends.cuda.multi_stage import Chained
 from xpdl.backends.replay.recorder import Library
 from xpdl.backends.replay.replayed import Replayed
 from xpdl.backends.replay.target import Call, Target
+from xpdl.backends.shared import once
 
 
-@cache
+@once
 def fusion(cupy: Namespace, xp: Namespace) -> Chained:
     """Return one fusion for all steps, so that no kernel is compiled twice."""
-    return Chained(library(cupy, xp), cupy.ElementwiseKernel, cache(cupy.RawKernel))
+    return Chained(library(cupy, xp), cupy.ElementwiseKernel, once(cupy.RawKernel))
 
 
 def library(cupy: Namespace, xp: Namespace) -> Library:
@@ -80,4 +81,4 @@ def compile(
     """
     graphs = Graphs(cupy, branches)
     hooks = {"dispatch": graphs.dispatch, "notice": graphs.notice, "context": context, "reuse": not branches}
-    return Replayed(target(cupy, xp, cache(partial(products, branches=1 + branches)), **hooks), step)
+    return Replayed(target(cupy, xp, once(partial(products, branches=1 + branches)), **hooks), step)

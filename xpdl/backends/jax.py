@@ -121,4 +121,5 @@ def connect(name: str, device: str) -> Backend:
         was_number=was_number,
         vjp=vjp,
         jvp=jvp,
+        vmap=jax.vmap,
     )

@@ -8,7 +8,7 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from xpdl.backends.denormals import Flushed
-from xpdl.backends.kernels.c_compiler import Kernel, compile_waiting, compiler
+from xpdl.backends.kernels.c_compiler import Kernel, compiler, ready
 from xpdl.backends.kernels.fusion import Fusion
 from xpdl.backends.kernels.operations import OPERATIONS
 from xpdl.backends.replay.recorder import Library, Operation, Record, Recorded
@@ -89,5 +89,5 @@ TARGET = Target(
     },
     context=Flushed,
     fusion=fusion,
-    ready=compile_waiting,
+    ready=ready,
 )

@@ -4,9 +4,9 @@ The module of a library is imported only when that library is needed.
 """
 
 from collections.abc import Callable
+import copyreg
 import ctypes
 from dataclasses import replace
-from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -16,6 +16,7 @@ from array_api_compat import array_namespace, device
 from xpdl import checks
 from xpdl.arrays import Array
 from xpdl.backends.base import Backend
+from xpdl.backends.shared import once
 
 INSTALL = {
     "numpy": "numpy",
@@ -83,6 +84,19 @@ def backend(name: str | Backend = "auto", *, precision: str = "float32") -> Back
     return chosen.in_precision(precision) if precision != "float32" else chosen
 
 
+def _reduced(chosen: Backend) -> Any:
+    """Reduce a backend to its name, for pickle; one of the user's own is pickled as any other object."""
+    known = chosen.name.partition(":")[0] in INSTALL
+    return (_again, (chosen.name, chosen.precision)) if known else chosen.__reduce_ex__(4)
+
+
+def _again(name: str, precision: str) -> Backend:
+    return backend(name, precision=precision)
+
+
+copyreg.pickle(Backend, _reduced)
+
+
 def _named(name: str | Backend) -> Backend:
     if isinstance(name, Backend):
         return name
@@ -122,7 +136,7 @@ def available_backends() -> dict[str, str]:
     return {name: _state(name) for name in INSTALL}
 
 
-@cache
+@once
 def _connect(name: str) -> Backend:
     library, _, device = name.partition(":")
     if find_spec(library) is None:

@@ -1,7 +1,7 @@
 """PyTorch: "torch" is the CPU, then "torch:cuda", "torch:cuda:1", "torch:mps".  Autograd stays off."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 import warnings
 
@@ -12,21 +12,20 @@ from torch.autograd import forward_ad
 
 from xpdl.backends.base import Backend, nothing
 from xpdl.backends.replay.replayed import Replayed
+from xpdl.backends.shared import Setting
 from xpdl.backends.torch_replay import target
 
+SETTINGS = torch.backends.cuda.matmul
+NEW = hasattr(SETTINGS, "fp32_precision")  # since PyTorch 2.9
+NAME = "fp32_precision" if NEW else "allow_tf32"
+PRECISION = Setting(
+    "the precision of products in PyTorch", partial(getattr, SETTINGS, NAME), partial(setattr, SETTINGS, NAME)
+)
 
-@contextmanager
-def multiplying(precision: str) -> Iterator[None]:
-    """Within the block, multiply float32 on a GPU in this precision, regardless of the user's setting."""
-    settings = torch.backends.cuda.matmul
-    new = hasattr(settings, "fp32_precision")  # since PyTorch 2.9
-    name, value = ("fp32_precision", precision) if new else ("allow_tf32", precision == "tf32")
-    before = getattr(settings, name)
-    setattr(settings, name, value)
-    try:
-        yield
-    finally:
-        setattr(settings, name, before)
+
+def multiplying(precision: str) -> AbstractContextManager[None]:
+    """Return a context in which float32 is multiplied on a GPU in this precision, regardless of the user's setting."""
+    return PRECISION.at(precision if NEW else precision == "tf32")
 
 
 def track(array: torch.Tensor, example: torch.Tensor | None = None) -> torch.Tensor:
@@ -93,5 +92,6 @@ def connect(name: str, device: str) -> Backend:
         precisions={"tf32": {"activate": partial(multiplying, "tf32")}} if found.type == "cuda" else {},
         vjp=vjp,
         jvp=jvp,
+        vmap=torch.func.vmap,
         synchronize={"cuda": torch.cuda.synchronize, "mps": torch.mps.synchronize}.get(found.type, nothing),
     )

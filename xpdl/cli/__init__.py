@@ -10,10 +10,12 @@ import signal
 import sys
 import time
 from typing import Any
+import warnings
 
 from cyclopts import App, CycloptsError
 
 import xpdl
+from xpdl.checks import one_line
 from xpdl.cli.checking import check
 from xpdl.cli.flags import SIGNALLED
 from xpdl.cli.libraries import backends
@@ -23,6 +25,7 @@ from xpdl.cli.training import train
 from xpdl.cli.tuning import tune
 from xpdl.distributed import connect
 from xpdl.distributed.launching import RanksWanted, fail_stop, launch, started
+from xpdl.progress import LOST, say
 
 COMMANDS: list[Callable[..., Any] | App] = [train, tune, predict, check, plot, backends]
 
@@ -38,27 +41,53 @@ for command in COMMANDS:
 EXPECTED = (CycloptsError, ArithmeticError, ImportError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
 """Errors that are reported in one line, without a traceback."""
 
+LONGEST = 2000
+"""Characters of a message; the names of files and the content of damaged ones may be longer."""
+
 PATIENCE = 0.5
 """Seconds that other ranks wait for rank 0 to report the same error."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    try:
-        return _run(sys.argv[1:] if arguments is None else arguments)
-    except KeyboardInterrupt:
-        return SIGNALLED + signal.SIGINT
-    except BrokenPipeError:  # as in ``xpdl ... | head``
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    LOST.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.simplefilter("default", RuntimeWarning)
+        warnings.showwarning = lambda message, *where, **more: _tell("warning", message)
+        try:
+            code = _run(sys.argv[1:] if arguments is None else arguments)
+        except KeyboardInterrupt:
+            code = SIGNALLED + signal.SIGINT
+        except BrokenPipeError as error:
+            LOST["stdout"], code = error, 1
+        except EXPECTED as error:
+            rank, _ = started()
+            if rank and fail_stop():  # if all ranks have this error, rank 0 reports it and then ends all
+                time.sleep(PATIENCE)
+                error.add_note(f"on rank {rank}")
+                raise
+            _tell("error", error)
+            code = 2
+    unsaid = _unsaid()
+    return code or unsaid
+
+
+def _tell(kind: str, what: Warning | Exception | str) -> None:
+    """Say on stderr, in one line of limited length, what is wrong."""
+    say(f"xpdl: {kind}: {one_line(str(what) or repr(what), LONGEST)}", to="stderr")
+
+
+def _unsaid() -> int:
+    """Return the exit code of a command that has done its work: not 0 if what it said could not be written."""
+    error = LOST.get("stdout")
+    if error is None:
+        return 0
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would fail to flush it, too
+    if isinstance(error, BrokenPipeError):  # as in ``xpdl ... | head``
         return 1
-    except EXPECTED as error:
-        rank, _ = started()
-        if rank and fail_stop():  # if all ranks have this error, rank 0 reports it and then ends all
-            time.sleep(PATIENCE)
-            error.add_note(f"on rank {rank}")
-            raise
-        print("xpdl: error:", *(str(error) or repr(error)).split(), file=sys.stderr)
-        return 2
+    _tell("error", error)
+    return 2
 
 
 def _run(arguments: Sequence[str]) -> int:

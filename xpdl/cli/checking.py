@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from xpdl import checks
 from xpdl.backends import backend as choose_backend
 from xpdl.cli import options
-from xpdl.cli.flags import network_for
+from xpdl.cli.flags import network_for, one_or_each
 from xpdl.cli.user_functions import arguments, check_functions, is_function
 from xpdl.data import load as load_data
 from xpdl.files.model import load
@@ -33,7 +33,7 @@ def check(
     jvp: bool = False,
     data: options.Data = "circles",
     sizes: Annotated[options.WholeNumbers, Parameter(show_default=False)] = [],  # noqa: B006
-    activation: options.Activation = "relu",
+    activation: options.Activations = ["relu"],  # noqa: B006
     output: options.Output = None,
     init: options.Init = "he",
     l2: options.L2 = 0.0,
@@ -86,13 +86,12 @@ def check(
     if model is not None:
         path = Path(model)
         fresh = {"sizes": sizes, "output": output, "l2": l2, "dropout": dropout}
-        _refuse_flags(path, fresh | {"activation": activation != "relu", "init": init != "he"})
+        _refuse_flags(path, fresh | {"activation": activation != ["relu"], "init": init != "he"})
         loaded = load(path)
         net, theta = loaded.network, loaded.theta
     else:
-        net = network_for(
-            points, lambda d, k: sizes or [d, 4, k], output, hidden=activation, init=init, l2=l2, dropout=dropout
-        )
+        network: dict[str, Any] = {"hidden": one_or_each(activation), "init": init, "l2": l2, "dropout": dropout}
+        net = network_for(points, lambda d, k: sizes or [d, 4, k], output, **network)
         theta = net.initialize(seed, dtype)
     chosen = choose_backend(backend)
     masks = dropout_masks(net, len(x), seed=seed, step=0, backend=chosen, dtype=dtype)

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from xpdl import checks
+from xpdl import checks, losses
 from xpdl.data import Dataset, load as load_data
 from xpdl.distributed import Communicator, connect
 from xpdl.distributed.launching import RanksWanted
-from xpdl.losses import LOSSES
 from xpdl.network import Network
 
 SIGNALLED = 128
@@ -22,13 +20,6 @@ def connected(ranks: int | None) -> Communicator:
     if ranks is not None and checks.integer("ranks", ranks, least=1) != communicator.size:
         raise RanksWanted(ranks)
     return communicator
-
-
-def check_writable(**files: Path | None) -> None:
-    """Check before a long run that the file of each flag can be written; raise ``OSError`` if not."""
-    for flag, path in files.items():
-        if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
-            raise IsADirectoryError(f"{flag} must be a file in a directory that exists, got {str(path)!r}")
 
 
 def exit_code(signal: int) -> int:
@@ -54,7 +45,7 @@ def describe_samples(samples: Dataset, split: Dataset) -> str:
     test = len(samples.x_test) if samples.x_test is not None else 0
     numbers = {"training": len(split.x), "validation": validation, "test": test}
     *first, last = [f"{number:,} {kind}" for kind, number in numbers.items() if number]
-    return f"{samples.name}: {' and '.join(filter(None, [', '.join(first), last]))} samples"
+    return f"{checks.one_line(samples.name)}: {' and '.join(filter(None, [', '.join(first), last]))} samples"
 
 
 def network_for(
@@ -62,7 +53,13 @@ def network_for(
 ) -> Network:
     """Return the network of these flags; ``sizes(d, k)`` gives all layer sizes from those of the input and output."""
     output, k = _fitting_output(samples, output)
-    return Network(sizes(samples.x.shape[1], k), output=output, init=_number_or_name(init), **options)
+    sizes_ = sizes(samples.x.shape[1], k)
+    return Network(sizes_, output=output, init=_number_or_name(init), inputs=samples.scaling, **options)
+
+
+def one_or_each(activations: list[str]) -> str | list[str]:
+    """Return the activation of all hidden layers, or those of each."""
+    return activations[0] if len(activations) == 1 else activations
 
 
 def _fitting_output(samples: Dataset, output: str | None) -> tuple[str, int]:
@@ -71,7 +68,7 @@ def _fitting_output(samples: Dataset, output: str | None) -> tuple[str, int]:
         return output or "linear", samples.y.shape[1] if samples.y.ndim == 2 else 1
     highest = max(int(y.max()) for y in (samples.y, samples.y_test) if y is not None)
     output = output or ("sigmoid" if highest <= 1 else "softmax")
-    return output, LOSSES[checks.choice("output", output, LOSSES)].outputs(highest + 1)
+    return output, losses.by_name(output).outputs(highest + 1)
 
 
 def _number_or_name(text: str) -> str | float:

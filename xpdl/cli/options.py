@@ -58,8 +58,20 @@ Holdout = Annotated[
 # The network
 
 Activation = Annotated[str, Parameter(help=f"Activation of the hidden layers: {listed(ACTIVATIONS)}.")]
+Activations = Annotated[
+    list[str],
+    Parameter(
+        help=f"Activation of the hidden layers, or one for each of them: {listed(ACTIVATIONS)}.",
+        consume_multiple=True,
+        show_default=" ".join,
+    ),
+]
 Output = Annotated[
-    str | None, Parameter(help=f"Output layer with its loss: {listed(LOSSES)}. By default, what fits the labels.")
+    str | None,
+    Parameter(
+        help=f"Output layer with its loss: {listed(LOSSES)}. A number may follow, as in huber:1.5 or quantile:0.9. By "
+        "default, what fits the labels."
+    ),
 ]
 Init = Annotated[
     str, Parameter(help=f"Initial weights: {', '.join(INITIALIZERS)}, or a number, which is their standard deviation.")
@@ -104,6 +116,10 @@ Precision = Annotated[
     ),
 ]
 Dtype = Annotated[str, Parameter(help="Floating-point type: float32 or float64.")]
+
+# Files
+
+Force = Annotated[bool, Parameter(help="Replace a file that holds something else, or another run.", negative="")]
 
 # Models and pictures
 

@@ -6,23 +6,21 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from xpdl.cli.flags import check_writable
 from xpdl.cli.options import listed
-from xpdl.files.model import write_whole
+from xpdl.files.outputs import shown, write_whole
 from xpdl.plots.figures import Figure
 
-FORMATS: dict[str, dict[str, Any]] = {".png": {}, ".svg": {"metadata": {"Date": None}}}
-"""Suffixes, and the options with which a figure is saved.  SVG files get no date: equal pictures are equal files."""
+FORMATS: dict[str, dict[str, Any]] = {".png": {"Software": "xpdl"}, ".svg": {"Creator": "xpdl", "Date": None}}
+"""Suffixes, and the metadata of a picture.  SVG files get no date: equal pictures are equal files."""
 
 DPI = 200
 """Pixels per inch.  An SVG has pixels too, where thousands of points are drawn as a bitmap."""
 
 
-def check_picture(flag: str, path: Path) -> None:
-    """Check a path for a picture: ``ValueError`` for a wrong suffix, ``OSError`` if it cannot be written."""
+def check_suffix(flag: str, path: Path) -> None:
+    """Raise ``ValueError`` unless the path of a picture has the suffix of a format."""
     if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"{flag} must end in {listed(FORMATS)}, got {str(path)!r}")
-    check_writable(**{flag: path})
+        raise ValueError(f"{flag} must end in {listed(FORMATS)}, got {shown(path)}")
 
 
 def save_picture(path: Path, figure: Figure) -> None:
@@ -31,7 +29,7 @@ def save_picture(path: Path, figure: Figure) -> None:
 
     suffix, picture = path.suffix.lower(), io.BytesIO()
     with rc_context({"svg.hashsalt": "xpdl"}):
-        figure.savefig(picture, dpi=DPI, format=suffix.removeprefix("."), **FORMATS[suffix])
+        figure.savefig(picture, dpi=DPI, format=suffix.removeprefix("."), metadata=FORMATS[suffix])
     write_whole(path, picture.getbuffer())
 
 
@@ -39,6 +37,6 @@ Picture = Annotated[
     Path,
     Parameter(
         help=f"Write the picture to this {listed(FORMATS)} file.",
-        validator=lambda _, path: check_picture("out", path),
+        validator=lambda _, path: check_suffix("out", path),
     ),
 ]

@@ -10,18 +10,20 @@ from cyclopts import App
 from xpdl import checks, plots
 from xpdl.cli import options
 from xpdl.cli.options import Whole
+from xpdl.cli.outputs import check_outputs, valid_epochs
 from xpdl.cli.pictures import Picture, save_picture
 from xpdl.data import load as load_data
 from xpdl.files.model import Model, load
 from xpdl.gradcheck import Report, check_network
 from xpdl.plots.figures import Figure, new_figure, unshown
+from xpdl.progress import say
 from xpdl.training.dropout import dropout_masks
 
 plot = App(name="plot", help="Draw a picture of a run or of a saved model, as PNG or SVG.")
 
 
 @plot.command
-def curves(*histories: Path, out: Picture, log: bool = False) -> None:
+def curves(*histories: Path, out: Picture, log: bool = False, force: options.Force = False) -> None:
     """Draw the cost and the accuracy of each epoch, for one run or several.
 
     Parameters
@@ -33,24 +35,41 @@ def curves(*histories: Path, out: Picture, log: bool = False) -> None:
     """
     if not histories:
         raise ValueError("histories must be one or more files that xpdl train --history has written")
+    check_outputs({f"history {number}": path for number, path in enumerate(histories, 1)}, force=force, out=out)
     names = [path.name.removesuffix(".jsonl") if len(histories) > 1 else "" for path in histories]
     labels = names if len(set(names)) == len(names) else [str(path) for path in histories]
     _write(out, _draw_curves, dict(zip(labels, map(_read_history, histories), strict=True)), log)
 
 
 @plot.command
-def boundary(model: options.Model, *, data: options.Data = "circles", out: Picture, seed: options.DataSeed = 0) -> None:
+def boundary(
+    model: options.Model,
+    *,
+    data: options.Data = "circles",
+    out: Picture,
+    seed: options.DataSeed = 0,
+    force: options.Force = False,
+) -> None:
     """Draw the regions in which a classifier of two features predicts each class, with the training samples."""
+    check_outputs({"model": model, "data": data}, force=force, out=out)
     loaded, samples = load(model), load_data(data, seed=seed)
     _write(out, plots.decision_boundary, loaded.network, loaded.theta, samples.x, samples.y)
 
 
 @plot.command
-def confusion(model: options.Model, *, data: options.Data = "glyphs", out: Picture, seed: options.DataSeed = 0) -> None:
+def confusion(
+    model: options.Model,
+    *,
+    data: options.Data = "glyphs",
+    out: Picture,
+    seed: options.DataSeed = 0,
+    force: options.Force = False,
+) -> None:
     """Draw the confusion matrix of a classifier: how often each label is predicted for each true label.
 
     It counts the samples of the test part, or all samples if there is no test part.
     """
+    check_outputs({"model": model, "data": data}, force=force, out=out)
     _write(out, plots.confusion_matrix, *_tested(load(model), data, seed))
 
 
@@ -63,6 +82,7 @@ def worst(
     count: Whole = 25,
     shape: options.Shape = None,
     seed: options.DataSeed = 0,
+    force: options.Force = False,
 ) -> None:
     """Draw the images with the highest cost, each with its true and its predicted label.
 
@@ -73,11 +93,19 @@ def worst(
     count
         Number of images.
     """
+    check_outputs({"model": model, "data": data}, force=force, out=out)
     _write(out, plots.worst_images, *_tested(load(model), data, seed), count=count, shape=shape)
 
 
 @plot.command
-def weights(model: options.Model, *, out: Picture, count: Whole = 64, shape: options.Shape = None) -> None:
+def weights(
+    model: options.Model,
+    *,
+    out: Picture,
+    count: Whole = 64,
+    shape: options.Shape = None,
+    force: options.Force = False,
+) -> None:
     """Draw the weights of the first layer as images, one for each unit.
 
     Parameters
@@ -85,6 +113,7 @@ def weights(model: options.Model, *, out: Picture, count: Whole = 64, shape: opt
     count
         Number of units.
     """
+    check_outputs({"model": model}, force=force, out=out)
     loaded = load(model)
     _write(out, plots.weight_images, loaded.network, loaded.theta, count=count, shape=shape)
 
@@ -97,6 +126,7 @@ def gradients(
     out: Picture,
     samples: options.Samples = 300,
     seed: Whole = 0,
+    force: options.Force = False,
 ) -> None:
     """Check the gradient of a model, and draw its errors and a comparison with the numeric gradient.
 
@@ -105,6 +135,7 @@ def gradients(
     seed
         Seed of the dropout masks and of generated data.
     """
+    check_outputs({"model": model, "data": data}, force=force, out=out)
     loaded, points = load(model), load_data(data, seed=seed)
     net, n = loaded.network, checks.integer("samples", samples, least=1)
     x, y = points.x[:n], points.y[:n]
@@ -117,7 +148,7 @@ def _write(out: Path, draw: Callable[..., Any], *arguments: Any, **options: Any)
     with unshown():
         figure = draw(*arguments, **options).figure
     save_picture(out, figure)
-    print(f"saved {out}")
+    say(f"saved {checks.one_line(out)}")
 
 
 def _draw_curves(runs: Mapping[str, Sequence[Mapping[str, float]]], log: bool) -> Figure:
@@ -150,13 +181,13 @@ def _tested(loaded: Model, data: str, seed: int) -> tuple[Any, ...]:
 
 def _read_history(path: Path) -> list[dict[str, float]]:
     """Read the epochs from a file with one JSON object per line; ``ValueError`` if a line holds anything else."""
-    epochs = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+    epochs, text = [], checks.regular_file(path).read_text(encoding="utf-8", errors="replace")
+    for number, line in enumerate(text.splitlines(), 1):
         try:
             epoch = json.loads(line)
         except ValueError:
             epoch = None
-        if not isinstance(epoch, dict) or "epoch" not in epoch:
+        if not isinstance(epoch, dict) or "epoch" not in epoch or not {*map(type, epoch.values())} <= {int, float}:
             raise ValueError(f"{path}, line {number}: expected an epoch as a JSON object, got {checks.shorten(line)}")
         epochs.append(epoch)
-    return epochs
+    return valid_epochs(epochs)

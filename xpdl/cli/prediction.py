@@ -1,15 +1,16 @@
 """xpdl predict: score a saved model."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from xpdl.backends import Backend
+from xpdl.checks import one_line
 from xpdl.cli import options
 from xpdl.data import Dataset, load as load_data
-from xpdl.files.model import load, save as save_model
+from xpdl.files.model import load
 from xpdl.network import Network
+from xpdl.progress import say
 from xpdl.training.evaluation import count_confusions, evaluate, predict as predict_labels
 
 
@@ -27,27 +28,18 @@ def predict(
     """
     loaded, samples = load(model), load_data(data, seed=seed)
     x, y = samples.test or (samples.x, samples.y)
-    print(f"{samples.name}: {len(x):,} samples")
-    print(scores(evaluate(loaded.network, loaded.theta, x, y, backend=backend)))
+    say(f"{one_line(samples.name)}: {len(x):,} samples")
+    say(scores(evaluate(loaded.network, loaded.theta, x, y, backend=backend)))
     if loaded.network.head.classes(loaded.network.sizes[-1]):
-        print(_confusion(np.asarray(y), predict_labels(loaded.network, loaded.theta, x, backend=backend)))
+        say(_confusion(np.asarray(y), predict_labels(loaded.network, loaded.theta, x, backend=backend)))
 
 
-def score_and_save(
-    net: Network,
-    theta: np.ndarray,
-    samples: Dataset,
-    backend: Backend,
-    dtype: str,
-    save: Path | None,
-    **metadata: Any,
-) -> None:
-    """Score a newly trained model on the test part, and save it with the metadata."""
+def score(net: Network, theta: np.ndarray, samples: Dataset, backend: Backend, dtype: str, saved: Path | None) -> None:
+    """Score a newly trained model on the test part, and say where it was saved."""
     if samples.test:
-        print(scores(evaluate(net, theta, *samples.test, backend=backend, dtype=dtype)))
-    if save:
-        save_model(save, net, theta, metadata=metadata)
-        print(f"saved {save}")
+        say(scores(evaluate(net, theta, *samples.test, backend=backend, dtype=dtype)))
+    if saved:
+        say(f"saved {one_line(saved)}")
 
 
 def scores(found: dict[str, float]) -> str:

@@ -1,27 +1,29 @@
 """xpdl train: train a network and print its accuracy."""
 
-from collections.abc import Sequence
-import json
 from pathlib import Path
 from typing import Any
 
+from xpdl import checks
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.cli import options
-from xpdl.cli.flags import check_writable, connected, describe_samples, exit_code, load_and_split, network_for
+from xpdl.cli.flags import connected, describe_samples, exit_code, load_and_split, network_for, one_or_each
 from xpdl.cli.learning_rate import RateFlags, ScheduleName, learning_rate
 from xpdl.cli.options import Whole
-from xpdl.cli.prediction import score_and_save
+from xpdl.cli.outputs import History, check_new, check_outputs, end_unheard, save_first
+from xpdl.cli.prediction import score
+from xpdl.files.outputs import locked
 from xpdl.network import Network
-from xpdl.optimizers import by_name
-from xpdl.training.callbacks import Callback, EarlyStopping, Metrics
-from xpdl.training.train import train as run_training
+from xpdl.optimizers import by_name, clipped
+from xpdl.progress import say
+from xpdl.training.callbacks import Callback, EarlyStopping
+from xpdl.training.train import Result, train as run_training
 
 
 def train(
     *,
     data: options.Data = "glyphs",
     hidden: options.WholeNumbers = [128],  # noqa: B006
-    activation: options.Activation = "relu",
+    activation: options.Activations = ["relu"],  # noqa: B006
     output: options.Output = None,
     init: options.Init = "he",
     dropout: options.Dropout = 0.0,
@@ -30,6 +32,7 @@ def train(
     lr: float = 1e-3,
     beta1: options.Beta1 = None,
     beta2: options.Beta2 = None,
+    clip: float | None = None,
     schedule: ScheduleName = "constant",
     decay: float = 0.9,
     decay_every: float = 1,
@@ -43,11 +46,13 @@ def train(
     precision: options.Precision = "float32",
     dtype: options.Dtype = "float32",
     seed: options.Seed = 0,
+    class_weight: str | None = None,
     save: Path | None = None,
     history: Path | None = None,
     checkpoint: Path | None = None,
     every: Whole = 1,
-    resume: Path | None = None,
+    resume: str | None = None,
+    force: options.Force = False,
     ranks: options.Ranks = None,
 ) -> int:
     """Train a network and print its accuracy on the test part of the data.
@@ -61,6 +66,8 @@ def train(
         logistic regression.
     lr
         Learning rate.
+    clip
+        Scale the gradient of a step down to at most this norm.
     decay
         How much the learning rate decays in each period of --decay-every epochs: the factor of exponential and step,
         the rate of inverse_time.
@@ -78,81 +85,71 @@ def train(
     validation
         Fraction of the training data that is kept for validation after each epoch. The test part is then used only
         once, at the end. By default, the test part is used for validation, too.
+    class_weight
+        balanced: all classes weigh the same in the training, however many samples they have.
     save
         Write the trained model to this file.
     history
-        Write the numbers of each epoch to this file, one JSON object per line.
+        Add the numbers of each epoch to this file, one JSON object per line. Lines of earlier runs stay.
     checkpoint
         Write the state of the run to this file, so that it can be resumed.
     every
         Epochs between two checkpoints.
     resume
-        Continue the run in this checkpoint. Give the same flags again; only the backend, the number of ranks and a
-        larger number of epochs may differ.
+        Continue the run in this checkpoint. Give the same flags again; only the backend, the number of ranks, a larger
+        number of epochs and the learning rate may differ. With auto, continue the run in --checkpoint if there is one,
+        else start it: a job that is started again needs no other command.
     """
     communicator = connected(ranks)
-    check_writable(save=save, history=history)
+    writer = communicator.rank == 0  # the only rank that writes files, scores and saves the model
+    every = checks.integer("every", every, least=1)
+    if writer:
+        check_outputs({"data": data, "resume": resume}, force=force, save=save, history=history, checkpoint=checkpoint)
+        check_new(checkpoint, resume, force=force)
     samples, split = load_and_split(data, holdout, validation, seed)
-    files: dict[str, Any] = {"checkpoint": checkpoint, "every": every, "resume": resume}
-    network: dict[str, Any] = {"hidden": activation, "init": init, "l2": l2, "dropout": dropout}
+    same: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "dtype": dtype, "seed": seed}
+    files: dict[str, Any] = {"checkpoint": checkpoint, "every": every, "resume": resume, "overwrite": force}
+    network: dict[str, Any] = {"hidden": one_or_each(activation), "init": init, "l2": l2, "dropout": dropout}
     net = network_for(samples, lambda d, k: [d, *hidden, k], output, **network)
     rate = learning_rate(schedule, RateFlags(lr, decay, decay_every, warmup, epochs), len(split.x), batch_size)
-    chosen = choose_backend(backend, precision=precision)
-    if communicator.rank == 0:
-        print(f"{describe_samples(samples, split)}\n{_describe_network(net, chosen, communicator.size)}", flush=True)
-    result = run_training(
-        net,
-        split.x,
-        split.y,
-        optimizer=by_name(optimizer, rate, beta1=beta1, beta2=beta2),
-        epochs=epochs,
-        batch_size=batch_size,
-        validation=split.test,
-        backend=chosen,
-        dtype=dtype,
-        seed=seed,
-        callbacks=_callbacks(history, patience),
-        communicator=communicator,
-        **files,
-    )
-    if communicator.rank:
-        return 0  # only rank 0 scores and saves the model, and returns the exit code of an interrupted run
-    score_and_save(net, result.theta, samples, chosen, dtype, save, data=data, seed=seed, epochs=len(result.history))
+    rule, chosen = by_name(optimizer, rate, beta1=beta1, beta2=beta2), choose_backend(backend, precision=precision)
+    same |= {"optimizer": rule if clip is None else clipped(rule, clip), "class_weight": class_weight}
+    if writer:
+        say(f"{describe_samples(samples, split)}\n{_describe_network(net, chosen, communicator.size)}")
+    with locked(history if writer else None):
+        lines = History(history, force=force) if history and writer else None
+        where: dict[str, Any] = {"validation": split.test, "backend": chosen, "communicator": communicator}
+        where["callbacks"] = _callbacks(lines, patience, heard=bool(save or history or checkpoint))
+        result, failure = _run(net, split.x, split.y, **same, **where, **files)
+    if not writer:
+        return 0
+    save_first(save, net, result.theta, data=data, seed=seed, epochs=len(result.history))
+    score(net, result.theta, samples, chosen, dtype, save)
+    if failed := failure or (lines and lines.error):
+        raise failed
     return exit_code(result.signal)
 
 
-def _callbacks(history: Path | None, patience: int | None) -> Sequence[Callback]:
-    writing: list[Callback] = [] if history is None else [_history_writer(history)]
-    stopping: list[Callback] = [] if patience is None else [EarlyStopping(patience)]
-    return writing + stopping
+def _callbacks(lines: History | None, patience: int | None, *, heard: bool) -> list[Callback]:
+    """Return the callbacks of a run; one that leaves no file ends when nobody reads what it says."""
+    stopping = None if patience is None else EarlyStopping(patience)
+    return [callback for callback in (lines, stopping, None if heard else end_unheard) if callback is not None]
 
 
-def _history_writer(path: Path) -> Callback:
-    """Return a callback that appends a line for each epoch to a file, and keeps the lines of earlier epochs."""
-    earlier: list[str] | None = None
-
-    def write(metrics: Metrics, step: int) -> None:
-        nonlocal earlier
-        if earlier is None:
-            earlier = _lines_before(metrics["epoch"], path)
-            path.write_text("".join(earlier))
-        with path.open("a") as file:
-            file.write(json.dumps({**metrics, "step": step}) + "\n")
-
-    return write
-
-
-def _lines_before(epoch: float, path: Path) -> list[str]:
-    """The lines of the epochs before this one.  A killed run may have written more epochs than its checkpoint holds."""
-    if epoch == 1 or not path.is_file():
-        return []
-    with path.open() as file:
-        return [line for line in file if line.endswith("}\n") and json.loads(line)["epoch"] < epoch]
+def _run(*arguments: Any, **options: Any) -> tuple[Result, OSError | None]:
+    """Train, and return the result with the error of the last checkpoint, if only that has failed."""
+    try:
+        return run_training(*arguments, **options), None
+    except OSError as error:
+        if not isinstance(result := getattr(error, "result", None), Result):
+            raise
+        return result, error
 
 
 def _describe_network(net: Network, backend: Backend, ranks: int) -> str:
     sizes = "-".join(map(str, net.sizes))
     precision = f" in {backend.precision}" if backend.precision != "float32" else ""
     several = f", {ranks} ranks" if ranks > 1 else ""
-    described = f"network {sizes}, {net.hidden}, {net.output}: {net.size:,} parameters"
+    hidden = net.hidden if isinstance(net.hidden, str) else "-".join(map(str, net.hidden))
+    described = f"network {sizes}, {hidden}, {net.output}: {net.size:,} parameters"
     return f"{described}; backend {backend.name}{precision}{several}"

@@ -6,14 +6,18 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from xpdl.backends import Backend, backend as choose_backend
+from xpdl.checks import one_line
 from xpdl.cli import options
-from xpdl.cli.flags import check_writable, connected, describe_samples, exit_code, load_and_split, network_for
+from xpdl.cli.flags import connected, describe_samples, exit_code, load_and_split, network_for
 from xpdl.cli.options import Whole
-from xpdl.cli.pictures import check_picture, save_picture
-from xpdl.cli.prediction import score_and_save
+from xpdl.cli.outputs import check_outputs, save_first
+from xpdl.cli.pictures import check_suffix, save_picture
+from xpdl.cli.prediction import score
 from xpdl.data import Dataset
+from xpdl.distributed import Communicator
 from xpdl.network import Network
 from xpdl.plots.figures import new_figure, unshown
+from xpdl.progress import say
 
 if TYPE_CHECKING:
     from xpdl.tuning import Tuned
@@ -39,6 +43,7 @@ def tune(
     seed: options.Seed = 0,
     save: Path | None = None,
     plot: Path | None = None,
+    force: options.Force = False,
     ranks: options.Ranks = None,
 ) -> int:
     """Search for good hyper-parameters, and print the command that repeats the best trial.
@@ -73,40 +78,35 @@ def tune(
     from xpdl.tuning import tune as run_tuning
 
     communicator = connected(ranks)
-    _check_files(save, plot)
+    _check_files(communicator, data, storage, save, plot, force=force)
     samples, split = load_and_split(data, holdout, validation, seed)
     if split is samples or split.test is None:
         raise ValueError("validation must be a fraction above 0 of the training data, got 0")
     chosen, name = choose_backend(backend, precision=precision), study or samples.name
     net = network_for(samples, lambda d, k: [d, k], output, hidden=activation, init="he")
     if communicator.rank == 0:
-        print(f"{describe_samples(samples, split)}\nstudy {name} in {storage}; backend {chosen.name}", flush=True)
+        say(f"{describe_samples(samples, split)}\nstudy {one_line(name)} in {one_line(storage)}; backend {chosen.name}")
     same: dict[str, Any] = {"optimizer": optimizer, "epochs": epochs, "dtype": dtype, "seed": seed}
-    tuned = run_tuning(
-        net,
-        split.x,
-        split.y,
-        validation=split.test,
-        trials=trials,
-        sampler=sampler,
-        pruner=pruner,
-        storage=storage,
-        study=name,
-        backend=chosen,
-        communicator=communicator,
-        **same,
-    )
+    search: dict[str, Any] = {"trials": trials, "sampler": sampler, "pruner": pruner, "storage": storage, "study": name}
+    where: dict[str, Any] = {"validation": split.test, "backend": chosen, "communicator": communicator}
+    tuned = run_tuning(net, split.x, split.y, **search, **where, **same)
     if communicator.rank == 0:  # only rank 0 prints, writes files and returns the exit code
         parts = {"data": data, "holdout": holdout or None, "validation": validation}
         _report(tuned, net, samples, parts, same, chosen, save, plot)
     return 0 if communicator.rank else exit_code(tuned.signal)
 
 
-def _check_files(save: Path | None, plot: Path | None) -> None:
-    """Check before the search that the files can be written and that matplotlib can be imported."""
-    check_writable(save=save)
+def _check_files(
+    communicator: Communicator, data: str, storage: str, save: Path | None, plot: Path | None, *, force: bool
+) -> None:
+    """Check before the search that rank 0 can write the files, and that it can import matplotlib."""
+    from xpdl.tuning.storage import check_storage
+
+    if communicator.rank:
+        return
+    check_outputs({"data": data, "storage": check_storage(storage)}, force=force, save=save, plot=plot)
     if plot is not None:
-        check_picture("plot", plot)
+        check_suffix("plot", plot)
         with unshown():
             new_figure(1, 1)
 
@@ -121,21 +121,23 @@ def _report(
     save: Path | None,
     plot: Path | None,
 ) -> None:
-    """Print the trials, draw them, score and save the best model, and print the command that repeats it."""
-    print(tuned)
+    """Save the best model, print the trials, draw them, score it, and print the command that repeats it."""
+    best = None if tuned.network is None or tuned.theta is None else (tuned.network, tuned.theta)
+    if best:
+        save_first(save, *best, data=parts["data"], seed=same["seed"], epochs=same["epochs"])
+    say(str(tuned))
     if plot:
         _draw(tuned, plot)
     if tuned.settings is None:
         return
-    if tuned.network is None or tuned.theta is None:
-        print("another process trained it; run the same command again to train it here")
+    if best:
+        score(*best, samples, backend, same["dtype"], save)
     else:
-        metadata = {"data": parts["data"], "seed": same["seed"], "epochs": same["epochs"]}
-        score_and_save(tuned.network, tuned.theta, samples, backend, same["dtype"], save, **metadata)
+        say("another process trained it; run the same command again to train it here")
     shape = {"activation": net.hidden, "output": net.output}
     last = {"schedule": "exponential", "patience": same["epochs"]}
     where = {"backend": backend.name, "precision": backend.precision}
-    print(f"repeat it with\n{_command(parts | shape | asdict(tuned.settings) | same | last | where)}")
+    say(f"repeat it with\n{_command(parts | shape | asdict(tuned.settings) | same | last | where)}")
 
 
 def _draw(tuned: "Tuned", path: Path) -> None:
@@ -144,7 +146,7 @@ def _draw(tuned: "Tuned", path: Path) -> None:
     with unshown():
         figure = plot_trials(tuned.study)
     save_picture(path, figure)
-    print(f"drawn {path}")
+    say(f"drawn {one_line(path)}")
 
 
 def _command(flags: dict[str, Any]) -> str:

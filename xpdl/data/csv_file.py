@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from xpdl import checks
 from xpdl.data.dataset import Array, DataFormatError, Dataset, labels_or_targets
 
 
@@ -28,7 +29,7 @@ def _rows(path: str | Path) -> Iterator[Array]:
     width = 0
     for line, cells in _lines(path):
         row = np.array([_number(cell) for cell in cells])
-        is_header = not width and np.isnan(row).all()
+        is_header = not width and np.isnan(row).all() and any(map(_is_text, cells))
         width = width or len(row)
         if len(row) != width or width < 2:
             wanted = width if width > 1 else "2 or more"
@@ -43,12 +44,17 @@ def _rows(path: str | Path) -> Iterator[Array]:
 
 def _lines(path: str | Path) -> Iterator[tuple[int, list[str]]]:
     """Yield line number and cells of every line that is not empty."""
-    with Path(path).open(encoding="utf-8-sig", newline="") as file:
+    with checks.regular_file(path).open(encoding="utf-8-sig", newline="") as file:
         reader = csv.reader(file)
         try:
             yield from ((reader.line_num, cells) for cells in reader if cells)
         except (csv.Error, UnicodeDecodeError) as error:
             raise DataFormatError(f"{path}, after line {reader.line_num}: {error}") from error
+
+
+def _is_text(cell: str) -> bool:
+    """Return whether a cell holds no number, and no NaN either."""
+    return math.isnan(_number(cell)) and cell.strip().lower().lstrip("+-") != "nan"
 
 
 def _number(cell: str) -> float:

@@ -1,6 +1,6 @@
 """A data set is four NumPy arrays and a name.  The arrays are checked here, once; all other code relies on that.
 
-    x       (n, d)   rows are samples; uint8 images stay uint8, the network scales them to [0, 1]
+    x       (n, d)   rows are samples; uint8 stays uint8, ``scaling`` is for the network
     y       (n,)     int64 class labels, or floating targets (n,) or (n, k)
     x_test, y_test   the same for the test part, or both None
 
@@ -10,18 +10,21 @@ raises ``DataFormatError`` with the name of the data set or file.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xpdl import checks
 from xpdl.data.shards import Shards
 from xpdl.randomness import Stream, generator
+from xpdl.scaling import Scaling, holds_images
 
 Array = NDArray[Any]
 
 
-class DataFormatError(ValueError):
+class DataFormatError(checks.FileError):
     """Data that cannot be used.
 
     The message names the data set or file and the reason, on one line.
@@ -45,7 +48,7 @@ class Dataset:
     Parameters
     ----------
     x : ndarray or Shards, shape (n, d)
-        The training samples, one per row: floating numbers, or uint8 images.  ``Shards`` stay on disk.
+        The training samples, one per row: floating numbers, or uint8.  ``Shards`` stay on disk.
     y : ndarray or Shards, shape (n,) or (n, k)
         int64 class labels (n,), or floating targets (n,) or (n, k).
     x_test : ndarray, shape (n_test, d), optional
@@ -59,6 +62,8 @@ class Dataset:
     ----------
     test : tuple of ndarray or None
         The test part (x_test, y_test), or None if there is none.
+    scaling : Scaling or None
+        What a network should do to x: ``Scaling.images`` for pixels 0..255, else None.
 
     Raises
     ------
@@ -103,6 +108,24 @@ class Dataset:
         ((50, 2), (50,))
         """
         return None if self.x_test is None or self.y_test is None else (self.x_test, self.y_test)
+
+    @cached_property
+    def scaling(self) -> Scaling | None:
+        """What a network should do to x: ``Scaling.images`` for pixels 0..255, else None.
+
+        Returns
+        -------
+        Scaling or None
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> data = xpdl.data.glyphs(n_train=20, n_test=10)
+        >>> net = xpdl.Network([784, 10], inputs=data.scaling)
+        >>> net.inputs == xpdl.Scaling.images
+        True
+        """
+        return Scaling.images if holds_images(self.x) else None
 
     def split(self, fraction: float, seed: int = 0) -> "Dataset":
         """Move random rows into the test part of data that have no test part.
@@ -156,6 +179,8 @@ def labels_or_targets(y: Array) -> Array:
     if y.ndim == 2 and y.shape[1] > 1:
         one_hot = np.all((y == 0) | (y == 1)) and np.all(np.sum(y, axis=1) == 1)
         return np.argmax(y, axis=1).astype(np.int64) if one_hot else y
+    if y.dtype.kind == "u" and y.max() >= 2**63:
+        raise DataFormatError(f"labels must be below 2**63, got {y.max()}")
     whole = y.dtype.kind in "biu" or np.all((y == np.rint(y)) & (np.abs(y) < 2**53))
     return y.reshape(-1).astype(np.int64) if whole else y
 

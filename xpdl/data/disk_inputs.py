@@ -21,7 +21,7 @@ WINDOW = 32 << 20
 
 @dataclass(frozen=True)
 class DiskInputs:
-    """Samples x (n, d) and y on disk, and their weights (n,) in memory."""
+    """Samples x (n, d) and y on disk, and their weights (n,) or (n, k) in memory."""
 
     x: Shards
     y: Shards
@@ -35,7 +35,7 @@ class DiskInputs:
         checks.rows("x", x, net.sizes[0])
         if len(y) != len(x):
             raise ValueError(f"y must hold one row for each of the {len(x)} samples, got shape {y.shape}")
-        return cls(x, y, inputs.weights(weight, len(x), choose_backend("numpy"), dtype))
+        return cls(x, y, inputs.weights(net, weight, len(x), choose_backend("numpy"), dtype))
 
     @cached_property
     def kept(self) -> np.ndarray | None:

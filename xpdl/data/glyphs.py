@@ -11,11 +11,10 @@ A (rotation, shear, scale), b (shift), c, v and e are random for each image.  u 
 product and one look-up draw a whole chunk of images.
 """
 
-from functools import cache
-
 import numpy as np
 
 from xpdl import checks
+from xpdl.backends.shared import once
 from xpdl.data.dataset import Array, Dataset
 from xpdl.randomness import Stream, generator
 
@@ -143,7 +142,7 @@ def _pixel_basis() -> Array:
     return basis.reshape(len(basis), -1).astype(np.float32)
 
 
-@cache
+@once
 def _distance_field() -> Array:
     """Return the distance to the nearest stroke of each digit, in cells: (10, rows, cols), ``FINE`` values per cell."""
     rows = np.arange(-MARGIN, 6 + MARGIN, 1 / FINE)

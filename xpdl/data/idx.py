@@ -15,30 +15,38 @@ import gzip
 import hashlib
 from io import BufferedIOBase
 import math
+import os
 from pathlib import Path
 from typing import Any
 import zlib
 
 import numpy as np
 
+from xpdl import checks
 from xpdl.data.dataset import Array, DataFormatError, Dataset
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_DIMS = 4
+RATIO = 1040
+"""gzip makes data at most 1032 times as small."""
+
 BLOCK = 1 << 18  # bytes read at a time
 
 
-def read_idx(path: str | Path, sha256: str | None = None) -> Array:
+def read_idx(path: str | Path, sha256: str | None = None, most: int | None = None) -> Array:
     """Read the array in an IDX file, in the machine's byte order.  A gzipped file is recognized by its first bytes.
 
-    ``sha256`` is the expected hash of the uncompressed content, in hexadecimal.  ``DataFormatError`` names the file and
+    ``sha256`` is the expected hash of the uncompressed content, in hexadecimal, and ``most`` the largest size of its
+    elements in bytes; a header that says more is refused before they are read.  ``DataFormatError`` names the file and
     what is wrong with it; ``OSError`` if it cannot be opened.
     """
-    with Path(path).open("rb") as raw:
+    with checks.regular_file(path).open("rb") as raw:
+        size = os.fstat(raw.fileno()).st_size
         gzipped = raw.peek(2)[:2] == b"\x1f\x8b"
         try:
             with gzip.GzipFile(fileobj=raw) if gzipped else raw as stream:
-                array, digest = _parse(stream)
+                possible = RATIO * size if gzipped else size
+                array, digest = _parse(stream, possible if most is None else min(most, possible))
         except (DataFormatError, gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise DataFormatError(f"{path}: {error}") from error
     if sha256 not in (None, digest):
@@ -48,7 +56,7 @@ def read_idx(path: str | Path, sha256: str | None = None) -> Array:
 
 def map_idx(path: str | Path) -> np.memmap:
     """Map the array in an IDX file that is not gzipped.  It stays on disk, big-endian, until its elements are used."""
-    with Path(path).open("rb") as stream:
+    with checks.regular_file(path).open("rb") as stream:
         try:
             dtype, shape, header = _header(stream)
             expected, found = len(header) + dtype.itemsize * math.prod(shape), Path(path).stat().st_size
@@ -59,9 +67,13 @@ def map_idx(path: str | Path) -> np.memmap:
     return np.memmap(path, dtype, "r", len(header), shape)
 
 
-def _parse(stream: BufferedIOBase) -> tuple[Array, str]:
-    """Read the array, and compute the SHA-256 of all bytes."""
+def _parse(stream: BufferedIOBase, most: int) -> tuple[Array, str]:
+    """Read the array, of at most ``most`` bytes, and compute the SHA-256 of all bytes."""
     dtype, shape, header = _header(stream)
+    if dtype.itemsize * math.prod(shape) > most:
+        raise DataFormatError(
+            f"truncated: the header says {shape} {dtype.name}, more than the {most} bytes that can be"
+        )
     content = _read(stream, dtype.itemsize * math.prod(shape), f"elements of {shape} {dtype.name}")
     if stream.read(1):
         raise DataFormatError(f"more data than the header says, {shape} {dtype.name}")
@@ -100,10 +112,12 @@ def find_idx(folder: Path, name: str) -> Path | None:
     return next((folder / spelling for spelling in spellings if (folder / spelling).is_file()), None)
 
 
-def read_pair(folder: Path, part: str, sha256: Mapping[str, str] | None = None) -> tuple[Array, Array]:
+def read_pair(
+    folder: Path, part: str, sha256: Mapping[str, str] | None = None, most: int | None = None
+) -> tuple[Array, Array]:
     """Read the images, flattened to (n, d), and the labels (n,) int64 of a part, "train" or "t10k"."""
-    images_path, images = _member(folder, f"{part}-images-idx3-ubyte", sha256 or {})
-    labels_path, labels = _member(folder, f"{part}-labels-idx1-ubyte", sha256 or {})
+    images_path, images = _member(folder, f"{part}-images-idx3-ubyte", sha256 or {}, most)
+    labels_path, labels = _member(folder, f"{part}-labels-idx1-ubyte", sha256 or {}, most)
     if images.ndim != 3:
         raise DataFormatError(f"{images_path}: images must have 3 dimensions, got shape {images.shape}")
     if labels.ndim != 1 or labels.dtype.kind not in "iu":
@@ -113,13 +127,13 @@ def read_pair(folder: Path, part: str, sha256: Mapping[str, str] | None = None) 
     return images.reshape(len(images), -1), labels.astype(np.int64)
 
 
-def _member(folder: Path, name: str, sha256: Mapping[str, str]) -> tuple[Path, Array]:
+def _member(folder: Path, name: str, sha256: Mapping[str, str], most: int | None) -> tuple[Path, Array]:
     path = find_idx(folder, name)
     if path is None:
         raise DataFormatError(
             f"{folder}: there is no file {name}, {name.replace('-idx', '.idx')} or one of them with .gz"
         )
-    return path, read_idx(path, sha256.get(name))
+    return path, read_idx(path, sha256.get(name), most)
 
 
 def read_idx_folder(folder: str | Path) -> Dataset:

@@ -3,15 +3,22 @@
 Nothing is checked inside a training step: the host would have to wait until the device reports a wrong label.
 """
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
+import warnings
 
 import numpy as np
 
 from xpdl import checks
 from xpdl.arrays import Array, namespace
-from xpdl.backends import Backend
+from xpdl.backends import Backend, backend as choose_backend
 from xpdl.backends.base import to_numpy
 from xpdl.network import Network
+from xpdl.scaling import SAMPLED, holds_images
+
+HEADROOM = 2.0**32
+"""The sum of all weights, times the cost of a sample, may be this many times below the largest number."""
 
 
 def pair(net: Network, x: Any, y: Any, backend: Backend, dtype: str, *, prefix: str = "") -> tuple[Array, Array]:
@@ -21,11 +28,22 @@ def pair(net: Network, x: Any, y: Any, backend: Backend, dtype: str, *, prefix: 
 
 
 def weighted(
-    net: Network, x: Any, y: Any, weight: Any, backend: Backend, dtype: str, *, prefix: str = ""
+    net: Network,
+    x: Any,
+    y: Any,
+    weight: Any,
+    backend: Backend,
+    dtype: str,
+    *,
+    prefix: str = "",
+    argument: str = "sample_weight",
 ) -> tuple[Array, Array, Array | None]:
-    """``features``, ``targets`` and ``weights`` of the same samples."""
-    x, y = pair(net, x, y, backend, dtype, prefix=prefix)
-    return x, y, weights(weight, x.shape[0], backend, dtype, argument=f"{prefix}sample_weight")
+    """``features``, ``targets`` and ``weights`` of the same samples.  A target of weight 0 may be missing: NaN."""
+    x = features(net, x, backend, dtype, argument=f"{prefix}x")
+    weight = weights(net, weight, x.shape[0], backend, dtype, argument=f"{prefix}{argument}")
+    if weight is not None:
+        y = filled(y, to_numpy(weight))
+    return x, targets(net, y, x.shape[0], backend, dtype, argument=f"{prefix}y"), weight
 
 
 def parameters(net: Network, theta: Any, backend: Backend, dtype: str) -> Array:
@@ -38,17 +56,38 @@ def parameters(net: Network, theta: Any, backend: Backend, dtype: str) -> Array:
     return entered
 
 
+def place(net: Network, backend: Backend, dtype: str) -> Network:
+    """The network with the numbers of its scaling on the device: a training step must not copy them there."""
+    if net.inputs is None or net.inputs.d is None:
+        return net
+    return replace(net, inputs=net.inputs.placed(lambda values: backend.asarray(values, dtype)))
+
+
 def features(net: Network, x: Any, backend: Backend, dtype: str, *, argument: str = "x") -> Array:
-    """x (n, d) on the device: images stay uint8, other numbers become ``dtype``.
+    """x (n, d) on the device: uint8 stays uint8, which takes less memory; other numbers become ``dtype``.
 
     ``TypeError`` if x does not hold real numbers; ``ValueError`` for a wrong shape, no samples, NaN or infinity.
+    A warning if x holds images that the network does not scale.
     """
     checks.instance("net", net, Network)
     x = numbers(argument, x)
     checks.rows(argument, x, net.sizes[0])
+    warn_of_images(net, x, argument)
     entered = backend.asarray(x, None if checks.dtype_name(x.dtype) == "uint8" else dtype)
     _check_finite(argument, entered)
     return entered
+
+
+def warn_of_images(net: Network, x: Array, argument: str = "x") -> None:
+    """Warn if x (n, d) holds images and the network does not scale its inputs."""
+    if net.inputs is not None:
+        return
+    if holds_images(x if isinstance(x, np.ndarray) else to_numpy(x[:: max(1, x.shape[0] // SAMPLED), :])):
+        message = (
+            f"{argument} holds whole numbers from 0 to 255, as images do, and the network uses them as they are; to"
+            " scale them to [0, 1], give the network inputs=xpdl.Scaling.images"
+        )
+        warnings.warn(message, stacklevel=2)
 
 
 def targets(net: Network, y: Any, n: int, backend: Backend, dtype: str, *, argument: str = "y") -> Array:
@@ -69,8 +108,64 @@ def targets(net: Network, y: Any, n: int, backend: Backend, dtype: str, *, argum
     return backend.asarray(encoded)
 
 
-def weights(weight: Any, n: int, backend: Backend, dtype: str, *, argument: str = "sample_weight") -> Array | None:
-    """The weights (n,) of n samples on the device; None stays None.
+def filled(y: Any, weight: np.ndarray) -> Any:
+    """y with another target of the same output for each that is not finite and has the weight 0; weight (n,) or (n, k).
+
+    What it is does not matter, as it counts 0 times; but the loss must accept it.
+    """
+    y = to_numpy(numbers("y", y))
+    if y.dtype.kind != "f" or y.shape[:1] != weight.shape[:1]:
+        return y
+    given, counts = (values.reshape(len(values), -1) for values in (y, weight > 0))
+    if counts.shape[1] not in (1, given.shape[1]):
+        return y
+    counts = np.broadcast_to(counts, given.shape)
+    missing = ~(counts | np.isfinite(given))
+    if not missing.any():
+        return y
+    others = given[counts.argmax(axis=0), np.arange(given.shape[1])]
+    others = np.where(counts.any(axis=0), others, given[counts][0])
+    return np.where(missing, others, given).reshape(y.shape)
+
+
+def class_weights(net: Network, y: Any, factors: Mapping[Any, float] | str | None, weight: Any = None) -> Any:
+    """The weights of the samples times the factors of their labels; ``weight`` if factors is None.
+
+    ``ValueError`` if the loss tells no classes apart, or if a label of the factors is none of them.
+    """
+    if factors is None:
+        return weight
+    checks.instance("net", net, Network)
+    k = net.head.classes(net.sizes[-1])
+    if net.head.decide is None or not k:
+        raise ValueError(f"class_weight needs an output that tells classes apart, got {checks.shorten(net.output)}")
+    y = to_numpy(numbers("y", y))
+    labels = net.head.decide(targets(net, y, len(y), choose_backend("numpy"), "float64")).reshape(-1)
+    each = _factors(labels, factors, k)[labels]
+    if weight is None:
+        return each
+    weight = to_numpy(numbers("sample_weight", weight))
+    return weight * (each if weight.ndim < 2 else each[:, None])
+
+
+def _factors(labels: np.ndarray, factors: Mapping[Any, float] | str, k: int) -> np.ndarray:
+    """The factor of each of k labels."""
+    if isinstance(factors, str):
+        checks.choice("class_weight", factors, ["balanced"])
+        counts = np.bincount(labels, minlength=k)
+        return len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1))
+    if not isinstance(factors, Mapping):
+        raise TypeError(f"class_weight must be 'balanced' or {{label: factor}}, got {checks.shorten(factors)}")
+    found = np.ones(k)
+    for label, factor in factors.items():
+        found[checks.integer("a label of class_weight", label, least=0, below=k)] = checks.real("class_weight", factor)
+    return found
+
+
+def weights(
+    net: Network, weight: Any, n: int, backend: Backend, dtype: str, *, argument: str = "sample_weight"
+) -> Array | None:
+    """The weights (n,) of n samples, or (n, k) of their outputs, on the device; None stays None.
 
     ``TypeError`` if they are not real numbers; ``ValueError`` for a wrong shape, for a number that is negative or not
     finite, and if all are 0.
@@ -78,27 +173,30 @@ def weights(weight: Any, n: int, backend: Backend, dtype: str, *, argument: str 
     if weight is None:
         return None
     weight = to_numpy(numbers(argument, weight))
-    if weight.shape != (n,):
-        raise ValueError(f"{argument} must have shape ({n},), one for each sample, got {weight.shape}")
+    net.check_weight(argument, weight, n)
     _check_finite(argument, weight)
     _accept(argument, weight, weight >= 0, "at least 0")
-    if not weight.any():
-        raise ValueError(f"{argument} must be above 0 for at least one sample, got {n} zeros")
-    return backend.asarray(weight, dtype)
+    used = weight.astype(np.float64)
+    used[used < np.finfo(dtype).tiny] = 0.0  # steps treat such numbers as zero
+    if not used.any():
+        found = f"at most {weight.max()} in {dtype}" if weight.any() else f"{weight.size} zeros"
+        raise ValueError(f"{argument} must be above 0 for at least one sample, got {found}")
+    most = float(np.finfo(dtype).max) / (HEADROOM * n)
+    _accept(argument, weight, used <= most, f"at most {most:.3g} in {dtype}, for {n} samples")
+    return backend.asarray(used, dtype)
 
 
 def nonzero_rows(weight: np.ndarray | None) -> np.ndarray | None:
-    """The indices (m,) of the samples whose weight (n,) is not 0; None if that is all samples."""
+    """The indices (m,) of the samples that have a weight other than 0; None if that is all samples."""
     if weight is None:
         return None
-    kept = np.flatnonzero(weight)
+    kept = np.flatnonzero(weight.reshape(len(weight), -1).any(axis=1))
     return None if len(kept) == weight.shape[0] else kept
 
 
 def numbers(argument: str, values: Any) -> Array:
     """The values as an array; a list becomes a NumPy array."""
-    if isinstance(values, np.ma.MaskedArray):
-        raise TypeError(f"{argument} must hold a number in every entry, got a masked array")
+    checks.unmasked(argument, values)
     array = values if hasattr(values, "__array_namespace__") or hasattr(values, "__dlpack__") else _listed(values)
     if not checks.dtype_name(array.dtype).startswith(("bool", "int", "uint", "float", "bfloat")):
         raise TypeError(f"{argument} must hold real numbers, got dtype {array.dtype}")

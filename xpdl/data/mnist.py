@@ -20,6 +20,9 @@ SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
+LARGEST = 60_000 * 28 * 28
+"""Bytes of elements in the largest file."""
+
 MIRRORS = (
     "https://ossci-datasets.s3.amazonaws.com/mnist/",
     "https://storage.googleapis.com/cvdf-datasets/mnist/",
@@ -61,7 +64,8 @@ def mnist() -> Dataset:
 
 
 def _read(folder: Path) -> Dataset:
-    return Dataset(*read_pair(folder, "train", SHA256), *read_pair(folder, "t10k", SHA256), name="mnist")
+    train, test = (read_pair(folder, part, SHA256, LARGEST) for part in ("train", "t10k"))
+    return Dataset(*train, *test, name="mnist")
 
 
 def _own_folders() -> list[Path]:
@@ -101,7 +105,7 @@ def _fetch_from(url: str, path: Path, sha256: str, download: Callable[..., objec
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="download-") as temporary:
         part = Path(temporary, path.name)
         download(url, str(part), None)
-        read_idx(part, sha256)
+        read_idx(part, sha256, LARGEST)
         part.replace(path)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from xpdl import checks
 from xpdl.data.dataset import Array, DataFormatError, Dataset
 from xpdl.data.idx import map_idx
 from xpdl.data.shards import Shards
@@ -74,7 +75,7 @@ def _map_npy(path: Path) -> Array:
     """Map the array in a file.  NumPy raises many kinds of errors for a bad header; all but ``OSError`` are caught."""
     try:
         with np.errstate(over="ignore"):
-            return np.lib.format.open_memmap(path, mode="r")
+            return np.lib.format.open_memmap(checks.regular_file(path), mode="r")
     except OSError:
         raise
     except Exception as error:

@@ -61,6 +61,8 @@ class Shards:
                 wanted = rows[piece] - start
                 with _in_memory(part, wanted):
                     taken[piece] = part[wanted]
+                if part.dtype.kind == "u" and self.dtype.kind == "i" and (taken[piece] < 0).any():
+                    raise ValueError(f"labels must be below 2**63, got {part[wanted].max()}")
         return taken
 
     def max(self) -> Any:
@@ -80,6 +82,8 @@ def _in_memory(part: Array, rows: Array) -> Iterator[None]:
         yield
         return
     file: mmap.mmap = part._mmap  # type: ignore[attr-defined]
+    if file.size() < part.offset + part.nbytes:  # reading beyond its end would end this process
+        raise OSError(f"{checks.one_line(part.filename)} has become shorter while it is in use")
     file.madvise(mmap.MADV_RANDOM)
     for start, stop in extents(part, rows):
         file.madvise(mmap.MADV_WILLNEED, start, stop - start)

@@ -1,14 +1,19 @@
 """Start ranks, and read the rank and the number of ranks that a launcher gives to a process.
 
-xpdl train --ranks 4 ...    runs    mpiexec -n 4 python -m mpi4py -m xpdl train --ranks 4 ...
+xpdl train --ranks 4 ...    runs    mpiexec -n 4 python -P -m mpi4py -m xpdl train --ranks 4 ...
+
+With -P, Python looks for no module in the current folder, where anyone may have put an mpi4py.py.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 import os
 from pathlib import Path
 import shutil
 import sys
+
+from xpdl.progress import SILENT, on_terminal
 
 TOLD = [("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")]
 """Environment variables with the rank and the number of ranks: of MPICH and Intel MPI, and of Open MPI."""
@@ -32,8 +37,9 @@ class RanksWanted(Exception):
 
 def started() -> tuple[int, int]:
     """Return (rank, size) from the launcher of this process; (0, 1) without a launcher."""
-    told = [(int(os.environ[rank]), int(os.environ[size])) for rank, size in TOLD if {rank, size} <= os.environ.keys()]
-    return max(told, key=lambda pair: pair[1], default=(0, 1))
+    told = [(os.environ.get(rank, ""), os.environ.get(size, "")) for rank, size in TOLD]
+    numbers = [(int(rank), int(size)) for rank, size in told if rank.isdecimal() and size.isdecimal()]
+    return max(numbers, key=lambda pair: pair[1], default=(0, 1))
 
 
 def fail_stop() -> bool:
@@ -51,7 +57,7 @@ def command(ranks: int, program: Sequence[str]) -> list[str]:
     mpiexec = shutil.which("mpiexec", path=os.pathsep.join([beside, os.environ.get("PATH", os.defpath)]))
     if mpiexec is None or find_spec("mpi4py") is None:
         raise ImportError('ranks need MPI: pip install "xpdl[mpi]", or mpi4py where an MPI is installed')
-    return [mpiexec, "-n", str(ranks), sys.executable, "-m", "mpi4py", *program]
+    return [mpiexec, "-n", str(ranks), sys.executable, "-P", "-m", "mpi4py", *program]
 
 
 def launch(ranks: int, arguments: Sequence[str]) -> int:
@@ -66,6 +72,7 @@ def launch(ranks: int, arguments: Sequence[str]) -> int:
         raise ValueError(f"ranks must be {size}, the number of running ranks, got {ranks}")
     line = command(ranks, ["-m", "xpdl", *arguments])
     threads = max(1, (os.cpu_count() or 1) // ranks)
-    terminal = {} if sys.stdout.isatty() else {"TERM": "dumb"}
-    sys.stdout.flush()
+    terminal = {} if on_terminal() else {"TERM": "dumb"}
+    with suppress(*SILENT):
+        sys.stdout.flush()
     return os.execve(line[0], line, OPEN_MPI | {"OMP_NUM_THREADS": str(threads)} | os.environ | terminal)

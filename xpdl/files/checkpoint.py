@@ -18,10 +18,10 @@ import hashlib
 from itertools import count
 import json
 import os
-from pathlib import Path
 import re
 from types import FunctionType
 from typing import Any
+import warnings
 
 import numpy as np
 
@@ -29,12 +29,16 @@ from xpdl import checks
 from xpdl.activations import Activation
 from xpdl.backends import Backend
 from xpdl.files.host_copy import kind, kinds, leaves_by_path, number, put
-from xpdl.files.model import check_format, reason, write_whole
+from xpdl.files.model import check_format, reason
+from xpdl.files.outputs import Kind, regular, shown, write_whole
+from xpdl.files.tensors import header_length, read_content, read_header, read_json
 from xpdl.files.train_state import TrainState
 from xpdl.losses import Loss
 from xpdl.network import Network
-from xpdl.optimizers import State
+from xpdl.optimizers import Optimizer, State
+from xpdl.pickling import unwrapped
 from xpdl.pytree import tree_map, tree_map_with_path
+from xpdl.scaling import Scaling
 
 FORMAT = 1
 DTYPES = {
@@ -43,8 +47,12 @@ DTYPES = {
 }
 """The dtypes that a tensor of a checkpoint may have."""
 
+COMPARED = {"optimizer": dict, "validation": list}
+"""The entries of "compared", with their types; older checkpoints have none."""
+
 ENTRIES: dict[str, Callable[[Any], bool]] = {
     "configuration": lambda entry: type(entry) is dict,
+    "compared": lambda entry: type(entry) is dict and {key: type(x) for key, x in entry.items()} in ({}, COMPARED),
     "step": lambda entry: type(entry) is int and entry >= 0,
     "seconds": lambda entry: type(entry) in (int, float),
     "history": lambda entry: type(entry) is list and all(type(epoch) is dict for epoch in entry),
@@ -56,12 +64,17 @@ ENTRIES: dict[str, Callable[[Any], bool]] = {
 CONSTANTS = "constants"
 """The entry of the configuration for numbers in functions of the user's own; older checkpoints do not have it."""
 
+LONGEST = 64 << 20
+"""The most bytes of a header, which has the history: about 150 bytes for each epoch."""
+
 UNSEALED = b"0" * 64
 SEAL = re.compile(rb'\{"run":"\{\\"sha256\\": \\"([0-9a-f]{64})\\"')
 """The beginning of the metadata, with the SHA-256."""
 
+RUN = Kind("a checkpoint of xpdl", SEAL.search)
 
-class RunFileError(ValueError):
+
+class RunFileError(checks.FileError):
     """A file is not a checkpoint of a run, or it is damaged; the message names the file and the reason.
 
     Examples
@@ -85,13 +98,17 @@ class Checkpointer:
     """Write and read the checkpoints of one run.
 
     configuration  the settings that must be the same when the run is resumed
+    compared       the settings whose changes are said, or refused if the run cannot go on with them
     callbacks      callbacks of the run; a checkpoint holds the state of those with a ``resume_state``
     backend        the backend of the arrays of the run
+    batches        the number of samples in each step of an epoch
     """
 
     configuration: Mapping[str, Any]
+    compared: Mapping[str, Any]
     callbacks: Sequence[Any]
     backend: Backend
+    batches: Sequence[int] = ()
 
     def write(self, path: str | os.PathLike[str], train_state: TrainState) -> None:
         """Write a checkpoint as a whole or not at all; ``OSError`` if the disk fails.
@@ -117,6 +134,7 @@ class Checkpointer:
         return {
             "format": FORMAT,
             "configuration": self.configuration,
+            "compared": self.compared,
             "epoch": len(train_state.history),
             "step": train_state.step,
             "seconds": train_state.seconds,
@@ -132,23 +150,69 @@ class Checkpointer:
         ``OSError`` if it cannot be read.
         """
         tensors, document = read_sealed(path)
-        written = document["configuration"]
-        here = {key: entry for key, entry in self.configuration.items() if key != CONSTANTS or key in written}
-        if found := differences(written, here, "in the file", "here"):
+        if found := self.other_run(document):
             raise ValueError(f"{os.fspath(path)} is another run: {found}")
+        before = {**self.compared, **document["compared"]}
+        check_continues(path, before, self.compared)
         kept = tensors | document["numbers"]
         try:
             kept.setdefault("good", kept["run/theta"])  # at the start of an epoch they are the same
             expected = {"run": like.carry, "good": like.last_good}
             found = tree_map_with_path(lambda place, leaf: _of_its_kind(place, kept[place], leaf), expected)
+            self.check_possible(document, found["run"], found["good"])
         except (KeyError, ValueError) as error:
             raise RunFileError(f"{os.fspath(path)} is not a run of xpdl: {reason(error)}") from None
         arrays = tree_map(lambda leaf: put(leaf, self.backend), found)
         for name, callback in _with_state(self.callbacks):
-            state = document["callbacks"].get(name, {})
-            callback.resume_state = state | _under(f"callbacks/{name}/", tensors)
+            known = _judges_alike(callback, before, self.compared)
+            state = document["callbacks"].get(name, {}) | _under(f"callbacks/{name}/", tensors)
+            callback.resume_state = state if known else {}
         carry, last_good = arrays["run"], arrays["good"]
         return TrainState(carry, last_good, document["history"], document["step"], document["seconds"])
+
+    def check_possible(self, document: Mapping[str, Any], carry: Any, good: np.ndarray) -> None:
+        """Raise ``ValueError`` for a state that no run of these batches can have between two steps."""
+        step, history = document["step"], document["history"]
+        used = sum(self.batches[:step])
+        expected = {
+            "step": (step, min(step, len(self.batches))),
+            "offset": (int(carry.offset), used),
+            "finite": (int(carry.finite), step),
+            "number of finite parameters": (np.isfinite(carry.theta).sum(), carry.theta.size),
+            "number of finite parameters before": (np.isfinite(good).sum(), good.size),
+            "mean": (bool(np.isfinite(carry.mean)), True),
+            "epochs": ([epoch.get("epoch") for epoch in history], [*range(1, 1 + len(history))]),
+        }
+        for name, (found, possible) in expected.items():
+            if self.batches and found != possible:
+                raise ValueError(f"its {name} is {checks.shorten(found)}, expected {checks.shorten(possible)}")
+
+    def other_run(self, document: Mapping[str, Any]) -> str:
+        """Return the differences between the configuration in a file and the one here, as text; "" if there is none."""
+        written = document["configuration"]
+        here = {key: entry for key, entry in self.configuration.items() if key != CONSTANTS or key in written}
+        return differences(written, here, "in the file", "here")
+
+    def check_replaces(self, path: str | os.PathLike[str], start: TrainState) -> None:
+        """Raise ``FileExistsError`` if checkpoints at this path would replace another run, or anything else.
+
+        A run that begins at ``start`` may replace what it knows already, and what it will compute again.
+        """
+        place = regular(path, "checkpoint")
+        if not place.exists() or not place.stat().st_size:
+            return
+        try:
+            _, document = read_sealed(place)
+        except RunFileError as error:
+            raise FileExistsError(f"checkpoint must be a new file or this run, but {error}") from None
+        history, step = document["history"], document["step"]
+        known = history == start.history[: len(history)] and (len(history), step) <= (len(start.history), start.step)
+        again = document["compared"] == self.compared  # a run that only begins again will come there again
+        if self.other_run(document) or not (known or again):
+            raise FileExistsError(
+                f"checkpoint {shown(path)} holds a run of {len(history)} epochs, which would be lost: go on with it "
+                "(--resume auto, resume='auto'), or give this run another file; --force (overwrite=True) replaces it"
+            )
 
 
 # The configuration, which must be the same
@@ -163,8 +227,10 @@ def configuration(
     state.  Activations and losses of the user's own are the same if their functions have the same names and the same
     constants.
     """
+    x = next(values for name, values in data.items() if name.startswith("x"))
+    options = {name: option for name, option in asdict(net).items() if name != "inputs"}
     described: dict[str, Any] = {
-        "network": {**asdict(net), "hidden": names(net.hidden), "output": names(net.output)},
+        "network": options | {"hidden": names(net.hidden), "output": names(net.output)} | scaling_of(net, x),
         "dtype": dtype,
         "seed": seed,
         "batch_size": batch_size,
@@ -172,13 +238,62 @@ def configuration(
         **{name: fingerprint(values) for name, values in data.items()},
         "optimizer": kinds(state, "run/state"),
     }
-    held = _constants_of(hidden=net.hidden, output=net.output)
+    one = isinstance(net.hidden, str | Activation)
+    hidden = {"hidden": net.hidden} if one else {f"hidden {l}": f for l, f in enumerate(net.hidden, 1)}
+    held = _constants_of(**hidden, output=net.output)
     return dict(json.loads(json.dumps(described | ({CONSTANTS: held} if held else {}))))
 
 
-def names(chosen: str | Activation | Loss) -> str | list[str]:
-    """Return the name of an activation or a loss; for one of the user's own, the names of its functions."""
-    return chosen if isinstance(chosen, str) else [name_of(held) for held in chosen]
+def compared(optimizer: Optimizer, validation: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Return what may change when a run is resumed, but not silently: the update rule, and the validation samples."""
+    rule = constants(optimizer.fused or optimizer.update, "update")
+    return dict(json.loads(json.dumps({"optimizer": rule, "validation": list(map(fingerprint, validation))})))
+
+
+def check_continues(path: str | os.PathLike[str], before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Warn of all changes since the checkpoint; ``ValueError`` if its state is that of another update rule."""
+    known = {
+        "optimizer": KERNEL in before["optimizer"] and KERNEL in now["optimizer"],  # else it is one of the user's own
+        "validation": before["validation"],
+    }
+    old, new = ({name: entries[name] for name in known if known[name]} for entries in (before, now))
+    if found := differences(_rule(old), _rule(new), "in the file", "here"):
+        raise ValueError(f"{shown(path)} cannot be continued by another optimizer: {found}")
+    if found := differences(old, new, "in the file", "here"):
+        warnings.warn(f"{shown(path)} is resumed with changes: {found}", stacklevel=4)
+
+
+KERNEL = "update kernel"
+"""The entry with the name of an optimizer's kernel; entries of the constants in the kernel begin with it."""
+
+
+def _rule(entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what tells one update rule from another: names, truths, and each 0 that leaves out a term."""
+    rule = entries.get("optimizer", {}).items()
+    return {key: x for key, x in rule if key.startswith(KERNEL) and (isinstance(x, str | bool) or x == 0)}
+
+
+def _judges_alike(callback: Any, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Return whether what a callback has seen as best can be compared with what it will see."""
+    monitor = getattr(callback, "monitor", None) or "validation_loss"
+    return not monitor.startswith("validation") or before["validation"] == now["validation"]
+
+
+def scaling_of(net: Network, x: Any) -> dict[str, Any]:
+    """Return the entry for the scaling of x; {} for that of older versions, which scaled uint8 and nothing else."""
+    before = Scaling.images if checks.dtype_name(x.dtype) == "uint8" else None
+    return {} if net.inputs == before else {"inputs": None if net.inputs is None else asdict(net.inputs)}
+
+
+def names(chosen: Any) -> Any:
+    """Return the name of an activation or a loss; for one of the user's own, the names of its functions.
+
+    Of several activations, it is the list of what it is of each.
+    """
+    if isinstance(chosen, str):
+        return chosen
+    own = isinstance(chosen, Activation | Loss)
+    return [name_of(held) if own else names(held) for held in chosen]
 
 
 def name_of(held: Any) -> str:
@@ -186,7 +301,7 @@ def name_of(held: Any) -> str:
     return str(getattr(held, "__qualname__", re.sub(r" at 0x[0-9a-fA-F]+", "", repr(held))))
 
 
-def _constants_of(**chosen: str | Activation | Loss) -> dict[str, Any]:
+def _constants_of(**chosen: Any) -> dict[str, Any]:
     """Return the constants in the functions of activations and losses of the user's own."""
     own = ((name, value._asdict()) for name, value in chosen.items() if not isinstance(value, str))
     found = [constants(held, f"{name} {part}") for name, parts in own for part, held in parts.items()]
@@ -201,6 +316,7 @@ def constants(value: Any, name: str, seen: Sequence[Any] = ()) -> dict[str, Any]
     """
     if isinstance(value, int | float):
         return {name: value}
+    value = unwrapped(value)
     if not isinstance(value, FunctionType) or value in seen:
         return {}
     found = {name: value.__qualname__}
@@ -295,24 +411,21 @@ def _plain(value: Any) -> Any:
 
 def read_sealed(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return the tensors and the document of a file; ``RunFileError`` if a single bit has changed."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
     from safetensors.numpy import load as deserialize
 
-    Path(path).open("rb").close()  # so that an error of the file system keeps its own type
     try:
-        with safe_open(path, framework="np"):
-            pass  # checks the header: with a wrong length in it, the file might not fit into memory
-        content = Path(path).read_bytes()
+        content = read_content(path, LONGEST)
         place = _place_of_seal(content)
         if _seal(content, place) != content[place]:
             raise ValueError("it is damaged, the SHA-256 of its content has changed since it was written")
-        document = json.loads(json.loads(content[8 : _end_of_header(content)])["__metadata__"]["run"])
+        document = {"compared": {}} | read_json(read_header(content)["__metadata__"]["run"], finite=False)
         check_format(document["format"], FORMAT)
         wrong = [name for name, holds in ENTRIES.items() if not holds(document[name])]
         if wrong:
             raise TypeError(f"its {wrong[0]} is {checks.shorten(document[wrong[0]])}")
         return deserialize(content), document
-    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise RunFileError(f"{os.fspath(path)} is not a run of xpdl: {reason(error)}") from None
 
 
@@ -333,4 +446,4 @@ def _place_of_seal(content: bytes | memoryview) -> slice:
 
 
 def _end_of_header(content: bytes | memoryview) -> int:
-    return min(8 + int.from_bytes(content[:8], "little"), len(content))
+    return min(8 + header_length(content), len(content))

@@ -7,32 +7,37 @@ A file holds numbers, and names from closed sets.  It holds no code, and loading
 """
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
-import errno
 import json
-import math
 import os
-from pathlib import Path
 import re
-import time
 from typing import Any
 
 import numpy as np
 
 from xpdl import checks
 from xpdl.backends.base import to_numpy
+from xpdl.files.outputs import Kind, write_whole
+from xpdl.files.tensors import header_length, read_content, read_header, read_json
 from xpdl.network import Network
+from xpdl.scaling import BEFORE, Scaling
 
-FORMAT = 1
-CANNOT_SYNC = {errno.EACCES, errno.EBADF, errno.EINVAL, errno.EISDIR, errno.ENOSYS, errno.ENOTSUP, errno.EPERM}
-"""Errors of systems that cannot sync folders: Windows cannot open them, some network file systems cannot sync them."""
+FORMAT = 2
+"""Format 1 did not have ``inputs``; its networks scaled x of dtype uint8, and no other."""
 
-ABANDONED = 3600.0
-"""Seconds after which an unfinished file counts as abandoned by its writer."""
+BEFORE_2 = {"inputs": asdict(BEFORE)}
+"""The entries that a network of format 1 lacks."""
+
+LONGEST = 2 << 20
+"""The most bytes of a header: the metadata, and about 70 bytes for each tensor."""
+
+MANY = 1000
+"""A description with so many layers more than there are tensors is refused before a network is built from it."""
+
+MODEL = Kind("a model of xpdl", re.compile(rb'.{8}\{"__metadata__":\{"xpdl":', re.DOTALL).match)
 
 
-class ModelFileError(ValueError):
+class ModelFileError(checks.FileError):
     """A file is not a model of xpdl, or it is damaged; the message names the file and the reason.
 
     Examples
@@ -114,7 +119,8 @@ def save(path: str | os.PathLike[str], net: Network, theta: Any, *, metadata: Ma
     from safetensors.numpy import save as serialize
 
     for argument, kind in {"hidden": "an activation", "output": "a loss"}.items():
-        if not isinstance(value := getattr(net, argument), str):
+        value = getattr(net, argument)
+        if not all(isinstance(name, str) for name in (value if type(value) is tuple else [value])):
             raise ValueError(f"{argument} must be the name of {kind} to be saved, got {checks.shorten(value)}")
     theta = to_numpy(theta)
     if theta.shape != (net.size,):
@@ -124,7 +130,10 @@ def save(path: str | os.PathLike[str], net: Network, theta: Any, *, metadata: Ma
     parts = zip(net.names, net.layout.slices, net.shapes, strict=True)
     tensors = {name: np.ascontiguousarray(theta[part].reshape(shape)) for name, part, shape in parts}
     document = {"format": FORMAT, "network": asdict(net), "metadata": dict(metadata or {})}
-    write_whole(path, serialize(tensors, {"xpdl": _text(document)}))
+    content = serialize(tensors, {"xpdl": _text(document)})
+    if header_length(content) > LONGEST:
+        raise ValueError(f"metadata must take at most {LONGEST} bytes as JSON, with the names of the layers")
+    write_whole(path, content)
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -161,76 +170,23 @@ def load(path: str | os.PathLike[str]) -> Model:
     >>> model.network.sizes, model.theta.shape
     ((2, 3, 1), (13,))
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as deserialize
 
-    Path(path).open("rb").close()  # so that an error of the file system keeps its own type
     try:
-        with safe_open(path, framework="np") as file:
-            document = json.loads((file.metadata() or {})["xpdl"], parse_float=_number, parse_constant=_number)
-            check_format(document["format"], FORMAT)
-            if not isinstance(document["metadata"], dict):
-                raise TypeError(f"its metadata is {checks.shorten(document['metadata'])}")
-            net = _network(document["network"])
-            _check_tensors(net, {name: file.get_slice(name) for name in file.keys()})  # noqa: SIM118
-            theta = np.concatenate([file.get_tensor(name).ravel() for name in net.names])
-            checks.finite("theta", theta)
-            return Model(net, theta, document["metadata"])
-    except (SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
+        content = read_content(path, LONGEST)
+        header = read_header(content)
+        document = read_json(header.pop("__metadata__", {})["xpdl"])
+        check_format(document["format"], 1, FORMAT)
+        if not isinstance(document["metadata"], dict):
+            raise TypeError(f"its metadata is {checks.shorten(document['metadata'])}")
+        net = _network(document["network"], BEFORE_2 if document["format"] == 1 else {}, header)
+        tensors = deserialize(content)
+        theta = np.concatenate([tensors[name].ravel() for name in net.names])
+        checks.finite("theta", theta)
+        return Model(net, theta, document["metadata"])
+    except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{os.fspath(path)} is not an xpdl model: {reason(error)}") from None
-
-
-def write_whole(path: str | os.PathLike[str], *parts: bytes | memoryview) -> None:
-    """Write a file so that at any time, even after a crash, either the whole old file or the whole new file is there.
-
-    ``OSError`` if the disk is full, read-only or fails: then the old file is unchanged.  Only a process that is killed
-    leaves its unfinished file behind; a later write to the same path removes that.
-    """
-    target = Path(path)
-    _remove_abandoned(target)
-    unfinished = target.parent / f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}"
-    try:
-        with unfinished.open("xb") as file:
-            file.writelines(parts)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(target)
-    except BaseException:
-        with suppress(OSError):  # the first error is the one to report
-            unfinished.unlink()
-        raise
-    _sync_folder(target.parent)
-
-
-def _remove_abandoned(target: Path) -> None:
-    """Remove unfinished files of the target that are older than ABANDONED.
-
-    The process number in their name cannot tell whether the writer is alive: it may run on another machine or in a
-    container.
-    """
-    unfinished = re.compile(rf"\.{re.escape(target.name)}\.\d+\.[0-9a-f]{{8}}")
-    with suppress(OSError):  # the folder cannot be listed
-        for path in target.parent.iterdir():
-            if unfinished.fullmatch(path.name):
-                _remove_if_old(path)
-
-
-def _remove_if_old(path: Path) -> None:
-    with suppress(OSError):  # another process has removed it, or it is not a file
-        if time.time() - path.stat().st_mtime > ABANDONED:
-            path.unlink()
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder survive a crash, if the system can do that; ``OSError`` if the disk fails."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        if error.errno not in CANNOT_SYNC:
-            raise
 
 
 def _text(document: dict[str, Any]) -> str:
@@ -241,34 +197,41 @@ def _text(document: dict[str, Any]) -> str:
         raise ValueError(f"metadata must hold what JSON can: {error}") from None
 
 
-def _number(text: str) -> float:
-    """Return a number of JSON.  Python's own reader would accept NaN, Infinity and numbers too large for a float."""
-    if not math.isfinite(number := float(text)):
-        raise ValueError(f"{text[:30]} is not a number of JSON")
-    return number
+def check_format(found: Any, *known: int) -> None:
+    """Raise ``ValueError`` unless the format that a file names is a known one."""
+    if type(found) is not int or found not in known:
+        listed = " and ".join(map(str, known))
+        raise ValueError(f"its format is {checks.shorten(found)}, this version of xpdl reads {listed}")
 
 
-def check_format(found: Any, known: int) -> None:
-    """Raise ``ValueError`` unless the format that a file names is the known one."""
-    if type(found) is not int or found != known:
-        raise ValueError(f"its format is {checks.shorten(found)}, this version of xpdl reads {known}")
+def _network(description: dict[str, Any], added: dict[str, Any], tensors: Mapping[str, Any]) -> Network:
+    """Return the network of a description, to which the entries are added that its format lacks.
 
-
-def _network(description: dict[str, Any]) -> Network:
-    known = {option.name for option in fields(Network)} - {"_"}
+    The tensors must be its parameters.
+    """
+    known = {option.name for option in fields(Network)} - {"_", *added}
     differing = known ^ set(description)
     if differing:
         raise ValueError(f"its network has too many or too few fields: {checks.shorten(sorted(differing))}")
-    return Network(**description)
+    description = added | description
+    inputs = description["inputs"]
+    if inputs is not None and (type(inputs) is not dict or set(inputs) != {option.name for option in fields(Scaling)}):
+        raise ValueError(f"its inputs have too many or too few fields: {checks.shorten(inputs)}")
+    if len(description["sizes"]) > len(tensors) + MANY:  # before a network of any size is built
+        raise ValueError(f"its tensors are {len(tensors)}, too few for {len(description['sizes'])} layers")
+    net = Network(**{**description, "inputs": None if inputs is None else Scaling(**inputs)})
+    _check_tensors(net, tensors)
+    return net
 
 
 def _check_tensors(net: Network, tensors: Mapping[str, Any]) -> None:
     """Raise ``ValueError`` unless the tensors are the parameters of net, all float32 or all float64."""
-    found = {name: tuple(tensor.get_shape()) for name, tensor in tensors.items()}
+    found = {name: (tuple(tensor["shape"]), tensor["dtype"]) for name, tensor in tensors.items()}
+    shapes = {name: shape for name, (shape, _) in found.items()}
     expected = dict(zip(net.names, net.shapes, strict=True))
-    if found != expected:
-        raise ValueError(f"its tensors are {checks.shorten(found)}, expected {checks.shorten(expected)}")
-    dtypes = {tensor.get_dtype() for tensor in tensors.values()}
+    if shapes != expected:
+        raise ValueError(f"its tensors are {checks.shorten(shapes)}, expected {checks.shorten(expected)}")
+    dtypes = {dtype for _, dtype in found.values()}
     if dtypes not in ({"F32"}, {"F64"}):
         raise ValueError(f"its tensors are {sorted(dtypes)}, expected all F32 or all F64")
 

@@ -5,7 +5,7 @@ vector     check_vjp, check_jvp, check_jacobian: functions with outputs of any s
 network    check_network: the gradient of a network
 update     check_update: an optimizer, against the rules of the literature
 parity     check_backends: the same computation on several backends
-report     verdicts, and the table
+report     verdicts, and the table; notebook: the same as HTML
 problem    a network at a point, for network/ and parity/
 linearity  whether an activation is linear near z, for network/ and parity/
 demo       ``xpdl check --demo``

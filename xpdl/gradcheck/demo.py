@@ -13,6 +13,7 @@ from xpdl.gradcheck.network import check_network
 from xpdl.gradcheck.report import FAIL, PASS
 from xpdl.network import Network
 from xpdl.optimizers import sgd
+from xpdl.progress import say
 
 STEPS = 2000
 
@@ -23,14 +24,14 @@ def run_demo() -> int:
     net = Network([2, 3, 3])
     theta = net.initialize(0, "float64")
     right, wrong = _gradients(net, points)
-    print(f"Three spirals of points, {len(points.x)} in all, and a network of sizes {list(net.sizes)}.")
-    print("Its backward pass has a bug: the db of the softmax layer is the sum over the samples, not the mean.\n")
+    say(f"Three spirals of points, {len(points.x)} in all, and a network of sizes {list(net.sizes)}.")
+    say("Its backward pass has a bug: the db of the softmax layer is the sum over the samples, not the mean.\n")
     costs = (float(net.loss(at, points.x, points.y)) for at in (theta, _descend(wrong, theta)))
-    print("It learns all the same: cost {:.3f} before and {:.3f} after {} steps.\n".format(*costs, STEPS))
-    print("The gradient check:\n")
+    say("It learns all the same: cost {:.3f} before and {:.3f} after {} steps.\n".format(*costs, STEPS))
+    say("The gradient check:\n")
     found = check_network(net, theta, points.x, points.y, wrong)
     found.print()
-    print("\nWith that db divided by n:\n")
+    say("\nWith that db divided by n:\n")
     fixed = check_network(net, theta, points.x, points.y, right)
     fixed.print()
     return 0 if (found.verdict, fixed.verdict) == (FAIL, PASS) else 1

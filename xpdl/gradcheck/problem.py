@@ -17,7 +17,7 @@ class Problem(NamedTuple):
     x: Array
     y: Array  # targets (n, k)
     masks: list[Array | None] | None
-    weight: Array | None = None  # (n,)
+    weight: Array | None = None  # (n,) or (n, k)
 
     @property
     def samples(self) -> tuple[Array, Array, list[Array | None] | None, Array | None]:

@@ -12,13 +12,16 @@ a report is that of its worst tensor.  There is no absolute tolerance.  ``detect
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 import math
 import os
-import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from xpdl.gradcheck.notebook import report_html
+from xpdl.progress import on_terminal, say
 
 PASS, FAIL, INCONCLUSIVE = "PASS", "FAIL", "INCONCLUSIVE"
 SEVERITY = [PASS, INCONCLUSIVE, FAIL]
@@ -262,7 +265,7 @@ class Report:
         verdict = _paint(self.verdict, coloured)
         detects = "" if math.isnan(self.detects) else f", detects {self.detects:.1e}"
         columns = "verdict       difference  detects  worst entry       analytic       numeric  wrong entries"
-        causes = [f"{name}: {p.diagnosis}" for name, p in self.parameters.items() if p.diagnosis]
+        causes = _causes(self.parameters)
         return [
             f"{verdict}  difference {self.difference:.1e}, {self.method} in {self.precision}{detects}",
             "",
@@ -282,10 +285,43 @@ class Report:
         >>> import numpy as np
         >>> report = xpdl.check_gradient(lambda t: (t**3).sum(), lambda t: 3 * t**2, np.array([1.0, 2.0]))
         >>> report.print()  # doctest: +ELLIPSIS
-        PASS  difference ..., complex step in float64
-        ...
+        PASS  difference ..., complex step in float64...
         """
-        print("\n".join(self.lines(coloured=sys.stdout.isatty() and "NO_COLOR" not in os.environ)))
+        coloured = on_terminal() and "NO_COLOR" not in os.environ
+        say("\n".join(self.lines(coloured=coloured)), coloured=coloured)
+
+    def plot(self, *, figure: Any = None) -> list[Any]:
+        """Draw a map of each tensor, the errors in error bars, with ``xpdl.plots.gradient_maps``.
+
+        Parameters
+        ----------
+        figure : matplotlib.figure.Figure, optional
+            Where to draw.  By default, a new figure.
+
+        Returns
+        -------
+        list of matplotlib.axes.Axes
+            The Axes with the maps.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> from matplotlib.figure import Figure
+        >>> import numpy as np
+        >>> import xpdl
+        >>> report = xpdl.check_gradient(lambda t: (t**2).sum(), lambda t: 3 * t, np.ones((2, 3)))
+        >>> [ax.get_title() for ax in report.plot(figure=Figure())]
+        ['theta: 6 of 6 wrong']
+        """
+        axes: list[Any] = import_module("xpdl.plots").gradient_maps(self, figure=figure)
+        return axes
+
+    def _repr_html_(self) -> str:
+        return report_html(self)
 
 
 class GradientError(AssertionError):
@@ -424,6 +460,19 @@ def finite(number: float) -> float | None:
 
 
 # The table
+
+
+def _causes(parameters: Mapping[str, Parameter]) -> list[str]:
+    """A line for each cause, with the names of its tensors."""
+    names: dict[str, list[str]] = {}
+    for name, parameter in parameters.items():
+        if parameter.diagnosis:
+            names.setdefault(parameter.diagnosis, []).append(name)
+    return [f"{_named(found, len(parameters))}: {cause}" for cause, found in names.items()]
+
+
+def _named(names: list[str], of: int) -> str:
+    return "every tensor" if len(names) == of > 1 else ", ".join(names)
 
 
 def _title(parameter: Parameter) -> str:

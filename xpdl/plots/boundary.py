@@ -58,7 +58,7 @@ def decision_boundary(net: Network, theta: Any, x: Any, y: Any, *, ax: Axes | No
     found = classify(net, theta, x, y)
     if net.sizes[0] != 2:
         raise ValueError(f"net must have 2 inputs to be drawn in the plane, got {net.sizes[0]}")
-    points = found.x / 255 if found.x.dtype == np.uint8 else found.x
+    points = found.x.astype(np.float64)
     ax = axes(ax)
     _draw_regions(ax, net, found.theta, *_grid(points))
     _draw_points(ax, points, found)

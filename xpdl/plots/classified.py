@@ -16,7 +16,7 @@ class Classified(NamedTuple):
     """Labelled samples, their predicted labels and their costs."""
 
     theta: np.ndarray  # (P,) float64
-    x: np.ndarray  # (n, d) float64, or uint8 images
+    x: np.ndarray  # (n, d) float64, or uint8
     labels: np.ndarray  # (n,)
     predicted: np.ndarray  # (n,)
     cost: np.ndarray  # (n,) of each sample, without the L2 term

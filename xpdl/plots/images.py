@@ -70,7 +70,7 @@ def worst_images(
     >>> from matplotlib.figure import Figure
     >>> import xpdl
     >>> data = xpdl.data.glyphs(n_train=50, n_test=10)
-    >>> net = xpdl.Network([784, 10])
+    >>> net = xpdl.Network([784, 10], inputs=data.scaling)
     >>> ax = xpdl.plots.worst_images(net, net.initialize(seed=0), data.x, data.y, count=4, ax=Figure().subplots())
     >>> len(ax.texts), ax.get_title()
     (4, 'highest cost of 50 samples: true → predicted label')

@@ -20,15 +20,17 @@ from sklearn.utils._array_api import check_same_namespace, get_namespace_and_dev
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from xpdl import checks
+from xpdl.activations import Activation
 from xpdl.arrays import Array
 from xpdl.backends import Backend, backend, backend_of
+from xpdl.data.inputs import warn_of_images
 from xpdl.network import Network
 from xpdl.sklearn.attributes import Attributes
 from xpdl.sklearn.learning import Samples, learn
-from xpdl.sklearn.parameters import HIDDEN, Parameters
+from xpdl.sklearn.parameters import HIDDEN, Parameters, in_own_words
 from xpdl.sklearn.stopping import Plateau
 from xpdl.training.evaluation import in_slices
-from xpdl.training.loop import Result
+from xpdl.training.loop import Result, moved
 
 
 class NetworkEstimator(Attributes, Parameters):
@@ -83,12 +85,25 @@ class NetworkEstimator(Attributes, Parameters):
         self._validate_params()
         warm = self.warm_start and hasattr(self, "theta_")
         given = self._samples(X, y, sample_weight, reset=not warm, known=warm)
+        _check_whole(X_val, y_val, sample_weight_val)
         held = None if X_val is None else self._samples(X_val, y_val, sample_weight_val, reset=False, known=True)
         flat = self._learn(given, held, self.max_iter, {"theta": self.theta_} if warm else {})
         if self.n_iter_ == self.max_iter and not flat:
-            message = f"the loss was still falling after {self.max_iter} epochs, which is max_iter"
-            warnings.warn(message, ConvergenceWarning, stacklevel=2)
+            warnings.warn(self._unsettled(), ConvergenceWarning, stacklevel=2)
         return self
+
+    def _unsettled(self) -> str:
+        """Return as text that the fit ended before the loss, or the score, was flat."""
+        name, change, values = "loss", "falling", self.loss_curve_[-self.n_iter_ :]
+        best = min(values)
+        if self.early_stopping and self.validation_scores_:
+            name, change, values = "validation score", "rising", self.validation_scores_[-self.n_iter_ :]
+            best = max(values)
+        after = f"after {self.max_iter} epochs, which is max_iter"
+        if values[-1] == best:
+            return f"the {name} was still {change} {after}"
+        where = values.index(best) + 1
+        return f"the {name} was not flat {after}: it was {values[-1]:.4g}, and {best:.4g} in epoch {where}"
 
     def _partial_fit(self, X: Any, y: Any, sample_weight: Any) -> Self:
         """Train for one more epoch, with the state of the optimizer after the last one."""
@@ -101,11 +116,20 @@ class NetworkEstimator(Attributes, Parameters):
         return self
 
     def _continuation(self) -> dict[str, Any]:
-        """Return the end of the last run as arguments of ``train``; if it did not end well, only its parameters."""
-        return {"theta": self.theta_} if self._run is None else {"resume": self._run}
+        """Return arguments of ``train`` that go on from ``theta_``, and from the state of the optimizer if it fits.
+
+        ``theta_`` may be that of the best epoch, or it was changed.
+        """
+        theta = backend_of(self.theta_).to_numpy(self.theta_)
+        if self._run is None or self._run.moment is None:
+            return {"theta": theta}
+        same = np.array_equal(theta, self._run.moment.carry.theta)
+        return {"resume": self._run if same else moved(self._run, theta)}
 
     def _samples(self, X: Any, y: Any, sample_weight: Any, *, reset: bool, known: bool) -> Samples:
         """Check X and y.  ``reset``: they define the number of features; ``known``: the classes are already known."""
+        for argument, values in {"X": X, "y": y, "sample_weight": sample_weight}.items():
+            checks.unmasked(argument, values)
         x, y = validate_data(self, X, y, dtype=_dtypes(X), multi_output=True, y_numeric=is_regressor(self), reset=reset)
         y = move_to(y, xp=np, device="cpu")
         if y.ndim == 2 and y.shape[1] == 1:
@@ -122,16 +146,17 @@ class NetworkEstimator(Attributes, Parameters):
         seed = int(self.random_state if isinstance(self.random_state, Integral) else draw.randint(2**31 - 1))
         if self.early_stopping and held is None:
             given, held = self._split(given, draw)
-        net, plateau = self._network(given), self._plateau(held)
-        begun = len(start["resume"].history) if "resume" in start else 0
-        result = learn(
-            *(net, given, self, plateau, start),
-            validation=held,
-            epochs=begun + epochs,
-            seed=seed,
-            backend=self._home(given.x),
-            dtype=checks.dtype_name((self.theta_ if start else given.x).dtype),
-        )
+        with in_own_words():
+            net, plateau = self._network(given), self._plateau(held)
+            begun = len(start["resume"].history) if "resume" in start else 0
+            result = learn(
+                *(net, given, self, plateau, start),
+                validation=held,
+                epochs=begun + epochs,
+                seed=seed,
+                backend=self._home(given.x),
+                dtype=checks.dtype_name((self.theta_ if start else given.x).dtype),
+            )
         if result.interrupted:
             warnings.warn("Training interrupted by user.", stacklevel=3)
         history = result.history[begun:]
@@ -171,11 +196,12 @@ class NetworkEstimator(Attributes, Parameters):
         units = [checks.integer("hidden_layer_sizes", n, least=1) for n in hidden]
         return Network(
             [given.x.shape[1], *units, k],
-            hidden=HIDDEN.get(self.activation, self.activation),
+            hidden=_hidden(self.activation),
             output=output,
             init=self.init,
             l2=self.alpha,
             dropout=self.dropout,
+            inputs=self.inputs,
         )
 
     def _home(self, x: Array) -> Backend:
@@ -186,7 +212,9 @@ class NetworkEstimator(Attributes, Parameters):
         """Return function(network, theta, X) in the library and on the device of X."""
         check_is_fitted(self)
         check_same_namespace(X, self, attribute="theta_", method=method)
+        checks.unmasked("X", X)
         x = validate_data(self, X, dtype=_dtypes(X), reset=False)
+        warn_of_images(self.network_, x, "X")
         home, dtype = self._home(x), checks.dtype_name(self.theta_.dtype)
         theta = home.asarray(self.theta_)
         with home.activate():
@@ -219,6 +247,59 @@ class NetworkEstimator(Attributes, Parameters):
         tags = super().__sklearn_tags__()
         tags.array_api_support = True
         return tags
+
+
+class Scored:
+    """The score of an estimator, which stands before the mixins of scikit-learn that compute it."""
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the score of scikit-learn: the accuracy of a classifier, R^2 of a regressor.
+
+        Parameters
+        ----------
+        X : array_like
+            The samples (n, d).
+        y : array_like
+            Their labels or values (n,) or (n, k).
+        sample_weight : array_like, optional
+            How many times each sample counts (n,).
+
+        Returns
+        -------
+        float
+            At most 1.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is not as described.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkRegressor
+        >>> model = NetworkRegressor((), tol=0.01, learning_rate_init=0.1, random_state=0)
+        >>> round(model.fit([[0.0], [1.0]], [0.0, 2.0]).score([[0.0], [1.0]], [0.0, 2.0]), 1)
+        1.0
+        """
+        for argument, values in {"y": y, "sample_weight": sample_weight}.items():
+            checks.unmasked(argument, values)
+        return float(super().score(X, y, sample_weight))  # type: ignore[misc]
+
+
+def _hidden(activation: Any) -> Any:
+    """Return the activation, or those of the hidden layers, by the names that ``Network`` knows."""
+    if isinstance(activation, str | Activation):
+        return HIDDEN.get(activation, activation)
+    return [_hidden(each) for each in activation]
+
+
+def _check_whole(x: Any, y: Any, weight: Any) -> None:
+    """Check that samples for validation are not given in part."""
+    for argument, value in {"y_val": y, "sample_weight_val": weight}.items():
+        if x is None and value is not None:
+            raise ValueError(f"{argument} needs X_val, the samples it belongs to, got None")
+    if x is not None and y is None:
+        raise ValueError("X_val needs y_val, the targets of its samples, got None")
 
 
 def _negative_loss(metrics: Mapping[str, float]) -> float:

@@ -20,14 +20,14 @@ from xpdl import checks
 from xpdl.arrays import Array, namespace
 from xpdl.losses import Loss
 from xpdl.network import Network
-from xpdl.sklearn.base import NetworkEstimator
+from xpdl.sklearn.base import NetworkEstimator, Scored
 from xpdl.sklearn.learning import Samples
 from xpdl.sklearn.parameters import REGRESSION
 from xpdl.sklearn.stopping import Score
 
 
 @dataclass(eq=False, repr=False)
-class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
+class NetworkClassifier(Scored, ClassifierMixin, NetworkEstimator):  # type: ignore[misc]
     """A network that classifies.
 
     y has one label for each sample (n,), or zeros and ones (n, k) where a sample may have several labels.  Parameters
@@ -87,6 +87,8 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         Functions f(metrics, step), called after each epoch, see ``xpdl.callbacks``.
     backend : str, Backend or None, default None
         Where to compute, as for ``xpdl.backend``; None: where X is.
+    inputs : Scaling or None, default None
+        What is done to X before the first layer, see ``xpdl.Scaling``.
     loss : str or Loss, default "log_loss"
         "log_loss" is cross-entropy, with a softmax or with sigmoids; or an ``xpdl.Loss`` that tells classes apart.
     class_weight : dict, list, "balanced" or None, default None
@@ -179,7 +181,8 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         >>> model.predict(x).tolist()
         ['no', 'yes']
         """
-        chosen = self._outputs(X, "predict", Network.predict)
+        p, decide = self._outputs(X, "predict", Network.predict_proba), self.network_.head.decide
+        chosen = p if decide is None else decide(p)
         xp, _, device = get_namespace_and_device(chosen)
         if chosen.ndim == 2:
             return xp.astype(chosen, xp.int64)
@@ -208,10 +211,11 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         >>> model.predict_proba(x).round(1).tolist()
         [[1.0, 0.0], [0.0, 1.0]]
         """
-        return self._probabilities(X, "predict_proba")
+        p = self._outputs(X, "predict_proba", Network.predict_proba)
+        return p if p.ndim == 2 else namespace(p).stack([1 - p, p], axis=1)
 
     def predict_log_proba(self, X: Any) -> Array:
-        """Return the logarithm of ``predict_proba``.
+        """Return the logarithm of ``predict_proba``, from the logits: it is finite and right where p rounds to 0.
 
         Parameters
         ----------
@@ -232,12 +236,33 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         >>> bool(np.allclose(np.exp(model.predict_log_proba(x)), model.predict_proba(x)))
         True
         """
-        p = self._probabilities(X, "predict_log_proba")
-        return namespace(p).log(p)
+        return self._outputs(X, "predict_log_proba", _log_proba)
 
-    def _probabilities(self, X: Any, method: str) -> Array:
-        p = self._outputs(X, method, Network.predict_proba)
-        return p if p.ndim == 2 else namespace(p).stack([1 - p, p], axis=1)
+    def decision_function(self, X: Any) -> Array:
+        """Return the logits.
+
+        Parameters
+        ----------
+        X : array_like
+            The samples (n, d).
+
+        Returns
+        -------
+        array
+            Logits (n, k), in the order of ``classes_``; (n,) for two classes, positive for the second one.
+
+        Examples
+        --------
+        >>> from xpdl.sklearn import NetworkClassifier
+        >>> x = [[0.0], [1.0]]
+        >>> model = NetworkClassifier((), learning_rate_init=1.0, random_state=0).fit(x, ["no", "yes"])
+        >>> (model.decision_function(x) > 0).tolist()
+        [False, True]
+        """
+        z = self._outputs(X, "decision_function", _logits)
+        if len(self.classes_) != 2 or self._binarizer.y_type_.startswith("multilabel"):
+            return z
+        return z[:, 0] if z.shape[1] == 1 else z[:, 1] - z[:, 0]
 
     def _targets(self, y: np.ndarray, known: bool) -> np.ndarray:
         """Return truth values: one column for two classes, else a column for each class."""
@@ -276,8 +301,20 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):  # type: ignore[misc
         return tags
 
 
+def _logits(net: Network, theta: Array, x: Array) -> Array:
+    return net.forward(theta, x)[-1].z
+
+
+def _log_proba(net: Network, theta: Array, x: Array) -> Array:
+    """Return the logarithm of the probability of each class (n, k)."""
+    z = _logits(net, theta, x)
+    log_p = net.head.log_predict(z)
+    single = z.shape[1] == 1 and net.head.classes(1) == 2
+    return namespace(z).concat([net.head.log_predict(z, complement=True), log_p], axis=1) if single else log_p
+
+
 @dataclass(eq=False, repr=False)
-class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
+class NetworkRegressor(Scored, RegressorMixin, NetworkEstimator):  # type: ignore[misc]
     """A network that predicts numbers.
 
     y is (n,), or (n, k) for several outputs.  Parameters and attributes are those of scikit-learn's ``MLPRegressor``,
@@ -337,6 +374,8 @@ class NetworkRegressor(RegressorMixin, NetworkEstimator):  # type: ignore[misc]
         Functions f(metrics, step), called after each epoch, see ``xpdl.callbacks``.
     backend : str, Backend or None, default None
         Where to compute, as for ``xpdl.backend``; None: where X is.
+    inputs : Scaling or None, default None
+        What is done to X before the first layer, see ``xpdl.Scaling``.
     loss : str or Loss, default "squared_error"
         "squared_error" is half the squared error; the name of another loss of values, or an ``xpdl.Loss``.
 

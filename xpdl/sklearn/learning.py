@@ -14,10 +14,18 @@ from xpdl.network import Network
 from xpdl.sklearn.parameters import Parameters
 from xpdl.sklearn.solvers import optimizers
 from xpdl.sklearn.stopping import Plateau
+from xpdl.training.callbacks import Callbacks
 from xpdl.training.train import DivergenceError, Result, train
 
 BATCHES = {"auto": 200}
 """Batch sizes by name."""
+
+
+class OneFit(Callbacks):
+    """The callbacks of a fit, which go on when the next optimizer begins."""
+
+    def reset(self) -> None:
+        """Do nothing: ``learn`` lets them begin anew once for all optimizers."""
 
 
 class Samples(NamedTuple):
@@ -34,11 +42,13 @@ def learn(
     """Train with each optimizer until the score is flat; ``start`` and ``options`` are arguments of ``xpdl.train``."""
     n = len(given.y)
     size = min(n, BATCHES.get(parameters.batch_size, parameters.batch_size))
+    callbacks = OneFit((*parameters.callbacks, plateau))
+    callbacks.begin(from_file=False)
     options |= {
         "sample_weight": given.weight,
         "batch_size": size,
         "shuffle": parameters.shuffle,
-        "callbacks": (*parameters.callbacks, plateau),
+        "callbacks": [callbacks],
         "progress": False,
     }
     try:

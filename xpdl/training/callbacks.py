@@ -5,12 +5,15 @@ are done, so functions like ``mlflow.log_metrics`` are callbacks.  ``metrics.the
 as a NumPy array.  A callback ends the training by raising ``StopTraining``.  If a callback has an attribute ``theta``
 that is not None, like the two here, this attribute becomes ``result.theta``.
 
+A callback with a method ``reset`` begins anew in each run: the run calls it first of all.  What a callback without this
+method has kept in an earlier run does not become the result.
+
 If a callback has an attribute ``resume_state``, a dict of NumPy arrays and JSON values, checkpoints save it.  When the
-run is resumed, the attribute is set to the saved dict, or to {} if the checkpoint has no such callback.  If the
-attribute ``ended`` of the callback is true then, the run is over.  Other callbacks begin anew.
+run is resumed from a checkpoint, the attribute is set to the saved dict, or to {} if the checkpoint has no such
+callback.  If the attribute ``ended`` of the callback is true then, the run is over.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import math
 from typing import Any, Protocol
 
@@ -103,15 +106,71 @@ class Callback(Protocol):
     def __call__(self, metrics: Any, step: int, /) -> Any: ...
 
 
-class KeepBest:
-    """Keep the parameters of the epoch in which a metric was best: lowest, or highest for an accuracy.
+class Callbacks:
+    """The callbacks of one run, which act as one."""
 
-    The first epoch of another run begins anew.
+    def __init__(self, callbacks: Sequence[Callback]) -> None:
+        self.callbacks = tuple(callbacks)
+        self.earlier: list[np.ndarray | None] = [None] * len(self.callbacks)
+
+    def begin(self, *, from_file: bool) -> None:
+        """Let all begin anew, and note what those have kept that cannot.
+
+        ``from_file``: those with a ``resume_state`` are about to get the one in a checkpoint.
+        """
+        for number, callback in enumerate(self.callbacks):
+            if hasattr(callback, "reset"):
+                callback.reset()
+            elif not (from_file and hasattr(callback, "resume_state")):
+                kept = getattr(callback, "theta", None)
+                self.earlier[number] = None if kept is None else np.array(kept)
+
+    def __call__(self, metrics: Metrics, step: int) -> None:
+        """Call all of them; raise ``StopTraining`` after the last one if one has stopped the training."""
+        reasons = []
+        for callback in self.callbacks:
+            try:
+                callback(metrics, step)
+            except StopTraining as reason:
+                reasons.append(str(reason))
+        if reasons:
+            raise StopTraining("; ".join(reasons))
+
+    @property
+    def theta(self) -> np.ndarray | None:
+        """The parameters that the first one has kept in this run; None if none has kept any."""
+        kept = [getattr(callback, "theta", None) for callback in self.callbacks]
+        pairs = [(new, old) for new, old in zip(kept, self.earlier, strict=True) if new is not None]
+        return next((new for new, old in pairs if old is None or not np.array_equal(new, old)), None)
+
+    @property
+    def ended(self) -> bool:
+        """Whether one that has read its state from a checkpoint had already ended that run."""
+        remembering = (callback for callback in self.callbacks if hasattr(callback, "resume_state"))
+        return any(getattr(callback, "ended", False) for callback in remembering)
+
+
+SIGNS = {"min": 1.0, "max": -1.0}
+"""Which way a metric is better: its sign in a cost that is to be low."""
+
+SUFFIXES = {"loss": "min", "accuracy": "max"}
+"""The ends of the names of metrics whose direction is known."""
+
+
+class KeepBest:
+    """Keep the parameters of the epoch in which a metric was best.
 
     Parameters
     ----------
     monitor : str, optional
         The name of the metric; default "validation_loss", or "loss" if there are no validation samples.
+    mode : str, default "auto"
+        "min" if low values of the metric are good, "max" if high ones are; "auto" knows losses and accuracies by the
+        end of their names.
+    min_delta : float, default 0.0
+        An epoch is better only if its metric is better by more than this.
+    start_epoch : int, default 0
+        The first epoch that counts; epochs are numbered from 1.
 
     Attributes
     ----------
@@ -122,8 +181,9 @@ class KeepBest:
 
     Raises
     ------
-    ValueError
-        After the first epoch, if there is no such metric.
+    ValueError, TypeError
+        If an argument is not as described; after the first epoch, if there is no such metric, or if its direction is
+        not known.
 
     Examples
     --------
@@ -141,9 +201,13 @@ class KeepBest:
     remembered: tuple[str, ...] = ("theta", "metrics", "_best")
     """The attributes that a checkpoint keeps."""
 
-    def __init__(self, monitor: str | None = None) -> None:
-        self.monitor = monitor
-        self.begin()
+    def __init__(
+        self, monitor: str | None = None, *, mode: str = "auto", min_delta: float = 0.0, start_epoch: int = 0
+    ) -> None:
+        self.monitor, self.mode = monitor, checks.choice("mode", mode, ["auto", *SIGNS])
+        self.min_delta = checks.real("min_delta", min_delta)
+        self.start_epoch = checks.integer("start_epoch", start_epoch, least=0)
+        self.reset()
 
     @property
     def resume_state(self) -> dict[str, Any]:
@@ -169,12 +233,12 @@ class KeepBest:
     @resume_state.setter
     def resume_state(self, state: dict[str, Any]) -> None:
         """Continue from a state, or begin anew if it is empty."""
-        self.begin()
+        self.reset()
         for name in state.keys() & set(self.remembered):
             setattr(self, name, state[name])
 
-    def begin(self) -> None:
-        """Forget the best epoch, as before a new run.
+    def reset(self) -> None:
+        """Forget the best epoch; a new run begins with this.
 
         Examples
         --------
@@ -182,7 +246,7 @@ class KeepBest:
         >>> import xpdl
         >>> best = xpdl.KeepBest("loss")
         >>> best(xpdl.callbacks.Metrics({"epoch": 1, "loss": 0.5}, lambda: np.zeros(3)), step=10)
-        >>> best.begin()
+        >>> best.reset()
         >>> best.theta is None, best.metrics
         (True, {})
         """
@@ -218,7 +282,7 @@ class KeepBest:
         Raises
         ------
         ValueError
-            If there is no such metric.
+            If there is no such metric, or if its direction is not known.
 
         Examples
         --------
@@ -230,15 +294,25 @@ class KeepBest:
         >>> [best.improved(metrics) for metrics in epochs]
         [True, False, True]
         """
-        if metrics["epoch"] == 1:
-            self.begin()
         key = self.monitor or ("validation_loss" if "validation_loss" in metrics else "loss")
-        value = metrics[checks.choice("monitor", key, metrics)]
-        cost = -value if key.endswith("accuracy") else value
-        if not cost < self._best:
+        cost = self._sign(key, metrics) * metrics[key]
+        if metrics["epoch"] < self.start_epoch or not cost < self._best - self.min_delta:
             return False
         self._best, self.theta, self.metrics = cost, metrics.theta, dict(metrics)
         return True
+
+    def _sign(self, key: str, metrics: Metrics) -> float:
+        """Return the sign of the metric in a cost; ``ValueError`` if there is no such metric or no known direction."""
+        say = "mode='min' or mode='max' says which way a metric of your own is better"
+        try:
+            checks.choice("monitor", key, metrics)
+        except ValueError as error:
+            raise ValueError(f"{error}; {say}") from None
+        known = (mode for suffix, mode in SUFFIXES.items() if key.endswith(suffix))
+        mode = self.mode if self.mode in SIGNS else next(known, None)
+        if mode is None:
+            raise ValueError(f"monitor must be a loss or an accuracy for mode='auto', got {key!r}; {say}")
+        return SIGNS[mode]
 
 
 class EarlyStopping(KeepBest):
@@ -252,6 +326,12 @@ class EarlyStopping(KeepBest):
         Stop after this many epochs in a row without a new best one.
     monitor : str, optional
         The name of the metric, see ``KeepBest``.
+    mode : str, default "auto"
+        Which way the metric is better, see ``KeepBest``.
+    min_delta : float, default 0.0
+        An epoch is better only if its metric is better by more than this.
+    start_epoch : int, default 0
+        The first epoch that counts; the wait begins there.
 
     Attributes
     ----------
@@ -261,7 +341,7 @@ class EarlyStopping(KeepBest):
     Raises
     ------
     ValueError, TypeError
-        If patience is not a whole number of at least 1; after the first epoch, if there is no such metric.
+        If patience is not a whole number of at least 1, and as for ``KeepBest``.
 
     Examples
     --------
@@ -276,12 +356,20 @@ class EarlyStopping(KeepBest):
 
     remembered = (*KeepBest.remembered, "_waited")
 
-    def __init__(self, patience: int = 5, monitor: str | None = None) -> None:
-        super().__init__(monitor)
+    def __init__(
+        self,
+        patience: int = 5,
+        monitor: str | None = None,
+        *,
+        mode: str = "auto",
+        min_delta: float = 0.0,
+        start_epoch: int = 0,
+    ) -> None:
+        super().__init__(monitor, mode=mode, min_delta=min_delta, start_epoch=start_epoch)
         self.patience = checks.integer("patience", patience, least=1)
 
-    def begin(self) -> None:
-        """Forget the best epoch and the number of epochs since, as before a new run.
+    def reset(self) -> None:
+        """Forget the best epoch and the number of epochs since; a new run begins with this.
 
         Examples
         --------
@@ -289,11 +377,11 @@ class EarlyStopping(KeepBest):
         >>> import xpdl
         >>> stopping = xpdl.EarlyStopping(patience=2, monitor="loss")
         >>> stopping(xpdl.callbacks.Metrics({"epoch": 1, "loss": 0.5}, lambda: np.zeros(3)), step=10)
-        >>> stopping.begin()
+        >>> stopping.reset()
         >>> stopping.theta is None, stopping.ended
         (True, False)
         """
-        super().begin()
+        super().reset()
         self._waited = 0
 
     @property
@@ -331,6 +419,7 @@ class EarlyStopping(KeepBest):
         StopTraining
             When the patience is used up.
         """
-        self._waited = 0 if self.improved(metrics) else self._waited + 1
+        waiting = metrics["epoch"] >= self.start_epoch
+        self._waited = 0 if self.improved(metrics) else self._waited + waiting
         if self.ended:
             raise StopTraining(f"no better epoch in the last {self.patience}")

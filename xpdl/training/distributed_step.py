@@ -18,6 +18,7 @@ import numpy as np
 
 from xpdl.arrays import Array, namespace
 from xpdl.backends.base import as_compiled, nothing
+from xpdl.data.inputs import place
 from xpdl.distributed import transport
 from xpdl.files.train_state import Carry
 from xpdl.losses import count
@@ -41,7 +42,8 @@ class DistributedSteps:
     most = 1
 
     def __init__(self, config: RunConfig, optimizer: Optimizer, source: Source) -> None:
-        net, backend, communicator = config.net, config.backend, config.communicator
+        backend, communicator = config.backend, config.communicator
+        net = place(config.net, backend, config.dtype)
         sizes, weighted = set(source.batches), source.weight is not None
         compile, update = compiler(net, optimizer, backend)
         parts = {n: replace(net, l2=net.l2 / min(n, communicator.size)) for n in sizes}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ from xpdl.data import inputs
 from xpdl.data.disk_inputs import DiskInputs, as_shards, global_row_numbers, windows
 from xpdl.data.shards import on_disk
 from xpdl.network import Network
+
+TOO_LARGE = "the samples or the parameters are too large for"
 
 ROWS = 4096
 """The number of samples in a slice, which goes through the network in one pass."""
@@ -32,30 +35,34 @@ def make_scorer(net: Network) -> Callable[[Sums, Array, Array, Array, Array | No
         cost, hits = sums
         xp = namespace(theta)
         z = net.forward(theta, x)[-1].z
-        value = net.head.value(z, y)
-        cost += xp.sum(value if weight is None else value * weight)
+        each = weight is not None and weight.ndim == 2  # the value has the weights of the outputs in it
+        value = net.head.value(z, y, weight)
+        cost += xp.sum(value if weight is None or each else value * weight)
         if net.head.decide is not None:
             right = xp.reshape(net.head.decide(net.head.predict(z)) == net.head.decide(y), (x.shape[0], -1))
-            hit = xp.astype(xp.all(right, axis=1), hits.dtype)
-            hits += xp.sum(hit if weight is None else hit * weight, dtype=hits.dtype)
+            hit = xp.astype(xp.all(right | (weight == 0) if each else right, axis=1), hits.dtype)
+            share = xp.mean(weight, axis=1) if each else weight
+            hits += xp.sum(hit if weight is None else hit * share, dtype=hits.dtype)
         return Sums(cost, hits)
 
     return score
 
 
 class Part(NamedTuple):
-    """Samples that are on the device together: x (n, d), y (n, k), the weights (n,), and their sum (n if all are 1)."""
+    """Samples that are on the device together, and how many samples they stand for: n, or the sum of their weights."""
 
     x: Array
     y: Array
-    weight: Array | None
+    weight: Array | None  # (n,) or (n, k)
     n: float
 
 
 def part(x: Array, y: Array, weight: Array | None, backend: Backend) -> Part:
     """Return a ``Part`` of these samples."""
-    n = x.shape[0] if weight is None else float(np.sum(backend.to_numpy(weight), dtype=np.float64))
-    return Part(x, y, weight, n)
+    if weight is None:
+        return Part(x, y, None, x.shape[0])
+    host = backend.to_numpy(weight)
+    return Part(x, y, weight, float(np.sum(host, dtype=np.float64)) / (host.size / len(host)))
 
 
 class Evaluator:
@@ -71,7 +78,7 @@ class Evaluator:
     ) -> None:
         """``total`` adds up the sums of all ranks, if each rank has a part of the samples."""
         self.net, self.parts, self.backend, self.dtype, self.total = net, parts, backend, dtype, total
-        self.score = backend.compile(make_scorer(net))
+        self.score = backend.compile(make_scorer(inputs.place(net, backend, dtype)))
 
     def __call__(self, theta: Array) -> dict[str, float]:
         """Return {"loss": ..., "accuracy": ...}."""
@@ -85,7 +92,7 @@ class Evaluator:
         zeros = self.backend.zeros
         sums = Sums(zeros((), self.dtype), zeros((), "int32" if part.weight is None else self.dtype))
         for rows in slices(part.x.shape[0]):
-            weight = None if part.weight is None else part.weight[rows]
+            weight = None if part.weight is None else part.weight[rows, ...]
             sums = self.score(sums, theta, part.x[rows, :], part.y[rows, :], weight)
         return np.array([*map(self.backend.to_numpy, sums), part.n], dtype=np.float64)
 
@@ -112,8 +119,8 @@ def evaluate(
         Samples, from any library; samples on disk are read window by window.
     y : array (n,) or (n, k)
         Labels or values, as the output layer takes them.
-    sample_weight : array (n,), optional
-        How many times each sample counts; default once.
+    sample_weight : array (n,) or (n, k), optional
+        How many times each sample counts, or each of its outputs; default once.
     backend : str or Backend, default "auto"
         Where to compute, as for ``xpdl.backend``.
     dtype : str, default "float32"
@@ -128,6 +135,8 @@ def evaluate(
     ------
     TypeError, ValueError
         If an argument is wrong; the message names the first wrong entry.
+    ArithmeticError
+        If the loss is not a number or infinite.
 
     Examples
     --------
@@ -140,7 +149,10 @@ def evaluate(
     chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
     with chosen.activate():
         parts = (part(*entered, chosen) for entered in _entered(net, x, y, sample_weight, chosen, dtype))
-        return Evaluator(net, parts, chosen, dtype)(inputs.parameters(net, theta, chosen, dtype))
+        found = Evaluator(net, parts, chosen, dtype)(inputs.parameters(net, theta, chosen, dtype))
+    if not math.isfinite(found["loss"]):
+        raise ArithmeticError(f"the loss of these samples is {found['loss']}: {TOO_LARGE} {dtype}")
+    return found
 
 
 def _entered(
@@ -159,16 +171,25 @@ def slices(n: int) -> Iterator[slice]:
 
 
 def in_slices(function: Callable[[Array], Array], x: Array) -> Array:
-    """Return function(x) for x (n, d), computed a slice of rows at a time."""
-    return namespace(x).concat([function(x[rows, :]) for rows in slices(x.shape[0])], axis=0)
+    """Return function(x), real numbers for x (n, d), computed a slice of rows at a time.
+
+    ``ArithmeticError`` if they are not finite: a label that is decided by NaN would be wrong.
+    """
+    xp = namespace(x)
+    found = xp.concat([function(x[rows, :]) for rows in slices(x.shape[0])], axis=0)
+    if not bool(xp.all(xp.isfinite(found))):
+        raise ArithmeticError(f"the outputs are not finite: {TOO_LARGE} {checks.dtype_name(found.dtype)}")
+    return found
 
 
 def predict(net: Network, theta: Any, x: Any, *, backend: str | Backend = "auto", dtype: str = "float32") -> np.ndarray:
     """Return ``net.predict`` of any number of samples x (n, d), from any library or on disk, as a NumPy array."""
     chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
     with chosen.activate():
-        function = partial(net.predict, inputs.parameters(net, theta, chosen, dtype))
-        parts = [chosen.to_numpy(in_slices(function, part)) for part in _features(net, x, chosen, dtype)]
+        placed, decide = inputs.place(net, chosen, dtype), net.head.decide
+        function = partial(placed.predict_proba, inputs.parameters(net, theta, chosen, dtype))
+        found = (in_slices(function, part) for part in _features(net, x, chosen, dtype))
+        parts = [chosen.to_numpy(p if decide is None else decide(p)) for p in found]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 

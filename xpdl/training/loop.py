@@ -4,7 +4,7 @@ On several ranks every rank runs it.  Only rank 0 writes files, calls callbacks 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 import signal
 import time
@@ -20,7 +20,7 @@ from xpdl.network import Masks
 from xpdl.optimizers import State
 from xpdl.progress import Reporter, report
 from xpdl.training.batches import Source
-from xpdl.training.callbacks import Callback, Metrics, StopTraining
+from xpdl.training.callbacks import Callbacks, Metrics, StopTraining
 from xpdl.training.distributed_step import DistributedSteps
 from xpdl.training.dropout import dropout_masks
 from xpdl.training.run_config import RunConfig
@@ -120,11 +120,21 @@ def epoch_start(config: RunConfig, theta: Array, state: State, history: list[dic
     return TrainState(carry, config.backend.asarray(theta, copy=True), history)
 
 
+def moved(result: Result, theta: np.ndarray) -> Result:
+    """Return the result of a run that is to go on from another theta, with a new state of the optimizer."""
+    if result.moment is None:
+        return result
+    carry = result.moment.carry._replace(theta=np.array(theta), state=None)
+    return replace(result, moment=result.moment._replace(carry=carry, last_good=None))
+
+
 def resumed(config: RunConfig, result: Result, start: TrainState) -> TrainState:
     """Return the state at the end of a run, on the device; it must have the structure of ``start``."""
     if result.moment is None:
         raise ValueError("resume must be the result of a run that came to an end, got that of a run that diverged")
-    carry = to_device(result.moment.carry, start.carry, config.backend)
+    carry = result.moment.carry
+    carry = carry._replace(state=start.carry.state) if carry.state is None else carry
+    carry = to_device(carry, start.carry, config.backend)
     last_good = carry.theta if result.moment.last_good is None else result.moment.last_good
     return result.moment._replace(carry=carry, last_good=config.backend.asarray(last_good, copy=True))
 
@@ -137,11 +147,12 @@ class TrainingLoop:
     source: Source
     steps: Steps | DistributedSteps
     evaluate: Callable[[Array], dict[str, float]]  # theta -> the metrics of the validation samples
-    callbacks: tuple[Callback, ...]
+    callbacks: Callbacks
     monitor: Callable[[int, Array], dict[str, float]] = lambda epoch, theta: {}  # checks the gradient
     save: Callable[[TrainState], None] = lambda train_state: None  # writes the checkpoint
     every: int = 1  # epochs between checkpoints
     signals: tuple[signal.Signals, ...] = (signal.SIGINT,)
+    ended: bool = False  # whether a callback had already stopped the run whose checkpoint is resumed
 
     @property
     def batches(self) -> list[int]:
@@ -156,15 +167,27 @@ class TrainingLoop:
         with interruptible(*self.signals) as interrupt, report(epochs * n, "training", shown=progress) as reporter:
             reporter.advance(finished * n + sum(self.batches[: start.step]))
             end = self.run_epochs(start._replace(history=list(start.history)), epochs, interrupt, reporter)
-            self.save(end)
+            failure = self.save_last(end)
         moment = self.on_host(end)
         theta = self.config.communicator.broadcast(np.array(self.best_or(moment.carry.theta, end.history)))
-        return Result(theta, end.history, max(gather(self.config.communicator, interrupt.signal)), moment)
+        result = Result(theta, end.history, max(gather(self.config.communicator, interrupt.signal)), moment)
+        if failure is not None:
+            failure.result = result  # type: ignore[attr-defined]  # a full disk must not cost the whole run
+            raise failure
+        return result
+
+    def save_last(self, end: TrainState) -> OSError | None:
+        """Write the last checkpoint; return the error if the disk fails."""
+        try:
+            self.save(end)
+        except OSError as error:
+            return error
+        return None
 
     def run_epochs(self, train_state: TrainState, epochs: int, interrupt: Interrupt, reporter: Reporter) -> TrainState:
         """Train until ``epochs`` epochs are finished, a callback stops the training, or a signal comes."""
         first = len(train_state.history)
-        if self.as_rank_0_decides(self.already_stopped(train_state.history)):
+        if self.as_rank_0_decides(self.ended and first > 0):
             return train_state
         for number in range(first, epochs):
             if number == first or number % self.every == 0:
@@ -249,25 +272,17 @@ class TrainingLoop:
         """Call the callbacks; return whether one has stopped the training."""
         history, theta = train_state.history, train_state.carry.theta
         metrics = Metrics(history[-1], lambda: self.host(theta))
-        reasons = []
-        for callback in self.callbacks:
-            try:
-                callback(metrics, len(history) * len(self.batches))
-            except StopTraining as reason:
-                reasons.append(str(reason))
-        if reasons:
-            reporter.line(f"stopped: {'; '.join(reasons)}")
-        return bool(reasons)
-
-    def already_stopped(self, history: list[dict[str, float]]) -> bool:
-        """Return whether a callback had already stopped the run that is being resumed."""
-        remembering = (callback for callback in self.callbacks if hasattr(callback, "resume_state"))
-        return bool(history) and any(getattr(callback, "ended", False) for callback in remembering)
+        try:
+            self.callbacks(metrics, len(history) * len(self.batches))
+        except StopTraining as reason:
+            reporter.line(f"stopped: {reason}")
+            return True
+        return False
 
     def best_or(self, theta: np.ndarray, history: list[dict[str, float]]) -> np.ndarray:
         """Return the parameters that a callback has kept, else theta."""
-        kept = [getattr(callback, "theta", None) for callback in self.callbacks if history]
-        return next((best for best in kept if best is not None), theta)
+        best = self.callbacks.theta if history else None
+        return theta if best is None else best
 
 
 def _check_epochs(epochs: int, begun: int) -> None:

@@ -11,6 +11,7 @@ from xpdl import checks
 from xpdl.arrays import Array, namespace
 from xpdl.backends import Backend
 from xpdl.backends.base import Compiled, Simple, as_compiled
+from xpdl.data.inputs import place
 from xpdl.files.train_state import Carry
 from xpdl.network import Masks, Network
 from xpdl.optimizers import Optimizer, Update
@@ -24,11 +25,11 @@ DISPATCH = 50
 class Data(NamedTuple):
     """The arrays that a step reads."""
 
-    x: Array  # (n, d) floating, or uint8 images
+    x: Array  # (n, d) floating, or uint8
     y: Array  # (n, k) targets
     order: Array  # (n,) int32, the order of the samples in this epoch
     positions: Array  # (batch,) int32, places of the batch in the order, counted from the offset: 0, 1, ..., batch - 1
-    weight: Array | None = None  # (n,)
+    weight: Array | None = None  # (n,) or (n, k)
 
 
 class Batch(NamedTuple):
@@ -49,7 +50,7 @@ def batch(offset: Array, data: Data, masks: Masks | None) -> Batch:
     xp = namespace(data.x)
     rows = xp.take(data.order, offset + data.positions)
     x, y = xp.take(data.x, rows, axis=0), xp.take(data.y, rows, axis=0)
-    return Batch(x, y, masks, None if data.weight is None else xp.take(data.weight, rows))
+    return Batch(x, y, masks, None if data.weight is None else xp.take(data.weight, rows, axis=0))
 
 
 def advance(update: Update, carry: Carry, cost: Array, grad: Array, n: int) -> Carry:
@@ -77,7 +78,7 @@ class Steps:
     """Training steps, as fast as the backend can run them.  ``most`` is the largest number in one dispatch."""
 
     def __init__(self, config: RunConfig, optimizer: Optimizer) -> None:
-        net, backend = config.net, config.backend
+        net, backend = place(config.net, config.backend, config.dtype), config.backend
         compile, update = compiler(net, optimizer, backend)
         step = make_step(net, update)
         self.step = as_compiled(compile(step))
@@ -113,4 +114,5 @@ def compiler(net: Network, optimizer: Optimizer, backend: Backend) -> tuple[Comp
 
 def is_constant(net: Network, optimizer: Optimizer) -> bool:
     """Return whether a step can never change: no schedule, and no activation or loss of the user's own."""
-    return optimizer.constant and isinstance(net.hidden, str) and isinstance(net.output, str)
+    hidden = net.hidden if type(net.hidden) is tuple else [net.hidden]
+    return optimizer.constant and all(isinstance(name, str) for name in (*hidden, net.output))

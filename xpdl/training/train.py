@@ -4,8 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, partial
 import os
+from pathlib import Path
 import signal
 from typing import TYPE_CHECKING, Any
+import warnings
+
+import numpy as np
 
 from xpdl import checks
 from xpdl.arrays import Array
@@ -14,12 +18,13 @@ from xpdl.data import inputs
 from xpdl.data.disk_inputs import DiskInputs
 from xpdl.data.shards import on_disk
 from xpdl.distributed.communicators import Communicator, Serial, share
+from xpdl.files.outputs import locked
 from xpdl.files.train_state import TrainState
 from xpdl.network import Network
 from xpdl.optimizers import Optimizer, State, adam
 from xpdl.randomness import check_seed
 from xpdl.training.batches import OnDevice, OnDisk, Source, batches_of
-from xpdl.training.callbacks import Callback
+from xpdl.training.callbacks import Callback, Callbacks
 from xpdl.training.distributed_step import DistributedSteps
 from xpdl.training.evaluation import Evaluator, part
 from xpdl.training.loop import DivergenceError, Result, TrainingLoop, epoch_start, resumed
@@ -45,6 +50,7 @@ def train(
     batch_size: int | None = 128,
     shuffle: bool = True,
     sample_weight: Any = None,
+    class_weight: Mapping[Any, float] | str | None = None,
     validation: Sequence[Any] | None = None,
     backend: str | Backend = "auto",
     dtype: str = "float32",
@@ -57,6 +63,7 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     every: int = 1,
     resume: "str | os.PathLike[str] | Result | None" = None,
+    overwrite: bool = False,
     communicator: Communicator | None = None,
 ) -> Result:
     """Minimise the mean cost of the samples over theta by mini-batch gradient descent.
@@ -66,7 +73,8 @@ def train(
     net : Network
         The network to train.
     x : array_like
-        The samples (n, d), floating-point or uint8 images, which the network scales to [0, 1]; an array of any library.
+        The samples (n, d), numbers of any dtype, as the network takes them; an array of any library.  uint8 stays uint8
+        in the memory of the device.
         An array that is mapped from a file (``numpy.memmap``, or a folder that ``xpdl.data.load`` leaves on disk) stays
         on disk: windows of it are read and shuffled during training.
     y : array_like
@@ -81,7 +89,10 @@ def train(
         Whether each epoch has its own order of samples.
     sample_weight : array_like, optional
         Weights (n,): how many times each sample counts in the cost of its batch, see ``Network.loss``.  A sample of
-        weight 0 is left out.
+        weight 0 is left out.  Weights (n, k) are those of the outputs; where they are 0, y is missing and may be NaN.
+    class_weight : mapping or "balanced", optional
+        {label: factor}: how many times the samples of this label count; other labels count once.  "balanced" makes all
+        labels of y weigh the same: n / (labels * samples of the label).  It multiplies ``sample_weight``.
     validation : sequence of array_like, optional
         (x, y) or (x, y, sample_weight) to evaluate after each epoch.
     backend : str or Backend, default "auto"
@@ -93,7 +104,7 @@ def train(
     callbacks : sequence of Callback, default ()
         Functions f(metrics, step), called after each epoch, see ``xpdl.callbacks``.
     theta : array_like, optional
-        The initial parameters (P,); default ``net.initialize(seed)``.
+        The initial parameters (P,), such as ``net.pack([(w, b), ...])``; default ``net.initialize(seed)``.
     check_gradients : int, optional
         Check the gradient of the loss that is trained, dropout and L2 included, before the first epoch and after every
         ``check_gradients`` epochs.
@@ -103,13 +114,19 @@ def train(
         Show a bar on a terminal, elsewhere a line for each epoch.
     checkpoint : path, optional
         A file for the state of the run.  It is written at the start, after every ``every`` epochs, and at the end.
+        While the run writes it, another run that would write it is refused.
     every : int, default 1
         Epochs between checkpoints.
-    resume : path or Result, optional
-        A checkpoint.  The run continues as if it had never stopped, to the last bit.  Backend, epochs, validation and
-        callbacks may differ from that run, and theta must be None; all other arguments must be the same.  Schedules and
-        learning rates are not compared.  A ``Result`` continues in the same way, with any samples, batches and learning
-        rates.
+    resume : path, "auto" or Result, optional
+        A checkpoint; "auto" is the file ``checkpoint`` if it exists, so one command starts a run and goes on with it.
+        The run continues as if it had never stopped, to the last bit.  Backend, epochs, validation and callbacks may
+        differ from that run, and theta must be None; all other arguments must be the same.  Another learning rate or
+        schedule, another constant of the optimizer and other validation samples are used, with a warning; what a
+        callback has seen as best on other validation samples is forgotten.  Another update rule is refused.  A
+        ``Result`` continues in the same way, with any samples, batches and learning
+        rates; callbacks begin anew.
+    overwrite : bool, default False
+        Whether the checkpoint may replace a file that holds another run.
     communicator : Communicator, optional
         ``xpdl.distributed.connect()`` on each rank of an MPI job.  Together the ranks compute the same run, to
         rounding; each takes its share of every batch.  All ranks must get the same arguments.  Only rank 0 writes
@@ -134,7 +151,8 @@ def train(
         If an argument is not as described, if the checkpoint to resume is of another run, or if the ranks have
         different arguments.
     OSError
-        If a file cannot be read or written.
+        If a file cannot be read or written; if that is the last checkpoint, ``error.result`` is the result.  Also if
+        ``checkpoint`` holds another run, or another run is writing it.
 
     Examples
     --------
@@ -153,20 +171,19 @@ def train(
     120
     """
     epochs, every = checks.integer("epochs", epochs, least=0), checks.integer("every", every, least=1)
-    if theta is not None and resume is not None:
-        raise ValueError("theta and resume cannot both be given: a run that is resumed has a theta already")
+    resume = _to_resume(resume, checkpoint, theta)
     optimizer = adam() if optimizer is None else optimizer
     checks.instance("optimizer", optimizer, Optimizer)
     chosen, dtype, ranks = choose_backend(backend), checks.float_dtype("dtype", dtype), communicator or Serial()
     config = RunConfig(net, chosen, dtype, check_seed(seed), ranks, bool(shuffle))
-    with chosen.activate():
-        source = _source(config, x, y, sample_weight, batch_size)
+    with chosen.activate(), locked(checkpoint if config.is_rank_0 else None):
+        source = _source(config, x, y, inputs.class_weights(net, y, class_weight, sample_weight), batch_size)
         held = None if validation is None else _validation(config, validation)
-        called = _callables(callbacks) if config.is_rank_0 else ()
+        called = Callbacks(_callables(callbacks) if config.is_rank_0 else ())
+        called.begin(from_file=not isinstance(resume, Result | None))
         start = _start(config, optimizer, theta)
-        checkpointer = cache(partial(_checkpointer, config, source, start.carry.state, called))
-        if resume is not None:
-            start = resumed(config, resume, start) if isinstance(resume, Result) else checkpointer().read(resume, start)
+        checkpointer = cache(partial(_checkpointer, config, source, held, optimizer, start.carry.state, called))
+        start = _where_it_ended(config, resume, start, checkpointer)
         if ranks.size > 1:
             _check_agreement(config, checkpointer().configuration, optimizer, start, held, epochs)
         loop = TrainingLoop(
@@ -176,11 +193,40 @@ def train(
             evaluate=_evaluator(config, held),
             callbacks=called,
             monitor=_monitor(config, source, check_gradients, check_seconds),
+            ended=not isinstance(resume, Result | None) and called.ended,
         )
         if checkpoint is not None:
-            save = partial(checkpointer().write, checkpoint) if config.is_rank_0 else loop.save
-            loop = replace(loop, save=save, every=every, signals=(signal.SIGINT, signal.SIGTERM))
-        return loop.run(start, epochs, progress and config.is_rank_0)
+            kept = None if overwrite or resume == checkpoint else start
+            loop = _with_checkpoints(loop, checkpointer(), checkpoint, every, kept)
+        return _told(loop.run(start, epochs, progress and config.is_rank_0))
+
+
+GO_ON = "auto"
+"""The value of ``resume`` that stands for the checkpoint, if there is one."""
+
+
+def _to_resume(resume: Any, checkpoint: Any, theta: Any) -> Any:
+    """Return what to resume: for "auto" the checkpoint, or None if there is none yet."""
+    if theta is not None and resume is not None:
+        raise ValueError("theta and resume cannot both be given: a run that is resumed has a theta already")
+    if not isinstance(resume, str) or resume != GO_ON:
+        return resume
+    if checkpoint is None:
+        raise ValueError("resume='auto' needs a checkpoint, got None")
+    path = Path(checkpoint)
+    return checkpoint if path.exists() and path.stat().st_size else None
+
+
+def _where_it_ended(
+    config: RunConfig,
+    resume: "str | os.PathLike[str] | Result | None",
+    start: TrainState,
+    checkpointer: "Callable[[], Checkpointer]",
+) -> TrainState:
+    """Return the state of the run to resume; if there is none, ``start``."""
+    if resume is None:
+        return start
+    return resumed(config, resume, start) if isinstance(resume, Result) else checkpointer().read(resume, start)
 
 
 def _start(config: RunConfig, optimizer: Optimizer, theta: Any) -> TrainState:
@@ -194,6 +240,7 @@ def _start(config: RunConfig, optimizer: Optimizer, theta: Any) -> TrainState:
 def _source(config: RunConfig, x: Any, y: Any, weight: Any, batch_size: int | None) -> Source:
     """Return the samples that count: on disk if x is mapped from files, else on the device."""
     net, backend, dtype = config.net, config.backend, config.dtype
+    checks.countable("x", x)
     if on_disk(x):
         data = DiskInputs.checked(net, x, y, weight, dtype)
         return OnDisk(config, batches_of(data.count, batch_size), data)
@@ -232,6 +279,16 @@ def _evaluator(config: RunConfig, held: Samples | None) -> Callable[[Array], dic
     return lambda theta: {f"validation_{name}": value for name, value in evaluate(theta).items()}
 
 
+def _told(result: Result) -> Result:
+    """Return the result; warn of validation losses that are not finite, because nothing can be chosen by them."""
+    wrong = [epoch["epoch"] for epoch in result.history if not np.all(np.isfinite(epoch.get("validation_loss", 0.0)))]
+    if wrong:
+        warnings.warn(
+            f"the validation loss is not finite in epoch {wrong[0]} and {len(wrong) - 1} others", stacklevel=3
+        )
+    return result
+
+
 def _monitor(
     config: RunConfig, source: Source, every: int | None, seconds: float
 ) -> Callable[[int, Array], dict[str, float]]:
@@ -244,13 +301,37 @@ def _monitor(
     return GradientMonitor(config.net, source.first_samples, config.seed, source.batches, every, seconds)
 
 
-def _checkpointer(config: RunConfig, source: Source, state: State, callbacks: Sequence[Callback]) -> "Checkpointer":
+def _checkpointer(
+    config: RunConfig,
+    source: Source,
+    held: Samples | None,
+    optimizer: Optimizer,
+    state: State,
+    called: Callbacks,
+) -> "Checkpointer":
     """Return the writer and reader of checkpoints; it is made only if needed, because its fingerprints take time."""
-    from xpdl.files.checkpoint import Checkpointer, configuration
+    from xpdl.files.checkpoint import Checkpointer, compared, configuration
 
     batch_size, arrays = source.batches[0], source.arrays()
     same = configuration(config.net, config.dtype, config.seed, arrays, batch_size, config.shuffle, state)
-    return Checkpointer(same, callbacks, config.backend)
+    validation = [config.backend.to_numpy(values) for values in held or () if values is not None]
+    return Checkpointer(same, compared(optimizer, validation), called.callbacks, config.backend, source.batches)
+
+
+def _with_checkpoints(
+    loop: TrainingLoop,
+    checkpointer: "Checkpointer",
+    path: str | os.PathLike[str],
+    every: int,
+    start: TrainState | None,
+) -> TrainingLoop:
+    """Return the loop with checkpoints; with ``start``, they must not replace a run that does not lead there."""
+    signals = (signal.SIGINT, signal.SIGTERM)
+    if not loop.config.is_rank_0:
+        return replace(loop, every=every, signals=signals)
+    if start is not None:
+        checkpointer.check_replaces(path, start)
+    return replace(loop, save=partial(checkpointer.write, path), every=every, signals=signals)
 
 
 def _check_agreement(

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from optuna import Trial, TrialPruned
 
+from xpdl import checks
 from xpdl.backends import Backend
 from xpdl.backends.base import to_numpy
-from xpdl.files.checkpoint import fingerprint, name_of, names
+from xpdl.files.checkpoint import fingerprint, name_of, names, scaling_of
 from xpdl.network import Network
 from xpdl.training.callbacks import Callback, KeepBest, Metrics
 from xpdl.training.train import DivergenceError, Result, train
@@ -41,6 +42,12 @@ class Objective:
     dtype: str
     seed: int
     best: tuple[int, float, np.ndarray] | None = field(default=None, init=False)  # number, loss, theta
+
+    def __post_init__(self) -> None:
+        """Check that the activation does not depend on the number of layers, which the trials vary."""
+        if type(self.net.hidden) is tuple:
+            got = checks.shorten(self.net.hidden)
+            raise ValueError(f"net must have one activation for any number of hidden layers, got {got}")
 
     def __call__(self, trial: Trial) -> float:
         """Train, and report the validation loss after each epoch."""
@@ -95,12 +102,14 @@ class Objective:
     def description(self) -> dict[str, Any]:
         """Return the properties that all trials of a study have in common, as values that JSON can hold."""
         arrays = {"x": self.x, "y": self.y, "validation x": self.validation[0], "validation y": self.validation[1]}
+        hidden: Any = self.net.hidden
         return {
             **{name: fingerprint(to_numpy(array)) for name, array in arrays.items()},
             "input": self.net.sizes[0],
+            **scaling_of(self.net, to_numpy(self.x)),
             "outputs": self.net.sizes[-1],
             "output": names(self.net.output),
-            "hidden": self.net.hidden if isinstance(self.net.hidden, str) else name_of(self.net.hidden.forward),
+            "hidden": hidden if isinstance(hidden, str) else name_of(hidden.forward),
             "optimizer": self.optimizer,
             "epochs": self.epochs,
             "dtype": self.dtype,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 import signal
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from xpdl import checks
 from xpdl.backends import Backend, backend as choose_backend
+from xpdl.backends.shared import Shared
 from xpdl.distributed.communicators import Communicator, Serial, gather
 from xpdl.files.checkpoint import differences
 from xpdl.network import Network
@@ -187,7 +189,7 @@ def tune(
     if ranks.size > 1 and storage is None:
         raise ValueError("storage must be a file or a database that all ranks share, got None")
     prune = PRUNERS[checks.choice("pruner", pruner, PRUNERS)](epochs) if isinstance(pruner, str) else pruner
-    with storage_errors(), _quiet():
+    with storage_errors(), QUIET:
         opened = _open(study, storage, prune, objective.description())
         with report(enough, "tuning", shown=progress and ranks.rank == 0) as reporter:
             ended = max(gather(ranks, _run(opened, objective, choose, enough, reporter)))
@@ -267,3 +269,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         optuna.logging.set_verbosity(before)
+
+
+QUIET = Shared(_quiet, Lock())

@@ -9,11 +9,12 @@ another process tries the same point again.  A journal has no heartbeats.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 import os
 from pathlib import Path
+import re
+import sqlite3
 from typing import Any, TypeAlias
-import warnings
 
 from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.storages import (
@@ -24,9 +25,13 @@ from optuna.storages import (
     RetryHeartbeatStaleTrialCallback,
 )
 from optuna.storages.journal import JournalFileBackend
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DatabaseError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
+
+from xpdl.backends.shared import ignoring
+from xpdl.checks import one_line
+from xpdl.files.outputs import Kind, check, is_of, regular, shown
 
 Place: TypeAlias = str | os.PathLike[str] | BaseStorage | None
 
@@ -48,29 +53,95 @@ BEGINNERS = 20
 JOURNALS = {".journal", ".log"}
 
 
+JOURNAL = Kind("a journal of studies", re.compile(rb'\{[^\n]*"op_code": ?\d').match)
+SQLITE = Kind("a database of studies", re.compile(rb"SQLite format 3\0").match)
+
+TABLES = re.compile("studies|trials|version_info|alembic_version|study_.*|trial_.*")
+"""The tables of Optuna."""
+
+
 def open_storage(place: Place) -> BaseStorage:
-    """Return the storage at this place; return an Optuna storage unchanged."""
+    """Return the storage at this place; return an Optuna storage unchanged.
+
+    ``OSError`` if it is a file that holds anything else than studies.
+    """
     if place is None:
         return InMemoryStorage()
     if isinstance(place, BaseStorage):
         return place
-    place = os.fspath(place)
-    if "://" in place:
-        return _database(place)
-    if Path(place).suffix in JOURNALS:
-        return JournalStorage(JournalFileBackend(place))
-    return _database(f"sqlite:///{place}")
+    path = _file(place)
+    if path is None:
+        return _database(os.fspath(place))
+    _check_content(path)
+    if path.suffix in JOURNALS:
+        return _journal(path)
+    # In the URI of a file, ? and % in its name are quoted; Optuna then looks for {} in the whole.
+    url = URL.create("sqlite", database=path.as_uri(), query={"uri": "true"}).render_as_string()
+    return _database(url.replace("{", "{{").replace("}", "}}"))
+
+
+def check_storage(place: str) -> Path | None:
+    """Return the file of a storage, None if it is none; ``OSError`` if it cannot be written or holds anything else."""
+    path = _file(place)
+    if path is not None:
+        check("storage", path, JOURNAL if path.suffix in JOURNALS else SQLITE)
+        _check_content(path)
+    return path
+
+
+def _file(place: str | os.PathLike[str]) -> Path | None:
+    """Return the file of a place, behind all symlinks; None for a URL, and for a database in memory."""
+    name = os.fspath(place)
+    if "://" in name or name in ("", ":memory:"):
+        url = make_url(name) if name.startswith("sqlite") else None
+        inside = url is None or url.database in (None, "", ":memory:") or url.query.get("uri")
+        return None if inside else regular(str(url.database), "storage")  # type: ignore[union-attr]
+    return regular(name, "storage")
+
+
+def _check_content(path: Path) -> None:
+    """Raise ``FileExistsError`` if a file holds anything else than studies, before anything is written to it."""
+    kind = JOURNAL if path.suffix in JOURNALS else SQLITE
+    if not is_of(kind, path) or (kind is SQLITE and not all(map(TABLES.fullmatch, _tables(path)))):
+        raise FileExistsError(f"storage must be a new file or {kind.name}, but {shown(path)} is not {kind.name}")
+
+
+def _tables(path: Path) -> list[str]:
+    """Return the names of the tables in an SQLite file, without writing to it."""
+    if not path.exists() or not path.stat().st_size:
+        return []
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=PATIENCE)) as database:
+            rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+            return [str(name) for (name,) in rows]
+    except sqlite3.OperationalError:  # it is in use, or must first recover from a crash: Optuna can do that
+        return []
+    except sqlite3.DatabaseError as error:
+        raise OSError(f"storage {shown(path)} cannot be read: {error}") from error
+
+
+def _journal(path: Path) -> JournalStorage:
+    """Open a journal, which is read at once; ``OSError`` if a line of it is not one of Optuna's."""
+    try:
+        return JournalStorage(JournalFileBackend(str(path)))
+    except (OSError, OptunaError):
+        raise
+    except Exception as error:  # Optuna trusts the lines
+        raise OSError(f"storage {shown(path)} is no journal of studies: {one_line(repr(error))}") from error
+
+
+HEARTBEATS_ARE_STABLE = ignoring(ExperimentalWarning)
+"""A context without the warning that heartbeats are experimental, as they have been since Optuna 2.9."""
 
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
     """Within the block, turn errors of the storage into an ``OSError`` of one line."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # heartbeats are experimental since Optuna 2.9
+    with HEARTBEATS_ARE_STABLE:
         try:
             yield
         except (OptunaError, SQLAlchemyError) as error:
-            raise OSError(f"the storage of the study: {str(error).partition(chr(10))[0]}") from error
+            raise OSError(f"the storage of the study: {one_line(str(error).partition(chr(10))[0], 500)}") from error
 
 
 def _database(url: str) -> RDBStorage:

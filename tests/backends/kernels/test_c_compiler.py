@@ -1,5 +1,9 @@
 """Kernels in C: the numbers of NumPy to the last bit, however operands are broadcast, with or without a compiler."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+import time
+
 import numpy as np
 import pytest
 
@@ -88,6 +92,66 @@ def test_a_compiler_that_is_missing_or_fails_is_none(with_compiler, command) -> 
     assert c_compiler.compiler() is None
     with pytest.raises(TypeError, match="no exact kernel by the compiler None"):
         Kernel("float64 x0", "float64 y1", "y1 = x0;", "test")
+
+
+FLOODS = """#!/bin/sh
+head -c 20000000 /dev/zero >&2
+exec cc "$@"
+"""
+ENDLESS = """#!/bin/sh
+exec yes >&2
+"""
+
+
+@needs_compiler
+@pytest.mark.parametrize("options", ["", " -DNAME", " '-DNAME=a b'"])
+def test_cc_may_have_arguments_and_a_compiler_may_print_any_amount(with_compiler, tmp_path, options) -> None:
+    script = tmp_path / "my cc"
+    script.write_text(FLOODS)
+    script.chmod(0o755)
+    with_compiler(f"'{script}'{options}" if options else str(script))
+    assert c_compiler.compiler() is not None
+
+
+@pytest.mark.parametrize("command", ["'", "cc '", "{}/endless"])
+def test_a_command_that_is_none_and_a_compiler_without_end_are_none(
+    with_compiler, tmp_path, monkeypatch, command
+) -> None:
+    monkeypatch.setattr(c_compiler, "PATIENCE", 0.2)
+    script = tmp_path / "endless"
+    script.write_text(ENDLESS)
+    script.chmod(0o755)
+    with_compiler(command.format(tmp_path))
+    assert c_compiler.compiler() is None
+
+
+@needs_compiler
+def test_threads_wait_for_the_kernel_that_another_one_compiles(monkeypatch) -> None:
+    """Each needs both kernels; whoever comes first compiles them."""
+    compiled, text = c_compiler.compiled, "y1 = x0 * float64({}.125);"
+    monkeypatch.setattr(c_compiler, "compiled", lambda *arguments: time.sleep(0.05) or compiled(*arguments))
+    barrier = Barrier(4)
+
+    def work(number):
+        out = np.zeros((2, 3))
+        calls = [Kernel("float64 x0", "float64 y1", text.format(k), "test").bind(np.ones(3), out[k]) for k in range(2)]
+        barrier.wait()
+        c_compiler.ready(calls)
+        for call in calls:
+            call()
+        return out[:, 0].tolist()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, range(4))) == [[0.125, 1.125]] * 4
+
+
+@needs_compiler
+def test_a_kernel_that_could_not_be_compiled_is_refused_before_it_is_called() -> None:
+    """Also the second time, when nothing waits any more."""
+    for _ in range(2):
+        call = Kernel("float64 x0", "float64 y1", "y1 = missing;", "test").bind(np.ones(3), np.ones(3))
+        with pytest.raises(TypeError, match="cannot compile|has failed"):
+            c_compiler.ready([call])
 
 
 @needs_compiler

@@ -36,11 +36,11 @@ def test_a_target_is_told_when_a_plan_is_ready_and_may_run_it_in_its_way() -> No
         said.append("dispatch")
         return plan
 
-    target = SMALLEST._replace(ready=lambda: said.append("ready"), dispatch=dispatch)
+    target = SMALLEST._replace(ready=lambda calls: said.append(all(map(callable, calls))), dispatch=dispatch)
     replayed, theta = Replayed(target, step), np.ones(3)
     for _ in range(4):
         theta = replayed(theta, np.eye(3))
-    assert said == ["ready", "dispatch"]
+    assert said == [True, "dispatch"]
 
 
 def test_a_target_is_told_why_a_step_is_not_replayed() -> None:

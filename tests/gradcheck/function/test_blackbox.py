@@ -175,3 +175,22 @@ def test_a_later_answer_may_differ_by_rounding(points) -> None:
         changed = {"theta": gradient["theta"] * change}
         assert bool(call_again(box, start, changed, u, noise=0.0)) is complains
     assert call_again(box, start + 1e-3, gradient, u, noise=1e-2) == []
+
+
+def test_grad_may_use_what_the_last_call_of_fun_at_theta_kept(points) -> None:
+    """As optimizers of SciPy allow.  The calls before it were elsewhere."""
+    kept = {}
+
+    def fun(t):
+        kept["squares"] = t * t
+        return t.sum() + 0 * (t * t).sum()
+
+    box, _, _ = enter(fun, lambda t: kept["squares"], (points(),), None)
+    box.value({"theta": points(1)})
+    assert np.array_equal(box.gradient()["theta"], points() ** 2)
+
+
+def test_a_value_of_0_is_the_same_each_time() -> None:
+    theta = np.asfortranarray(np.arange(6.0).reshape(2, 3))
+    report = check_gradient(lambda t: (t * t).sum() - 55, lambda t: 2 * t, theta)
+    assert report.verdict == "PASS", str(report)

@@ -1,4 +1,4 @@
-"""What a check detects: twice that error fails in every entry, whatever the function; and it is no larger than need be."""
+"""What a check detects: twice that error fails in every entry, for every function, and it is no larger than needed."""
 
 import math
 

@@ -22,6 +22,10 @@ def step(theta):
     return (theta > 0) * 1.0
 
 
+def relu(theta):
+    return np.maximum(theta - 1, 0).sum()
+
+
 def fourth_power(theta):
     return (theta**4).sum()
 
@@ -202,3 +206,53 @@ def test_the_order_of_the_remainder(probe, points) -> None:
         assert taylor_order(around, gradient, {"theta": around.signs("theta")}) == pytest.approx(order, abs=0.05)
     linear = probe(python_number(np.sum), np.ones_like, points())
     assert taylor_order(linear, {"theta": np.ones(8)}, {"theta": np.ones(8)}) is None
+
+
+# The distances at which differences are taken
+
+
+def test_the_shortest_step_tells_a_kink_from_one_nearby() -> None:
+    """At a distance of 2^-28 nothing excuses a claim of 1/2 for 1."""
+    report = check_gradient(relu, lambda t: 0.5 + 0 * t, np.ones(1) + 2.0**-28, method="central")
+    assert report.verdict == "FAIL", str(report)
+
+
+def test_the_longest_step_shows_a_slope_of_1_beside_1e8(probe) -> None:
+    line, _ = best_central(probe(lambda t: 1e8 + t.sum().item(), None, np.array([0.7])), "theta", np.ones(1))
+    assert line.bar < 4e-5
+
+
+@pytest.mark.parametrize(("distance", "at_kink"), [(2.0**-40, True), (2.0**-38, False)])
+def test_theta_is_at_a_kink_if_it_is_nearer_than_2_39(probe, distance, at_kink) -> None:
+    around = probe(python_number(lambda t: (t * (t.real > 1)).sum()), None, np.array([1 - distance]))
+    assert analytic_sides(around, "theta", np.ones(1))[2] is at_kink
+
+
+@pytest.mark.parametrize(("width", "verdict"), [(3e-4, "PASS"), (5e-5, "INCONCLUSIVE")])
+def test_a_function_must_be_defined_farther_than_a_tolerance_lets_slip(width, verdict) -> None:
+    def fun(t):
+        return float(t @ t) if abs(t[0] - t[1]) < width else np.nan
+
+    report = check_gradient(fun, lambda t: 2 * t, np.ones(2))
+    assert report.verdict == verdict, str(report)
+
+
+@pytest.mark.parametrize(("error", "verdict"), [(2e-9, "PASS"), (1e-8, "FAIL")])
+def test_differences_are_no_more_exact_than_code_that_iterates_to_a_tolerance(error, verdict) -> None:
+    report = check_gradient(lambda t: float(t @ t), lambda t: 2 * (1 + error) * t, np.ones(3), method="central")
+    assert report.verdict == verdict, str(report)
+
+
+def test_truncation_error_is_no_derivative(probe) -> None:
+    """t^3 at 0: the complex step gives -h^2."""
+    around = probe(python_number(lambda t: (t**3).sum()), None, np.zeros(1))
+    assert complex_step(around, "theta", np.ones(1)).value == 0
+
+
+def test_the_bar_of_the_longest_step_holds_if_a_kink_is_in_it(probe) -> None:
+    for place in np.linspace(0.01, 0.99, 9) * 2.0**-9:
+        around = probe(lambda t, place=place: np.abs(t - 1 - place).sum().item(), None, np.ones(1))
+        found = central(around, "theta", np.ones(1), level=2)
+        assert abs(found.value + 1) <= found.bar < 1 + 4 * abs(found.value)
+    smooth = central(probe(lambda t: np.exp(t).sum().item(), None, np.ones(1)), "theta", np.ones(1), level=1)
+    assert smooth.bar < 1e-6

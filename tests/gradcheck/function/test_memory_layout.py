@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xpdl.gradcheck.function import check_gradient
-from xpdl.gradcheck.function.memory_layout import laid_out, strides_of
+from xpdl.gradcheck.function.memory_layout import laid_out, rows, strides_of
 
 DRAWN = np.random.default_rng(1).standard_normal((6, 8))
 LAYOUTS = {
@@ -35,6 +35,33 @@ def test_arrays_get_the_strides_of_others(name) -> None:
 def test_rows_without_gaps_have_no_layout_of_their_own() -> None:
     for like in (DRAWN, DRAWN[0], np.array(1.0), np.ones((1, 3))[:, ::1], object()):
         assert getattr(like, "shape", None) is None or strides_of(like) is None
+
+
+def test_an_axis_of_one_element_has_no_stride() -> None:
+    assert strides_of(np.ones((1, 2, 4))[:, :1]) is None
+    assert strides_of(np.ones((3, 2, 4))[:, :1]) == (8, 4, 1)
+    assert strides_of(np.ones((2, 4))[:, ::2]) == (4, 2)
+    assert laid_out(DRAWN[:3, :1].copy(), (1, 2)).strides == (8, 16)
+
+
+def test_rows() -> None:
+    assert [rows(shape) for shape in ((), (7,), (3, 4, 5))] == [(), (1,), (20, 5, 1)]
+
+
+@pytest.mark.parametrize(
+    ("strides", "possible"),
+    [((3, 1), True), ((4, -1), True), ((1, 3), True), ((2, 1), False), ((1, 1), False), ((0, 1), False)],
+)
+def test_elements_that_would_share_memory_are_not_laid_out_so(strides, possible) -> None:
+    values = DRAWN[:3, :3].copy()
+    made = laid_out(values, strides)
+    assert np.array_equal(made, values)
+    assert (made.strides == tuple(8 * step for step in strides)) is possible
+
+
+@pytest.mark.parametrize(("stride", "possible"), [(2**23, True), (2**25, False)])
+def test_no_more_memory_is_spanned_than_2_24_elements(stride, possible) -> None:
+    assert (laid_out(DRAWN[0, :2].copy(), (stride,)).strides == (8 * stride,)) is possible
 
 
 @pytest.mark.parametrize("name", LAYOUTS)

@@ -3,11 +3,12 @@
 import math
 import warnings
 
+from hypothesis import given, settings, strategies as st
 import numpy as np
 import pytest
 
 from xpdl.gradcheck.function import check_gradient
-from xpdl.gradcheck.function.probe import NotAnalyticError, natural_scale
+from xpdl.gradcheck.function.probe import NotAnalyticError, Probe, natural_scale
 
 
 def test_float32_that_is_not_admitted_is_found_out(points) -> None:
@@ -126,6 +127,7 @@ def test_the_imaginary_part_is_the_derivative(probe, points) -> None:
         (lambda t: 1 / 0 if np.iscomplexobj(t) else 1.0, "raises ZeroDivisionError: division by zero"),
         (lambda t: complex(1, math.nan) if np.iscomplexobj(t) else 1.0, "is not finite"),
         (lambda t: float(np.float64(1j)) if np.iscomplexobj(t) else 1.0, "raises"),
+        (lambda t: float(t.astype(float).sum()), "raises ComplexWarning: Casting complex values to real"),
     ],
 )
 def test_why_there_is_no_complex_step_is_said(probe, fun, why) -> None:
@@ -144,19 +146,49 @@ def test_where_the_function_raises_it_is_not_a_number(probe) -> None:
 
 def test_what_a_right_claim_may_be_off_by_comes_from_the_function_alone(probe, points) -> None:
     rng = np.random.default_rng(2)
-    d = np.ones(8)
     quiet = probe(squares, double, points())
     noisy = probe(lambda t: squares(t) + 1e-6 * float(rng.standard_normal()), double, points())
-    assert quiet.noise_of_claims("theta", d, analytic=False) == 0
-    assert 1e-7 < noisy.noise_of_claims("theta", d, analytic=False) < 1e-4
+    assert quiet.noise_of_claims == 0
+    assert 1e-7 < noisy.noise_of_claims < 1e-4
 
 
 def test_terms_that_cancel_at_theta_round_as_they_do_elsewhere(probe) -> None:
     """(t - 1)^2 has the derivative 0 at 1, of terms as large as at 0."""
     around = probe(lambda t: ((t - 1) ** 2).sum().item(), lambda t: 2 * (t - 1), np.ones(1))
-    assert around.noise_of_claims("theta", np.ones(1), analytic=True) / around.u == pytest.approx(2 * 64)
+    assert around.rounding_of_claims("theta", np.ones(1)) / around.u == pytest.approx(2 * 64)
     logs = probe(lambda t: ((np.log(t) - 1) ** 2).sum().item(), None, np.array([np.e]))  # it is not defined at 0
-    assert logs.noise_of_claims("theta", np.ones(1), analytic=True) > 10 * logs.u
+    assert logs.rounding_of_claims("theta", np.ones(1)) > 10 * logs.u
+
+
+@pytest.mark.parametrize("fun", [np.log, np.sqrt, lambda t: t**0.3], ids=["log", "sqrt", "power"])
+def test_a_step_from_a_pole_or_a_root_says_nothing_about_the_size_of_terms(fun, probe) -> None:
+    """They have an infinite derivative at 0, and no part of the gradient elsewhere is as large."""
+    around = probe(lambda t: fun(t).sum().item(), None, np.ones(2))
+    assert around.rounding_of_claims("theta", np.ones(2)) < 1000 * around.u
+
+
+def corner(t, least, most):
+    return (t * t + t).sum().item() if np.all((least <= t) & (t <= most)) else np.nan
+
+
+@given(theta=st.lists(st.sampled_from([0.0, 0.3, 1.0]), min_size=1, max_size=40))
+@settings(max_examples=20, deadline=None, derandomize=True)
+def test_a_direction_inward_stays_inside_a_box_and_moves_every_entry_at_times(theta) -> None:
+    theta = np.array(theta)
+    around = Probe(
+        lambda tensors: corner(tensors["theta"], 0, 1),
+        {"theta": theta},
+        corner(theta, 0, 1),
+        2.0**-52,
+        np.random.default_rng(0),
+    )
+    moved = np.zeros(theta.size, bool)
+    for k in range(20):
+        d = around.inward("theta", around.signs("theta"), all_at_once=k == 0)
+        assert around.has_room("theta", d)
+        moved |= d != 0
+    assert np.all(moved)
+    assert around.noise < 1e-12
 
 
 # The distances at which noise and steps are looked for

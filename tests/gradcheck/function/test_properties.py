@@ -276,6 +276,111 @@ def test_nothing_is_said_where_no_entry_can_move_alone(number, factor) -> None:
     assert any("not defined on either side" in note for note in report.notes), str(report)
 
 
+BOX = {  # name: (function that is defined in a box, gradient, its least and its largest number)
+    "raises": (lambda t: at_least_0(t, lambda t: (t * t + t).sum()), lambda t: 2 * t + 1, 0.0, np.inf),
+    "nan": (
+        lambda t: float(np.where(np.all((t >= 0) & (t <= 1)), np.exp(t).sum(), math.nan)),
+        np.exp,
+        0.0,
+        1.0,
+    ),
+    "complex": (
+        lambda t: np.where(np.all((t.real >= -1) & (t.real <= 1)), (t**3 + t).sum(), math.nan)[()],
+        lambda t: 3 * t * t + 1,
+        -1.0,
+        1.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("n", [5, 300])
+@pytest.mark.parametrize("name", BOX)
+@given(seed=st.integers(0, 10**6), inside=st.sampled_from([0.0, 0.5, 1.0]))
+@few
+def test_in_the_corners_of_a_box_every_entry_is_judged(name, n, seed, inside) -> None:
+    fun, grad, least, largest = BOX[name]
+    rng = np.random.default_rng(seed)
+    edge = np.where(rng.random(n) < 0.5, least, min(largest, 2.0 if largest == np.inf else largest))
+    theta = np.where(rng.random(n) < inside, rng.uniform(least, min(largest, 3.0), n), edge)
+    assert check_gradient(fun, grad, theta, seed=seed).verdict == "PASS"
+    one = 0.5 * (np.arange(n) == rng.integers(n))
+    two = 0.5 * (np.arange(n) == rng.integers(n)) - one
+    for error in (one, two if np.any(two) else one):
+        report = check_gradient(fun, lambda t, e=error: grad(t) + e, theta, seed=seed)
+        assert report.verdict == "FAIL", str(report)
+
+
+@pytest.mark.parametrize("method", ["auto", "central"])
+@pytest.mark.parametrize("scale", [1e-100, 1e-8, 1.0, 1e8, 1e100])
+@pytest.mark.parametrize("name", ["log", "sqrt"])
+def test_a_pole_or_a_root_at_0_does_not_hide_wrong_gradients(name, scale, method) -> None:
+    fun, grad = {"log": (np.log, lambda t: 1 / t), "sqrt": (np.sqrt, lambda t: 0.5 / np.sqrt(t))}[name]
+    theta = scale * np.array([1.0, 2.0, 0.5])
+    for factor, verdict in ((1.0, "PASS"), (2.0, "FAIL"), (1.001, "FAIL"), (-1.0, "FAIL")):
+        report = check_gradient(lambda t: fun(t).sum(), lambda t, c=factor: c * grad(t), theta, method=method)
+        assert report.verdict == verdict, str(report)
+
+
+STEEP = {  # name: (function without a derivative where theta is 0, gradient elsewhere)
+    "root": (np.sqrt, lambda t: 0.5 / np.sqrt(t)),
+    "t log t": (lambda t: np.where(t == 0, 0, t * np.log(np.where(t == 0, 1, t))), lambda t: np.log(t) + 1),
+    "t^0.8": (lambda t: t**0.8, lambda t: 0.8 * t**-0.2),
+}
+
+
+@pytest.mark.parametrize("name", STEEP)
+@pytest.mark.parametrize("claim", [0.0, 1.0, 1e3, 1e6, -25.0])
+def test_where_the_derivative_is_infinite_nothing_is_said(name, claim) -> None:
+    f, df = STEEP[name]
+
+    def fun(t):
+        return float(f(t).sum()) if np.all(t >= 0) else math.nan
+
+    def grad(t):
+        return np.where(t == 0, claim, df(np.where(t == 0, 1, t)))
+
+    report = check_gradient(fun, grad, np.array([0.0, 1.0, 0.3]))
+    assert report.verdict == "INCONCLUSIVE", str(report)
+
+
+@given(seed=st.integers(0, 10**6), log_scale=st.floats(-8, 8), method=st.sampled_from(["auto", "central"]))
+@few
+def test_at_the_solution_of_a_least_squares_problem_rounding_is_not_accused(seed, log_scale, method) -> None:
+    rng = np.random.default_rng(seed)
+    x, w = rng.standard_normal((30, 4)), rng.standard_normal(4)
+    y, scale = x @ w, 10.0**log_scale
+
+    def fun(t):
+        return scale * ((x @ t - y) * (x @ t - y)).sum()
+
+    report = check_gradient(fun, lambda t: 2 * scale * x.T @ (x @ t - y), w, method=method, seed=seed)
+    assert report.verdict != "FAIL", str(report)
+    wrong = check_gradient(fun, lambda t: 2 * scale * (x.T @ (x @ t - y) + 0.01), w, method=method, seed=seed)
+    assert wrong.verdict == "FAIL", str(wrong)
+
+
+@given(log_frequency=st.floats(0, 9), seed=st.integers(0, 10**6), number=st.sampled_from([float, complex]))
+@few
+def test_waves_that_are_shorter_than_a_step_are_not_accused(log_frequency, seed, number) -> None:
+    w, theta = 10.0**log_frequency, np.random.default_rng(seed).uniform(-2, 2, 3)
+
+    def fun(t):
+        value = np.sin(w * t).sum()
+        return value if number is complex else float(value.real)
+
+    report = check_gradient(fun, lambda t: w * np.cos(w * t), theta, seed=seed)
+    assert report.verdict != "FAIL", str(report)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("factor", [1.0, 2.0, 0.0, math.nan, math.inf])
+@pytest.mark.parametrize("exponent", [-306, -200, -100, 0, 100, 200, 300])
+def test_no_warning_reaches_the_user(exponent, factor) -> None:
+    theta = 10.0**exponent * np.array([1.0, 2.0, -0.5])
+    check_gradient(lambda t: t.sum() * 3, lambda t: factor * 3 * np.ones(3), theta, method="central")
+    check_gradient(lambda t: t.sum() * 3, lambda t: factor * 3 * np.ones(3), theta)
+
+
 @pytest.mark.parametrize("factor", [1.0, 1 + 1e-8, 1.01, 3.0])
 @pytest.mark.parametrize(
     ("fun", "grad"),

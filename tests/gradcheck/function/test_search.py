@@ -80,3 +80,10 @@ def test_more_wrong_entries_than_can_be_named(points) -> None:
     assert found.verdict == "FAIL"
     assert found.diagnosis.startswith("at least"), found.diagnosis
     assert all(int(k) % 20 == 0 for k in found.diagnosis.partition("wrong: ")[2].strip("[], .").split("], [")[:8])
+
+
+def test_a_factor_shows_best_along_the_signs_of_the_gradient(points) -> None:
+    """Beside 1e9, whose rounding hides it along random directions."""
+    for seed in range(2):
+        fun = lambda t: 1e9 + float((t * t).sum())  # noqa: E731
+        assert check_gradient(fun, lambda t: 2 * (1 + 3e-6) * t, points(3, 3000), seed=seed).verdict == "FAIL"

@@ -7,10 +7,12 @@ import pytest
 
 from xpdl import Activation, Network
 from xpdl.backends import backend
+from xpdl.backends.base import to_numpy
 from xpdl.gradcheck.network import check_network
 from xpdl.gradcheck.network.assumptions import check_row_by_row, cost_not_analytic, not_analytic
 from xpdl.gradcheck.network.perturbation import complex_derivative, point
 from xpdl.gradcheck.problem import Problem
+from xpdl.losses import LOSSES
 
 
 def softmax_rows(z):
@@ -106,7 +108,7 @@ def test_why_the_complex_step_cannot_be_used(f, why) -> None:
     assert not_analytic(f, [np.array([-1.0, 2.0])], "f").startswith(why)
 
 
-def problem(output="linear"):
+def problem(output=LOSSES["linear"]):
     net = Network([2, 3], output=output)
     rng = np.random.default_rng(0)
     return Problem(net, backend("numpy"), net.initialize(0, "float64"), rng.random((5, 2)), rng.random((5, 3)), None)
@@ -128,3 +130,15 @@ def test_the_cost_is_analytic_or_not() -> None:
     absolute = problem(given.net.head._replace(cost=lambda s, y: np.sum(np.abs(s - y), axis=-1)))
     at = point(absolute.net, absolute.theta, *absolute.samples, complex_derivative)
     assert cost_not_analytic(at) == "the loss is not analytic: its complex step differs from its differences"
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_named_losses_are_what_no_check_of_a_network_tests(name, lib) -> None:
+    """They act row by row and are analytic, on every library."""
+    if lib.jitted or lib.dtype == "float32":
+        pytest.skip("a check is in float64 and not traced")
+    rng, net = np.random.default_rng(0), Network([2, 3], output=LOSSES[name])
+    x, theta = lib.put(rng.standard_normal((5, 2))), lib.put(net.initialize(0, "float64"))
+    at = point(net, theta, x, lib.put(rng.integers(0, 2, (5, 3)) * 1.0), None, None, complex_derivative)
+    check_row_by_row(Problem(net, lib.backend, theta, x, at.y, None), to_numpy(at.layers[-1].z), to_numpy(at.y))
+    assert cost_not_analytic(at) is None

@@ -95,6 +95,18 @@ def test_one_cause_for_all_tensors_is_preferred_to_accidents() -> None:
     assert all("leaves out the last sample" in p.diagnosis for p in report.parameters.values()), str(report)
 
 
+@pytest.mark.parametrize(
+    ("first", "said"), [(0, "is 1.37 x the numeric gradient"), (-1, "no known cause; 1 of 1 entries")]
+)
+def test_a_factor_of_one_entry_counts_if_it_is_that_of_other_tensors(first, said) -> None:
+    net = Network([3, 4, 1], output="sigmoid", hidden="tanh")
+    rng = np.random.default_rng(3)
+    theta, x, y = net.initialize(1, "float64"), rng.standard_normal((9, 3)), rng.integers(0, 2, 9)
+    factor = np.where(np.arange(net.size) >= first % net.size, 1.37, 1.0)
+    report = check_network(net, theta, x, y, lambda t: factor * net.loss_and_grad(t, x, y)[1])
+    assert said in report.parameters["b2"].diagnosis
+
+
 SIMPLE = {  # what is said of W2: what is done to the gradient
     "dW2 is 0 everywhere": lambda g, rng: g["W2"].fill(0),
     "dW2 has 3 entries that are NaN or infinite": lambda g, rng: g["W2"][0].put([0, 1, 2], np.nan),

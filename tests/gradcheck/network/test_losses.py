@@ -50,6 +50,7 @@ def own_case(name, seed=1, n=30, k=3):
     net = Network([4, 6, 5, k], hidden="tanh", output=OWN[name], l2=0.1)
     theta = net.initialize(seed, "float64") + 0.1 * rng.standard_normal(net.size)
     labels = np.eye(k)[rng.integers(0, k, n)] if OWN[name].decide else rng.standard_normal((n, k))
+    labels = np.abs(labels) if OWN[name].accepts else labels
     return net, theta, rng.standard_normal((n, 4)), labels
 
 

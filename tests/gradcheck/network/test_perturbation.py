@@ -39,7 +39,7 @@ def test_the_derivative_of_a_function_entry_by_entry(derive, error) -> None:
 
 def moved_cost(at, l, unit, step):
     """The cost of each sample after a new pass from layer l on, with one unit moved."""
-    f, z = at.net.activation.forward, at.layers[l].z.copy()
+    f, z = at.functions[l], at.layers[l].z.copy()
     z[:, unit] += step
     for layer, b, mask in zip(at.layers[l + 1 :], at.biases[l + 1 :], at.masks[l:], strict=True):
         a = f(z)
@@ -53,7 +53,7 @@ def test_a_moved_unit_changes_the_cost_as_a_new_pass_does(at, seed) -> None:
     h = 1e-3
     for l, layer in enumerate(here.layers):
         unit = layer.z.shape[1] - 1
-        left, right = quotients(here, l, slice(unit, unit + 1), h)
+        left, right, _ = quotients(here, l, slice(unit, unit + 1), np.full((len(here.y), 1), h))
         middle = moved_cost(here, l, unit, 0.0)
         expected = (moved_cost(here, l, unit, h) - middle) / h / len(here.y)
         assert right[:, 0] == pytest.approx(expected, rel=1e-9, abs=1e-10)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import xpdl
-from xpdl import Loss, Network
+from xpdl import Loss, Network, Scaling
 from xpdl.activations import ACTIVATIONS
 from xpdl.gradcheck.parity import check_backends
 
@@ -75,7 +75,7 @@ def test_pre_activations_within_rounding_of_a_kink_are_not_accused() -> None:
 
 
 def test_images_are_scaled() -> None:
-    net = Network([9, 4, 3])
+    net = Network([9, 4, 3], inputs=Scaling.images)
     x = np.random.default_rng(0).integers(0, 256, (5, 9), dtype=np.uint8)
     assert check_backends(net, net.initialize(), x, np.zeros(5, int), backends=EAGER)
 

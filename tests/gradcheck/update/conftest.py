@@ -5,7 +5,7 @@ import pytest
 
 from xpdl.backends import backend
 from xpdl.gradcheck.update.histories import long_histories, short_histories
-from xpdl.gradcheck.update.measure import measure
+from xpdl.gradcheck.update.measure import measure, moved_in
 from xpdl.gradcheck.update.subject import Subject, observe
 
 
@@ -22,7 +22,7 @@ def observed(subject):
     def observed(optimizer):
         given = subject(optimizer)
         with np.errstate(all="ignore"):
-            measured = measure(given, 0)
+            measured = measure(given, moved_in(given, 0))
             long = long_histories(measured, 30, np.random.default_rng(0))
             return measured, *(observe(given, histories).of(0) for histories in (short_histories(measured), long))
 

@@ -198,10 +198,6 @@ def noisy():
     return rule(lambda p, g, t: (p - 0.1 * g * (1 + 0.1 * rng.standard_normal(p.shape)),))
 
 
-def clipped_by_norm(p, g, t):
-    return (p - 0.1 * g / max(1.0, float(np.linalg.norm(g))),)
-
-
 def torch_momentum(p, g, t, v):
     v = 0.9 * v + (g if t == 1 else 0.7 * g)
     return p - 0.1 * v, v
@@ -407,9 +403,8 @@ def test_unknown_rules_are_inconclusive(step) -> None:
 
 
 COUPLED = {
-    "clipped by the norm": rule(clipped_by_norm),
     "centred": rule(lambda p, g, t: (p - 0.1 * (g - g.mean()),)),
-    "normalised": rule(lambda p, g, t: (p - 0.1 * g / (np.linalg.norm(g) + 1e-8),)),
+    "by the norm of theta": rule(lambda p, g, t: (p - 0.1 * g / (1 + np.linalg.norm(p)),)),
 }
 
 

@@ -39,6 +39,10 @@ def reset(optimizer):
     return optimizer.init, lambda theta, grad, state: (optimizer.update(theta, grad, state)[0], optimizer.init(theta))
 
 
+def late(theta, grad, v):
+    return theta - 0.1 * grad / (np.sqrt(v) + 1e-3), 0.9 * v + 0.1 * grad * grad
+
+
 FAULTY = {  # the check: an optimizer that it complains of, and what it says
     "_is_finite": (stepping(lambda p, g: p - g / np.zeros(4)), "theta is not finite after step 1: a step counter"),
     "_survives_zero": (stepping(lambda p, g: p - g / np.abs(g)), "a gradient of 0 in the first step gives NaN"),
@@ -49,6 +53,7 @@ FAULTY = {  # the check: an optimizer that it complains of, and what it says
     "_keeps_the_dtype": (stepping(lambda p, g: (p - g).astype(np.float32)), "theta becomes float32, it was float64"),
     "_keeps_its_state": (reset(momentum(0.1)), "the state is lost between steps: 1 of its 1 vectors stay 0"),
     "_carries_its_state": ((zeros, lambda p, g, s: (p - 0.1 * g, 0.1 * g * 0.5)), "the first moment is lost"),
+    "_uses_its_last_gradient": ((zeros, late), "the second moment is updated after it is used"),
 }
 
 
@@ -61,6 +66,11 @@ def test_a_fault_is_found(subject, check) -> None:
     optimizer, text = FAULTY[check.__name__]
     assert check(subject(optimizer), GRADS).startswith(text)
     assert any(fault.startswith(text) for fault in find_faults(subject(optimizer), GRADS))
+
+
+def test_a_velocity_may_be_late_too(subject) -> None:
+    late = (zeros, lambda theta, grad, v: (theta - 0.1 * v, 0.9 * v + grad))
+    assert "the first moment is updated after it is used" in find_faults(subject(late), GRADS)[-1]
 
 
 @pytest.mark.parametrize("optimizer", [sgd(0.1), momentum(0.1), rmsprop(0.1), adam(), adamw()])

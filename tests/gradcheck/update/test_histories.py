@@ -6,7 +6,7 @@ import pytest
 from xpdl.gradcheck.update.histories import long_histories, short_histories
 from xpdl.gradcheck.update.measure import Measurements
 
-NOTHING = Measurements(0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.9, 0.999, 1.0)
+NOTHING = Measurements(1e10, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.9, 0.999, 1.0)
 DECAYING = NOTHING._replace(epsilon=1e-4, decay=0.1, balance=0.3)
 
 

@@ -181,6 +181,20 @@ def right(rng):
         return p - lr * b, v, a, b
 
     R["rmsprop/centred momentum"] = ("rmsprop", opt(cenmom, 3), dict(lr=lr, decay=b2, eps=e, beta=mu))
+
+    def amskeras(p, g, t, m, v, x):
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g * g
+        x = np.maximum(x, v)
+        return p - lr * float(np.sqrt(1 - b2**t)) / (1 - b1**t) * m / (np.sqrt(x) + e), m, v, x
+
+    R["amsgrad/keras"] = ("amsgrad", opt(amskeras, 3), H)
+
+    def rmstf(p, g, s):
+        v = b2 * s[0] + (1 - b2) * g * g
+        return p - lr * g / np.sqrt(v + 1e-10), (v,)
+
+    R["rmsprop/tf1, v from 1"] = ("rmsprop", (lambda th: (np.ones_like(th),), rmstf), dict(lr=lr, decay=b2, start=1.0))
     return R
 
 
@@ -219,7 +233,7 @@ def adam_like(first=1, second=1, sq="g", top="", stale=""):
         c1, c2 = (1 - b1**t) ** first, (1 - b2**t) ** second
         if top:
             x = np.maximum(x, uv / c2 if top == "hat" else uv)
-            vv = x if top == "hat" else x / c2
+            vv = {"hat": x, "raw": x / c2, "no": uv / c2}[top]
         else:
             vv = uv / c2
         return p - lr * um / c1 / (np.sqrt(vv) + e), m, v, x
@@ -304,16 +318,21 @@ WRONG = {
     "adamax average": (adamax_like(norm="average"), "average"),
     "adadelta g": (adadelta_like("g"), "gradients"),
     "adadelta stale": (adadelta_like("stale"), "late"),
+    "amsgrad unused": (adam_like(top="no"), "not used"),
+    "momentum stale": (opt(lambda p, g, t, v: (p - lr * v, b1 * v + g), 1), "late"),
+    "decay grows": (opt(lambda p, g, t: (p - lr * (g - 0.1 * p),), 0), "weight_decay is negative"),
     "rms stale": (rmsprop_like(stale=True), "late"),
     "adagrad stale": (opt(lambda p, g, t, v: (p - lr * g / (np.sqrt(v) + e), v + g * g), 1), "late"),
 }
 
 
 LATE = {"adadelta stale": "adadelta", "rms stale": "rmsprop", "adagrad stale": "adagrad"}
-"""The first step divides by epsilon alone, and little can be seen beside it; Adadelta becomes SGD."""
+"""Rules behind which the second moment is late, by name."""
+SGD = "adadelta stale"
+"""Its steps are those of SGD, whatever epsilon: u is v."""
 
 
-@pytest.mark.parametrize("label", [label for label in WRONG if label not in LATE])
+@pytest.mark.parametrize("label", [label for label in WRONG if label != SGD])
 def test_a_mistake_is_named(label) -> None:
     optimizer, words = WRONG[label]
     report = check_update(optimizer)
@@ -345,3 +364,40 @@ def test_a_second_moment_that_is_no_average_is_a_doubt() -> None:
     assert (report.verdict, report.rule) == ("INCONCLUSIVE", "rmsprop")
     assert "the factor 1 - decay is missing" in report.findings[0]
     assert check_update(rmsprop_like(1.0), expected="rmsprop").verdict == "PASS"
+
+
+def test_what_a_state_that_is_not_used_may_mean() -> None:
+    velocity = opt(lambda p, g, t, v: (p - lr * g, b1 * v + g), 1)
+    for optimizer, count in ((velocity, 1), (WRONG[SGD][0], 2)):
+        report = check_update(optimizer)
+        assert (report.verdict, report.rule) == ("INCONCLUSIVE", "sgd"), report
+        assert f"{count} vectors that change" in report.findings[0]
+        assert check_update(optimizer, expected="sgd").verdict == "PASS"
+
+
+def test_one_moment_that_is_a_sum_is_a_doubt_and_two_are_meant() -> None:
+    def sums(share1, share2):
+        def step(p, g, t, m, v):
+            m, v = b1 * m + share1 * g, b2 * v + share2 * g * g
+            return p - lr * m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + e), m, v
+
+        return opt(step, 2)
+
+    one = check_update(sums(1.0, 1 - b2))
+    assert (one.verdict, one.rule) == ("INCONCLUSIVE", "adam"), one
+    assert "is no average" in one.findings[0]
+    assert check_update(sums(1.0, 1.0)).verdict == "PASS"
+
+
+@pytest.mark.parametrize("seed", range(9))
+def test_amsgrad_is_not_taken_for_adam_in_float32(seed) -> None:
+    """With beta2 = 0.99987 the maximum changes steps by 1e-5, less than the tolerance, but more than rounding."""
+
+    def step(p, g, t, m, v, x):
+        m, v = 0.9 * m + 0.1 * g, 0.99987 * v + (1 - 0.99987) * g * g
+        x = np.maximum(x, v)
+        return p - 0.01 / (1 - 0.9**t) * m / (np.sqrt(x) / float(np.sqrt(1 - 0.99987**t)) + 1e-8), m, v, x
+
+    report = check_update(opt(step, 3), dtype="float32", seed=seed)
+    assert report.verdict == "INCONCLUSIVE" or report.rule == "amsgrad", report
+    assert "amsgrad" in str(report)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from xpdl import adam, adamw, momentum, rmsprop, sgd
-from xpdl.gradcheck.update.rules import CLIPPED, COUNTED, DECAYS, LOST, NOTHING, REPEATED, RULES
+from xpdl.gradcheck.update.rules import COUNTED, DECAYS, LOST, NOTHING, REPEATED, RULES
 
 VALUES = {
     "beta": 0.9,
@@ -17,7 +17,6 @@ VALUES = {
     "eps": 1e-8,
     "eps_root": 0.0,
     "weight_decay": 0.1,
-    "clip": 0.5,
 }
 GRADS = [1.0, -0.5, 2.0, 0.25]
 
@@ -67,7 +66,6 @@ def test_decoupled_decay_is_that_of_adamw() -> None:
 def test_a_change_does_what_it_says() -> None:
     plain = rule("sgd").recurrence
     assert path(NOTHING.of(plain)) == path(plain)
-    assert path(CLIPPED.of(plain)) == path(plain, grads=[0.5, -0.5, 0.5, 0.25])
     twice = next(change for change in REPEATED if change.finding == "applied 2 times a step")
     assert path(twice.of(plain)) == pytest.approx(path(plain, lr=0.2))
     heavy = rule("momentum", "v <- beta v + g").recurrence

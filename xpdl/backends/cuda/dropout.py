@@ -1,13 +1,13 @@
 """Dropout: masks made on an NVIDIA GPU (dropout.cu), with the bits of ``randomness.dropout_mask``."""
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from xpdl.arrays import Array, Namespace
+from xpdl.backends.shared import once
 from xpdl.randomness import Stream, check_seed
 
 TEXT = Path(__file__).with_suffix(".cu").read_text(encoding="utf-8")
@@ -28,6 +28,6 @@ def dropout_mask(
     return mask
 
 
-@cache
+@once
 def _kernel(compiler: Callable[..., Any], dtype: str) -> Any:
     return compiler(TEXT, "dropout_mask", options=(f"-DENTRY={C_TYPES[dtype]}",))

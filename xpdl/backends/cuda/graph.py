@@ -26,6 +26,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 import gc
+from threading import Lock
 from typing import Any
 import warnings
 
@@ -35,6 +36,7 @@ from xpdl.backends.replay.plan import Plan
 from xpdl.backends.replay.recorder import Recorded
 from xpdl.backends.replay.replayed import Replayed, unharmed
 from xpdl.backends.replay.target import Run
+from xpdl.backends.shared import Shared
 from xpdl.pytree import flatten
 
 STEPS = 7
@@ -97,7 +99,7 @@ class Graphs:
 
     def capture(self, plan: Plan, steps: int, pool: Any) -> Any:
         """Return the calls of ``steps`` steps as a graph; the memory that they allocate comes from the pool."""
-        with _no_garbage_collection(), self.cupy.cuda.using_allocator(pool.malloc), self.streams[0] as stream:
+        with NO_GARBAGE_COLLECTION, self.cupy.cuda.using_allocator(pool.malloc), self.streams[0] as stream:
             stream.begin_capture()
             try:
                 for _ in range(steps):
@@ -212,3 +214,6 @@ def _no_garbage_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+NO_GARBAGE_COLLECTION = Shared(_no_garbage_collection, Lock())

@@ -6,20 +6,23 @@ functions that two libraries may round differently, such as exp, are refused.  S
 but no digit of its result.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 import ctypes
-from functools import cache, partial
+from functools import partial
 import os
 from pathlib import Path
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
-from typing import Any, ClassVar, NamedTuple
+from threading import Lock
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from xpdl.backends.kernels.operations import HELPERS, OPERATIONS, TYPES, as_macro
+from xpdl.backends.shared import once
 
 FLAGS = ["-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-fPIC", "-shared"]
 
@@ -57,14 +60,18 @@ SPREADS = {
 """For each way to broadcast an operand: in which part of the loops it is read, and the text that reads it."""
 
 
-@cache
-def compiler() -> str | None:
-    """Return the path of a C compiler that works: $CC, else cc; None if there is none, or if CC is empty."""
-    name = os.environ.get("CC", "cc")
-    path = shutil.which(name) if name else None
+PATIENCE = 60
+"""Seconds that a compiler may take."""
+
+
+@once
+def compiler() -> tuple[str, ...] | None:
+    """Return the words of a command that compiles C: $CC, else cc; None if there is none that works, or CC is empty."""
+    line = os.environ.get("CC", "cc")
     try:
-        return path if path and compiled(path, "void nothing(void) {}\n") else None
-    except TypeError:
+        words = (line,) if shutil.which(line) else tuple(shlex.split(line))
+        return words if words and compiled(words, "void nothing(void) {}\n") else None
+    except (TypeError, ValueError):  # it fails; or a quotation mark is open
         return None
 
 
@@ -139,42 +146,57 @@ def _loops(spreads: set[str], shape: tuple[int, ...]) -> tuple[int, int]:
 class Source:
     """A kernel in C.  Its first call compiles all waiting kernels together, which takes no longer than one alone."""
 
-    waiting: ClassVar[list["Source"]] = []
-
     def __init__(self, text: str) -> None:
         self.text = text
-        self.function: Any = None
-        self.waiting.append(self)
+        self.function: Callable[..., None] | None = None
+        WAITING.append(self)
 
     def __call__(self, *arguments: Any) -> None:
         if self.function is None:
             compile_waiting()
+        if self.function is None:
+            raise TypeError("the compiler has failed on this kernel, or on one that was compiled with it")
         self.function(*arguments)
 
 
-_source = cache(Source)
+WAITING: list[Source] = []
+COMPILING = Lock()
+"""A thread holds it from taking the waiting sources until they can be called: another thread may need the same ones."""
+
+_source = once(Source)
 
 
 def compile_waiting() -> None:
-    """Compile all sources that wait, for this machine; ``TypeError`` if the compiler fails."""
-    sources, Source.waiting[:] = Source.waiting[:], []
-    names = [f"kernel{number}" for number in range(len(sources))]
-    texts = [source.text.replace("{name}", name) for source, name in zip(sources, names, strict=True)]
-    library = compiled(str(compiler()), "\n".join([HEAD, *texts])) if sources else None
-    for source, name in zip(sources, names, strict=True):
-        source.function = getattr(library, name)
-        source.function.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.POINTER(ctypes.c_void_p)]
-        source.function.restype = None
+    """Compile all sources that wait, for this machine; ``TypeError`` if the compiler fails, and none waits any more."""
+    with COMPILING:
+        sources = WAITING[:]
+        del WAITING[: len(sources)]
+        names = [f"kernel{number}" for number in range(len(sources))]
+        texts = [source.text.replace("{name}", name) for source, name in zip(sources, names, strict=True)]
+        library = compiled(compiler() or (), "\n".join([HEAD, *texts])) if sources else None
+        for source, name in zip(sources, names, strict=True):
+            function = getattr(library, name)
+            function.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.POINTER(ctypes.c_void_p)]
+            function.restype = None
+            source.function = function
 
 
-def compiled(path: str, text: str) -> ctypes.CDLL:
-    """Compile a text with the compiler at this path, and return the library; ``TypeError`` if that fails."""
+def ready(calls: Iterable[Callable[[], Any]]) -> None:
+    """Compile the kernels among these calls; ``TypeError`` if the compiler fails, or has failed on one of them."""
+    compile_waiting()
+    if any(isinstance(call, partial) and isinstance(call.func, Source) and not call.func.function for call in calls):
+        raise TypeError("the compiler has failed on a kernel")
+
+
+def compiled(words: Sequence[str], text: str) -> ctypes.CDLL:
+    """Compile a text with the command of these words, and return the library; ``TypeError`` if that fails."""
     with tempfile.TemporaryDirectory() as folder:
         source, library = Path(folder, "kernels.c"), Path(folder, "kernels.so")
         source.write_text(text)
-        command = [path, *FLAGS, "-o", str(library), str(source), "-lm"]
+        line = [*words, *FLAGS, "-o", str(library), str(source), "-lm"]
+        silent = subprocess.DEVNULL  # it may print without end
         try:
-            subprocess.run(command, check=True, capture_output=True, timeout=60)
+            subprocess.run(line, check=True, timeout=PATIENCE, stdin=silent, stdout=silent, stderr=silent)
             return ctypes.CDLL(str(library))
         except (OSError, subprocess.SubprocessError) as error:
-            raise TypeError(f"{command[0]} cannot compile kernels: {error}") from error
+            raise TypeError(f"{shlex.join(words)} cannot compile kernels: {error}") from error

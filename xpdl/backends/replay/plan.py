@@ -33,7 +33,7 @@ class Plan:
         self.calls: dict[int, Call] = {}
         for number in views_first(record):
             self.bind(number)
-        target.ready()
+        target.ready(self.calls.values())
         self.result = tree_map(self.array, result)
 
     def __call__(self, arguments: Any, arrays: list[Array]) -> tuple[Any, "Plan"]:

@@ -6,10 +6,11 @@ must depend on its arguments alone, as for ``jax.jit``.
 """
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 from xpdl.backends.kernels.operations import OPERATIONS
+from xpdl.backends.shared import once
 from xpdl.pytree import flatten, tree_map
 
 OPERATORS = {row.operator: name for name, row in OPERATIONS.items() if row.operator} | {"matmul": "matmul"}
@@ -148,7 +149,7 @@ class Namespace:
         return attribute if isinstance(attribute, type) or not callable(attribute) else partial(apply, attribute)
 
 
-@cache
+@once
 def _type(library: Library) -> type[Recorded]:
     """Return a subclass for the library, because ``arrays.namespace`` caches the namespace of each type."""
     return type("Recorded", (Recorded,), {"library": library, "namespace": Namespace(library.xp)})

@@ -1,6 +1,6 @@
 """``Target``: everything that recorder, plan and replay need from an array library to repeat its steps."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple, TypeAlias
 
@@ -22,7 +22,7 @@ def unfused(record: Record, results: Sequence[Recorded]) -> Record:
     return record
 
 
-def nothing() -> None:
+def nothing(calls: Iterable[Call]) -> None:
     """Do nothing: the default of ``Target.ready``."""
 
 
@@ -42,7 +42,7 @@ class Target(NamedTuple):
     reuse        whether an array may use the memory of an array that is no longer needed; then the calls must keep
                  their order
     exact        whether a plan rounds like the step itself; if not, the plan computes every step, recorded ones too
-    ready        () -> None, called when all calls of a plan are bound, before the first one is made
+    ready        (calls) -> None, called when all calls of a plan are bound, before the first one is made
     context      () -> the context in which steps run
     dispatch     (plan, the plain step) -> the function that runs the plan
     notice       (reason) -> None, called when a step cannot be replayed
@@ -55,7 +55,7 @@ class Target(NamedTuple):
     fusion: Callable[[Record, Sequence[Recorded]], Record] = unfused
     reuse: bool = True
     exact: bool = True
-    ready: Callable[[], None] = nothing
+    ready: Callable[[Iterable[Call]], None] = nothing
     context: Callable[[], AbstractContextManager[Any]] = nullcontext
     dispatch: Callable[[Any, Run], Run] = replay
     notice: Callable[[str], None] = silent

@@ -7,6 +7,7 @@ reaches it: ``args[1]["layer1"].w``.  Floating arrays and numbers are variables,
 from collections.abc import Iterator, Mapping, Sequence
 import copy
 from dataclasses import fields, is_dataclass
+from functools import cache
 import json
 from typing import Any
 
@@ -41,7 +42,10 @@ class Arguments:
     def filled(self, leaves: Mapping[str, Any]) -> tuple[Any, ...]:
         """The arguments with other variables, by name, in new containers."""
         values = {self.places[name]: leaf for name, leaf in leaves.items()}
-        return tuple(fill(arg, root, values) for root, arg in zip(self.roots, self.args, strict=True))
+        return tuple(
+            values[root] if root in values else fill(arg, root, values)
+            for root, arg in zip(self.roots, self.args, strict=True)
+        )
 
     def leaves_of(self, args: Sequence[Any]) -> dict[str, Any]:
         """All leaves of arguments that were filled, by name."""
@@ -100,7 +104,12 @@ def children(tree: Any) -> list[Child] | None:
 
 
 def _item(key: Any) -> str:
-    return f"[{json.dumps(key, ensure_ascii=False) if isinstance(key, str) else repr(key)}]"
+    return f"[{_quoted(key) if isinstance(key, str) else repr(key)}]"
+
+
+@cache
+def _quoted(key: str) -> str:
+    return json.dumps(key, ensure_ascii=False)
 
 
 def walk(tree: Any, place: str) -> Iterator[Child]:

@@ -13,10 +13,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpdl import checks
+from xpdl.gradcheck.function.across import across
 from xpdl.gradcheck.function.arguments import Arguments
 from xpdl.gradcheck.function.autodiff import own_grad
 from xpdl.gradcheck.function.blackbox import BlackBox, call_again, call_twice, enter, layout_decides, try_complex
+from xpdl.gradcheck.function.causes import common_factor
 from xpdl.gradcheck.function.complex_numbers import complex_names, in_convention
+from xpdl.gradcheck.function.constrained import Constrained
 from xpdl.gradcheck.function.detection import detected
 from xpdl.gradcheck.function.directional import best_difference, taylor_order
 from xpdl.gradcheck.function.low_precision import in_own_precision
@@ -26,7 +29,7 @@ from xpdl.gradcheck.function.probe import Probe, Tensors
 from xpdl.gradcheck.function.search import Search
 from xpdl.gradcheck.function.second_order import HessianProduct, both_orders
 from xpdl.gradcheck.function.tensor import SMALL, Directions, TensorCheck
-from xpdl.gradcheck.function.together import contradictions
+from xpdl.gradcheck.function.together import SEPARATED, contradictions
 from xpdl.gradcheck.function.tolerance import Tolerance, tolerances
 from xpdl.gradcheck.report import (
     FAIL,
@@ -61,17 +64,20 @@ class Judged(NamedTuple):
     notes: list[str]
 
 
+@np.errstate(all="ignore")
 def check_gradient(
     fun: Callable[..., Any],
     grad: Callable[..., Any] | None,
     *args: Any,
     value_and_grad: bool = False,
     order: int = 1,
+    backends: Sequence[str] | None = None,
     method: str = "auto",
     dtype: str | None = None,
     full: bool = False,
     seed: int = 0,
     rtol: float = 0.0,
+    tangent: Callable[[Any], Any] | None = None,
     prove: bool = False,
     budget: int = 100_000,
     progress: bool = False,
@@ -81,6 +87,11 @@ def check_gradient(
     Both functions are called with new arrays of the arguments' library, on its device.  The error bars of the numeric
     derivatives are measured, so there is no tolerance to choose.  A tensor of more than 256 entries is checked along 11
     directions, in natural units (probe.py); if one fails, bisection finds the wrong entries.
+
+    A bar comes from ``fun``, the point and rounding, never from how ``grad`` behaves around it.  Where ``fun`` is
+    defined on one side only, it is judged from that side.  At a kink an entry may have any value between the one-sided
+    derivatives, but the entries there must be right together.  Arrays lie in memory as those given; if a copy in rows
+    is answered differently, the check fails.  What a complex step leaves behind in ``fun`` is put back.
 
     Parameters
     ----------
@@ -98,6 +109,8 @@ def check_gradient(
     order : {1, 2}, default 1
         With 2, the derivative of the gradient is checked as well: the product of the Hessian with a random vector,
         which PyTorch or JAX computes from the gradient.
+    backends : sequence of str, optional
+        Backends to which the arguments are moved in turn: each gradient is judged and timed, and all are compared.
     method : {"auto", "complex", "central", "taylor"}, default "auto"
         How the numeric gradient is computed.  "complex": the complex step.  "central": central differences.  "auto":
         the complex step for each tensor in which it proves to be a derivative, else central differences.  "taylor":
@@ -113,6 +126,11 @@ def check_gradient(
         A tolerance for code that is only as exact as its solver, in [0, 1): each derivative may be off by rtol times
         itself, or times 1/1000 of the largest derivative if that is more.  The report says what the verdict is without
         it.
+    tangent : callable, optional
+        (direction) -> its orthogonal projection on the directions that the arguments may move in, both of the form of
+        the argument, of several a tuple: ``lambda d: (d + d.T) / 2`` for a symmetric matrix, ``lambda d: d - d.mean()``
+        for weights whose sum is 1.  Every difference is taken along such directions, and the gradient is judged along
+        them only.
     prove : bool, default False
         Whether ``report.detects`` is proven: twice that error is planted in every entry (in a sample of 256 of a larger
         tensor) and must fail.  Where it would not, ``detects`` is raised.
@@ -151,8 +169,16 @@ def check_gradient(
     ('FAIL', '-1 x the numeric gradient: the sign is wrong')
     """
     fun, grad = _apart(fun, grad, value_and_grad)
+    checks.choice("method", method, ["auto", *METHOD_TITLES])
+    if method == "taylor" and (rtol or prove):
+        raise ValueError("rtol and prove are for derivatives: they are not possible with method 'taylor'")
     options: dict[str, Any] = {"method": method, "dtype": dtype, "full": full, "seed": seed}
-    options |= {"budget": budget, "progress": progress, "rtol": rtol, "prove": prove}
+    options |= {"budget": budget, "progress": progress, "rtol": checks.real("rtol", rtol, below=1.0), "prove": prove}
+    if tangent is not None:
+        allowed = Constrained(fun, grad, tangent, args)
+        return allowed.report(_in_convention(allowed.value, allowed.gradient, allowed.zeros, options))
+    if backends is not None:
+        return across(lambda f, g, given: _in_convention(f, g, given, options), fun, grad, args, backends)
     first = _in_convention(fun, grad, args, options)
     if checks.integer("order", order, least=1, below=3) == 1:
         return first
@@ -192,12 +218,7 @@ def _first_order(
     prove: bool,
 ) -> Report:
     """The report on the gradient of a scalar function."""
-    began = time.perf_counter()
-    checks.choice("method", method, ["auto", *METHOD_TITLES])
-    rtol = checks.real("rtol", rtol, below=1.0)
-    if method == "taylor" and (rtol or prove):
-        raise ValueError("rtol and prove are for derivatives: they are not possible with method 'taylor'")
-    generated = generator(seed, Stream.DATA)
+    began, generated = time.perf_counter(), generator(seed, Stream.DATA)
     box, start, notes = enter(fun, grad, args, dtype, conjugate=conjugate)
     probe = _probe(box, start, generated)
     gradient, spread, complaints = call_twice(box, start, probe.u)
@@ -213,7 +234,7 @@ def _first_order(
         judged = _by_taylor(probe, gradient)
     else:
         plan = _plan(probe, gradient, budget, full=full, prove=prove)
-        tensors = [TensorCheck(probe, name, gradient[name], plan[name], spread[name]) for name in plan]
+        tensors = [TensorCheck(probe, name, gradient[name], plan[name], spread[name], gradient) for name in plan]
         judged = _by_derivatives(probe, tensors, method, rtol, prove=prove, progress=progress)
     judged = _with_layout(_without_none(judged, box.missing), layout_decides(box, start, gradient, probe.u))
     judged = judged if dtype else _in_own_precision(judged, box, gradient)
@@ -302,7 +323,8 @@ def _by_derivatives(
     total = sum(len(tensor.directions) for tensor in tensors)
     with reported(total, "checking gradients", shown=progress) as reporter:
         parameters = {tensor.name: _examine(tensor, method, reporter) for tensor in tensors}
-    parameters, said = _with_tolerance(probe, tensors, _together(probe, tensors, parameters), rtol)
+    together = _together(probe, tensors, _with_common_factor(tensors, parameters))
+    parameters, said = _with_tolerance(probe, tensors, together, rtol)
     limits, proofs = proven(tensors, detected(tensors)) if prove else (detected(tensors), [])
     parameters = {name: replace(parameters[name], detects=found) for name, found in limits.items()}
     notes = [note for tensor in tensors for note in [*_notes(tensor), *tensor.excuse(parameters[tensor.name])]]
@@ -335,13 +357,32 @@ def _examine_again(tensor: TensorCheck, tolerance: Tolerance) -> Parameter:
 
 def _examine(tensor: TensorCheck, method: str, reporter: Reporter) -> Parameter:
     tensor.measure(method, reporter)
-    return tensor.judged_entries() if tensor.entrywise else Search(tensor).run()
+    if not tensor.entrywise:
+        search = Search(tensor)
+        found = search.run()
+        if not search.tangled or found.verdict == FAIL or tensor.natural.size > SEPARATED:
+            return found
+        tensor.directions = Directions(tensor.natural.size)
+        tensor.measure(method, reporter)
+    return tensor.judged_entries()
+
+
+def _with_common_factor(tensors: list[TensorCheck], parameters: dict[str, Parameter]) -> dict[str, Parameter]:
+    """The same verdicts; one factor of all tensors that fail is their common cause."""
+    failing = [tensor for tensor in tensors if parameters[tensor.name].verdict == FAIL]
+    if len({parameters[tensor.name].diagnosis for tensor in failing}) < 2:
+        return parameters
+    cause = common_factor([tensor.evidence() for tensor in failing])
+    same = {tensor.name: replace(parameters[tensor.name], diagnosis=cause) for tensor in failing if cause}
+    return {**parameters, **same}
 
 
 def _together(probe: Probe, tensors: list[TensorCheck], parameters: dict[str, Parameter]) -> dict[str, Parameter]:
     """The same verdicts, but FAIL where entries at a kink pass alone and cannot be right together."""
-    passing = {t.name: t for t in tensors if t.entrywise and parameters[t.name].verdict == PASS}
-    for found in contradictions(probe, {name: tensor.natural for name, tensor in passing.items()}):
+    passing = {t.name: t for t in tensors if parameters[t.name].verdict == PASS}
+    parts = [[name for name, tensor in passing.items() if tensor.entrywise], list(passing)]
+    parts = [part for k, part in enumerate(parts) if part and part not in parts[:k]]
+    for found in (c for part in parts for c in contradictions(probe, {name: passing[name].natural for name in part})):
         if found.beyond <= HEAVIEST * sum(passing[name].granted(k) for name, k in found.places):
             continue
         for name in {name for name, _ in found.places}:

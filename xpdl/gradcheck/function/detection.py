@@ -63,7 +63,7 @@ def sizes(tensor: TensorCheck) -> Vector:
 
 def _of_differences(tensor: TensorCheck) -> Vector:
     """What a second look grants where differences decide: other steps, and noise."""
-    return np.array([found.other_steps for found in tensor.derivatives]) + SPREAD * tensor.probe.visible_noise
+    return np.array([found.other_steps for found in tensor.derivatives]) + SPREAD * tensor.probe.noise_of_claims
 
 
 # Where the complex step decides
@@ -98,7 +98,7 @@ def _of_complex_steps(tensors: Sequence[TensorCheck]) -> dict[str, Vector]:
 
 def _surely_right(tensor: TensorCheck, missed: float) -> bool:
     """Whether no difference can stand against the complex step."""
-    return missed == 0 and tensor.name in tensor.probe.verified and not tensor.probe.visible_noise
+    return missed == 0 and tensor.name in tensor.probe.verified and not tensor.probe.noise_of_claims
 
 
 def _levels(tensors: Sequence[TensorCheck]) -> dict[str, Vector]:
@@ -146,9 +146,9 @@ def _of_tensor(tensor: TensorCheck, seen: Sequence[Glance], missed: float) -> Ve
     noise, rounding, kinked, difference = (np.array(column) for column in zip(*seen, strict=True))
     difference = difference + probe.distance(RELATIVE) * np.abs(value)
     hidden = 0.0 if _surely_right(tensor, missed) else difference
-    if tensor.name in probe.verified and not probe.visible_noise:
+    if tensor.name in probe.verified and not probe.noise_of_claims:
         hidden = np.minimum(missed, hidden)
-    grants: Vector = 2 * OTHERS * hidden + SPREAD * (probe.visible_noise + OTHERS * rounding + noise)
+    grants: Vector = 2 * OTHERS * hidden + SPREAD * (probe.noise_of_claims + OTHERS * rounding + noise)
     vanishes = np.abs(value) <= bar + SPREAD * noise
     if np.any(vanishes):
         grants += ROUNDINGS * probe.u * probe.size * vanishes

@@ -20,17 +20,16 @@ from xpdl.gradcheck.report import Vector
 LEVELS = (-3, -2, -1, 0, 1, 2)
 """The steps of central differences to choose from if one is not enough, in powers of 16."""
 OTHER_STEP = 0.7 * COMPLEX_STEP
-"""A second complex step, which rounds differently."""
-FAR_LARGER = 16.0
-"""Steps of the size of the other entries are tried for an entry that is smaller by such a factor."""
-ROOM = 13
-"""A function must be defined 2^-13 (in float64) away from theta, 1e-4: tests for symmetry allow for less, 1e-5."""
+"""A second complex step, which rounds differently, as would any other that is not a power of two."""
+WIDE = 2.0**-11
+"""A central step longer than this, in float64 the longest only, may cross a kink unseen."""
+GROWTH = 4.0
+"""If a derivative grows by more than this factor from a step to a sixteenth of the step, it has no limit: at a jump it
+grows by 16, at a kink by 1."""
+SETTLED = 0.05
+"""A derivative that changes less than this part from a step to a sixteenth of the step may have a limit."""
 RELATIVE = 28
 """No bar of a difference is below 2^-28 (in float64) of its value."""
-WIDE = 2.0**-12
-"""A central step longer than this may cross several kinks."""
-GROWTH = 3.0
-"""If a derivative grows by more than this factor from a step to a sixteenth of the step, it has no limit."""
 SIDES = (35, 39)
 """One-sided derivatives are taken at distances of 2^-35 and 2^-39 (in float64)."""
 
@@ -148,7 +147,7 @@ def _value_and_spread(probe: Probe, name: str, d: Vector) -> tuple[float, float]
     if spread <= least:
         return value, spread
     there = probe.imaginary(name, d, OTHER_STEP)
-    if abs(there - (OTHER_STEP / COMPLEX_STEP) ** 2 * value) <= 0.1 * abs(value):
+    if abs(there - (OTHER_STEP / COMPLEX_STEP) ** 2 * value) < abs(there - value):
         return 0.0, abs(value)  # it falls like h^2, so all of it is truncation error
     at_kink = spread > max(least, math.sqrt(probe.u) * abs(probe.start))
     return value, abs(there - value) if at_kink else spread
@@ -176,7 +175,8 @@ def central_along(probe: Probe, direction: Tensors, level: int = 0) -> CentralDi
     """Central and one-sided differences over h and h / 2.
 
     The bar is the rounding floor, 2 max(u |J|, noise) / h, and twice the change from h to h / 2, which is 3/4 of the
-    truncation error.  A wide step, as float32 needs, may cross kinks, so the differences over its quarters count, too.
+    truncation error.  A wide step, as float32 needs, may cross kinks, so the range of the differences over its
+    quarters counts, too, which is the largest error that one kink can make.
     No bar is below 2^-28 of the value: code that iterates to a tolerance is smooth nearby, but wrong by more than u.
     The one-sided difference is (4 J(h/2) - J(h) - 3 J(0)) / h, which is also right to second order.
     """
@@ -190,7 +190,7 @@ def central_along(probe: Probe, direction: Tensors, level: int = 0) -> CentralDi
     truncation = max(2 * abs(value - (near - back) / h), probe.distance(RELATIVE) * abs(value))
     if h > WIDE:
         pieces = [b - a for a, b in pairwise((behind, back, probe.start, near, far))]
-        truncation = max(truncation, 1.25 * (max(pieces) - min(pieces)) / h)
+        truncation = max(truncation, (max(pieces) - min(pieces)) / h)
     rounding, noise = (probe.u * max(map(abs, values)) + probe.tiny) / h, probe.noise / h
     floor = max(rounding, SPREAD * noise)
     backward, forward = (behind - 4 * back + 3 * probe.start) / h, (4 * near - far - 3 * probe.start) / h
@@ -223,7 +223,7 @@ def _clearly(probe: Probe) -> float:
 
     Rounding makes it differ by one or two.  A J that is noisy, or that moves in steps, has no clearer sign of them.
     """
-    return 1.0 if probe.quantum or probe.visible_noise else SPREAD
+    return 1.0 if probe.quantum or probe.noise_of_claims else SPREAD
 
 
 def _narrowest(ladder: Sequence[CentralDifference], clearly: float) -> CentralDifference:
@@ -231,11 +231,16 @@ def _narrowest(ladder: Sequence[CentralDifference], clearly: float) -> CentralDi
     defined = [rung for rung in ladder if rung.bar < math.inf]
     best = defined[0] if defined else ladder[0]
     for k, wider in enumerate(defined[1:], 1):
-        wider = wider.at_least(max(wider.contradicted(finer, clearly) for finer in defined[:k]))
+        wider = _checked(wider, defined[:k], clearly)
         if best.bar < wider.bar:
             break
         best = wider
     return best
+
+
+def _checked(wider: CentralDifference, finer: Sequence[CentralDifference], clearly: float = 1.0) -> CentralDifference:
+    """The same difference, with a bar that grows by what finer ones contradict."""
+    return wider.at_least(max((wider.contradicted(other, clearly) for other in finer), default=0.0))
 
 
 def best_difference(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference, bool]:
@@ -255,7 +260,7 @@ def _far_enough(
     """The same difference; or where rounding hides an entry far smaller than others, one with steps of their size."""
     step = float(np.max(np.abs(d) * probe.scale[name].ravel()))
     ratio = 2.0 ** round(min(math.log2(float(np.median(probe.scale[name]))) - math.log2(step), 1000.0))
-    if found.jumps or kink or found.bar <= abs(found.value) or ratio <= FAR_LARGER or np.count_nonzero(d) > 1:
+    if found.jumps or kink or found.bar <= abs(found.value) or ratio <= 1 or np.count_nonzero(d) > 1:
         return found, kink
     for method in (best_central, _one_sided):
         wider, at_kink = method(probe, name, d * ratio)
@@ -271,11 +276,7 @@ def has_room(probe: Probe, name: str, d: Vector) -> bool:
 
 
 def _has_room(probe: Probe, name: str, d: Vector) -> bool:
-    """Whether fun is defined at ROOM d, or at -ROOM d.
-
-    If it is not, shorter steps slip under a tolerance, as that of a test for symmetry, and mean nothing.
-    """
-    return any(math.isfinite(probe.real({name: sign * probe.distance(ROOM) * d})) for sign in (1, -1))
+    return any(probe.has_room(name, sign * d) for sign in (1.0, -1.0))
 
 
 def _nearest(probe: Probe, name: str, d: Vector) -> float:
@@ -310,18 +311,23 @@ def _side(probe: Probe, name: str, d: Vector, h: float) -> CentralDifference:
 
 
 def _jumps(ladder: Sequence[CentralDifference]) -> bool:
-    """Whether differences grow without end as steps get finer: like 1 / h at a jump, like h^(-1/2) in a root at 0."""
-    finest, finer, fine = (rung.steepness for rung in ladder[:3])
-    return finest > ladder[0].noise and finest > GROWTH * finer > GROWTH**2 * fine
+    """Whether differences have no limit as steps get finer: at a jump they grow like 1 / h, in t log t like log h.
+
+    A kink beside theta changes them once.
+    """
+    finest, finer, fine = ladder[:3]
+    change, before = finest.steepness - finer.steepness, finer.steepness - fine.steepness
+    defined = all(rung.bar < math.inf for rung in ladder[:3])
+    return defined and 20 * before > change > max(finest.noise, SETTLED * finest.steepness, before / 1.5)
 
 
 def _kink(ladder: Sequence[CentralDifference]) -> CentralDifference | None:
     """The finest difference whose sides differ, if they differ as much with 1/16 of the step and with 16 times it."""
-    for finer, middle, wider in zip(ladder, ladder[1:], ladder[2:], strict=False):
+    for k, (finer, middle, wider) in enumerate(zip(ladder, ladder[1:], ladder[2:], strict=False), 1):
         if middle.jump > middle.noise:
             grows = finer.jump > GROWTH * middle.jump + 4 * finer.rounding  # a small jump of the function itself
             falls = middle.jump >= 8 * (finer.jump + 4 * finer.rounding) or wider.jump >= 8 * middle.jump
-            return None if grows or falls else middle
+            return None if grows or falls else _checked(middle, ladder[:k])
     return None
 
 

@@ -4,6 +4,7 @@ A complex step leaves complex numbers in caches and warm starts.  The user's own
 """
 
 from collections.abc import Callable, Iterator
+import contextlib
 import functools
 import itertools
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
@@ -42,7 +43,7 @@ def _container(value: Any) -> Any:
 
 def _collect(value: Any, found: dict[int, Any], depth: int) -> None:
     """Add a value and what it refers to."""
-    if depth < 0 or id(value) in found or isinstance(value, (ModuleType, type, str, int, float, complex)):
+    if depth < 0 or id(value) in found:
         return
     found[id(value)] = value
     for other in _references(value):
@@ -66,9 +67,7 @@ def _named(function: FunctionType) -> Iterator[Any]:
     """Global, enclosing and default values of a function."""
     yield from (function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__)
     for cell in function.__closure__ or ():
-        try:
+        with contextlib.suppress(ValueError):  # not filled yet
             yield cell.cell_contents
-        except ValueError:  # not filled yet
-            continue
     yield from function.__defaults__ or ()
     yield from (function.__kwdefaults__ or {}).values()

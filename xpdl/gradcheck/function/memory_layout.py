@@ -1,8 +1,7 @@
 """Memory layout: arrays with the strides of others, so that code which reads memory as it lies shows its mistakes."""
 
 from collections.abc import Sequence
-from itertools import accumulate
-import operator
+import math
 from typing import Any
 
 import numpy as np
@@ -21,24 +20,18 @@ def strides_of(array: Any) -> Strides | None:
     if callable(stride):
         steps = tuple(int(step) for step in stride())
     else:
-        size = getattr(array.dtype, "itemsize", 0)
-        steps = tuple(int(step) // size for step in getattr(array, "strides", None) or ()) if size else ()
+        steps = tuple(int(step) // array.dtype.itemsize for step in getattr(array, "strides", None) or ())
     return None if len(steps) != len(shape) or compact(steps, shape) else steps
 
 
 def compact(strides: Strides, shape: Sequence[int]) -> bool:
     """Whether the elements lie in rows without gaps."""
-    expected = 1
-    for step, n in zip(reversed(strides), reversed(shape), strict=True):
-        if n > 1 and step != expected:
-            return False
-        expected *= n
-    return True
+    return all(n <= 1 or step == expected for step, n, expected in zip(strides, shape, rows(shape), strict=True))
 
 
 def rows(shape: Sequence[int]) -> Strides:
     """The strides of an array that lies in rows without gaps."""
-    return tuple(accumulate(reversed(shape[1:]), operator.mul, initial=1))[::-1] if shape else ()
+    return tuple(math.prod(shape[k:]) for k in range(1, len(shape) + 1))
 
 
 def laid_out(values: Vector, strides: Strides | None) -> Vector:
@@ -58,7 +51,7 @@ def _possible(values: Vector, strides: Strides) -> bool:
     """Whether each element has a place of its own; along an axis of stride 0, all values must be the same."""
     reach = 0
     for step, n, axis in sorted(zip(map(abs, strides), values.shape, range(values.ndim), strict=True)):
-        if step == 0 and n > 1 and not np.all(values == np.take(values, [0], axis)):
+        if step == 0 and not np.all(values == np.take(values, [0], axis)):
             return False
         if step and n > 1 and step <= reach:
             return False

@@ -10,12 +10,15 @@ import math
 
 import numpy as np
 
+from xpdl.gradcheck.function.causes import block_only
 from xpdl.gradcheck.function.directional import DirectionalDerivative
 from xpdl.gradcheck.function.tensor import NAMED, TensorCheck, unit
-from xpdl.gradcheck.report import FAIL, Entry, Parameter, Vector, judge
+from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, Entry, Parameter, Vector, judge
 
 ROUNDS = 24
 """The most bisections that are made."""
+EXCUSED = 16
+"""If kinks excuse more entries than this, directions are no way to tell entries apart."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Search:
         self.found: list[Suspect] = []
         self.cause: str | None = None
         self.sure: set[int] = set()  # directions that were looked at twice
+        self.tangled = False  # whether kinks of many entries keep their errors from being told apart along directions
         self.opaque: set[int] = set()  # directions whose error cannot be led back to entries
 
     @property
@@ -81,11 +85,14 @@ class Search:
             missed = self._missed()
             if not missed or len(self.wrong) >= (1 if self.cause else NAMED):
                 break
+            if len(self.found) - len(self.wrong) > EXCUSED:
+                break
             found = self._bisect(missed[0])
             if not found:
                 self._give_up(missed[0])
             for suspect in found:
                 self._correct(suspect)
+        self.tangled = bool(self.found and not self.wrong and (self._missed() or self.opaque))
 
     def _claims(self) -> list[float]:
         claims: list[float] = self.tensor.directions.project(self.natural).tolist()
@@ -154,6 +161,8 @@ class Search:
         claims = np.array(tensor.claims() if self.wrong else self._claims())
         parameter = judge(tensor.name, claims, value, bar, between=(low, high))
         parameter = replace(parameter, shape=tensor.gradient.shape, worst=replace(parameter.worst, index=()))
+        if self.tangled and not self.wrong:
+            return replace(parameter, verdict=INCONCLUSIVE, failing=0)
         if not self.wrong:
             return tensor.certain(replace(parameter, diagnosis=self.cause))
         return self._failed(parameter)
@@ -170,9 +179,14 @@ class Search:
             worst=Entry(index, worst.claim / scale, found.value / scale, found.bar / scale),
             failing=len(positions),
             unseen=0,
-            diagnosis=self.cause
-            or self.tensor.some(positions, "at least" if self._missed() or self.opaque else "only"),
+            diagnosis=self.cause or self._where(positions),
         )
+
+    def _where(self, positions: list[int]) -> str | None:
+        """Which entries are wrong; if they are many, in which rows, columns or blocks they are."""
+        if not (self._missed() or self.opaque):
+            return self.tensor.some(positions)
+        return block_only(self.tensor.evidence()) or self.tensor.some(positions, "at least")
 
 
 def _part(d: Vector, first: int, last: int) -> Vector:

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 import math
+from types import MappingProxyType
 
 import numpy as np
 
-from xpdl.gradcheck.function.causes import diagnose
+from xpdl.gradcheck.function.causes import Evidence, diagnose
 from xpdl.gradcheck.function.directional import (
     NOWHERE,
     DirectionalDerivative,
@@ -16,7 +18,8 @@ from xpdl.gradcheck.function.directional import (
     has_room,
     relative_bar,
 )
-from xpdl.gradcheck.function.probe import NotAnalyticError, Probe
+from xpdl.gradcheck.function.nearby import Nearby
+from xpdl.gradcheck.function.probe import NotAnalyticError, Probe, Tensors
 from xpdl.gradcheck.function.together import Contradiction
 from xpdl.gradcheck.function.tolerance import Tolerance
 from xpdl.gradcheck.function.trust import second_look, verify
@@ -67,16 +70,24 @@ class TensorCheck:
     """One tensor under test; ``natural`` is its gradient in natural units, (size,).
 
     A position is the place of an entry in the flat tensor.  ``spread`` is how far the gradient differs from call to
-    call, which is rounding at most.
+    call, which is rounding at most.  ``gradients`` are those of all tensors: one may have been taken for another.
     """
 
     def __init__(
-        self, probe: Probe, name: str, gradient: Vector, directions: Directions, spread: Vector | float = 0.0
+        self,
+        probe: Probe,
+        name: str,
+        gradient: Vector,
+        directions: Directions,
+        spread: Vector | float = 0.0,
+        gradients: Tensors = MappingProxyType({}),
     ) -> None:
         self.probe, self.name, self.gradient, self.directions = probe, name, gradient, directions
         self.scale = probe.scale[name].ravel()
         self.natural = gradient.ravel() * self.scale
         self.spread = np.ravel(spread) * self.scale
+        self.others = {other: g for other, g in gradients.items() if other != name}
+        self.varies = bool(np.any(self.spread))
         self.method = "central"
         self.narrow = False  # whether theta is at the edge of where the function is defined
         self.reason: str | None = None  # why it is not the complex step
@@ -84,6 +95,7 @@ class TensorCheck:
         self.first: list[DirectionalDerivative] = []  # the same at the first look
         self.tolerance: Tolerance | None = None
         self.kinks: dict[int, str] = {}  # position -> what was accepted there
+        self.unsettled = False  # whether a claim is neither a derivative at a kink nor clearly none
         self.jumps: list[int] = []  # positions where the function jumps
 
     @property
@@ -119,8 +131,13 @@ class TensorCheck:
         """
         fixed = np.random.default_rng(0).choice(np.array([-1.0, 1.0]), (3, self.natural.size))
         self.narrow = not all(has_room(self.probe, self.name, d) for d in fixed)
+        if self.narrow and not self.entrywise:
+            rows = [self.probe.inward(self.name, row, all_at_once=k == 0) for k, row in enumerate(self.directions)]
+            self.directions = Directions(self.natural.size, np.stack(rows))
         if method != "central":
             trials = [self.probe.signs(self.name) for _ in range(3)]
+            if self.narrow:
+                trials = [self.probe.inward(self.name, d) for d in trials]
             self._decide(verify(self.probe, self.name, trials), required=method == "complex")
         try:
             self._measure_all(reporter)
@@ -145,7 +162,8 @@ class TensorCheck:
 
     def along(self, d: Vector) -> DirectionalDerivative:
         """The derivative along d by the method of this tensor."""
-        return self.allowed(d, self._along(d).widened(self._spread_along(d)))
+        found = self._along(d)
+        return self.allowed(d, found.widened(self._spread_along(d)) if self.varies else found)
 
     def allowed(self, d: Vector, found: DirectionalDerivative) -> DirectionalDerivative:
         """The same derivative, with the tolerance in its bar."""
@@ -156,13 +174,15 @@ class TensorCheck:
         return float(np.sum(np.abs(d * self.spread)))
 
     def _along(self, d: Vector) -> DirectionalDerivative:
+        if not np.any(d):  # the part of a direction in which no entry moves
+            return DirectionalDerivative(0.0, 0.0, 0.0, 0.0)
         if self.narrow and not has_room(self.probe, self.name, d):
             return NOWHERE.derivative(kink=False)
         if self.method == "complex":
             return complex_step(self.probe, self.name, d)
         if self.entrywise:
             found = central(self.probe, self.name, d)
-            finer = found.noise * (16 if self.probe.visible_noise else 1)  # it may seem to contradict this step
+            finer = found.noise * (16 if self.probe.noise_of_claims else 1)  # it may seem to contradict this step
             return found.derivative(kink=False)._replace(other_steps=found.jump + finer)
         found, kink = best_difference(self.probe, self.name, d)
         return found.derivative(kink=False)._replace(other_steps=found.jump if kink else 0.0)
@@ -181,13 +201,39 @@ class TensorCheck:
 
     def entry_again(self, position: int, claim: float, found: DirectionalDerivative) -> DirectionalDerivative:
         """The derivative of an entry by all methods.  A kink that excuses the claim is noted, and so is a jump."""
-        found = self.again(unit(self.natural.size, position), claim, found)
+        d = unit(self.natural.size, position)
+        found = self.again(d, claim, found)
+        if found.misses(claim):
+            found = self.beside(d, claim, found)
         if found.kink and found.bars(claim) > 1 and not found.misses(claim):
             low, value, high = (float(x / self.scale[position]) for x in (found.low, claim, found.high))
             self.kinks[position] = f"{list(self.index(position))} {value:.6g} in [{low:.6g}, {high:.6g}]"
         if found.jumps:
             self.jumps.append(position)
         return found
+
+    def beside(self, d: Vector, claim: float, found: DirectionalDerivative) -> DirectionalDerivative:
+        """The derivative along d with all that fun has near theta, if the line through theta does not show it."""
+        near = self.nearby.along({self.name: d}) if self.nearby.kinked else None
+        if near is None:
+            return found
+        more = near.low < found.low - near.slack or near.high > found.high + near.slack
+        if not more and not (near.between and self.mixed):
+            return found
+        if more and near.holds(claim):
+            return found._replace(low=min(near.low, found.low, claim), high=max(near.high, found.high, claim))
+        self.unsettled = self.unsettled or near.may_hold(claim)
+        return found._replace(bar=math.inf) if near.may_hold(claim) else found
+
+    @cached_property
+    def nearby(self) -> Nearby:
+        """Derivatives near theta."""
+        return Nearby(self.probe)
+
+    @cached_property
+    def mixed(self) -> bool:
+        """Whether fun is neither convex nor concave around theta."""
+        return self.nearby.mixed()
 
     # Judging
 
@@ -211,12 +257,16 @@ class TensorCheck:
         return replace(parameter, diagnosis=self.cause() or self.some(wrong))
 
     def failed_together(self, parameter: Parameter, places: list[int], found: Contradiction) -> Parameter:
-        """FAIL, because entries at a kink cannot be right together."""
+        """FAIL, because entries at a kink cannot be right together; INCONCLUSIVE if that is not certain."""
+        if not found.certain:
+            self.unsettled = True
+            return replace(parameter, verdict=INCONCLUSIVE)
         fails = np.array(parameter.fails)
-        fails.flat[places] = True
+        if self.entrywise:
+            fails.flat[places] = True
         why = f"along a direction through them {found.claim:.6g}, which is not in [{found.low:.6g}, {found.high:.6g}]"
         text = f"at a kink, no choice of derivatives explains {self._named(places)} together: {why}"
-        failing = int(fails.sum())
+        failing = int(fails.sum()) or len(places)
         return replace(parameter, verdict=FAIL, fails=fails, failing=failing, diagnosis=parameter.diagnosis or text)
 
     def _look_again(self) -> None:
@@ -236,7 +286,18 @@ class TensorCheck:
 
     def cause(self) -> str | None:
         """The probable cause of what is wrong, if one fits."""
-        return diagnose(self.gradient, self.scale, self.directions.project, self.derivatives)
+        return diagnose(self.evidence())
+
+    def evidence(self) -> Evidence:
+        """What is known of the tensor."""
+        values, scale = self.probe.theta, self.probe.scale[self.name]
+        signs, others = self.directions.signs, self.others
+        return Evidence(self.gradient, values[self.name], scale, self.derivatives, signs, others, values, self.misses)
+
+    def misses(self, d: Vector) -> bool:
+        """Whether the gradient under test is wrong along d, after a second look."""
+        claim, found = float(np.sum(d * self.natural)), self.along(d)
+        return found.misses(claim) and self.again(d, claim, found).misses(claim)
 
     def certain(self, parameter: Parameter) -> Parameter:
         """The same verdict, but inconclusive if the function jumps, in steps that hide entries, or is undefined."""
@@ -249,7 +310,7 @@ class TensorCheck:
         value, bar, low, high = self.columns()
         largest = float(np.max(np.abs(value), initial=0.0, where=np.isfinite(bar)))
         hidden = (bar > np.maximum(np.abs(value), np.abs(self.claims()))) & (bar > self.probe.u**0.25 * largest)
-        judged = (value == 0) & (self.claims() == 0) & (bar < math.inf) | (low < high)
+        judged = (value == 0) & (self.claims() == 0) & (bar < math.inf) | (low < high) & (bar < math.inf)
         return [int(k) for k in np.flatnonzero(hidden & ~judged)]
 
     def some(self, positions: list[int], quantity: str = "only") -> str | None:
@@ -268,13 +329,17 @@ class TensorCheck:
         notes = []
         if self.reason:
             notes.append(f"central differences, because for complex numbers fun {self.reason}")
-        if np.any(self.spread):
+        if self.varies:
             notes.append(f"grad differs by up to {np.max(self.spread / self.scale):.1e} from call to call")
         if self.kinks:
             shown = list(self.kinks.values())[:3]
             text = f"{len(self.kinks)} at a kink, accepted between one-sided derivatives: {', '.join(shown)}"
             notes.append(f"{text}{', ...' if len(self.kinks) > len(shown) else ''}")
-        if any(found.bar == math.inf and not (found.jumps or found.kink) for found in self.derivatives):
+        if self.unsettled:
+            notes.append(
+                "at a kink of several entries some claims are not derivatives that were found nearby, but may be"
+            )
+        elif any(found.bar == math.inf and not (found.jumps or found.kink) for found in self.derivatives):
             named = self._named([k for k, found in enumerate(self.derivatives) if found.bar == math.inf])
             notes.append(f"fun is not defined on either side of theta{f': {named}' if self.entrywise else ''}")
         if any(found.jumps for found in self.derivatives):

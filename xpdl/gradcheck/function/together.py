@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from xpdl.gradcheck.function.directional import CentralDifference, central_along
-from xpdl.gradcheck.function.probe import Probe, Tensors
+from xpdl.gradcheck.function.nearby import Nearby
+from xpdl.gradcheck.function.probe import SPREAD, Probe, Tensors
 from xpdl.gradcheck.report import Vector
 
 LEVEL = -1
@@ -23,8 +24,8 @@ MOST = 24
 """Dependence is looked for in pairs of up to so many entries; more are taken as one group."""
 DRAWN = 12
 """Random directions for each group."""
-NEARBY = 24
-"""Points nearby whose derivatives a claim may have, too."""
+SEPARATED = 1024
+"""Entries are looked at one by one if there are no more than so many."""
 MARGIN = 1e-2
 """A claim is wrong if it is outside by this part of the range."""
 
@@ -39,6 +40,7 @@ class Contradiction(NamedTuple):
     claim: float  # along the direction that shows it
     low: float
     high: float
+    certain: bool  # whether they cannot be right; else they may be
 
     @property
     def beyond(self) -> float:
@@ -47,13 +49,31 @@ class Contradiction(NamedTuple):
 
 
 def contradictions(probe: Probe, claims: Tensors) -> list[Contradiction]:
-    """The groups of kinked entries whose claims, (size,) by name in natural units, do not belong together."""
-    if not any(_kinked(central_along(probe, d, LEVEL)) for d in _everywhere(claims)):
+    """The groups of entries whose claims, (size,) by name in natural units, do not belong together."""
+    if all(_fits(claims, d, central_along(probe, d, LEVEL)) for d in _everywhere(claims)):
         return []
-    kinks = {place: found for place, found in _sides(probe, claims) if _kinked(found)}
-    groups = _groups(probe, kinks) if len(kinks) <= MOST else [list(kinks)]
-    found = (_contradiction(probe, claims, group) for group in groups if len(group) > 1)
+    around = Nearby(probe)
+    groups, everything = _groups_of(probe, claims)
+    found = [_contradiction(around, claims, group) for group in groups if len(group) > 1]
+    if not any(found) and around.kinked:
+        last = _contradiction(around, claims, everything)
+        found = [last if last and (last.certain or not groups) else None]
     return [contradiction for contradiction in found if contradiction]
+
+
+def _groups_of(probe: Probe, claims: Tensors) -> tuple[list[list[Place]], list[Place]]:
+    """The groups of entries at kinks, and all entries."""
+    everything = [(name, k) for name, claim in claims.items() for k in range(claim.size)]
+    if len(everything) > SEPARATED:
+        return [], everything
+    kinks = {place: found for place, found in _sides(probe, claims) if _kinked(found)}
+    return _groups(probe, kinks) if len(kinks) <= MOST else [list(kinks)], everything
+
+
+def _fits(claims: Tensors, d: Tensors, found: CentralDifference) -> bool:
+    """Whether there is no kink along a direction, and the claims are right along it."""
+    claim = sum(float(claims[name] @ part) for name, part in d.items())
+    return not _kinked(found) and abs(claim - found.value) <= max(found.bar, 1e-6 * found.steepness)
 
 
 def _everywhere(claims: Tensors) -> Iterator[Tensors]:
@@ -102,21 +122,35 @@ def _depend(probe: Probe, kinks: dict[Place, CentralDifference], one: Place, oth
     return False
 
 
-def _contradiction(probe: Probe, claims: Tensors, group: Sequence[Place]) -> Contradiction | None:
-    """The first direction along which the claims of a group are impossible, if f is convex or concave in them."""
+def _contradiction(around: Nearby, claims: Tensors, group: Sequence[Place]) -> Contradiction | None:
+    """The first direction along which the claims of a group are impossible.
+
+    If f is convex or concave in them, no claim beyond the one-sided derivatives is possible; else one may be.
+    """
     claim = np.array([claims[name][k] for name, k in group])
-    directions = list(_tried(claim))
-    along = [central_along(probe, _direction(claims, _weights(group, d)), LEVEL) for d in directions]
-    curvature = [found.forward - found.backward for found in along]
-    bars = [found.side_bar for found in along]
-    mixed = min(curvature) < -2 * max(bars) and max(curvature) > 2 * max(bars)
-    if mixed or not all(map(math.isfinite, bars)):
-        return None
-    for d, side in zip(directions, along, strict=True):
-        value = float(claim @ d)
-        if _outside(value, side, ()) and (ends := _outside(value, side, _nearby(probe, claims, group, d))):
-            return Contradiction(tuple(group), value, *ends)
-    return None
+    doubt = None
+    for d in _tried(claim):
+        value, direction = float(claim @ d), _direction(claims, _weights(group, d))
+        side = central_along(around.probe, direction, LEVEL)
+        if side.bar == math.inf or not _outside(value, side):
+            continue
+        near = around.along(direction)
+        ends = _outside(value, side, *(near[:2] if near else ()))
+        if not ends or max(ends[0] - value, value - ends[1]) <= _rounding(around.probe, direction):
+            continue
+        smooth = near is None and not _kinked(side)
+        beyond = near is not None and not near.may_hold(value, len(group))
+        certain = smooth or beyond or not (doubt or around.mixed(direction))
+        doubt = Contradiction(tuple(group), value, *ends, certain)
+        if certain:
+            return doubt
+    return doubt
+
+
+def _rounding(probe: Probe, direction: Tensors) -> float:
+    """How far a right claim along a direction may be off."""
+    terms = sum(probe.rounding_of_claims(name, d) for name, d in direction.items())
+    return SPREAD * (probe.noise_of_claims + terms)
 
 
 def _weights(group: Sequence[Place], d: Vector) -> dict[Place, float]:
@@ -135,22 +169,8 @@ def _tried(claim: Vector) -> Iterator[Vector]:
         yield generator.standard_normal(claim.size)
 
 
-def _outside(value: float, side: CentralDifference, nearby: Sequence[float]) -> tuple[float, float] | None:
+def _outside(value: float, side: CentralDifference, *nearby: float) -> tuple[float, float] | None:
     """The range of derivatives if the value is outside, by more than rounding."""
-    low, high = (
-        min(side.forward, side.backward, *nearby, math.inf),
-        max(side.forward, side.backward, *nearby, -math.inf),
-    )
+    low, high = min(side.forward, side.backward, *nearby), max(side.forward, side.backward, *nearby)
     slack = 2 * side.side_bar + MARGIN * (high - low) + 1e-6 * side.steepness
     return None if low - slack <= value <= high + slack else (low, high)
-
-
-def _nearby(probe: Probe, claims: Tensors, group: Sequence[Place], d: Vector) -> list[float]:
-    """Derivatives along d at points nearby, in other entries of the group."""
-    generator, h = np.random.default_rng(2), probe.distance(22)
-    derivatives = []
-    for _ in range(NEARBY):
-        place = probe.distance(12) * generator.standard_normal(len(group))
-        ahead, behind = (probe.real(_direction(claims, _weights(group, place + sign * h * d))) for sign in (1.0, -1.0))
-        derivatives.append((ahead - behind) / (2 * h))
-    return [derivative for derivative in derivatives if math.isfinite(derivative)]

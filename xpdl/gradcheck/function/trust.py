@@ -67,13 +67,18 @@ def second_look(
     probe: Probe, name: str, d: Vector, claim: float, found: DirectionalDerivative, method: str
 ) -> DirectionalDerivative:
     """The derivative again, with all that speaks for a claim: noise, kinks, other methods and steps."""
-    noise = probe.noise_of_claims(name, d, analytic=method == "complex")
-    other = central(probe, name, d, level=0 if method == "complex" else -1)
-    certain = other.jump <= 2 * other.side_bar and near(other, found.value, found.bar)
-    if certain and found.widened(noise).misses(claim) and abs(claim - other.value) > 10 * (other.bar + SPREAD * noise):
+    noise, missed = probe.noise_of_claims, found.misses(claim)
+    if missed:
+        noise += probe.rounding_of_claims(name, d)
+    others = [central(probe, name, d, level) for level in ((0,) if method == "complex" else (-1, -3))]
+    certain = all(other.jump <= 2 * other.side_bar and near(other, found.value, found.bar) for other in others)
+    far = all(abs(claim - other.value) > 10 * (other.bar + SPREAD * noise) for other in others)
+    if certain and far and found.widened(noise).misses(claim):
         return found.widened(noise)
     difference, kink = best_difference(probe, name, d)
     fallback = difference.derivative(kink=kink).widened(noise)
+    if fallback.misses(claim) and not missed:  # another step shows more than the first
+        fallback = fallback.widened(probe.rounding_of_claims(name, d))
     if fallback.bar == math.inf or method != "complex" or name not in probe.verified:
         return fallback
     try:

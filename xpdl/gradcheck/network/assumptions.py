@@ -5,9 +5,11 @@ of their branches: then the complex step lies between the difference quotients t
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
+from xpdl.activations import Activation
 from xpdl.arrays import Array, namespace
 from xpdl.backends.base import to_numpy
 from xpdl.gradcheck.network.perturbation import (
@@ -29,14 +31,19 @@ def check_entry_by_entry(problem: Problem, zs: Sequence[Array]) -> None:
     """Raise ``ValueError`` if an entry of f(z) changes with other entries of z, in other units or other samples."""
     if isinstance(problem.net.hidden, str):
         return
-    for l, z in enumerate(zs, start=1):
-        mixed = _mixed(lambda z: to_numpy(problem.net.activation.forward(problem.home.asarray(z))), to_numpy(z))
+    for l, (f, z) in enumerate(zip(problem.net.activations, zs, strict=True), start=1):
+        mixed = _mixed(partial(_forward, f, problem), to_numpy(z))
         if mixed:
             sample, unit = mixed[0]
             raise ValueError(
                 f"hidden must work entry by entry, a[i, j] = f(z[i, j]), got a function whose value for layer {l}, "
                 f"unit {unit}, sample {sample} changes with other units or samples; check_gradient checks any function"
             )
+
+
+def _forward(f: Activation, problem: Problem, z: Vector) -> Vector:
+    """f(z) on the backend of the problem."""
+    return to_numpy(f.forward(problem.home.asarray(z)))
 
 
 def _mixed(f: Callable[[Vector], Vector], z: Vector) -> list[list[int]]:
@@ -63,12 +70,14 @@ def check_row_by_row(problem: Problem, z: Vector, y: Vector) -> None:
         return to_numpy(head.value(home.asarray(z), home.asarray(y)))
 
     before = cost(z)
+    if not np.isfinite(before).all():
+        raise ValueError("theta must give finite costs for x and y to be checked, got NaN or infinity")
+    if isinstance(problem.net.output, str):  # tests show the rest of these
+        return
     if before.shape != z.shape[:1] or cost(z[None]).shape != (1, *z.shape[:1]):
         raise ValueError(
             f"output must have a cost (..., n) for logits (..., n, k), got shape {before.shape} for {z.shape}"
         )
-    if not np.isfinite(before).all():
-        raise ValueError("theta must give finite costs for x and y to be checked, got NaN or infinity")
     moved = np.arange(len(z)) % 2 == 0
     for rows in (moved, ~moved):
         change = np.abs(cost(np.where(rows[:, None], np.roll(z, 1, axis=1) + 1, z)) - before)[~rows]
@@ -95,12 +104,14 @@ def not_analytic(f: Callable[[Array], Array], zs: Sequence[Array], what: str = "
 
 def cost_not_analytic(at: Point) -> str | None:
     """Why the complex step of the cost cannot be trusted; the logits are moved along several directions to see it."""
+    if isinstance(at.net.output, str):  # tests show that it can
+        return None
     xp, z = namespace(at.y), at.layers[-1].z
     largest = xp.max(xp.abs(z), axis=1)
     for signs in sign_vectors(z):
 
         def cost(t: Array, signs: Array = signs) -> Array:
-            return at.net.head.value(z + xp.expand_dims(t - largest, axis=1) * signs, at.y)
+            return at.costs(z + xp.expand_dims(t - largest, axis=1) * signs)
 
         if fault := not_analytic(cost, [largest], "loss"):
             return fault

@@ -26,6 +26,7 @@ from typing import NamedTuple
 from xpdl.arrays import Array, namespace
 from xpdl.gradcheck.linearity import derivative_and_curvature
 from xpdl.gradcheck.network.perturbation import Point, cost_derivative, sign_vectors
+from xpdl.scaling import rounded_size
 
 LOGIT_MOVE = 1e-4
 """How far logits are moved, relative to 1 + |z|, to see how d cost / d z changes with them."""
@@ -58,12 +59,12 @@ def kappa(at: Point, dz: Sequence[Array], forward: Sequence[LayerErrors]) -> Arr
 def forward_errors(at: Point) -> list[LayerErrors]:
     """The error variances of the forward pass, layer by layer."""
     xp = namespace(at.y)
-    x_error = at.layers[0].x * at.layers[0].x
+    x_error = rounded_size(at.net.inputs, at.layers[0].x) ** 2
     forward = []
     for l, (layer, b) in enumerate(zip(at.layers, at.biases, strict=True)):
         size = xp.abs(layer.x) @ xp.abs(layer.w) + xp.abs(b)
         z_error = size * size + x_error @ (layer.w * layer.w)
-        fprime, curved = derivative_and_curvature(at.fprime.at, layer.z)
+        fprime, curved = derivative_and_curvature(at.fprime(l).at, layer.z)
         forward.append(LayerErrors(x_error, z_error, fprime, curved))
         if l < len(at.masks):
             a_error = fprime * fprime * z_error + layer.a * layer.a + curved * (1 + layer.z * layer.z)
@@ -90,8 +91,10 @@ def _output_error(at: Point, error_z: Array) -> Array:
     """The error variance of dz of the output layer."""
     xp, head = namespace(at.y), at.net.head
     p = head.predict(at.layers[-1].z)
-    own = _from_cost(at, error_z) if head.error_variance is None else head.error_variance(p, error_z)
-    return (own + p * p + xp.abs(at.y)) * at.share * at.share
+    rounding = (p * p + xp.abs(at.y)) * at.each * at.each
+    if head.error_variance is None:
+        return _from_cost(at, error_z) * at.share * at.share + rounding
+    return head.error_variance(p, error_z) * at.each * at.each + rounding
 
 
 def _from_cost(at: Point, error_z: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+import math
 from numbers import Real
 import time
 from typing import Any, NamedTuple
@@ -24,7 +25,6 @@ from xpdl.gradcheck.network.diagnosis import diagnose
 from xpdl.gradcheck.network.kinks import bends, limits
 from xpdl.gradcheck.network.numeric import NUMERIC_METHODS, NumericDeltas
 from xpdl.gradcheck.network.perturbation import (
-    COMPLEX_STEP,
     Point,
     complex_derivative,
     difference_derivative,
@@ -32,6 +32,7 @@ from xpdl.gradcheck.network.perturbation import (
     gradient,
     point,
 )
+from xpdl.gradcheck.network.ranges import allowances
 from xpdl.gradcheck.problem import Problem, supports
 from xpdl.gradcheck.report import (
     FAIL,
@@ -56,7 +57,7 @@ class Tested(NamedTuple):
     """The gradient under test."""
 
     values: Vector  # (P,)
-    eps: float  # the machine epsilon of its dtype
+    info: "np.finfo[Any]"  # of its dtype
     complaints: tuple[str, ...]
 
 
@@ -70,6 +71,7 @@ class Measured(NamedTuple):
     kinks: list[tuple[int, int, int]]  # layer (from 1), unit, sample
 
 
+@np.errstate(all="ignore")
 def check_network(
     net: Network,
     theta: Any,
@@ -105,8 +107,8 @@ def check_network(
         (theta) -> (P,), the gradient under test; by default that of the network, ``net.loss_and_grad``.
     masks : sequence of array (n, units) or None, optional
         The dropout masks of the cost, as ``net.loss`` takes them.
-    weight : array (n,), optional
-        The weights of the samples in the cost.
+    weight : array (n,) or (n, k), optional
+        The weights of the samples, or of their outputs, in the cost.
     method : {"auto", "complex", "central"}, default "auto"
         How the numeric gradient is computed.  "complex": the complex step.  "central": central differences.  "auto":
         the complex step if activation and loss prove to be analytic in their branches, else central differences.
@@ -146,10 +148,11 @@ def check_network(
     started = time.perf_counter()
     problem, reference, notes = _enter(net, theta, x, y, masks, weight, checks.float_dtype("dtype", dtype))
     tested = _tested(problem, grad)
-    with reference.home.activate():
+    precision = checks.dtype_name(problem.theta.dtype)
+    with reference.home.activate(), np.errstate(all="ignore"):
         at, name, reason = _point(reference, method)
         found = NUMERIC_METHODS[name].find(at, checks.integer("memory", memory, least=1), progress)
-        measured = _measure(at, found, tested.eps)
+        measured = _measure(at, found, tested.info)
         parameters = _diagnosed(_judged(problem.net, tested.values, measured), reference, at, found)
     verdict = worst_verdict([p.verdict for p in parameters.values()] + [INCONCLUSIVE] * bool(tested.complaints))
     return Report(
@@ -157,10 +160,17 @@ def check_network(
         difference=difference(tested.values, measured.numeric),
         parameters=parameters,
         method=METHOD_TITLES[name],
-        precision=checks.dtype_name(problem.theta.dtype),
+        precision=precision,
         evaluations=NUMERIC_METHODS[name].passes * sum(layer.z.shape[1] for layer in at.layers),
         seconds=time.perf_counter() - started,
-        notes=(*notes, *reason, *tested.complaints, *_kink_notes(measured, parameters), *_l2_notes(at)),
+        notes=(
+            *notes,
+            *reason,
+            *tested.complaints,
+            *_range_notes(measured, precision),
+            *_kink_notes(measured, parameters),
+            *_l2_notes(at),
+        ),
     )
 
 
@@ -174,8 +184,7 @@ def _enter(
     checks.instance("net", net, Network)
     home = backend_of(theta) if hasattr(theta, "dtype") else backend("numpy")
     judged = dtype if supports(home, dtype) else "float32"
-    x, y = inputs.pair(net, x, y, home, judged)
-    weight = inputs.weights(weight, x.shape[0], home, judged, argument="weight")
+    x, y, weight = inputs.weighted(net, x, y, weight, home, judged, argument="weight")
     entered = None if masks is None else [mask if mask is None else home.asarray(mask, judged) for mask in masks]
     problem = Problem(net, home, inputs.parameters(net, theta, home, judged), x, y, entered, weight)
     double = supports(home, "float64")
@@ -199,7 +208,7 @@ def _tested(problem: Problem, grad: Callable[[Array], Array] | None) -> Tested:
         complaints.append("grad changes the theta it is given: no result of it can be trusted")
     elif not np.array_equal(first, second, equal_nan=True):
         complaints.append("grad gives different values for the same theta: fix its random numbers, pass masks")
-    return Tested(first.astype(np.float64), float(np.finfo(first.dtype).eps), tuple(complaints))
+    return Tested(first.astype(np.float64), np.finfo(first.dtype), tuple(complaints))
 
 
 def _array(value: Any, size: int) -> Vector:
@@ -224,7 +233,8 @@ def _point(problem: Problem, method: str) -> tuple[Point, str, tuple[str, ...]]:
     check_row_by_row(problem, to_numpy(at.layers[-1].z), to_numpy(at.y))
     fault = None
     if method != "central":
-        fault = not_analytic(problem.net.activation.forward, hidden) or cost_not_analytic(at)
+        faults = (not_analytic(f, [z]) for f, z in zip(at.functions, hidden, strict=False))
+        fault = next(filter(None, faults), None) or cost_not_analytic(at)
     if fault is None and method != "central":
         return at, "complex", ()
     if method == "complex":
@@ -232,14 +242,14 @@ def _point(problem: Problem, method: str) -> tuple[Point, str, tuple[str, ...]]:
     return at._replace(derive=difference_derivative), "central", (fault,) if fault else ()
 
 
-def _measure(at: Point, found: NumericDeltas, precision: float) -> Measured:
-    """The numeric gradient with error bars for a gradient under test of this machine epsilon, and limits at kinks."""
+def _measure(at: Point, found: NumericDeltas, info: "np.finfo[Any]") -> Measured:
+    """The numeric gradient with error bars for a gradient under test in this dtype, and limits at kinks."""
     xp = namespace(at.y)
     forward = forward_errors(at)
     numeric = gradient(at, found.dz)
-    underflow = float(xp.finfo(at.y.dtype).smallest_normal) / COMPLEX_STEP
-    rounding = SAFETY * (precision + eps(at.y))
-    bar = rounding * kappa(at, found.dz, forward) + underflow
+    rounding = SAFETY * (float(info.eps) + eps(at.y))
+    terms = kappa(at, found.dz, forward) + math.sqrt(xp.finfo(at.y.dtype).smallest_normal)  # squares of less are 0
+    bar = rounding * terms
     if found.errors is not None:
         sizes = [xp.matrix_transpose(xp.abs(layer.x)) for layer in at.layers]
         bar = bar + at.net.pack([(x @ e, xp.sum(e, axis=0)) for x, e in zip(sizes, found.errors, strict=True)])
@@ -249,8 +259,22 @@ def _measure(at: Point, found: NumericDeltas, precision: float) -> Measured:
     if kinks:
         low, high = limits(at, bent, found.dz[-1])
         bar = bar + rounding * (high - low)
-    numeric, bar, low, high = (np.asarray(to_numpy(v), np.float64) for v in (numeric, bar, low, high))
-    return Measured(numeric, bar, low, high, kinks)
+    numeric, low, high = (np.asarray(to_numpy(v), np.float64) for v in (numeric, low, high))
+    bar = np.array(to_numpy(bar), np.float64)
+    allowed = allowances(at, found.dz, forward, info, stepped=found.errors is None)
+    for part, allowance in zip(at.net.layout.slices, 2 * allowed, strict=True):
+        bar[part] += allowance
+    return _finite(Measured(numeric, bar, low, high, kinks), rounding * float(info.max))
+
+
+def _finite(measured: Measured, most: float) -> Measured:
+    """The same, but with an infinite bar where a bar exceeds ``most``, or another number is not finite."""
+    numeric, bar, low, high, kinks = measured
+    if np.max(bar) <= most and np.isfinite(np.sum(numeric)) and np.isfinite(np.sum(high - low)):
+        return measured
+    unknown = ~((bar <= most) & np.isfinite(numeric) & np.isfinite(high - low))
+    numeric, low, high = (np.where(unknown, 0.0, v) for v in (numeric, low, high))
+    return Measured(numeric, np.where(unknown, np.inf, bar), low, high, kinks)
 
 
 # Verdicts and notes
@@ -262,8 +286,20 @@ def _judged(net: Network, analytic: Vector, measured: Measured) -> dict[str, Par
     for name, part, shape in zip(net.names, net.layout.slices, net.shapes, strict=True):
         vectors = (analytic, measured.numeric, measured.bar, measured.low, measured.high)
         tensor, numeric, bar, low, high = (v[part].reshape(shape) for v in vectors)
-        parameters[name] = judge(name, tensor, numeric, bar, between=(low, high))
+        unknown = bar == np.inf
+        found = judge(name, np.where(unknown, 0.0, tensor), numeric, bar, between=(low, high))
+        if unknown.any():
+            verdict = FAIL if found.verdict == FAIL else INCONCLUSIVE
+            found = replace(found, verdict=verdict, unseen=found.unseen + int(unknown.sum()), analytic=tensor)
+        parameters[name] = found
     return parameters
+
+
+def _range_notes(measured: Measured, precision: str) -> list[str]:
+    """A note if numbers are too large."""
+    unknown = int(np.sum(measured.bar == np.inf))
+    why = f"cannot be judged: numbers on the way to them are too large for {precision}"
+    return [f"{unknown} entries {why}"] if unknown else []
 
 
 def _diagnosed(

@@ -52,6 +52,10 @@ def _explanations(tensors: Mapping[str, WrongTensor]) -> Explanations:
         for name, tensor in tensors.items():
             for cause, text in cause_of(tensor):
                 found.setdefault(cause, {}).setdefault(name, text)
+    for name, tensor in tensors.items():
+        for _, cause, text in _multiples(tensor):  # one entry is a multiple of any: it counts if it is that of others
+            if cause in found:
+                found[cause].setdefault(name, text)
     return found
 
 
@@ -104,10 +108,6 @@ def _permuted(tensor: WrongTensor) -> Iterator[Explanation]:
 def _factor(tensor: WrongTensor) -> Iterator[Explanation]:
     """A multiple of the numeric gradient, L2 term excepted.  For a single entry, only factors with a meaning count."""
     yield from ((cause, text) for noted, cause, text in _multiples(tensor) if noted or tensor.value.size > 1)
-
-
-def _factor_of_one_entry(tensor: WrongTensor) -> Iterator[Explanation]:
-    yield from ((cause, text) for _, cause, text in _multiples(tensor))
 
 
 def _multiples(tensor: WrongTensor) -> Iterator[tuple[bool, Hashable, str]]:
@@ -286,6 +286,5 @@ CAUSES: list[Callable[[WrongTensor], Iterator[Explanation]]] = [
     _lines,
     _few_entries,
     _permuted,
-    _factor_of_one_entry,
 ]
 """Functions that yield the causes of one kind.  Simple causes come first; those that may fit by accident come last."""

@@ -43,7 +43,7 @@ def bends(at: Point, forward: Sequence[LayerErrors]) -> list[Bend]:
     """
     xp = namespace(at.y)
     near = [NEAR * eps(at.y) * xp.sqrt(errors.z) + 1e-30 for errors in forward]
-    found = [Bend(*at.fprime.beside(layer.z, d)) for layer, d in zip(at.layers[:-1], near, strict=False)]
+    found = [Bend(*at.fprime(l).beside(at.layers[l].z, near[l])) for l in range(len(at.masks))]
     if at.net.head.error_variance is None:
         near_output = near[-1] + NEAR * eps(at.y) * xp.abs(at.y)
         left, right = cost_derivatives_beside(at, at.layers[-1].z, near_output)

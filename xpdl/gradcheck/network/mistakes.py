@@ -6,6 +6,7 @@ A mistake may be in one layer or in all.  The layers below a wrong dz are wrong 
 """
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, TypeAlias
 
@@ -82,6 +83,7 @@ def _wrong_samples(tensor: WrongTensor) -> Iterator[Prediction]:
     """Samples are left out or taken alone.  If the sum is divided by their number, the L2 term may be, too."""
     dz, n = tensor.dz[tensor.l], tensor.n
     weight = np.ones(len(dz)) if tensor.at.weight is None else tensor.at.weight
+    weight = weight.mean(axis=1) if weight.ndim == 2 else weight
     for text, choose in SUBSETS.items():
         chosen = choose(np.arange(len(dz)), len(dz))
         m = float(weight[chosen].sum())
@@ -132,7 +134,8 @@ def remasked(at: Point) -> dict[str, Point]:
 def _with_masks(at: Point, forward: Sequence[Vector | None], backward: Sequence[Vector | None]) -> Point:
     """The point with some masks in its forward pass, and others for the backward pass."""
     theta = at.net.pack([(layer.w, b) for layer, b in zip(at.layers, at.biases, strict=True)])
-    return at._replace(layers=at.net.forward(theta, at.layers[0].x, forward), masks=backward)
+    layers = replace(at.net, inputs=None).forward(theta, at.layers[0].x, forward)  # this x is scaled already
+    return at._replace(layers=layers, masks=backward)
 
 
 def _wrong_deltas(tensor: WrongTensor) -> Iterator[Prediction]:
@@ -141,10 +144,10 @@ def _wrong_deltas(tensor: WrongTensor) -> Iterator[Prediction]:
     p, derivative = (np.asarray(f(at.layers[-1].z)) for f in (at.net.head.predict, partial(cost_derivative, at)))
     deltas = {
         "lacks the weights of the samples": derivative / len(p),
-        "has (p - y) / n, which is not the derivative of this cost": (p - at.y) * at.share,
-        "lacks the labels: p / n instead of (p - y) / n": p * at.share,
+        "has (p - y) / n, which is not the derivative of this cost": (p - at.y) * at.each,
+        "lacks the labels: p / n instead of (p - y) / n": p * at.each,
         "has the derivative of the output twice: p (1 - p) (p - y) / n": p * (1 - p) * tensor.dz[top],
-        "has the derivative of the output instead of the cost's: p (1 - p) / n": p * (1 - p) * at.share,
+        "has the derivative of the output instead of the cost's: p (1 - p) / n": p * (1 - p) * at.each,
     }
     for text, dz in deltas.items():
         for n in {tensor.n, float(len(p))}:
@@ -196,7 +199,7 @@ def _mask(at: Point, m: int) -> Vector:
 
 
 def _fprime(at: Point, m: int) -> Vector:
-    return np.asarray(at.fprime.at(at.layers[m].z))
+    return np.asarray(at.fprime(m).at(at.layers[m].z))
 
 
 def _square(at: Point, m: int, dz: Vector) -> Vector:
@@ -229,9 +232,9 @@ def _hidden_mistakes(at: Point) -> Iterator[tuple[str, Mistake]]:
 
 
 DERIVATIVE_MISTAKES: list[tuple[str, Mistake]] = [
-    ("has the derivative of {} at a instead of z", lambda at, m, dz: _da(at, m, dz) * at.fprime.at(at.layers[m].a)),
+    ("has the derivative of {} at a instead of z", lambda at, m, dz: _da(at, m, dz) * at.fprime(m).at(at.layers[m].a)),
     ("has the derivative of {} twice", lambda at, m, dz: _da(at, m, dz) * _fprime(at, m) ** 2),
-    ("has the branches of {} swapped", lambda at, m, dz: _da(at, m, dz) * at.fprime.at(-at.layers[m].z)),
+    ("has the branches of {} swapped", lambda at, m, dz: _da(at, m, dz) * at.fprime(m).at(-at.layers[m].z)),
 ]
 
 MASK_MISTAKES: list[tuple[str, Mistake]] = [

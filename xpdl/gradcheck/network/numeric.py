@@ -35,20 +35,30 @@ def _by_complex_step(at: Point, memory: int, progress: bool) -> NumericDeltas:
 
 
 def _by_central_differences(at: Point, memory: int, progress: bool) -> NumericDeltas:
-    """By central differences with h = u^(1/3) |z|; differences with h / 2 show their errors."""
+    """By central differences; differences with h / 2 show their errors."""
     xp = namespace(at.y)
-    steps = [eps(at.y) ** (1 / 3) * (float(xp.mean(xp.abs(layer.z))) or 1.0) for layer in at.layers]
-    floors = [at.share * xp.expand_dims(_cost_error(at), axis=1) / h for h in steps]
+    steps = [_step(layer.z) for layer in at.layers]
+    error = at.share * xp.expand_dims(_cost_error(at), axis=1)
     dz: list[list[Array]] = [[] for _ in at.layers]
     errors: list[list[Array]] = [[] for _ in at.layers]
     for l, units in _chunks(at, memory, progress, itemsize=8):
-        long, short = (quotients(at, l, units, h) for h in (steps[l], steps[l] / 2))
+        h = steps[l][:, units]
+        (*long, _), (*short, size) = (quotients(at, l, units, step) for step in (h, h / 2))
         dz[l].append(sum(short) / 2)
         kink = xp.abs(2 * (short[1] - short[0]) - (long[1] - long[0]))
-        change, size = xp.abs(sum(short) - sum(long)), xp.abs(sum(short)) + xp.abs(sum(long))
-        rough = xp.astype(change > 1e-3 * size, change.dtype)  # h is too long to tell anything
-        errors[l].append(4 * change + kink + 8 * rough * size + 2 * floors[l])
+        change = xp.abs(sum(short) - sum(long))
+        rough = change > 1e-3 * (xp.abs(sum(short)) + xp.abs(sum(long)))  # h is too long to tell anything
+        sides = sum(xp.abs(side) for side in (*long, *short))
+        floor = error / h + 16 * eps(at.y) * size
+        errors[l].append(4 * change + kink + 8 * xp.astype(rough, change.dtype) * sides + 2 * floor)
     return NumericDeltas(*([xp.concat(part, axis=1) for part in parts] for parts in (dz, errors)))
+
+
+def _step(z: Array) -> Array:
+    """h = u^(1/3) |z|, and for z near 0 u^(1/3), or less if all z are small."""
+    xp = namespace(z)
+    size = xp.abs(z)
+    return eps(z) ** (1 / 3) * xp.maximum(size, xp.full_like(z, min(float(xp.mean(size)) or 1.0, 1.0)))
 
 
 def _chunks(at: Point, memory: int, progress: bool, itemsize: int) -> Iterator[tuple[int, slice]]:
@@ -69,7 +79,7 @@ def _cost_error(at: Point) -> Array:
     xp = namespace(at.y)
     z = at.layers[-1].z
     logits = xp.abs(cost_derivative(at, z)) * xp.sqrt(forward_errors(at)[-1].z)
-    return 16 * eps(at.y) * (xp.abs(at.net.head.value(z, at.y)) + xp.sum(logits, axis=1))
+    return 16 * eps(at.y) * (xp.abs(at.costs(z)) + xp.sum(logits, axis=1))
 
 
 NUMERIC_METHODS = {

@@ -20,7 +20,7 @@ All this is in float64, even if the gradient under test is in float32.
 Sources: Squire & Trapp 1998, Using complex variables to estimate derivatives; Dennis & Schnabel 1983 (step sizes).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from xpdl.activations import identity
@@ -34,6 +34,10 @@ COMPLEX_STEP = 1e-60
 
 LOGIT_DIRECTIONS = 4
 """The number of directions in which logits are moved to test a loss."""
+
+
+TOGETHER = 2**16
+"""The most logits of all moved points that are computed in one pass."""
 
 
 class EntrywiseDerivative(NamedTuple):
@@ -51,13 +55,21 @@ class Point(NamedTuple):
     biases: Sequence[Array]
     masks: Sequence[Array | None]  # of each hidden layer
     y: Array  # (n, k) targets
-    weight: Array | None  # (n,)
+    weight: Array | None  # (n,) or (n, k)
     derive: Callable[[Function], EntrywiseDerivative]  # f, entry by entry -> f'
 
     @property
-    def fprime(self) -> EntrywiseDerivative:
-        """f' of the hidden activation."""
-        return self.derive(self.net.activation.forward)
+    def functions(self) -> list[Function]:
+        """The activation of each layer."""
+        return [*(f.forward for f in self.net.activations), identity.forward]
+
+    def fprime(self, l: int) -> EntrywiseDerivative:
+        """f' of the activation of a layer."""
+        return self.derive(self.functions[l])
+
+    def costs(self, z: Array) -> Array:
+        """The cost of each sample (..., n) at logits z (..., n, k), with the weights of its outputs if it has any."""
+        return self.net.head.value(z, self.y, self.weight)
 
     @property
     def count(self) -> Any:
@@ -66,8 +78,16 @@ class Point(NamedTuple):
 
     @property
     def share(self) -> Any:
-        """The factor of each sample's cost in the mean: a number, or (n, 1)."""
-        return (1 if self.weight is None else namespace(self.weight).expand_dims(self.weight, axis=1)) / self.count
+        """The factor of each of the ``costs`` in the mean: a number, or (n, 1)."""
+        return 1 / self.count if self.weight is None or self.weight.ndim == 2 else self.each
+
+    @property
+    def each(self) -> Any:
+        """The factor of the cost of each output, without its weight, in the mean: a number, (n, 1), or (n, k)."""
+        if self.weight is None:
+            return self.share
+        weight = self.weight if self.weight.ndim == 2 else namespace(self.weight).expand_dims(self.weight, axis=1)
+        return weight / self.count
 
 
 def point(
@@ -111,22 +131,31 @@ def difference_derivative(f: Function) -> EntrywiseDerivative:
 
 def cost_derivative(at: Point, z: Array) -> Array:
     """d cost / d z (n, k) of each sample at logits z (n, k), from the cost alone, not from the loss's derivative."""
-    columns = [_in_logit(at, z, j).at(z[:, j]) for j in range(z.shape[1])]
-    return namespace(z).stack(columns, axis=1)
+    xp = namespace(z)
+    rows = [derivative.at(moved) for derivative, moved in _in_logits(at, z, z)]
+    return xp.matrix_transpose(xp.concat(rows))
 
 
 def cost_derivatives_beside(at: Point, z: Array, distance: Array) -> tuple[Array, Array]:
     """The same (n, k) to the left and to the right of each logit, at a distance (n, k)."""
-    columns = [_in_logit(at, z, j).beside(z[:, j], distance[:, j]) for j in range(z.shape[1])]
-    left, right = (namespace(z).stack(side, axis=1) for side in zip(*columns, strict=True))
+    xp = namespace(z)
+    sides = [derivative.beside(moved, away) for derivative, moved, away in _in_logits(at, z, z, distance)]
+    left, right = (xp.matrix_transpose(xp.concat(side)) for side in zip(*sides, strict=True))
     return left, right
 
 
-def _in_logit(at: Point, z: Array, j: int) -> EntrywiseDerivative:
-    """The derivative of the costs (n,) in logit j; the other logits of z (n, k) stay as they are."""
-    xp = namespace(z)
-    unit = xp.eye(z.shape[1], dtype=z.dtype, device=device(z))[j, :]
-    return at.derive(lambda moved: at.net.head.value(z + xp.expand_dims(moved - z[:, j], axis=1) * unit, at.y))
+def _in_logits(at: Point, z: Array, *arrays: Array) -> Iterator[tuple[Any, ...]]:
+    """The derivative of the costs in K logits (K, n), each moved alone, and these columns of arrays (n, k)."""
+    xp, k = namespace(z), z.shape[1]
+    unit = xp.expand_dims(xp.eye(k, dtype=z.dtype, device=device(z)), axis=1)  # (k, 1, k)
+    most = max(1, TOGETHER // z.size)
+    for part in (slice(start, min(start + most, k)) for start in range(0, k, most)):
+
+        def costs(moved: Array, part: slice = part) -> Array:
+            change = moved - xp.matrix_transpose(z[:, part])
+            return at.costs(z + xp.expand_dims(change, axis=-1) * unit[part, :, :])
+
+        yield at.derive(costs), *(xp.matrix_transpose(array[:, part]) for array in arrays)
 
 
 def sign_vectors(z: Array) -> list[Array]:
@@ -147,11 +176,15 @@ def complex_step(at: Point, l: int, units: slice) -> Array:
     return namespace(costs).imag(costs) / COMPLEX_STEP * at.share
 
 
-def quotients(at: Point, l: int, units: slice, h: float) -> tuple[Array, Array]:
-    """The backward and the forward difference quotient of the cost in z_l[:, units], each (n, K)."""
-    z = at.layers[l].z[:, units]
-    left, middle, right = (_costs(at, l, units, z, step) for step in (-h, 0.0, h))
-    return (middle - left) / h * at.share, (right - middle) / h * at.share
+def quotients(at: Point, l: int, units: slice, h: Array) -> tuple[Array, Array, Array]:
+    """The backward and the forward difference quotient of the cost in z_l[:, units], and the largest cost / h.
+
+    All are (n, K), and so is h.
+    """
+    xp, z = namespace(at.y), at.layers[l].z[:, units]
+    left, middle, right = (_costs(at, l, units, z, step) * at.share for step in (-h, 0 * h, h))
+    size = xp.maximum(xp.maximum(xp.abs(left), xp.abs(right)), xp.abs(middle))
+    return (middle - left) / h, (right - middle) / h, size / h
 
 
 def gradient(at: Point, dz: Sequence[Array], falling: Sequence[Array] | None = None) -> Array:
@@ -170,11 +203,11 @@ def _as_complex(z: Array) -> Array:
     return xp.astype(z, xp.complex128)
 
 
-def _costs(at: Point, l: int, units: slice, z: Array, step: complex) -> Array:
+def _costs(at: Point, l: int, units: slice, z: Array, step: complex | Array) -> Array:
     """The cost of each sample (n, K) if one unit is moved: its pre-activation, a column of z (n, K), by ``step``."""
     xp = namespace(z)
     hidden = l < len(at.masks)
-    f = at.net.activation.forward if hidden else identity.forward
+    f = at.functions[l]
     change = f(z + step) - f(z)
     mask = at.masks[l] if hidden else None
     if mask is not None:
@@ -183,14 +216,15 @@ def _costs(at: Point, l: int, units: slice, z: Array, step: complex) -> Array:
     rows = onward.w if hidden else xp.eye(onward.z.shape[1], dtype=at.y.dtype, device=device(at.y))
     columns = xp.expand_dims(xp.matrix_transpose(change), axis=-1)  # (K, n, 1)
     moved = onward.z + columns * xp.expand_dims(rows[units, :], axis=1)  # (K, n, n_{l+1})
-    return xp.matrix_transpose(at.net.head.value(_logits(at, l + 1, moved), at.y))
+    return xp.matrix_transpose(at.costs(_logits(at, l + 1, moved)))
 
 
 def _logits(at: Point, l: int, z: Array) -> Array:
     """The logits (K, n, k) that follow from pre-activations z (K, n, n_l) of layer l."""
     xp = namespace(z)
-    for layer, b, mask in zip(at.layers[l + 1 :], at.biases[l + 1 :], at.masks[l:], strict=False):
-        a = at.net.activation.forward(z)
+    functions = at.functions[l:]
+    for f, layer, b, mask in zip(functions, at.layers[l + 1 :], at.biases[l + 1 :], at.masks[l:], strict=False):
+        a = f(z)
         a = a if mask is None else a * mask
         flat = xp.reshape(a, (-1, a.shape[-1])) @ xp.astype(layer.w, a.dtype, copy=False)
         z = xp.reshape(flat, (*a.shape[:-1], -1)) + b

@@ -22,6 +22,7 @@ from xpdl.gradcheck.report import difference
 from xpdl.network import Network
 
 
+@np.errstate(all="ignore")
 def check_backends(
     net: Network,
     theta: Any,

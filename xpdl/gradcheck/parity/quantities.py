@@ -35,6 +35,7 @@ from xpdl.gradcheck.linearity import derivative_and_curvature
 from xpdl.gradcheck.problem import Problem
 from xpdl.gradcheck.report import Parameter, Vector, judge
 from xpdl.network import Layer
+from xpdl.scaling import rounded_size
 
 SAFETY = 32.0
 """The factor 32 in a bar.  In 7,200 passes through random networks the largest error was a ninth of a bar."""
@@ -52,18 +53,20 @@ class Computed(NamedTuple):
 
 def compute(problem: Problem) -> Computed:
     """Compute ``net.loss_and_grad``, and keep all intermediate results."""
-    f = problem.net.activation
     hidden: list[tuple[Vector, Vector]] = []  # da and dz of every hidden layer
 
     def fetch(values: Array) -> Vector:
         return np.array(problem.home.to_numpy(values), np.float64)
 
-    def backward(da: Array, z: Array, a: Array) -> Array:
-        before, dz = fetch(da), f.backward(da, z, a)
-        hidden.insert(0, (before, fetch(dz)))
-        return dz
+    def watched(f: Activation) -> Activation:
+        def backward(da: Array, z: Array, a: Array) -> Array:
+            before, dz = fetch(da), f.backward(da, z, a)
+            hidden.insert(0, (before, fetch(dz)))
+            return dz
 
-    net = replace(problem.net, hidden=Activation(f.forward, backward))
+        return Activation(f.forward, backward)
+
+    net = replace(problem.net, hidden=[watched(f) for f in problem.net.activations])
     with problem.home.activate():
         layers = net.forward(problem.theta, problem.x, problem.masks)
         cost, delta = net.head.value_and_delta(layers[-1].z, problem.y)
@@ -84,13 +87,15 @@ class Comparison(NamedTuple):
 
 def compare_forward(exact: Problem, x: Vector, ran: Computed) -> Iterator[Comparison]:
     """x, z and a of every layer, and the cost; x (n, d) is the input of the first layer."""
-    f, masks = exact.net.activation, _masks(exact)
+    functions, masks = exact.net.activations, _masks(exact)
     for l, (layer, (w, b)) in enumerate(zip(ran.layers, exact.net.unpack(exact.theta), strict=True), 1):
-        yield Comparison(f"x{l}", layer.x, x, SAFETY * np.abs(x))
+        scaling = exact.net.inputs if l == 1 else None
+        yield Comparison(f"x{l}", layer.x, x, SAFETY * rounded_size(scaling, x))
         z = layer.x @ w + b
         size = np.abs(layer.x) @ np.abs(w) + np.abs(b)
         yield Comparison(f"z{l}", layer.z, z, SAFETY * size + len(w) / 2 * (np.abs(z) + size / 8))
         if l <= len(masks):
+            f = functions[l - 1]
             a = f.forward(layer.z)
             fprime, rough = _derivative(f, layer.z)
             yield Comparison(f"a{l}", layer.a, a, SAFETY * (np.abs(a) + fprime * np.abs(layer.z) + rough))
@@ -111,7 +116,7 @@ def _compare_cost(exact: Problem, ran: Computed) -> Comparison:
 def compare_backward(exact: Problem, ran: Computed) -> Iterator[Comparison]:
     """dz, dw, db and da of every layer, the last layer first."""
     yield _compare_delta(exact, ran)
-    n, f, masks = len(exact.y), exact.net.activation, _masks(exact)
+    n, functions, masks = len(exact.y), exact.net.activations, _masks(exact)
     weights, grads = exact.net.unpack(exact.theta), exact.net.unpack(ran.grad)
     for l in reversed(range(len(weights))):
         x, dz, w, decay = ran.layers[l].x, ran.dz[l], weights[l][0], exact.net.l2 / n
@@ -121,7 +126,7 @@ def compare_backward(exact: Problem, ran: Computed) -> Iterator[Comparison]:
         if l > 0:
             da, size = dz @ w.T * masks[l - 1], np.abs(dz) @ np.abs(w).T * np.abs(masks[l - 1])
             yield Comparison(f"da{l}", ran.da[l - 1], da, SAFETY * size + w.shape[1] / 2 * (np.abs(da) + size / 8))
-            below, da = ran.layers[l - 1], ran.da[l - 1]
+            below, da, f = ran.layers[l - 1], ran.da[l - 1], functions[l - 1]
             fprime, rough = _derivative(f, below.z)
             error = SAFETY * np.abs(da) * (fprime + rough)
             yield Comparison(f"dz{l}", ran.dz[l - 1], f.backward(da, below.z, below.a), error)

@@ -4,6 +4,9 @@ check      ``check_update``: the findings and the verdict
 report     the report of the check
 subject    the optimizer under test, run on made-up histories of gradients
 faults     faults that any rule can have
+coupling   which entries influence each other: layers
+clipping   the clipping of gradients, with any rule behind it
+trust      layer-wise rules: LAMB and LARS
 measure    measurements by single steps
 histories  histories of gradients that tell rules apart
 rules      the rules of the literature, their variants, and the mistakes people make

@@ -5,8 +5,7 @@ can have (faults.py).  Then every entry of theta gets the same made-up gradients
 entries, and the other entries are compared with it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterator
 import math
 from typing import Any
 
@@ -15,14 +14,16 @@ import numpy as np
 from xpdl import checks
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, PASS, Vector
-from xpdl.gradcheck.update.coupling import is_coupled
+from xpdl.gradcheck.update.clipping import KINDS, Clip, find_clip
+from xpdl.gradcheck.update.coupling import influence, is_coupled
 from xpdl.gradcheck.update.faults import LOST_STATE, find_faults, idle_slots
-from xpdl.gradcheck.update.fit import NO_MEMORY, Fit
+from xpdl.gradcheck.update.fit import FRACTIONS, NO_MEMORY, Fit
 from xpdl.gradcheck.update.histories import long_histories, short_histories
 from xpdl.gradcheck.update.identify import identify, relate
-from xpdl.gradcheck.update.measure import Measurements, measure
-from xpdl.gradcheck.update.report import UpdateReport
+from xpdl.gradcheck.update.measure import Measurements, measure, moved_in
+from xpdl.gradcheck.update.report import UpdateReport, entries
 from xpdl.gradcheck.update.rules import (
+    APART,
     DOUBT,
     FAULT,
     FORM,
@@ -33,12 +34,18 @@ from xpdl.gradcheck.update.rules import (
     RULES,
     SCHEDULES_OF_A_BIAS,
     STATELESS,
+    UNCORRECTED,
     VARIANT,
 )
 from xpdl.gradcheck.update.subject import Paths, Subject, groups_of, observe
+from xpdl.gradcheck.update.trust import BEHIND, trust
 
-NAMES = sorted({rule.name for rule in RULES} | {"adamw"})
+NAMES = sorted({rule.name for rule in RULES} | {"adamw", *BEHIND})
 COUPLED = "entries influence each other: the step of one depends on the gradients of others, by no rule that is known"
+UNUSED = "the state has {} vectors that change, but the steps have no memory: not used, or they cancel" + APART
+SUMS = "a moment in the state is no average: a factor 1 - beta is missing, or the learning rate makes up for it" + APART
+RIVAL = "the steps are also those of {}, to rounding: float64 or expected= may tell them apart"
+UNKNOWN = "no known rule takes these steps"
 MOST_GROUPS = 8
 """How many groups of entries are compared with the rule."""
 
@@ -61,7 +68,9 @@ def check_update(
         An object with init(theta) -> state and update(theta, grad, state) -> (theta, state), or a tuple of the two.
     expected : str, optional
         What the optimizer should be: "sgd", "momentum", "nesterov", "sign", "signum", "lion", "rmsprop" (also centred,
-        and with momentum), "adagrad", "adadelta", "adam", "adamw", "amsgrad", "nadam", "adamax" or "adabelief".
+        and with momentum), "adagrad", "adadelta", "adam", "adamw", "amsgrad", "nadam", "adamax", "adabelief", "lamb" or
+        "lars"; behind gradients that are clipped, "clipped adam" by the global norm, "layer-clipped adam" by the norm
+        of each layer, "value-clipped adam" by value.
         Then every other rule fails, and so does what departs from the form in the textbook.  By default each known
         form passes if it is consistent.
     size : int, default 8
@@ -101,13 +110,23 @@ def check_update(
     >>> xpdl.check_update(uphill).findings
     ('steps go uphill: lr g is added and not subtracted',)
     """
-    expected = None if expected is None else checks.choice("expected", expected, NAMES)
+    expected = None if expected is None else _name(expected)
     home = backend if isinstance(backend, Backend) else choose_backend(backend)
     dtype, size = checks.float_dtype("dtype", dtype), checks.integer("size", size, least=2)
     subject = Subject(*_functions(optimizer), home, dtype, size)
     rng = np.random.default_rng(checks.integer("seed", seed, least=0))
     with home.activate(), np.errstate(all="ignore"):
         return _report(subject, expected, checks.integer("steps", steps, least=8), rng)
+
+
+def _name(expected: str) -> str:
+    """The name of a rule, behind that of a way to clip gradients."""
+    how, _, rest = expected.partition(" ") if isinstance(expected, str) else ("", "", "")
+    return (
+        f"{how} {checks.choice('expected', rest, NAMES)}"
+        if how in KINDS
+        else checks.choice("expected", expected, NAMES)
+    )
 
 
 def _functions(optimizer: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -123,34 +142,55 @@ def _functions(optimizer: Any) -> tuple[Callable[..., Any], Callable[..., Any]]:
 def _report(subject: Subject, expected: str | None, steps: int, rng: np.random.Generator) -> UpdateReport:
     grads = rng.standard_normal(steps)
     findings = [(FAULT, fault) for fault in find_faults(subject, grads)]
+    coupled = is_coupled(subject, grads)
+    clip = find_clip(subject, influence(subject, grads), rng) if coupled else None
+    main, more = _of_rule(subject, clip, grads, expected, rng)
+    if main is None and not coupled and (clip := find_clip(subject, np.zeros((subject.size, subject.size), bool), rng)):
+        main, more = _of_rule(subject, clip, grads, expected, rng)
+    findings = [finding for finding in findings if not _is_stateless(expected, main, finding[1])]
+    findings += more
+    if main is None and not any(kind in (DOUBT, FAULT) for kind, _ in findings):
+        findings += [(DOUBT, UNKNOWN)]
+    return _made(subject, main, clip, findings, expected)
+
+
+def _of_rule(
+    subject: Subject, clip: Clip | None, grads: Vector, expected: str | None, rng: np.random.Generator
+) -> tuple[Fit | None, list[tuple[int, str]]]:
+    """The rule of most entries, behind the clipping of gradients, and all findings."""
+    findings = [] if clip is None else clip.findings
+    if clip is not None and clip.length:
+        subject = subject._replace(largest=clip.largest)
     if is_coupled(subject, grads):
-        return _of_unknown(subject, [*findings, (DOUBT, COUPLED)], expected)
+        found = trust(subject, influence(subject, grads), len(grads), rng)
+        main, more = found or (None, [] if clip and not clip.length else [(DOUBT, COUPLED)])
+        return main, [*findings, *more]
+    main, more = _of_entries(subject, grads, rng)
+    return main, [*findings, *more]
+
+
+def _of_entries(subject: Subject, grads: Vector, rng: np.random.Generator) -> tuple[Fit | None, list[tuple[int, str]]]:
+    """The rule of most entries, if none influences another, and how the rest differs."""
+    grads = np.clip(grads, -subject.largest, subject.largest)
     start = Paths(grads[:, None], subject.run(0.0, grads)[:, None, :], [], subject.u)
-    measured = measure(subject, groups_of(start)[0][0])
+    measured = measure(subject, moved_in(subject, groups_of(start)[0][0]))
     short = observe(subject, short_histories(measured))
-    long = observe(subject, long_histories(measured, steps, rng))
+    long = observe(subject, long_histories(measured, len(grads), rng))
     groups = groups_of(long)
     main = identify(measured, short.of(groups[0][0]), long.of(groups[0][0]))
-    findings = [finding for finding in findings if not _is_stateless(expected, main, finding[1])]
-    findings += _findings(measured, main, bool(findings))
-    findings += _idle(main, idle_slots(subject, grads))
-    findings += [(FAULT, text) for text in _others(subject, main, groups, short, long)]
+    findings = [*_findings(measured, main), *_idle(main, idle_slots(subject, grads))]
+    return main, [*findings, *((FAULT, text) for text in _others(subject, main, groups, short, long))]
+
+
+def _made(
+    subject: Subject, main: Fit | None, clip: Clip | None, findings: list[tuple[int, str]], expected: str | None
+) -> UpdateReport:
     if expected is not None:
-        findings += _unexpected(expected, main)
-    return _made(subject, main, findings, expected)
-
-
-def _of_unknown(subject: Subject, findings: list[tuple[int, str]], expected: str | None) -> UpdateReport:
-    """The report if no rule was looked for."""
-    findings = [*([] if expected is None else _unexpected(expected, None)), *findings]
-    return _made(subject, None, findings, expected)
-
-
-def _made(subject: Subject, main: Fit | None, findings: list[tuple[int, str]], expected: str | None) -> UpdateReport:
+        findings = [*_unexpected(expected, main, clip), *findings]
     return UpdateReport(
         verdict=_verdict({kind for kind, _ in findings}, expected),
         rule=main and main.name,
-        hyperparameters=main.hyperparameters if main else {},
+        hyperparameters=main.hyperparameters | (clip.hyperparameters if clip else {}) if main else {},
         rates=tuple(map(float, main.rates)) if main else (),
         findings=tuple(dict.fromkeys(text for _, text in sorted(findings, key=lambda finding: -finding[0]))),
         difference=main.error if main else math.nan,
@@ -168,16 +208,18 @@ def _verdict(kinds: set[int], expected: str | None) -> str:
 # Findings: their kind and their text
 
 
-def _findings(measured: Measurements, fit: Fit | None, wrong: bool) -> Iterator[tuple[int, str]]:
+def _findings(measured: Measurements, fit: Fit | None) -> Iterator[tuple[int, str]]:
     """Yield findings on the rule of most entries."""
     if measured.power in OTHER_POWERS:
         yield FAULT, OTHER_POWERS[measured.power]
     if fit is None:
-        yield from [] if wrong else [(DOUBT, "no known rule takes these steps")]
         return
     yield from ((part.kind, part.finding) for part in fit.candidate if part.finding)
     if fit.values["eps_root"] and fit.candidate.rule.name not in INSIDE:
         yield VARIANT, "epsilon stands inside the root: sqrt(v + eps_root)"
+    for name in ("weight_decay", *FRACTIONS):
+        if name in fit.candidate.parameters and fit.values[name] < -fit.long.tolerance:
+            yield FAULT, f"{name} is negative: {fit.values[name]:.6g}"
     if np.median(fit.rates) < 0:
         yield FAULT, "steps go uphill: lr g is added and not subtracted"
     if fit.name in ("adam", "adamw") and fit.values["beta2"] < NO_MEMORY < fit.values["beta1"]:
@@ -194,6 +236,12 @@ def _is_stateless(expected: str | None, fit: Fit | None, finding: str) -> bool:
 
 def _idle(fit: Fit | None, idle: list[bool]) -> Iterator[tuple[int, str]]:
     """What vectors of the state say that stay 0 while others do not; with one moment, another may have been lost."""
+    if fit is not None and fit.candidate.rule.recurrence in STATELESS and any(fit.long.slots):
+        yield DOUBT, UNUSED.format(sum(slot != 0 for slot in fit.long.slots))
+    if fit is not None and fit.rival:
+        yield DOUBT, RIVAL.format(fit.rival)
+    if fit is not None and fit.sums and fit.alike and all(fit.values[name] for name in fit.candidate.fractions):
+        yield DOUBT, SUMS  # if all are sums, that is meant, as in xpdl.adam
     if any(idle) and not all(idle) and fit is not None:
         both = {"beta1", "beta2"} <= set(fit.candidate.parameters)
         yield (
@@ -214,7 +262,8 @@ def _rates(fit: Fit) -> Iterator[tuple[int, str]]:
 
 def _corrected_twice(fit: Fit) -> str:
     """What is wrong if the rates are no schedule, but another bias correction."""
-    if fit.constant or not {"beta1", "beta2"} <= set(fit.candidate.parameters):
+    rule = fit.candidate.rule
+    if fit.constant or not {"beta1", "beta2"} <= set(rule.parameters) or rule.finding.startswith(UNCORRECTED):
         return ""
     t = np.arange(1, len(fit.rates) + 1)
     bias1, bias2 = (1 - fit.values[name] ** t for name in ("beta1", "beta2"))
@@ -237,8 +286,8 @@ def _others(subject: Subject, main: Fit | None, groups: list[list[int]], short: 
     for group in groups[1:MOST_GROUPS]:
         paths = long.of(group[0])
         moved = np.diff(paths.theta, axis=0).any()
-        fit = relate(main, measure(subject, group[0]), short.of(group[0]), paths) if moved else None
-        yield f"{_entries(group)} of {subject.size}: {_how_it_differs(main, fit) if moved else 'never updated'}"
+        fit = relate(main, measure(subject, moved_in(subject, group[0])), short.of(group[0]), paths) if moved else None
+        yield f"{entries(group)} of {subject.size}: {_how_it_differs(main, fit) if moved else 'never updated'}"
     if len(groups) > MOST_GROUPS:
         yield f"entries follow {len(groups)} different rules"
 
@@ -254,14 +303,7 @@ def _how_it_differs(main: Fit | None, other: Fit | None) -> str:
     return f"updated by another rule than the rest, {other}"
 
 
-def _entries(group: Sequence[int]) -> str:
-    """ "entries 0 to 2, 5"."""
-    breaks = [i for i, (a, b) in enumerate(pairwise(group), 1) if b != a + 1]
-    runs = [group[i:j] for i, j in pairwise([0, *breaks, len(group)])]
-    return "entries " + ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)
-
-
-def _unexpected(expected: str, fit: Fit | None) -> Iterator[tuple[int, str]]:
-    found = fit.name if fit else "no known rule"
+def _unexpected(expected: str, fit: Fit | None, clip: Clip | None) -> Iterator[tuple[int, str]]:
+    found = f"{clip.name} {fit.name}" if fit and clip else fit.name if fit else "no known rule"
     if found != expected:
         yield FAULT, f"expected {expected}, found {found}"

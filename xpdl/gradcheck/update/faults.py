@@ -3,6 +3,7 @@
 Each check gets the optimizer and a random history of gradients, and returns the fault as a sentence, or None.
 """
 
+from collections.abc import Callable
 from functools import partial
 from itertools import combinations
 
@@ -11,7 +12,7 @@ import numpy as np
 from xpdl import checks
 from xpdl.backends.base import to_numpy
 from xpdl.gradcheck.report import Vector
-from xpdl.gradcheck.update.rules import LOST_MOMENTS
+from xpdl.gradcheck.update.rules import LATE, LOST_MOMENTS
 from xpdl.gradcheck.update.subject import Subject, arrays_in
 
 LOST_STATE = "the state is lost between steps"
@@ -49,7 +50,8 @@ def _keeps_the_dtype(subject: Subject, grads: Vector) -> str | None:
 
 
 def _survives_zero(subject: Subject, grads: Vector) -> str | None:
-    if np.isfinite(subject.run(1.0, grads)).all() and not np.isfinite(subject.run(0.0, [0.0, 0.0])).all():
+    still = (subject.run(start, [0.0, 0.0]) for start in (0.0, 1.0))
+    if np.isfinite(subject.run(1.0, grads)).all() and not all(np.isfinite(path).all() for path in still):
         return "a gradient of 0 in the first step gives NaN: 0 / 0, an epsilon is missing"
     return None
 
@@ -89,6 +91,28 @@ def _carries_its_state(subject: Subject, grads: Vector) -> str | None:
     return None
 
 
+def _uses_its_last_gradient(subject: Subject, grads: Vector) -> str | None:
+    """A step of one size for gradients of any size, which is linear in the last gradient: another one is its size."""
+
+    def second(past: float, now: float, start: float = 0.0) -> float:
+        path = subject.run(start, [past, now])[:, 0]
+        return float(path[1] - path[2])
+
+    if len({second(1.0, now) for now in (0.1, -0.1, subject.largest, -subject.largest)}) == 1 and second(1.0, 0.1):
+        return LATE.format("first")
+    return LATE.format("second") if any(_is_late(subject, second, size) for size in (1.0, 1e5)) else None
+
+
+def _is_late(subject: Subject, second: Callable[..., float], large: float) -> bool:
+    """Whether second steps do so at this size, which must be large beside epsilon, but not so that it rounds away."""
+    steps = [second(large, times * large) for times in (1.0, 2.0, 3.0)]
+    far = -10 * float(subject.run(0.0, [large])[1, 0])  # where theta is, must not matter
+    others = second(2 * large, 2 * large), second(large, large, far)
+    of_one_size = np.allclose(others, steps[0], rtol=1e-3, atol=0)
+    linear = np.isclose(steps[2] - steps[1], steps[1] - steps[0], rtol=1e-3, atol=0)
+    return bool(of_one_size and linear and steps[1] > 1.1 * steps[0])
+
+
 FAULT_CHECKS = (
     _is_finite,
     _survives_zero,
@@ -99,6 +123,7 @@ FAULT_CHECKS = (
     _keeps_the_dtype,
     _keeps_its_state,
     _carries_its_state,
+    _uses_its_last_gradient,
 )
 
 

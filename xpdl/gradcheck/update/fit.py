@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xpdl.gradcheck.report import Vector
-from xpdl.gradcheck.update.measure import HUGE_GRADIENT, Measurements, quotient
+from xpdl.gradcheck.update.measure import Measurements, quotient
 from xpdl.gradcheck.update.report import title
 from xpdl.gradcheck.update.rules import LOST, NOTHING, REPEATED, STATELESS, Change, Memory, Recurrence, Rule, Values
 from xpdl.gradcheck.update.subject import EntryPaths
@@ -32,6 +32,8 @@ GRID: dict[str, tuple[float, ...]] = {
 }
 """Where the search begins if measurements do not say."""
 MOST_STARTS = 3
+LEAST_GAIN = 0.8
+"""A descent goes on while each step leaves less than this part of the squared errors."""
 
 
 class Candidate(NamedTuple):
@@ -45,6 +47,11 @@ class Candidate(NamedTuple):
     def parameters(self) -> tuple[str, ...]:
         """The names of its hyper-parameters."""
         return tuple(dict.fromkeys(self.rule.parameters + self.decay.parameters + self.mistake.parameters))
+
+    @property
+    def fractions(self) -> tuple[str, ...]:
+        """The names of those that are betas."""
+        return tuple(name for name in self.parameters if name in FRACTIONS)
 
     @property
     def recurrence(self) -> Recurrence:
@@ -62,6 +69,8 @@ class Fit(NamedTuple):
     reference: Vector  # theta after each step by the rule (T, C)
     long: EntryPaths
     alike: int  # how many numbers of the rule's memory are found in the state
+    sums: int  # how many of the others are sums: times 1 / (1 - beta) or beta / (1 - beta)
+    rival: str = ""  # another rule that makes the same steps, to rounding
 
     @property
     def error(self) -> float:
@@ -136,17 +145,22 @@ def compare(candidate: Candidate, values: Values, long: EntryPaths) -> Fit:
     """A candidate with these parameters beside the long histories."""
     reference, rates, memory = _reproduce(candidate, values, long)
     held = [float(np.ravel(slot)[0]) for slot in memory.values()]
-    alike = _pairs(held, long.slots)
+    left = _unpaired(held, long.slots)
+    betas = [values[name] for name in candidate.fractions if 0 < values[name] < 1]
+    others = [value * share / (1 - beta) for value in held for beta in betas for share in (1.0, beta)]
+    sums = len(left) - len(_unpaired(others, left))
     errors = np.abs(reference - long.theta[1:]) / long.scale
-    return Fit(candidate, values, rates, np.where(np.isfinite(errors), errors, np.inf), reference, long, alike)
+    errors = np.where(np.isfinite(errors), errors, np.inf)
+    alike = len(long.slots) - len(left)
+    return Fit(candidate, values, rates, errors, reference, long, alike, sums)
 
 
-def _pairs(held: Sequence[float], slots: Sequence[float]) -> int:
-    """How many numbers of the state are those of the rule, each counted once."""
+def _unpaired(held: Sequence[float], slots: Sequence[float]) -> list[float]:
+    """The numbers of the state that are not those of the rule, each taken once."""
     left = list(slots)
     for value in held:
         left.remove(found) if (found := _nearest(value, left)) is not None else None
-    return len(slots) - len(left)
+    return left
 
 
 def _nearest(value: float, slots: Sequence[float]) -> float | None:
@@ -210,7 +224,7 @@ def _descend(candidate: Candidate, values: Values, paths: EntryPaths) -> Values:
         tries = x * np.exp(np.stack([_damped(slopes, here, damping) for damping in (1e-12, 1e-4, 1e-2, 1.0, 100.0)]))
         sizes = np.sum(_misfit(candidate, _at(values, names, tries), paths).reshape(len(tries), -1) ** 2, axis=1)
         best = int(np.nanargmin(np.where(np.isfinite(sizes), sizes, np.inf)))
-        if not sizes[best] < 0.99 * before or sizes[best] < paths.tolerance**2:
+        if not sizes[best] < LEAST_GAIN * before or sizes[best] < paths.tolerance**2:
             break
         x, before = tries[best], float(sizes[best])
     return {name: float(np.ravel(value)[0]) for name, value in _at(values, names, x[None]).items()}
@@ -244,7 +258,8 @@ def _at(values: Values, names: Sequence[str], x: Vector) -> dict[str, Any]:
 def _start(candidate: Candidate, measured: Measurements, u: float, given: Values | None = None) -> Values:
     """The parameters that follow from the measurements, but for those that are given."""
     rule, decay, mistake = candidate
-    values = _betas(rule, measured) | {"dampening": 0.5, "psi": 0.004, "eps": 0.0, "eps_root": 0.0, "weight_decay": 0.0}
+    values = _betas(rule, measured) | dict.fromkeys(("start", "eps", "eps_root", "weight_decay"), 0.0)
+    values |= {"dampening": 0.5, "psi": 0.004}
     values |= _guess(mistake, measured, 1.0) | (given or {})
 
     def first(gradient: float, **epsilons: float) -> float:
@@ -258,7 +273,11 @@ def _start(candidate: Candidate, measured: Measurements, u: float, given: Values
     sides = zip(("eps", "eps_root"), measured.epsilons(u**0.25 if mistake is NOTHING else 0.5), strict=True)
     sizes = {name: unit(name) * (size if "eps" in rule.parameters else measured.epsilon) for name, size in sides}
     values |= {"eps": sizes["eps"], "eps_root": sizes["eps_root"] ** 2}
-    lr = quotient(measured.huge, first(HUGE_GRADIENT, eps_root=values["eps_root"], eps=values["eps"]))
+    if "start" in rule.parameters:
+        values |= {"eps": 0.0, "eps_root": 0.0}
+        start = (unit("start") * measured.epsilon) ** 2
+        values |= {"start": start, "eps_root": 1e-6 * start}
+    lr = quotient(measured.huge, first(measured.largest, eps_root=values["eps_root"], eps=values["eps"]))
     return values | _guess(decay, measured, lr)
 
 
@@ -285,7 +304,6 @@ def _guess(change: Change, measured: Measurements, lr: float) -> Values:
         "decay": measured.decay,
         "decay / lr": quotient(measured.decay, lr),
         "balance": measured.balance,
-        "epsilon": measured.epsilon,
         "fall": fall,
         "rise": rise,
     }

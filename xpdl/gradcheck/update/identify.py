@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from itertools import groupby
 import math
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
-from xpdl.gradcheck.update.fit import Candidate, Fit, compare, fit, search
-from xpdl.gradcheck.update.measure import HUGE_GRADIENT, Measurements, power, quotient
+from xpdl.gradcheck.update.fit import FRACTIONS, Candidate, Fit, compare, fit, search
+from xpdl.gradcheck.update.measure import Measurements, betas_of, power, quotient
 from xpdl.gradcheck.update.rules import (
-    CLIPPED,
     COMMON,
     COUNTED,
     DECAYS,
@@ -31,8 +30,10 @@ from xpdl.gradcheck.update.rules import (
     Change,
     Rule,
 )
-from xpdl.gradcheck.update.subject import EntryPaths
+from xpdl.gradcheck.update.subject import HUGE_GRADIENT, EntryPaths
 
+CLOSER = 30
+"""A rule that fits so many times closer is preferred: in float32, AMSGrad with a slow second moment is almost Adam."""
 Find: TypeAlias = Callable[[Candidate, Measurements, EntryPaths, EntryPaths], Fit | None]
 
 
@@ -43,13 +44,25 @@ def identify(measured: Measurements, short: EntryPaths, long: EntryPaths) -> Fit
     fits = _by_name(fit, textbook, measured, short, long)
     if not any(map(_is_all, fits)):
         fits += _by_name(fit, [rule for rule in rules if rule not in textbook], measured, short, long)
-    if all(found.candidate.rule.kind == FAULT or not found.explains_the_state for found in fits):
-        fits += _by_name(search, rules, measured, short, long)
+    if not measured.memoryless and all(
+        found.candidate.rule.kind == FAULT or not found.explains_the_state for found in fits
+    ):
+        fits += _by_name(search, [rule for rule in rules if _is_searched(rule, measured)], measured, short, long)
     if not any(found.constant for found in fits):
-        mistakes = LOST + COUNTED if fits else LOST + (CLIPPED,) * (measured.power == 0) + COUNTED + REPEATED
+        mistakes = LOST + COUNTED if fits else LOST + COUNTED + REPEATED
         tries = (fit(c, measured, short, long) for c in _mistaken(measured, mistakes))
         fits += [found for found in [next((found for found in tries if found and found.constant), None)] if found]
-    return max(fits, key=lambda found: (found.constant, found.alike, -found.candidate.rule.kind), default=None)
+    best = max(fits, key=_rank, default=None)
+    closer = [found for found in fits if best and _rank(found) == _rank(best) and CLOSER * found.error < best.error]
+    best = min(closer, key=lambda found: found.error, default=best)
+    if best is None or best.candidate.rule.kind == FAULT or _is_all(best):
+        return best
+    rivals = (one.name for one in fits if one.constant and one.candidate.rule.kind == FORM and one.error < best.error)
+    return best._replace(rival=next((name for name in rivals if name != best.name), ""))
+
+
+def _rank(found: Fit) -> tuple[bool, int, int]:
+    return found.constant, found.alike, -found.candidate.rule.kind
 
 
 def _by_name(
@@ -78,10 +91,10 @@ def _candidates(rules: Iterable[Rule], measured: Measurements) -> Iterator[Candi
 
 
 def _mistaken(measured: Measurements, mistakes: Sequence[Change]) -> Iterator[Candidate]:
-    """Rules with a mistake, one rule for each name; a rule that clips gradients is linear for small ones."""
+    """Rules with a mistake, one rule for each name."""
     decays = DECAYS[:2] if measured.decay else (NOTHING,)
     for mistake in mistakes:
-        rules = rules_of(1.0 if mistake is CLIPPED else measured.power)
+        rules = rules_of(measured.power)
         textbook = {rule.name: rule for rule in reversed(rules) if rule.kind == FORM}
         for rule in rules if mistake in LOST else reversed(textbook.values()):
             if mistake.needs in (*rule.parameters, "") and (rule.name in WELL_KNOWN or mistake in COMMON):
@@ -103,6 +116,26 @@ def _power_of(rule: Rule) -> float:
             for g in (HUGE_GRADIENT, 2 * HUGE_GRADIENT)
         )
     return power(quotient(two, one))
+
+
+def _is_searched(rule: Rule, measured: Measurements) -> bool:
+    """Whether the betas of a rule may not be those measured: it is another function of them, or gradients are small."""
+    return measured.largest < HUGE_GRADIENT or not _shows_its_betas(rule)
+
+
+@cache
+def _shows_its_betas(rule: Rule) -> bool:
+    given = {"beta": 0.7, "beta1": 0.7, "beta2": 0.9, "decay": 0.9}
+    values = defaultdict(lambda: 0.0, given)
+    seconds = []
+    with np.errstate(all="ignore"):
+        for past in (1e-6, 1.0, -1.0):
+            memory: Any = defaultdict(np.float64)
+            p = rule.recurrence(0.0, np.float64(past), memory, 1, 1.0, values)
+            seconds.append(float(p - rule.recurrence(p, np.float64(1.0), memory, 2, 1.0, values)))
+    shown = zip((("beta", "beta1"), ("decay", "beta2")), betas_of(*seconds), strict=True)
+    right = [name for names, beta in shown for name in names if math.isclose(given[name], beta, rel_tol=1e-3)]
+    return {name for name in rule.parameters if name in FRACTIONS} <= set(right)
 
 
 def relate(main: Fit | None, measured: Measurements, short: EntryPaths, long: EntryPaths) -> Fit | None:

@@ -10,7 +10,6 @@ from typing import NamedTuple, TypeAlias
 
 from xpdl.gradcheck.update.subject import Subject
 
-HUGE_GRADIENT = 1e10
 TINY_GRADIENT = {"float64": 1e-30, "float32": 1e-12}
 Moved: TypeAlias = Callable[..., float]
 """(theta at the start, *gradients) -> what the last step subtracts from theta"""
@@ -19,6 +18,7 @@ Moved: TypeAlias = Callable[..., float]
 class Measurements(NamedTuple):
     """The measurements in one entry of theta."""
 
+    largest: float  # the huge gradient
     power: float  # of a huge gradient, to which the first step is proportional
     huge: float  # the first step at a huge gradient
     epsilon: float  # Q, the gradient at which epsilon is as large as the rest
@@ -31,6 +31,11 @@ class Measurements(NamedTuple):
     flip: float = 0.0  # minus the gradient that turns the step round after a gradient of 1, if only signs count
     flip_later: float = 0.0  # the same after the gradients 1 and 0
 
+    @property
+    def memoryless(self) -> bool:
+        """Whether second steps do not depend on the gradient before."""
+        return max(abs(self.beta1), abs(self.beta2)) < 1e-6
+
     def epsilons(self, least: float) -> Iterator[float]:
         """The parts of Q outside and inside the root; a part below this fraction of Q is 0."""
         for part in (self.epsilon - self.inside, self.inside):
@@ -39,24 +44,29 @@ class Measurements(NamedTuple):
     @property
     def unit(self) -> float:
         """A gradient that is large beside epsilon."""
-        return max(1.0, 1e6 * self.epsilon)
+        return min(max(1.0, 1e6 * self.epsilon), self.largest / 4)
 
 
-def measure(subject: Subject, entry: int) -> Measurements:
-    """Measure one entry of theta with single steps."""
+def moved_in(subject: Subject, entry: int) -> Moved:
+    """What the last step subtracts from one entry of theta."""
 
     def moved(start: float, *grads: float) -> float:
         path = subject.run(start, grads)[:, entry]
         return float(path[-2] - path[-1])
 
-    huge = moved(0.0, HUGE_GRADIENT)
-    exponent = power(quotient(moved(0.0, 2 * HUGE_GRADIENT), huge))
-    measured = Measurements(exponent, huge, *_epsilon(moved, TINY_GRADIENT[subject.dtype]), *5 * [0.0])
+    return moved
+
+
+def measure(subject: Subject, moved: Moved, relative: bool = False) -> Measurements:
+    """Measure the rule of one entry of theta with single steps, which may be relative to those of another entry."""
+    huge, half = moved(0.0, subject.largest), moved(0.0, subject.largest / 2)
+    epsilons = _epsilon(moved, subject.largest, TINY_GRADIENT[subject.dtype])
+    measured = Measurements(subject.largest, power(quotient(huge, half)), huge, *epsilons, *5 * [0.0])
     decay = _decay_of_theta(moved, measured.unit, subject.u)
-    beta1, beta2, again = _betas(moved, measured.unit, decay)
+    beta1, beta2, again = _betas(moved, subject.largest, measured.unit, 0.0 if relative else decay)
     balance = _turn(lambda c: moved(1.0, -c)) if decay else 0.0
     measured = measured._replace(decay=decay, balance=balance, beta1=beta1, beta2=beta2, again=again)
-    return measured._replace(**_flips(moved, measured.unit)) if exponent == 0 else measured
+    return measured._replace(**_flips(moved, measured.unit)) if measured.power == 0 else measured
 
 
 def _flips(moved: Moved, unit: float) -> dict[str, float]:
@@ -68,14 +78,14 @@ def _flips(moved: Moved, unit: float) -> dict[str, float]:
     return {"flip": flip, "flip_later": _turn(lambda c: moved(0.0, unit, 0.0, -c * unit))} if flip > 1e-8 else {}
 
 
-def _epsilon(moved: Moved, tiny: float) -> tuple[float, float]:
+def _epsilon(moved: Moved, largest: float, tiny: float) -> tuple[float, float]:
     """Q and w.  The first step of Adam and its kin is lr g / (sqrt(g^2 + w^2) + E); two gradients give w and E:
 
     q(g) = g step(inf) / step(g) = sqrt(g^2 + w^2) + E,   Q = q(0) = w + E,   A = q(Q) - Q,   w = (Q^2 - A^2) / (2 A)
     """
-    huge = moved(0.0, HUGE_GRADIENT)
+    huge = moved(0.0, largest)
     whole = quotient(tiny * huge, moved(0.0, tiny))
-    if not 10 * tiny < whole < HUGE_GRADIENT / 10:
+    if not 10 * tiny < whole < largest / 10:
         return 0.0, 0.0
     beyond = quotient(whole * huge, moved(0.0, whole)) - whole
     return whole, min(max(quotient(whole**2 - beyond**2, 2 * beyond), 0.0), whole)
@@ -90,7 +100,7 @@ def _decay_of_theta(moved: Moved, unit: float, u: float) -> float:
     return decay if abs(decay) > 8 * u else 0.0
 
 
-def _betas(moved: Moved, unit: float, decay: float) -> tuple[float, float, float]:
+def _betas(moved: Moved, largest: float, unit: float, decay: float) -> tuple[float, float, float]:
     """beta1, beta2, and the second step with a huge gradient relative to the first.
 
     Second steps after the gradients 0, a and -a have the ratio 1 : (1 + beta1) / sqrt(1 + beta2) : (1 - beta1) / ...,
@@ -102,9 +112,13 @@ def _betas(moved: Moved, unit: float, decay: float) -> tuple[float, float, float
         return moved(0.0, past, now) + linear * decay * moved(0.0, past)
 
     none, same, opposite = map(second, (1e-6 * unit, unit, -unit))
-    beta1 = quotient(same - opposite, same + opposite)
-    beta2 = quotient(2 * none, same + opposite) ** 2 - 1
-    return beta1, beta2, quotient(second(HUGE_GRADIENT, HUGE_GRADIENT), moved(0.0, HUGE_GRADIENT))
+    beta1, beta2 = betas_of(none, same, opposite)
+    return beta1, beta2, quotient(second(largest, largest), moved(0.0, largest))
+
+
+def betas_of(none: float, same: float, opposite: float) -> tuple[float, float]:
+    """beta1 and beta2 from second steps after the gradients 0, a and -a."""
+    return quotient(same - opposite, same + opposite), quotient(2 * none, same + opposite) ** 2 - 1
 
 
 def _turn(step: Moved) -> float:

@@ -1,10 +1,11 @@
 """``UpdateReport``: the update rule of an optimizer, and what is wrong with it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-from xpdl.gradcheck.report import PASS, finite
+from xpdl.gradcheck.report import PASS, Vector, finite
 from xpdl.gradcheck.update.rules import EPS
 
 
@@ -92,3 +93,10 @@ def title(name: str, values: Mapping[str, float]) -> str:
     """A rule and its hyper-parameters, as "adam: lr 0.001, beta1 0.9"."""
     shown = (f"{key} {value:.6g}" for key, value in values.items() if value or key not in EPS)
     return f"{name}: " + ", ".join(shown)
+
+
+def entries(group: Sequence[int] | Vector) -> str:
+    """ "entries 0 to 2, 5"."""
+    breaks = [i for i, (a, b) in enumerate(pairwise(group), 1) if b != a + 1]
+    runs = [group[i:j] for i, j in pairwise([0, *breaks, len(group)])]
+    return "entries " + ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs)

@@ -73,13 +73,17 @@ def _root(v: Any, h: Values) -> Any:
     return np.sqrt(v + h["eps_root"]) + h["eps"]
 
 
-def _rmsprop(centred: Any = 0, push: str = "", stale: bool = False, share: Any = None) -> Recurrence:
+def _rmsprop(
+    centred: Any = 0, push: str = "", stale: bool = False, share: Any = None, start: bool = False
+) -> Recurrence:
     """Tieleman & Hinton 2012; less the square of the mean (Graves 2013); with a heavy ball (TensorFlow, PyTorch).
 
     ``push`` says where the learning rate of the heavy ball stands, ``centred`` is the power of the mean.
     """
 
     def step(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+        if start and t == 1:
+            s["v"] = s["v"] + h["start"]
         v = s["v"] if stale else _mixed(s, "v", h["decay"], g * g, share)
         if centred:
             v = v - _mixed(s, "mean", h["decay"], g) ** centred
@@ -126,7 +130,7 @@ def _adam(
 
     first, second  how often the bias of the moments is corrected
     late           whether epsilon is added after the bias correction
-    top            of what the maximum is kept, as AMSGrad does: raw or corrected second moments
+    top            of what the maximum is kept, as AMSGrad does: raw or corrected second moments; or it is unused
     of             what is squared: the gradient, the first moment, or the surprise g - m as in AdaBelief
     stale          the moment that is updated after its use
     """
@@ -142,10 +146,11 @@ def _adam(
             s["v"] = v = v + h["eps_root"]
         m, v = (old.get(slot, np.float64(0)) if slot == stale else x for slot, x in (("m", m), ("v", v)))
         unbias1, unbias2 = _unbias(h["beta1"], t, first), _unbias(h["beta2"], t, second)
-        v = v if top == "raw" else v / unbias2
+        v = v if top in ("raw", "unused") else v / unbias2
         if top:
-            s["top"] = v = np.maximum(s["top"], v)
-        v = v / unbias2 if top == "raw" else v
+            s["top"] = np.maximum(s["top"], v)
+            v = v if top == "unused" else s["top"]
+        v = v / unbias2 if top in ("raw", "unused") else v
         early = 1.0 if late else unbias2
         root = 0.0 if belief else h["eps_root"] / early
         return p - lr * m / unbias1 / (np.sqrt(v + root) + h["eps"] / early**0.5)
@@ -234,6 +239,7 @@ APART = ": pass expected= to tell them apart"
 SOFT = f"g / (|g| + eps): Adam and RMSprop do the same if their state is lost between steps{APART}"
 SUM = f"v is no average: the factor 1 - decay is missing, or the learning rate makes up for it{APART}"
 TWICE = "the bias of {} corrected twice: in the moment and in the learning rate, or two times in the moment"
+UNCORRECTED = "no bias correction"
 LATE = "the {} moment is updated after it is used: the step of the last gradient comes one step late"
 EPSILON_IN_MAXIMUM = "u <- max(beta2 u, |g| + eps)"
 BALL = ("beta", "decay", *EPS)
@@ -258,7 +264,7 @@ RULES: tuple[Rule, ...] = (
     Rule("lion", _lion(), ("beta1", "beta2")),
     Rule("adam", _adam(), ADAM),
     Rule("adam", _adam(late=False), ADAM, BEFORE, VARIANT),
-    Rule("adam", _adam(0, 0), ADAM, "no bias correction, or t stands still", VARIANT),
+    Rule("adam", _adam(0, 0), ADAM, f"{UNCORRECTED}, or t stands still", VARIANT),
     Rule("adam", _adam(1, 0), ADAM, "no bias correction of the second moment", FAULT),
     Rule("adam", _adam(0, 1), ADAM, "no bias correction of the first moment", FAULT),
     Rule("adam", _adam(2, 2), ADAM, TWICE.format("both moments is"), FAULT),
@@ -277,6 +283,7 @@ RULES: tuple[Rule, ...] = (
     Rule("rmsprop", _rmsprop(2), ("decay", *EPS), CENTRED),
     Rule("rmsprop", _rmsprop(2, "inside"), BALL, f"{CENTRED}, and a heavy ball on top: b <- beta b + lr g / sqrt(v)"),
     Rule("rmsprop", _rmsprop(2, "outside"), BALL, f"{CENTRED}, and a heavy ball on top: b <- beta b + g / sqrt(v)"),
+    Rule("rmsprop", _rmsprop(start=True), ("decay", "eps_root", "start"), "v does not start at 0"),
     Rule("rmsprop", _rmsprop(stale=True), ("decay", *EPS), LATE.format("second"), FAULT),
     Rule("adadelta", _adadelta(), ("decay", "eps_root")),
     Rule("adadelta", _adadelta("gradients"), ("decay", "eps_root"), "u averages gradients and not steps", FAULT),
@@ -284,7 +291,9 @@ RULES: tuple[Rule, ...] = (
     Rule("adadelta", _adadelta(stale=True), ("decay", "eps_root"), LATE.format("second"), FAULT),
     Rule("amsgrad", _adam(top="raw"), ADAM, "the maximum of v, corrected for its bias afterwards"),
     Rule("amsgrad", _adam(top="corrected"), ADAM, "the maximum of v after its bias correction"),
-    Rule("amsgrad", _adam(0, 0, top="raw"), ADAM, "no bias correction, as in Reddi et al. 2018"),
+    Rule("amsgrad", _adam(0, 0, top="raw"), ADAM, f"{UNCORRECTED}, as in Reddi et al. 2018"),
+    Rule("amsgrad", _adam(late=False, top="raw"), ADAM, BEFORE, VARIANT),
+    Rule("amsgrad", _adam(top="unused"), ADAM, "the maximum of v is kept, but not used: the steps are Adam's", FAULT),
     Rule("amsgrad", _adam(1, 0, top="raw"), ADAM, "no bias correction of the second moment", FAULT),
     Rule("amsgrad", _adam(0, 1, top="raw"), ADAM, "no bias correction of the first moment", FAULT),
     Rule("amsgrad", _adam(0, 1, top="corrected"), ADAM, "no bias correction of the first moment", FAULT),
@@ -401,10 +410,6 @@ def _counted(start: int, stride: int) -> Callable[[Recurrence], Recurrence]:
     return lambda step: lambda p, g, s, t, lr, h: step(p, g, s, start + stride * (t - 1), lr, h)
 
 
-def _clipped(step: Recurrence) -> Recurrence:
-    return lambda p, g, s, t, lr, h: step(p, np.clip(g, -h["clip"], h["clip"]), s, t, lr, h)
-
-
 def _counting(start: int, stride: int) -> Change:
     words = [f"starts at {start} and not at 1"] * (start > 1) + [f"advances by {stride} a step"] * (stride > 1)
     return Change(f"the step counter {' and '.join(words)}", FAULT, (), _counted(start, stride), needs="beta1")
@@ -432,7 +437,6 @@ COUNTED = tuple(_counting(i, by) for by in range(1, 9) for i in range(1, by + 2)
 WELL_KNOWN = ("sgd", "momentum", "nesterov", "sign", "adagrad", "rmsprop", "adam")
 """Rules around which all mistakes are tried, however rare; around the others, those of COMMON."""
 COMMON = (*(REPEATED[:2]), *COUNTED[:3])
-CLIPPED = Change("gradients are clipped", VARIANT, ("clip",), _clipped, "epsilon")
 LOST_MOMENTS = {  # by the power of g in the moment
     1: "the first moment is lost between steps",
     2: "the second moment is lost between steps",

@@ -15,6 +15,8 @@ from xpdl.backends.base import to_numpy
 from xpdl.gradcheck.report import Vector
 from xpdl.pytree import flatten
 
+HUGE_GRADIENT = 1e10
+
 
 class Subject(NamedTuple):
     """The optimizer under test, and the kind of arrays it gets."""
@@ -24,6 +26,7 @@ class Subject(NamedTuple):
     home: Backend
     dtype: str
     size: int  # P
+    largest: float = HUGE_GRADIENT  # the largest gradient to be used; if gradients are clipped, none of these is
 
     @property
     def u(self) -> float:
@@ -69,6 +72,17 @@ class Subject(NamedTuple):
         return [array for array in arrays if array.shape == (self.size,)]
 
 
+def tolerance_of(u: float) -> float:
+    """The error that a step may have, relative to the largest step of its history."""
+    return float(8 * u**0.5)
+
+
+def scale_of(theta: Vector, u: float) -> Vector:
+    """The largest step of each path (T + 1, ...), or the rounding of theta if that is larger."""
+    rounding = 16 * u * np.max(np.abs(theta), axis=0) / tolerance_of(u)
+    return np.asarray(np.maximum(np.max(np.abs(np.diff(theta, axis=0)), axis=0) + rounding, 1e-300))
+
+
 class EntryPaths(NamedTuple):
     """Histories of gradients, and the path of one entry of theta in each."""
 
@@ -80,13 +94,12 @@ class EntryPaths(NamedTuple):
     @property
     def tolerance(self) -> float:
         """The error that a step may have, relative to the largest step of its history."""
-        return float(8 * self.u**0.5)
+        return tolerance_of(self.u)
 
     @property
     def scale(self) -> Vector:
         """The largest step of each history (C,), or the rounding of theta if that is larger."""
-        rounding = 16 * self.u * np.max(np.abs(self.theta), axis=0) / self.tolerance
-        return np.asarray(np.maximum(np.max(np.abs(np.diff(self.theta, axis=0)), axis=0) + rounding, 1e-300))
+        return scale_of(self.theta, self.u)
 
 
 def arrays_in(state: Any) -> list[Array]:

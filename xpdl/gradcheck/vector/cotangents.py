@@ -41,7 +41,7 @@ def with_cotangents(
     parameters = dict(report.parameters)
     for what, expected, found in _variants(box, pairing):
         for name, parameter in parameters.items():
-            if parameter.verdict != FAIL and not _close(expected[name], found[name]):
+            if parameter.verdict != FAIL and not close(expected[name], found[name]):
                 said = f"wrong for a cotangent that is {what}"
                 parameters[name] = replace(parameter, verdict=FAIL, diagnosis=said)
     wrong = any(parameter.verdict == FAIL for parameter in parameters.values())
@@ -61,6 +61,7 @@ def _variants(box: BlackBox, pairing: Pairing) -> Iterator[tuple[str, Tensors, T
         yield what, plain, box.gradient()
 
 
-def _close(expected: Vector, found: Vector) -> bool:
+def close(expected: Vector, found: Vector) -> bool:
+    """Whether two gradients are one, but for rounding."""
     largest = float(np.max(np.abs(expected), initial=0.0))
     return bool(np.all(np.abs(found - expected) <= GROSS * largest))

@@ -6,14 +6,21 @@ from typing import Any
 from xpdl import checks
 from xpdl.gradcheck.function.autodiff import own_vjp
 from xpdl.gradcheck.function.pairing import Pairing
-from xpdl.gradcheck.report import Report
+from xpdl.gradcheck.report import FAIL, Report
+from xpdl.gradcheck.vector.batched import with_batch
 from xpdl.gradcheck.vector.cotangents import with_cotangents
+from xpdl.gradcheck.vector.directions import with_forward
 from xpdl.gradcheck.vector.judging import combined, judged
 from xpdl.gradcheck.vector.outputs import with_output
 
 
 def check_vjp(
-    fun: Callable[..., Any], vjp: Callable[..., Any] | None, *args: Any, seed: int = 0, **options: Any
+    fun: Callable[..., Any],
+    vjp: Callable[..., Any] | None,
+    *args: Any,
+    jvp: Callable[..., Any] | None = None,
+    seed: int = 0,
+    **options: Any,
 ) -> Report:
     """Check whether ``vjp`` multiplies cotangents with the Jacobian of ``fun``: a backward pass.
 
@@ -27,9 +34,12 @@ def check_vjp(
         (*args) -> outputs: numbers, arrays of any shape, or dicts, lists and tuples of them.
     vjp : callable
         (cotangent, *args) -> the gradients: of one argument its gradient, of several a tuple.  The cotangent has the
-        form of the outputs.  None: the backward pass of the library of the arguments (PyTorch, JAX).
+        form of the outputs.  None: the backward pass of the library of the arguments (PyTorch, JAX), which is compared
+        under vmap with a loop, too.
     *args : Any
         The point, as ``check_gradient`` takes it.
+    jvp : callable, optional
+        A forward pass, as ``check_jvp`` takes it.  It is checked as well, and both are held against each other.
     seed : int, default 0
         The seed of the cotangents and of random directions.
     **options : Any
@@ -64,16 +74,19 @@ def check_vjp(
     >>> report.parameters["args[1]"].diagnosis.split("; ")
     ['2 x the numeric gradient: counted twice', 'd output[0, 0] / d args[1][1, 0] is 2, and 1 numerically']
     """
-    vjp = own_vjp(fun) if vjp is None else vjp
-    if not callable(vjp):
+    backward = own_vjp(fun) if vjp is None else vjp
+    if not callable(backward):
         raise TypeError(f"vjp must be a function of a cotangent and the arguments, got {checks.shorten(vjp)}")
 
     def gradient(pairing: Pairing) -> Callable[..., Any]:
-        return lambda *args: vjp(pairing.cotangent(), *args)
+        return lambda *args: backward(pairing.cotangent(), *args)
 
     pairings = [Pairing(fun, seed), Pairing(fun, seed + 1, natural=True)]
     reports = [judged(pairing, gradient(pairing), args, seed, options) for pairing in pairings]
     report = combined(reports)
-    if report.verdict == "FAIL":
-        return with_output(report, pairings, gradient, args, seed, options)
-    return with_cotangents(report, pairings[0], gradient(pairings[0]), args, options.get("dtype"))
+    if report.verdict == FAIL:
+        report = with_output(report, pairings, gradient, args, seed, options)
+    else:
+        report = with_batch(report, fun, args) if vjp is None else report
+        report = with_cotangents(report, pairings[0], gradient(pairings[0]), args, options.get("dtype"))
+    return with_forward(report, Pairing(fun, seed), gradient, jvp, args, seed, options) if jvp else report

@@ -1,0 +1,59 @@
+"""Numbers of their own for rows and columns, values that are the same in each, and lines in other places."""
+
+import numpy as np
+import pytest
+
+from xpdl.gradcheck.function.causes import diagnose
+from xpdl.gradcheck.function.causes.lines import moved, spread
+
+G, THETA = np.random.default_rng(5).standard_normal((2, 5, 4))
+ROW = np.array([3, 1.5, 2.2, 0.3])
+
+
+@pytest.mark.parametrize("entries", [True, False])
+@pytest.mark.parametrize(
+    ("claim", "said"),
+    [
+        (G * ROW, "a factor of its own in each of columns 0 to 3: 3, 1.5, 2.2, 0.3"),
+        (G * 2.0 ** np.arange(5)[:, None], "a factor of its own in each of rows 0 to 4: 1, each 2 x the one before"),
+        (G + ROW, "a number of its own too much in each of columns 0 to 3: 3, 1.5, 2.2, 0.3"),
+        (
+            G + THETA * ROW,
+            "the numeric gradient + multiples of theta, of their own in each of columns 0 to 3: a norm's terms?",
+        ),
+    ],
+)
+def test_each_line_may_have_a_number_of_its_own(evidence, entries, claim, said) -> None:
+    found = diagnose(evidence(claim, G, theta=THETA, entries=entries))
+    assert found == (said.replace("0 to 4: 1, each", "1 to 4: 2, each") if entries else said)
+
+
+def test_a_number_that_is_0_but_for_rounding_is_shown_as_0(evidence) -> None:
+    found = diagnose(evidence(G + ROW * [0, 1, 1, 1], G, theta=THETA, entries=False))
+    assert found.endswith("columns 0 to 3: 0, 1.5, 2.2, 0.3")
+
+
+@pytest.mark.parametrize(
+    ("claim", "said"),
+    [
+        (G.mean(0), ": the mean of the numeric gradient along it"),
+        (G.sum(0), ": the sum of the numeric gradient along it"),
+        (G[0], ": the first of the numeric gradient along it"),
+        (G[-1], ": the last of the numeric gradient along it"),
+        (G[0] * G[1], ""),
+    ],
+)
+def test_values_that_are_the_same_are_those_of_a_sum(evidence, claim, said) -> None:
+    assert spread(evidence(np.broadcast_to(claim, G.shape), G)) == f"the same at every index of axis 0{said}"
+
+
+def test_values_may_be_the_same_if_the_numeric_ones_are(evidence) -> None:
+    assert spread(evidence(2 * np.ones((3, 4)), np.ones((3, 4)))) is None
+    assert spread(evidence(np.broadcast_to(G[0], G.shape), G, entries=False)) is None
+
+
+def test_lines_that_hold_the_values_of_others_are_named(evidence) -> None:
+    assert moved(evidence(G[[0, 3, 2, 1, 4]], G)) == "rows 1 and 3 swapped"
+    assert moved(evidence(G[:, [0, 0, 1, 2]], G)) == "columns 1 to 3 hold the numeric gradient of 0, 1, 2"
+    assert moved(evidence(G**2, G)) is None
+    assert moved(evidence(G[[0, 3, 2, 1, 4]], G, entries=False)) is None
