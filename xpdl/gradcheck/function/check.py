@@ -51,6 +51,8 @@ FLAT, STEEP = 1.25, 1.75
 """If the order of the Taylor remainder is below FLAT, the gradient is wrong; if it is above STEEP, it is right."""
 RANDOM = 10
 """The number of random directions in a large tensor.  One more direction has the signs of the gradient."""
+HEAVIEST = 4.0
+"""No entry has a larger weight in the random directions of together.py."""
 
 
 class Judged(NamedTuple):
@@ -381,6 +383,8 @@ def _together(probe: Probe, tensors: list[TensorCheck], parameters: dict[str, Pa
     parts = [[name for name, tensor in passing.items() if tensor.entrywise], list(passing)]
     parts = [part for k, part in enumerate(parts) if part and part not in parts[:k]]
     for found in (c for part in parts for c in contradictions(probe, {name: passing[name].natural for name in part})):
+        if found.beyond <= HEAVIEST * sum(passing[name].granted(k) for name, k in found.places):
+            continue
         for name in {name for name, _ in found.places}:
             places = [k for owner, k in found.places if owner == name]
             parameters[name] = passing[name].failed_together(parameters[name], places, found)

@@ -91,10 +91,10 @@ class CentralDifference(NamedTuple):
         """The difference between the one-sided derivatives."""
         return abs(self.forward - self.backward)
 
-    def contradicted(self, finer: "CentralDifference", seen: float = 1.0) -> float:
+    def contradicted(self, finer: "CentralDifference", clearly: float = 1.0) -> float:
         """How wrong a finer step shows this difference to be; 0 if so many times its rounding may be the reason."""
         error = abs(self.value - finer.value)
-        return error + finer.rounding if error > seen * finer.rounding else 0.0
+        return error + finer.rounding if error > clearly * finer.rounding else 0.0
 
     def at_least(self, bar: float) -> "CentralDifference":
         """The same difference with bars of at least ``bar``."""
@@ -199,12 +199,17 @@ def central_along(probe: Probe, direction: Tensors, level: int = 0) -> CentralDi
 
 
 def best_central(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference, bool]:
+    """The best central difference along a direction in one tensor."""
+    return best_along(probe, {name: d})
+
+
+def best_along(probe: Probe, direction: Tensors) -> tuple[CentralDifference, bool]:
     """The central difference with the smallest bar, from fine steps to wide ones; and whether theta is at a kink.
 
     If finer steps contradict a wide one, its bar grows by the contradiction: waves that are shorter than a step may
     look smooth with that step alone.
     """
-    ladder = [central(probe, name, d, level) for level in LEVELS]
+    ladder = [central_along(probe, direction, level) for level in LEVELS]
     if _jumps(ladder):
         return ladder[0].undefined(jumps=True), False
     kink = _kink(ladder)
@@ -214,11 +219,11 @@ def best_central(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference,
 
 
 def _clearly(probe: Probe) -> float:
-    """The roundings by which a step must differ to contradict one that the next finer step confirms.
+    """By how many roundings a finer step must differ to contradict a wider one.
 
-    Rounding does it by chance, but a J that moves in steps has no other sign of them.
+    Rounding makes it differ by one or two.  A J that is noisy, or that moves in steps, has no clearer sign of them.
     """
-    return 1.0 if probe.quantum else SPREAD
+    return 1.0 if probe.quantum or probe.noise_of_claims else SPREAD
 
 
 def _narrowest(ladder: Sequence[CentralDifference], clearly: float) -> CentralDifference:
@@ -226,23 +231,16 @@ def _narrowest(ladder: Sequence[CentralDifference], clearly: float) -> CentralDi
     defined = [rung for rung in ladder if rung.bar < math.inf]
     best = defined[0] if defined else ladder[0]
     for k, wider in enumerate(defined[1:], 1):
-        wider = wider.at_least(_contradiction(wider, defined[:k], clearly))
+        wider = _checked(wider, defined[:k], clearly)
         if best.bar < wider.bar:
             break
         best = wider
     return best
 
 
-def _checked(wider: CentralDifference, finer: Sequence[CentralDifference]) -> CentralDifference:
+def _checked(wider: CentralDifference, finer: Sequence[CentralDifference], clearly: float = 1.0) -> CentralDifference:
     """The same difference, with a bar that grows by what finer ones contradict."""
-    return wider.at_least(max((wider.contradicted(other) for other in finer), default=0.0))
-
-
-def _contradiction(wide: CentralDifference, finer: Sequence[CentralDifference], clearly: float) -> float:
-    """How wrong finer steps show a difference to be."""
-    *finest, nearest = finer
-    error = wide.contradicted(nearest)
-    return max([error, *(wide.contradicted(step, 1.0 if error else clearly) for step in finest)])
+    return wider.at_least(max((wider.contradicted(other, clearly) for other in finer), default=0.0))
 
 
 def best_difference(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference, bool]:

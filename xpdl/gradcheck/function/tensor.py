@@ -187,6 +187,11 @@ class TensorCheck:
         found, kink = best_difference(self.probe, self.name, d)
         return found.derivative(kink=False)._replace(other_steps=found.jump if kink else 0.0)
 
+    def granted(self, position: int) -> float:
+        """What the tolerance grants to one claim."""
+        d = unit(self.natural.size, position)
+        return self.tolerance.along(d, float(self.natural[position])) if self.tolerance else 0.0
+
     def again(self, d: Vector, claim: float, found: DirectionalDerivative) -> DirectionalDerivative:
         """The derivative along d by all methods, before anything is called wrong."""
         if self.narrow and not has_room(self.probe, self.name, d):

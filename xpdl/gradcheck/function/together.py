@@ -42,6 +42,11 @@ class Contradiction(NamedTuple):
     high: float
     certain: bool  # whether they cannot be right; else they may be
 
+    @property
+    def beyond(self) -> float:
+        """How far the claim is outside."""
+        return max(self.low - self.claim, self.claim - self.high)
+
 
 def contradictions(probe: Probe, claims: Tensors) -> list[Contradiction]:
     """The groups of entries whose claims, (size,) by name in natural units, do not belong together."""

@@ -23,7 +23,7 @@ class Tolerance(NamedTuple):
 
     rtol: float
     smallest: float  # the size that every entry counts as, at least
-    typical: float  # the root mean square of the entries
+    typical: float  # the size of an entry, as far as directions show it
 
     def along(self, d: Vector, value: float) -> float:
         """How far a right claim may be from the derivative along d."""
@@ -34,7 +34,7 @@ class Tolerance(NamedTuple):
 
 def tolerances(rtol: float, derivatives: Mapping[str, Vector], sizes: Mapping[str, int]) -> dict[str, Tolerance]:
     """The tolerance of each tensor, from its derivatives along all entries or along directions of signs."""
-    typical = {name: _root_mean_square(values, sizes[name]) for name, values in derivatives.items()}
+    typical = {name: _typical(values, sizes[name]) for name, values in derivatives.items()}
     entrywise = {name: values.size == sizes[name] for name, values in derivatives.items()}
     largest = max(
         float(np.max(np.abs(values))) if entrywise[name] else typical[name] for name, values in derivatives.items()
@@ -42,8 +42,6 @@ def tolerances(rtol: float, derivatives: Mapping[str, Vector], sizes: Mapping[st
     return {name: Tolerance(rtol, SMALLEST * largest, typical[name]) for name in derivatives}
 
 
-def _root_mean_square(values: Vector, size: int) -> float:
-    """That of all entries; along a direction of signs, their squares add up on average."""
-    most = float(np.max(np.abs(values))) or 1.0  # squares of tiny numbers would underflow
-    mean = most * math.sqrt(float(np.mean((values / most) ** 2)))
-    return mean if values.size == size else mean / math.sqrt(size)
+def _typical(values: Vector, size: int) -> float:
+    """The size of an entry; along a random direction of signs, the squares of entries add up on average."""
+    return float(np.median(np.abs(values))) / math.sqrt(1 if values.size == size else size)
