@@ -56,8 +56,7 @@ def test_the_report_says_what_the_verdict_is_without_it() -> None:
     right = check_gradient(cubes, off_by(0), theta, rtol=1e-2)
     assert "without it the verdict is PASS" in "".join(right.notes)
     assert not any("rtol" in note for note in check_gradient(cubes, off_by(0), theta).notes)
-    wrong = check_gradient(fun, lambda p: -grad(p), theta, rtol=1e-2)
-    assert (wrong.verdict, "x the numeric gradient" in wrong.parameters["theta"].diagnosis) == ("FAIL", True)
+    assert check_gradient(fun, lambda p: -grad(p), theta, rtol=1e-2).verdict == "FAIL"
 
 
 def test_a_small_entry_is_judged_by_its_own_size_and_a_tiny_one_by_a_part_of_the_largest() -> None:
