@@ -128,3 +128,40 @@ def test_a_long_line_is_not_broken_by_the_bar(terminal) -> None:
     with report(1, "training") as reporter:
         reporter.line(line)
     assert line in screen.text
+
+
+class Bare:
+    """A stream that can only be written to, as some programs put in the place of stdout."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+
+def failing(error):
+    stream = Bare()
+    stream.write = lambda text: (_ for _ in ()).throw(error)
+    return stream
+
+
+@pytest.mark.parametrize(
+    "stream", [None, Bare(), failing(BrokenPipeError()), failing(OSError(28, "full")), failing(ValueError("closed"))]
+)
+def test_what_is_shown_never_ends_the_work(monkeypatch, stream) -> None:
+    monkeypatch.setattr(sys, "stdout", stream)
+    with progress.report(3, "working") as reporter:
+        reporter.advance(1)
+        reporter.line("half")
+    assert not progress.on_terminal()
+    if isinstance(stream, Bare) and "write" not in vars(stream):
+        assert stream.text == "half\n"
+    progress.LOST.clear()
+
+
+def test_letters_that_a_stream_does_not_have_and_bytes_that_a_terminal_would_obey_are_escaped(monkeypatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
+    progress.say("é\x1b[2J\u202e postgresql://me:secret@host/db password=secret\tend")
+    assert raw.getvalue() == b"\\xe9\\x1b[2J\\u202e postgresql://me:***@host/db password=***\tend\n"

@@ -93,3 +93,10 @@ def test_ranks_do_not_start_ranks(mpiexec, monkeypatch) -> None:
     monkeypatch.setenv("PMI_SIZE", "2")
     with pytest.raises(ValueError, match="ranks must be 2, the number of running ranks, got 3"):
         launch(3, [])
+
+
+@pytest.mark.parametrize("told", [("x", "4"), ("0", ""), ("-1", "2"), ("1.5", "2"), ("", "")])
+def test_variables_that_hold_no_numbers_are_of_no_launcher(monkeypatch, told) -> None:
+    for name, value in zip(launching.TOLD[0], told, strict=True):
+        monkeypatch.setenv(name, value)
+    assert launching.started() == (0, 1)

@@ -19,9 +19,9 @@ def once(function: F) -> F:
     kept, lock = cache(function), RLock()
 
     @wraps(function)
-    def locked(*arguments: Any) -> Any:
+    def locked(*arguments: Any, **named: Any) -> Any:
         with lock:
-            return kept(*arguments)
+            return kept(*arguments, **named)
 
     locked.cache_clear = kept.cache_clear  # type: ignore[attr-defined]
     return locked  # type: ignore[return-value]

@@ -187,7 +187,7 @@ def _read_history(path: Path) -> list[dict[str, float]]:
             epoch = json.loads(line)
         except ValueError:
             epoch = None
-        if not isinstance(epoch, dict) or "epoch" not in epoch or not {*map(type, epoch.values())} <= {int, float}:
+        if not isinstance(epoch, dict) or type(epoch.get("epoch")) not in (int, float):
             raise ValueError(f"{path}, line {number}: expected an epoch as a JSON object, got {checks.shorten(line)}")
         epochs.append(epoch)
     return valid_epochs(epochs)

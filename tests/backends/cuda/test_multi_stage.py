@@ -67,10 +67,11 @@ def train_by(wrap, net, optimizer, dtype="float32", *, steps=5, batch=8, weighte
     return [np.array(leaf) for leaf in flatten(run)], step
 
 
+IMAGES = xpdl.Scaling.images
 CASES = {
-    **{name: (Network([6, 5, 4, 3], hidden=name, l2=0.1), xpdl.momentum(1e-2)) for name in ACTIVATIONS},
-    **{name: (Network([6, 3], output="sigmoid"), make(1e-2)) for name, make in OPTIMIZERS.items()},
-    "linear": (Network([6, 7, 2], output="linear"), xpdl.momentum(1e-2)),
+    **{name: (Network([6, 5, 4, 3], hidden=name, l2=0.1, inputs=IMAGES), xpdl.momentum(1e-2)) for name in ACTIVATIONS},
+    **{name: (Network([6, 3], output="sigmoid", inputs=IMAGES), make(1e-2)) for name, make in OPTIMIZERS.items()},
+    "linear": (Network([6, 7, 2], output="linear", inputs=IMAGES), xpdl.momentum(1e-2)),
 }
 
 

@@ -78,9 +78,10 @@ def train_by(wrap, net, optimizer, dtype="float32", steps=6):
 
 
 RATES = schedules.warmup(schedules.cosine(0.1, 9), 3)
+IMAGES = xpdl.Scaling.images
 CASES = {
-    **{name: (Network([6, 5, 4, 3], hidden=name, l2=0.1), xpdl.adam(1e-2)) for name in ACTIVATIONS},
-    **{name: (Network([6, 3], output="sigmoid"), make(RATES)) for name, make in OPTIMIZERS.items()},
+    **{name: (Network([6, 5, 4, 3], hidden=name, l2=0.1, inputs=IMAGES), xpdl.adam(1e-2)) for name in ACTIVATIONS},
+    **{name: (Network([6, 3], output="sigmoid", inputs=IMAGES), make(RATES)) for name, make in OPTIMIZERS.items()},
 }
 
 
@@ -315,7 +316,7 @@ def test_nan_and_infinity_pass():
 
 def test_a_usual_step_takes_half_as_many_launches():
     """The network is 784-256-128-10."""
-    net, optimizer = Network([784, 256, 128, 10]), xpdl.adam()
+    net, optimizer = Network([784, 256, 128, 10], inputs=xpdl.Scaling.images), xpdl.adam()
     theta = net.initialize(0)
     data = Data(
         np.ones((16, 784), "u1"),
