@@ -389,7 +389,9 @@ def judge(
         failing=int(fails.sum()),
         unseen=int(unseen.sum()),
         diagnosis=diagnosis,
-        detects=smallest_seen(np.where(fails, numeric, analytic), numeric, bar, low, high),
+        detects=_smallest_seen(
+            np.where(fails, numeric, analytic) if fails.any() else analytic, numeric, bar, low, high
+        ),
         analytic=analytic,
         numeric=numeric,
         bar=bar,
@@ -403,25 +405,21 @@ def _outside(analytic: Vector, low: Vector, high: Vector) -> Vector:
         return np.asarray(np.maximum(np.maximum(low - analytic, analytic - high), 0))
 
 
-def smallest_seen(analytic: Vector, numeric: Vector, bar: Vector, low: Vector, high: Vector) -> float:
+def _smallest_seen(analytic: Vector, numeric: Vector, bar: Vector, low: Vector, high: Vector) -> float:
     """The smallest relative error that fails in any entry: from each right value to beyond the range and the bar."""
     with np.errstate(invalid="ignore"):
         reach = np.maximum(high - analytic, analytic - low) + bar
-    both = np.abs(np.stack([analytic, numeric]))
-    size = seen_sizes(least(both), np.max(both, axis=0) > bar)
-    return float(np.max(reach / size)) if np.any(size) else math.nan
+    size, largest = seen_sizes(analytic, numeric, bar)
+    return float(np.max(reach / size)) if largest > 0 else math.nan
 
 
-def seen_sizes(size: Vector, seen: Vector) -> Vector:
-    """The sizes of entries, or the largest of them for an entry that is 0 or not seen."""
-    largest = np.max(size, initial=0.0, where=seen & np.isfinite(size))
-    return np.asarray(np.where(seen & (size > 0), size, largest))
-
-
-def least(sizes: Vector) -> Vector:
-    """The least size above 0 of each entry."""
-    least, most = np.min(sizes, axis=0), np.max(sizes, axis=0)
-    return np.asarray(np.where(least > 0, least, most))
+def seen_sizes(analytic: Vector, numeric: Vector, bar: Vector | float) -> tuple[Vector, float]:
+    """The sizes of entries, with the largest of them for an entry that is 0 or below its bar; and that largest size."""
+    one, other = np.abs(analytic), np.abs(numeric)
+    least, most = np.minimum(one, other), np.maximum(one, other)
+    size = (least if np.all(least) else np.where(least > 0, least, most)) * (most > bar)
+    largest = float(np.max(size, initial=0.0))
+    return size if np.all(size) else np.where(size > 0, size, largest), largest
 
 
 def _worst_index(error: Vector, bar: Vector, finite: Vector) -> tuple[int, ...]:

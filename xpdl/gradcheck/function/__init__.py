@@ -17,6 +17,8 @@ trust        whether the complex step is a derivative, and a second look before 
 tensor       one tensor, entry by entry
 together     entries at a kink, which one choice of derivatives must explain
 search       one large tensor along directions, and the way to the entries that are wrong
+detection    how large an error would have failed; grants: what a second look may grant; planting: the proof on request
+tolerance    what rtol grants
 slope        the error of a linear model against the step, for the picture of it
 causes       what is probably wrong
 """
