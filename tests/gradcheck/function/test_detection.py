@@ -55,7 +55,7 @@ warm = WarmStart()
 EASY, HARD = 1e-7, math.inf
 FUNCTIONS = {  # name: (function, gradient, where, the most that may be detected by the complex step, by differences)
     "waves": (lambda t: np.sin(t).sum(), np.cos, None, EASY, 1e-4),
-    "powers": (lambda t: (t**3).sum(), lambda t: 3 * t * t, None, 1e-5, 1e-3),
+    "powers": (lambda t: (t**3).sum(), lambda t: 3 * t * t, None, 1e-4, 1e-1),
     "exp": (lambda t: np.exp(t).sum(), np.exp, None, EASY, 1e-5),
     "log": (lambda t: np.log(t).sum(), lambda t: 1 / t, lambda t: np.exp(3 * t), 1e-4, 1e-4),
     "norm": (lambda t: np.sqrt((t * t).sum()), lambda t: t / np.sqrt((t * t).sum()), None, 1e-5, 1e-3),
@@ -65,7 +65,7 @@ FUNCTIONS = {  # name: (function, gradient, where, the most that may be detected
         lambda t: (10.0 ** (-np.arange(t.size) % 12) * t * t).sum(),
         lambda t: 2 * 10.0 ** (-np.arange(t.size) % 12) * t,
         None,
-        1e-5,
+        HARD,
         HARD,
     ),
     "real": (lambda t: float((t.real**2).sum()), lambda t: 2 * t, None, 1e-3, 1e-3),

@@ -154,9 +154,13 @@ def _value_and_spread(probe: Probe, name: str, d: Vector) -> tuple[float, float]
 
 
 def analytic_sides(probe: Probe, name: str, d: Vector) -> tuple[float, float, bool]:
-    """The complex step slightly to the left and to the right, and whether theta is at a kink."""
-    wide, close = ([_beside(probe, name, d, sign * probe.distance(bits)) for sign in (-1, 1)] for bits in SIDES)
-    return close[0], close[1], abs(close[1] - close[0]) > abs(wide[1] - wide[0]) / 4 > 0
+    """The complex step slightly to the left and to the right, and whether theta is at a kink.
+
+    There both pairs differ as much.  Elsewhere the closer ones do less, in proportion to the distance.
+    """
+    far, near = map(probe.distance, SIDES)
+    wide, close = ([_beside(probe, name, d, sign * distance) for sign in (-1, 1)] for distance in (far, near))
+    return close[0], close[1], abs(close[1] - close[0]) > abs(wide[1] - wide[0]) * math.sqrt(near / far) > 0
 
 
 def _beside(probe: Probe, name: str, d: Vector, distance: float) -> float:

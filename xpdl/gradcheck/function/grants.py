@@ -34,6 +34,8 @@ OTHERS = 2.0
 """One entry may have so many times what is seen along a random direction."""
 LEVEL = -1
 """Steps of 2^-21 (in float64): the sides of a kink, and little curvature."""
+DIRECTIONS = 3
+"""Random directions along which it is looked for."""
 MOST = 64
 """At a kink of several entries, derivatives nearby are taken along so many of them."""
 
@@ -160,14 +162,18 @@ def beside_kinks(tensors: Sequence[TensorCheck]) -> Mapping[str, Vector]:
         return {}
     probe, around = entrywise[0].probe, Nearby(entrywise[0].probe)
     entries = {tensor.name: np.ones(tensor.natural.size) for tensor in entrywise}
-    direction = _direction(probe, entries, probe.random_direction(PATHS[0]))
-    line = central_along(probe, direction, LEVEL)
-    if not _is_kinked(entrywise, direction, line) or not around.kinked:
+    directions = [_direction(probe, entries, probe.random_direction(PATHS[0])) for _ in range(DIRECTIONS)]
+    if not _is_kinked(entrywise, directions[0], central_along(probe, directions[0], LEVEL)) or not around.kinked:
         return {}
-    near, ends = around.along(direction), (line.forward, line.backward)
-    if near is None or (min(ends) - near.slack <= near.low and near.high <= max(ends) + near.slack):
-        return {}
-    return {tensor.name: _ranges(around, tensor) for tensor in entrywise}
+    hidden = any(_shows_more(around, direction) for direction in directions)
+    return {tensor.name: _ranges(around, tensor) for tensor in entrywise} if hidden else {}
+
+
+def _shows_more(around: Nearby, direction: Tensors) -> bool:
+    """Whether derivatives nearby are outside of the sides along the line through theta; at convex kinks none is."""
+    line, near = central_along(around.probe, direction, LEVEL), around.along(direction)
+    low, high = min(line.forward, line.backward), max(line.forward, line.backward)
+    return near is not None and (near.low < low - near.slack or near.high > high + near.slack)
 
 
 def _is_kinked(tensors: Sequence[TensorCheck], direction: Tensors, line: CentralDifference) -> bool:

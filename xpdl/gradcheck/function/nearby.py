@@ -81,9 +81,10 @@ class Nearby:
 
     def along(self, direction: Tensors) -> Range | None:
         """The derivatives along a direction, (size,) by name; None if they differ by no kink."""
-        wide, close = (self._range(direction, self.probe.distance(bits)) for bits in (AWAY, CLOSER))
+        far, closer = map(self.probe.distance, (AWAY, CLOSER))
+        wide, close = self._range(direction, far), self._range(direction, closer)
         rounding = self._rounding / self._step
-        kink = wide.width > SEEN * rounding and close.width > max(wide.width / 4, SEEN * rounding)
+        kink = wide.width > SEEN * rounding and close.width > max(wide.width * math.sqrt(closer / far), SEEN * rounding)
         if not kink:
             return None
         return Range(min(wide.low, close.low), max(wide.high, close.high), close.between)

@@ -95,7 +95,7 @@ def _second_step(
     """The complex step, widened by its sides at a kink, its noise and its gap; None if differences contradict it."""
     left, right, kink = analytic_sides(probe, name, d)
     apart = max(abs(left - difference.backward), abs(right - difference.forward))
-    if apart > difference.side_bar + found.bar or not (kink or near(difference, found.value, found.bar)):
+    if apart > 2 * difference.side_bar + found.bar or not (kink or near(difference, found.value, found.bar)):
         return None
     if kink:
         found = found._replace(low=min(found.value, left, right), high=max(found.value, left, right))
