@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from xpdl.gradcheck.function import check_gradient
+from xpdl.gradcheck.function.constrained import Constrained
 
 RNG = np.random.default_rng(0)
 SQUARE = RNG.standard_normal((4, 4))
@@ -127,3 +128,32 @@ def test_what_is_no_projection_is_refused(tangent, error, message) -> None:
         return
     with pytest.raises(error, match=message):
         check_gradient(log_det, np.linalg.inv, POSITIVE, tangent=tangent)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_twice_what_is_detected_fails_in_every_entry(name) -> None:
+    """The projection keeps half of an error above the diagonal of a symmetric matrix."""
+    fun, grad, theta, tangent = CASES[name]
+    report = check_gradient(fun, grad, theta, tangent=tangent, prove=True)
+    assert report.detects < 1e-5
+    claims = np.abs(tangent(grad(theta)))
+    for k in np.flatnonzero(claims > 1e-9):
+        for sign in (1, -1):
+            error = sign * 2 * report.detects * claims.flat[k] * (np.arange(theta.size) == k).reshape(theta.shape)
+            wrong = check_gradient(fun, lambda t, e=error: grad(t) + e, theta, tangent=tangent)
+            assert wrong.verdict == "FAIL", f"{k}: {error}\n{report}\n{wrong}"
+
+
+@pytest.mark.parametrize("options", [{"order": 2}, {"backends": ["numpy"]}])
+def test_what_is_not_done_along_allowed_directions_is_refused(options) -> None:
+    with pytest.raises(ValueError, match="tangent is not possible together with order=2 or backends"):
+        check_gradient(log_det, np.linalg.inv, POSITIVE, tangent=symmetric, **options)
+
+
+def test_what_a_projection_keeps_of_an_error() -> None:
+    def share(tangent, theta):
+        return Constrained(np.sum, np.ones_like, tangent, [theta]).share("theta")
+
+    assert share(symmetric, np.eye(3)) == share(skew, 0 * np.eye(3)) == 0.5
+    assert share(level, np.ones(4)) == pytest.approx(0.75)
+    assert share(lambda d: d, np.ones(4)) == 1

@@ -125,7 +125,7 @@ def check_gradient(
     rtol : float, default 0
         A tolerance for code that is only as exact as its solver, in [0, 1): each derivative may be off by rtol times
         itself, or times 1/1000 of the largest derivative if that is more.  The report says what the verdict is without
-        it.
+        it.  In a large tensor single entries are then judged far better with ``full=True``.
     tangent : callable, optional
         (direction) -> its orthogonal projection on the directions that the arguments may move in, both of the form of
         the argument, of several a tuple: ``lambda d: (d + d.T) / 2`` for a symmetric matrix, ``lambda d: d - d.mean()``
@@ -167,6 +167,27 @@ def check_gradient(
     >>> report = xpdl.check_gradient(fun, lambda theta: -np.cos(theta), theta)
     >>> report.verdict, report.parameters["theta"].diagnosis
     ('FAIL', '-1 x the numeric gradient: the sign is wrong')
+
+    What a PASS has seen, with its proof:
+
+    >>> report = xpdl.check_gradient(fun, np.cos, theta, prove=True)
+    >>> report.detects < 1e-9
+    True
+    >>> report.notes[0].partition(", ")[2]
+    'planted in 3 of 3 entries, with both signs, fails'
+
+    A gradient that is right to 1e-4, as some solvers are, and a matrix that must stay symmetric:
+
+    >>> def rough(theta):
+    ...     return np.cos(theta) * (1 + 1e-4)
+    >>> [xpdl.check_gradient(fun, rough, theta, rtol=rtol).verdict for rtol in (0, 1e-3)]
+    ['FAIL', 'PASS']
+    >>> def log_det(a):
+    ...     assert np.array_equal(a, a.T)
+    ...     return np.log(np.linalg.det(a))
+    >>> a = np.array([[2.0, 0.5], [0.5, 1.0]])
+    >>> xpdl.check_gradient(log_det, np.linalg.inv, a, tangent=lambda d: (d + d.T) / 2).verdict
+    'PASS'
     """
     fun, grad = _apart(fun, grad, value_and_grad)
     checks.choice("method", method, ["auto", *METHOD_TITLES])
@@ -175,6 +196,8 @@ def check_gradient(
     options: dict[str, Any] = {"method": method, "dtype": dtype, "full": full, "seed": seed}
     options |= {"budget": budget, "progress": progress, "rtol": checks.real("rtol", rtol, below=1.0), "prove": prove}
     if tangent is not None:
+        if order != 1 or backends is not None:
+            raise ValueError("tangent is not possible together with order=2 or backends")
         allowed = Constrained(fun, grad, tangent, args)
         return allowed.report(_in_convention(allowed.value, allowed.gradient, allowed.zeros, options))
     if backends is not None:

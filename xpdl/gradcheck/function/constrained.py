@@ -18,6 +18,8 @@ from xpdl.gradcheck.function.blackbox import fetch
 from xpdl.gradcheck.function.probe import natural_scale
 from xpdl.gradcheck.report import Parameter, Report, Vector
 
+SAMPLE = 64
+"""The most entries of a tensor whose projections are looked at."""
 ROUNDING = 2.0**-20
 """P P d may differ from P d by this part, as rounding does in float32."""
 
@@ -81,16 +83,34 @@ class Constrained:
 
     def _drawn(self, generator: np.random.Generator) -> dict[str, Any]:
         """A random direction in arrays like theta."""
-        drawn = {}
+        shapes = {name: np.shape(fetch(leaf)) for name, leaf in self.arguments.variables.items()}
+        return self._directions({name: generator.standard_normal(shape) for name, shape in shapes.items()})
+
+    def _directions(self, moving: Mapping[str, Vector]) -> dict[str, Any]:
+        """A direction in arrays like theta, 0 in all tensors that do not move."""
+        direction = {}
         for name, leaf in self.arguments.variables.items():
-            values = generator.standard_normal(np.shape(fetch(leaf)))
+            values = moving.get(name, np.zeros(np.shape(fetch(leaf))))
             home = namespace(leaf) if is_array_api_obj(leaf) else None
-            drawn[name] = float(values) if home is None else leaf * 0.0 + home.asarray(values, dtype=leaf.dtype)
-        return drawn
+            direction[name] = float(values) if home is None else leaf * 0.0 + home.asarray(values, dtype=leaf.dtype)
+        return direction
+
+    def share(self, name: str) -> float:
+        """The least part of an error of one entry that its projection keeps in it, above 0."""
+        shape = np.shape(fetch(self.arguments.variables[name]))
+        size = int(np.prod(shape))
+        kept = []
+        for k in np.random.default_rng(0).permutation(size)[:SAMPLE].tolist():
+            unit = np.eye(1, size, k).reshape(shape)
+            kept.append(float(fetch(self.projected(self._directions({name: unit}))[name]).flat[k]))
+        return min((part for part in kept if part > ROUNDING), default=1.0)
 
     def report(self, found: Report) -> Report:
-        """The report in units of theta."""
-        parameters = {name: _in_units(p, self.scale[name]) for name, p in found.parameters.items()}
+        """The report in units of theta.  An error of one entry shows only by its part along allowed directions."""
+        parameters = {
+            name: replace(_in_units(p, self.scale[name]), detects=p.detects / self.share(name))
+            for name, p in found.parameters.items()
+        }
         note = "judged along allowed directions: an entry stands for the projection of its unit vector by tangent"
         return replace(found, parameters=parameters, notes=(note, *found.notes))
 

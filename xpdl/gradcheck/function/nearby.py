@@ -53,8 +53,13 @@ class Range(NamedTuple):
 
         Of n independent kinks, points show a sum that is sqrt(n) times smaller than the largest one.
         """
+        low, high = self.widest(entries)
+        return low <= claim <= high
+
+    def widest(self, entries: int = 1) -> tuple[float, float]:
+        """The range of claims that may be right."""
         slack = max(abs(self.low), abs(self.high)) * math.sqrt(entries)
-        return self.low - slack <= claim <= self.high + slack
+        return self.low - slack, self.high + slack
 
 
 class Nearby:

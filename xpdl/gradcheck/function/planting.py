@@ -63,6 +63,9 @@ def _misses(tensor: TensorCheck, i: int, error: float) -> bool:
     """Whether a claim that is off by an error fails along direction i, after all looks at it."""
     claim = float(right_claims(tensor)[i]) + error
     found = tensor.allowed(tensor.directions.row(i), tensor.first[i])
-    if tensor.doubtful(claim, found):
-        found = tensor.again(tensor.directions.row(i), claim, found)
+    if not tensor.doubtful(claim, found):
+        return found.misses(claim)
+    look, unsettled = tensor.finally_along if tensor.entrywise else tensor.again, tensor.unsettled
+    found = look(tensor.directions.row(i), claim, found)
+    tensor.unsettled = unsettled  # that is about the claims of the user
     return found.misses(claim)

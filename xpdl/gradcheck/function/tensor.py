@@ -201,16 +201,18 @@ class TensorCheck:
 
     def entry_again(self, position: int, claim: float, found: DirectionalDerivative) -> DirectionalDerivative:
         """The derivative of an entry by all methods.  A kink that excuses the claim is noted, and so is a jump."""
-        d = unit(self.natural.size, position)
-        found = self.again(d, claim, found)
-        if found.misses(claim):
-            found = self.beside(d, claim, found)
+        found = self.finally_along(unit(self.natural.size, position), claim, found)
         if found.kink and found.bars(claim) > 1 and not found.misses(claim):
             low, value, high = (float(x / self.scale[position]) for x in (found.low, claim, found.high))
             self.kinks[position] = f"{list(self.index(position))} {value:.6g} in [{low:.6g}, {high:.6g}]"
         if found.jumps:
             self.jumps.append(position)
         return found
+
+    def finally_along(self, d: Vector, claim: float, found: DirectionalDerivative) -> DirectionalDerivative:
+        """The derivative of an entry along d after all looks."""
+        found = self.again(d, claim, found)
+        return self.beside(d, claim, found) if found.misses(claim) else found
 
     def beside(self, d: Vector, claim: float, found: DirectionalDerivative) -> DirectionalDerivative:
         """The derivative along d with all that fun has near theta, if the line through theta does not show it."""
