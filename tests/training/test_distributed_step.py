@@ -148,7 +148,7 @@ def test_only_rank_0_calls_callbacks_and_all_ranks_stop_with_it(on_ranks) -> Non
             if metrics["epoch"] == 2:
                 raise StopTraining("enough")
 
-        best = KeepBest("epoch")  # the first
+        best = KeepBest("epoch", mode="min")  # the first
         result = run(communicator=ranks, callbacks=[best, stop], epochs=5)
         return result, best.theta
 

@@ -62,7 +62,7 @@ def test_an_epoch_of_mnist_with_dropout_is_the_same_everywhere(data_folder, name
     except (ImportError, RuntimeError) as error:
         pytest.skip(str(error))
     mnist = xpdl.data.load("mnist")
-    net = Network([784, 64, 10], dropout=0.5, l2=1e-4)
+    net = Network([784, 64, 10], dropout=0.5, l2=1e-4, inputs=mnist.scaling)
     x, y = mnist.x[:6000], mnist.y[:6000]
     actual, expected = (quiet_train(net, x, y, epochs=1, backend=b, dtype="float64") for b in (chosen, "numpy"))
     agree(actual.theta, expected.theta, 1e-9)

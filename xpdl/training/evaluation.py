@@ -62,7 +62,7 @@ def part(x: Array, y: Array, weight: Array | None, backend: Backend) -> Part:
     if weight is None:
         return Part(x, y, None, x.shape[0])
     host = backend.to_numpy(weight)
-    return Part(x, y, weight, float(np.sum(host, dtype=np.float64)) / (host.size / len(host)))
+    return Part(x, y, weight, float(np.sum(host, dtype=np.float64)) / math.prod(host.shape[1:]))
 
 
 class Evaluator:
