@@ -407,17 +407,17 @@ def _outside(analytic: Vector, low: Vector, high: Vector) -> Vector:
 
 def _smallest_seen(analytic: Vector, numeric: Vector, bar: Vector, low: Vector, high: Vector) -> float:
     """The smallest relative error that fails in any entry: from each right value to beyond the range and the bar."""
+    size, largest = seen_sizes(analytic, numeric, bar)
     with np.errstate(invalid="ignore"):
         reach = np.maximum(high - analytic, analytic - low) + bar
-    size, largest = seen_sizes(analytic, numeric, bar)
-    return float(np.max(reach / size)) if largest > 0 else math.nan
+        return float(np.max(reach / size)) if largest > 0 else math.nan
 
 
 def seen_sizes(analytic: Vector, numeric: Vector, bar: Vector | float) -> tuple[Vector, float]:
     """The sizes of entries, with the largest of them for an entry that is 0 or below its bar; and that largest size."""
     one, other = np.abs(analytic), np.abs(numeric)
     least, most = np.minimum(one, other), np.maximum(one, other)
-    size = (least if np.all(least) else np.where(least > 0, least, most)) * (most > bar)
+    size = np.where(most > bar, least if np.all(least) else np.where(least > 0, least, most), 0.0)
     largest = float(np.max(size, initial=0.0))
     return size if np.all(size) else np.where(size > 0, size, largest), largest
 
