@@ -12,6 +12,7 @@ and watches itself:
 The last line of the output is the result as JSON.
 """
 
+import codecs
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -114,7 +115,9 @@ def write_journal(path: Path) -> None:
 
 
 def read_journal(path: Path) -> None:
-    """Open the journal of a study, which reads it."""
+    """Open the journal of a study, which reads it; zeros in it may make JSON of any of these encodings of it."""
+    for encoding in ("utf-16-be", "utf-16-le", "utf-32-be", "utf-32-le"):
+        codecs.lookup(encoding)
     open_storage(path).get_all_studies()
 
 

@@ -37,6 +37,7 @@ DRAWINGS = {  # by the fixtures below and the Axes
     "weight_images": lambda samples, planted, ax: plots.weight_images(DIGITS, PIXELS, ax=ax),
     "gradient_map": lambda samples, planted, ax: plots.gradient_map(planted.parameters["W1"], ax=ax),
     "gradient_scatter": lambda samples, planted, ax: plots.gradient_scatter(planted, ax=ax),
+    "gradient_slope": lambda samples, planted, ax: plots.gradient_slope(np.sum, np.ones_like, HALF[:3], ax=ax),
 }
 
 

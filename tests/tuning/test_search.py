@@ -98,7 +98,7 @@ WRONG = [
     ({"pruner": "meidan"}, ValueError, "did you mean 'median'"),
     ({"seed": -1}, ValueError, "seed must be"),
     ({"dtype": "float16"}, ValueError, "dtype must be"),
-    ({"storage": "no/folder/s.db"}, OSError, "storage of the study: .*unable to open"),
+    ({"storage": "no/folder/s.db"}, OSError, "storage must be a file in a directory that exists, got 'no/folder/s.db'"),
     ({"storage": "nonesuch://x"}, OSError, "storage of the study: .*nonesuch"),
 ]
 
