@@ -250,7 +250,7 @@ def _checked(wider: CentralDifference, finer: Sequence[CentralDifference], clear
 def best_difference(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference, bool]:
     """The best central difference; where fun is undefined so far away, a shorter one, or one to one side."""
     nearest = _nearest(probe, name, d)
-    for ratio, method in ((1.0, best_central), (nearest, best_central), (nearest, _one_sided), (1.0, _one_sided)):
+    for ratio, method in ((1.0, best_central), (nearest, best_central), (1.0, _one_sided)):
         if _has_room(probe, name, ratio * d):
             found, kink = method(probe, name, ratio * d)
             if found.jumps or found.bar < math.inf:
@@ -288,7 +288,7 @@ def _nearest(probe: Probe, name: str, d: Vector) -> float:
     size, step = np.abs(probe.theta[name].ravel()), np.abs(d) * probe.scale[name].ravel()
     moving = (size > 0) & (step > 0)
     least = float(np.min(size[moving] / step[moving], initial=1.0))
-    return 2.0 ** math.floor(math.log2(least))
+    return 2.0 ** round(math.log2(least))
 
 
 def _one_sided(probe: Probe, name: str, d: Vector) -> tuple[CentralDifference, bool]:
