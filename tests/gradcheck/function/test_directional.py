@@ -169,6 +169,8 @@ def test_a_kink_has_its_one_sided_derivatives(probe) -> None:
 def test_the_complex_step_has_sides_at_a_kink(probe) -> None:
     around = probe(python_number(lambda t: (t * (t.real > 0)).sum()), step, np.zeros(1))
     assert analytic_sides(around, "theta", np.ones(1)) == (0, 1, True)
+    down = probe(python_number(lambda t: -(t * (t.real > 0)).sum()), step, np.zeros(1))
+    assert analytic_sides(down, "theta", np.ones(1)) == (0, -1, True)
     smooth = probe(python_number(lambda t: (t * t).sum()), step, np.zeros(1))
     assert analytic_sides(smooth, "theta", np.ones(1))[2] is False
 
@@ -206,6 +208,15 @@ def test_the_order_of_the_remainder(probe, points) -> None:
         assert taylor_order(around, gradient, {"theta": around.signs("theta")}) == pytest.approx(order, abs=0.05)
     linear = probe(python_number(np.sum), np.ones_like, points())
     assert taylor_order(linear, {"theta": np.ones(8)}, {"theta": np.ones(8)}) is None
+
+
+@pytest.mark.parametrize(("times", "order"), [(3, 2.0), (1 / 3, None)])
+def test_three_remainders_of_more_than_100_roundings_are_needed(times, order, probe) -> None:
+    """The third one, h^2 at h = 2^-6, is three times as large as 100 roundings, or a third of them."""
+    size = times * 100 * 2.0**-52 * 2.0**12
+    around = probe(lambda t: 1 + size * (t @ t).item(), None, np.zeros(1))
+    found = taylor_order(around, {"theta": np.zeros(1)}, {"theta": np.ones(1)})
+    assert found == (order and pytest.approx(order, abs=0.02))
 
 
 # The distances at which differences are taken

@@ -23,9 +23,6 @@ OTHER_STEP = 0.7 * COMPLEX_STEP
 """A second complex step, which rounds differently, as would any other that is not a power of two."""
 WIDE = 2.0**-11
 """A central step longer than this, in float64 the longest only, may cross a kink unseen."""
-GROWTH = 4.0
-"""If a derivative grows by more than this factor from a step to a sixteenth of the step, it has no limit: at a jump it
-grows by 16, at a kink by 1."""
 SETTLED = 0.05
 """A derivative that changes less than this part from a step to a sixteenth of the step may have a limit."""
 RELATIVE = 28
@@ -322,16 +319,15 @@ def _jumps(ladder: Sequence[CentralDifference]) -> bool:
     finest, finer, fine = ladder[:3]
     change, before = finest.steepness - finer.steepness, finer.steepness - fine.steepness
     defined = all(rung.bar < math.inf for rung in ladder[:3])
-    return defined and 20 * before > change > max(finest.noise, SETTLED * finest.steepness, before / 1.5)
+    return defined and 20 * before > change > max(finest.noise, SETTLED * finest.steepness)
 
 
 def _kink(ladder: Sequence[CentralDifference]) -> CentralDifference | None:
     """The finest difference whose sides differ, if they differ as much with 1/16 of the step and with 16 times it."""
     for k, (finer, middle, wider) in enumerate(zip(ladder, ladder[1:], ladder[2:], strict=False), 1):
         if middle.jump > middle.noise:
-            grows = finer.jump > GROWTH * middle.jump + 4 * finer.rounding  # a small jump of the function itself
             falls = middle.jump >= 8 * (finer.jump + 4 * finer.rounding) or wider.jump >= 8 * middle.jump
-            return None if grows or falls else _checked(middle, ladder[:k])
+            return None if falls else _checked(middle, ladder[:k])
     return None
 
 
