@@ -87,3 +87,14 @@ def test_a_factor_shows_best_along_the_signs_of_the_gradient(points) -> None:
     for seed in range(2):
         fun = lambda t: 1e9 + float((t * t).sum())  # noqa: E731
         assert check_gradient(fun, lambda t: 2 * (1 + 3e-6) * t, points(3, 3000), seed=seed).verdict == "FAIL"
+
+
+@pytest.mark.parametrize(("kinks", "shape"), [(15, (11,)), (30, (300,))])
+def test_beyond_16_kinks_every_entry_is_looked_at(kinks, shape, points) -> None:
+    theta, at_0 = points(2, 300), np.arange(300) < kinks
+    theta[at_0] = 0
+    found = check_gradient(
+        lambda t: (t * t + np.where(at_0 & (t.real > 0), t, 0)).sum(), lambda t: 2 * t + 0.3 * at_0, theta
+    )
+    assert found.verdict == "PASS", str(found)
+    assert found.parameters["theta"].bar.shape == shape
