@@ -168,3 +168,23 @@ def test_an_entry_may_hide_below_1e_4_of_the_largest(probe) -> None:
     for bar, hidden in ((5e-5, []), (3e-4, [1])):
         tensor.derivatives = [DirectionalDerivative(1.0, 1e-9, 1.0, 1.0), DirectionalDerivative(1e-6, bar, 1e-6, 1e-6)]
         assert tensor.unjudged() == hidden
+
+
+def test_the_difference_over_entries_and_directions_counts_a_direction_as_one_of_k() -> None:
+    slopes = np.linspace(1, 2, 300)
+    report = check_gradient(
+        lambda p: p["small"].sum() + (slopes * p["large"]).sum(),
+        lambda p: {"small": np.array([2.0, 1.0]), "large": 1.5 * slopes},
+        {"small": np.array([4.0, 4.0]), "large": np.ones(300)},
+    )
+    large = report.parameters["large"]
+    claim, true = (np.r_[small, rows / 11**0.5] for small, rows in (([8, 4], large.analytic), ([4, 4], large.numeric)))
+    expected = np.linalg.norm(claim - true) / (np.linalg.norm(claim) + np.linalg.norm(true))
+    assert report.difference == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("offset", "again"), [(1e10, False), (1e11, True)])
+def test_entries_of_large_tensors_are_looked_at_again_if_their_bar_is_larger_than_they_are(offset, again) -> None:
+    """The bar is 0.3 times and 3 times the derivative."""
+    report = check_gradient(lambda t: offset + float(t @ t), lambda t: 2 * t, np.ones(257), full=True)
+    assert (report.evaluations > 2000) is again
