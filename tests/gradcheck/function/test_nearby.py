@@ -161,7 +161,7 @@ def test_a_derivative_is_between_others_if_it_differs_by_1_percent(slope, betwee
     assert Nearby(probe(fun, None, np.ones(2))).along({"theta": np.array([1.0, 0])}).between is between
 
 
-@pytest.mark.parametrize(("bend", "kinked"), [(0.02, False), (0.005, True)])
+@pytest.mark.parametrize(("bend", "kinked"), [(0.02, False), (-0.02, False), (0.005, True)])
 def test_at_a_kink_fun_is_linear_outward_to_1_percent(bend, kinked, probe) -> None:
     """A square that bends the line by this part over 2^-18."""
     fun = lambda t: abs(t[0] - 1) + bend / 2.2 * 2**18 * (t[0] - 1) ** 2  # noqa: E731

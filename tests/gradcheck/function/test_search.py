@@ -33,6 +33,7 @@ def test_several_wrong_entries_are_named_the_worst_first(points) -> None:
 
     parameter = check_gradient(lambda t: np.exp(t).sum(), grad, points(31, 600).reshape(20, 30)).parameters["theta"]
     assert (parameter.verdict, parameter.worst.index, parameter.failing) == ("FAIL", (5, 6), 2)
+    assert parameter.unseen == 0
     assert parameter.diagnosis == "only 2 of 600 entries wrong: [5, 6], [3, 4]"
 
 

@@ -115,6 +115,7 @@ def test_a_tensor_is_measured_and_judged_in_its_own_units(probe) -> None:
     with reported(2, "", shown=False) as reporter:
         tensor.measure("central", reporter)
     assert tensor.claims().tolist() == [16 * 8, 1 * 0.5]
+    assert TensorCheck(around, "theta", theta, Directions(2), spread=1.0).spread.tolist() == [8, 0.5]
     assert tensor.columns()[0] == pytest.approx(tensor.claims(), rel=1e-9)
     found = tensor.judged_entries()
     assert (found.verdict, found.shape) == ("PASS", (1, 2))
