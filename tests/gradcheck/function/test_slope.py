@@ -18,3 +18,11 @@ def test_where_fun_raises_there_is_no_number() -> None:
         return 1.0
 
     assert np.isnan(slope(fun, lambda t: t, [np.ones(1)], 0).errors).all()
+
+
+def test_a_direction_has_signs() -> None:
+    """(t + u)^2 has an error of 4 h^2 along equal signs, and none along others."""
+    found = [
+        slope(lambda t: float(t.sum()) ** 2, lambda t: 2 * t.sum() + 0 * t, [np.ones(2)], seed) for seed in range(8)
+    ]
+    assert {round(errors[0] / steps[0] ** 2) for steps, errors in found} == {0, 4}
