@@ -24,8 +24,10 @@ OTHER_STEP = 0.7 * COMPLEX_STEP
 WIDE = 2.0**-11
 """A central step longer than this, in float64 the longest only, may cross a kink unseen."""
 SETTLED = 0.05
-"""A derivative that changes less than this part from a step to a sixteenth of the step may have a limit: that of t log t
-changes by 13 %, and smaller jumps are in the bar."""
+"""A derivative that changes less than this part from a step to a sixteenth of the step may have a limit.
+
+That of t log t changes by 13 %; smaller jumps are in the bar.
+"""
 RELATIVE = 28
 """No bar of a difference is below 2^-28 (in float64) of its value."""
 SIDES = (35, 39)
