@@ -298,3 +298,15 @@ def test_bars_to_one_side_are_roundings_of_j(probe) -> None:
     bars = [side.bar - 2.0**-28, side.side_bar - 2.0**-28, side.noise, side.rounding]
     assert bars == pytest.approx([8 * rounding, 8 * rounding, 16 * rounding, 4 * rounding], rel=1e-4)
     assert not kink
+
+
+def test_a_difference_takes_whole_steps_where_it_can(probe) -> None:
+    line, _ = best_difference(probe(lambda t: 1024 + t.sum().item(), None, np.zeros(1)), "theta", np.ones(1))
+    assert line.bar == pytest.approx(2 * 2.0**-33 + 2.0**-28, rel=1e-4)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_bar_to_one_side_holds_where_fun_is_curved(sign, probe) -> None:
+    around = probe(lambda t: np.exp(t).sum().item() if sign * t[0] >= 0 else math.nan, None, np.zeros(1))
+    side, _ = best_difference(around, "theta", np.ones(1))
+    assert abs(side.value - 1) <= side.bar < 1e-6

@@ -52,6 +52,8 @@ def test_large_tensors_take_directions_unless_all_entries_are_asked_for(points) 
     assert "11 directions" in some.notes[0]
     with pytest.raises(ValueError, match="budget must allow 2,480 evaluations of fun, got 2,000"):
         check_gradient(fun, grad, theta, full=True, budget=2000)
+    with pytest.raises(ValueError, match="budget must allow 124 evaluations of fun, got 123"):
+        check_gradient(fun, grad, theta, budget=123)
 
 
 def test_a_suspect_at_a_kink_is_not_wrong() -> None:

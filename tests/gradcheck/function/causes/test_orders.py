@@ -42,3 +42,11 @@ def test_permuted_entries_must_differ(evidence) -> None:
     for g, count in ((np.arange(12.0), 1), (np.arange(12.0) % 2, 0), (np.ones(12), 0)):
         assert len(list(permuted(evidence(g[order], g)))) == count
     assert list(permuted(evidence(np.arange(12.0)[order], np.arange(12.0), entries=False))) == []
+
+
+def test_kernels_that_are_flipped_in_their_last_two_axes_are_a_convolution(evidence) -> None:
+    g = np.random.default_rng(0).standard_normal((2, 3, 4))
+    said = {np.flip(g, axes).tobytes(): axes for axes in ((0, 1), (1, 2))}
+    texts = {said.get(h.base.tobytes()): h.text for h in orders(evidence(g, g))}
+    assert texts[0, 1] == "the numeric gradient flipped along axes 0 and 1"
+    assert texts[1, 2] == "the numeric gradient flipped along axes 1 and 2: a convolution instead of a correlation?"

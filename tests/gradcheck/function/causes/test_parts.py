@@ -48,6 +48,7 @@ def test_a_place_is_named_if_nothing_else_is_known(evidence) -> None:
     assert place_only(evidence(changed(np.s_[:4], lambda g: g**2), G)).endswith(
         f"rows 0 to 3, and right elsewhere{hint}"
     )
+    assert "time" not in place_only(evidence(changed(np.s_[0], lambda g: g**2)[:2], G[:2]))
     assert place_only(evidence(changed(np.s_[2, 1], lambda g: g**2), G)) is None
     assert place_only(evidence(changed(np.s_[2], lambda g: g**2), G, entries=False)) is None
 

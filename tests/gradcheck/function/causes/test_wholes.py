@@ -45,6 +45,7 @@ def test_a_factor_is_told_from_1() -> None:
     assert times(Number(1 - 3e-8, 1e-12)) == "1 - 3.0e-08 times the numeric gradient"
     assert times(inverse(Number(0.0, 1.0))) == "inf x the numeric gradient"
     assert str(inverse(Number(1e-320, 1e-330))) != ""
+    assert inverse(Number(-4.0, 0.1)) == pytest.approx((-0.25, 0.1 / 16))
 
 
 def test_axes_of_the_same_length_are_named_together(evidence) -> None:
@@ -115,10 +116,11 @@ def test_functions_of_theta_are_what_they_are_called() -> None:
         (Number(2e6, 1e-3), "2000000 x the numeric gradient"),
         (Number(32, 1e-4), "32 x the numeric gradient: a sum instead of a mean over 32?"),
         (Number(32, 1e-3), "32 x the numeric gradient"),
+        (Number(2, 1e-9), "2 x the numeric gradient"),
     ],
 )
 def test_a_factor_is_told_from_1_and_may_be_a_number_of_terms(number, said) -> None:
-    assert times(number).replace("32.00000", "32").replace("32.0000", "32") == said
+    assert times(number) == said
 
 
 @pytest.mark.parametrize(("condition", "count"), [(5e3, 2), (2e4, 0)])
