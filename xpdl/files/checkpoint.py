@@ -435,6 +435,8 @@ def write_sealed(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]
 
     text = json.dumps({"sha256": UNSEALED.decode(), **document}, default=_plain)
     content = memoryview(serialize(dict(tensors), {"run": text}))
+    if header_length(content) > LONGEST:  # it could not be read again
+        raise ValueError(f"the history takes more than the {LONGEST} bytes that a checkpoint may have")
     place = _place_of_seal(content)
     write_whole(path, content[: place.start], _seal(content, place), content[place.stop :])
 
