@@ -1,10 +1,10 @@
 """A .csv file: a table of numbers with the label in the last column."""
 
-from array import array
 from collections.abc import Iterator
 import csv
 import math
 from pathlib import Path
+import struct
 
 import numpy as np
 
@@ -18,9 +18,9 @@ def read_csv(path: str | Path) -> Dataset:
     The text is UTF-8, and the first line may be a header.  x is (n, d) float64.  y is (n,) int64 if all labels are
     whole numbers, else targets (n, 1) float64.  ``DataFormatError`` names the line, the column and what is wrong there.
     """
-    numbers, row = array("d"), []  # a row of a list or of NumPy would take many times its length in the file
+    numbers, row = bytearray(), []  # a list or an array for each row would take many times its length in the file
     for row in _rows(path):
-        numbers.extend(row)
+        numbers += struct.pack(f"{len(row)}d", *row)
     if not row:
         raise DataFormatError(f"{path}: there are no rows of numbers")
     x, y = np.split(np.frombuffer(numbers).reshape(-1, len(row)), [-1], axis=1)
