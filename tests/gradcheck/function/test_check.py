@@ -397,6 +397,12 @@ def test_any_library(lib) -> None:
     assert (lib.dtype == "float64") or "float64 is not available" in right.notes[0]
 
 
+def test_a_remainder_between_h_and_h_squared_says_nothing() -> None:
+    report = check_gradient(lambda t: (np.abs(t) ** 1.5).sum(), np.zeros_like, np.zeros(2), method="taylor")
+    assert report.verdict == "INCONCLUSIVE", str(report)
+    assert "h^1.50" in report.notes[0]
+
+
 def test_a_seed_is_one_check() -> None:
     fun, grad = FUNCTIONS["squares"]
     reports = [check_gradient(fun, grad, points(61, 600), seed=seed).parameters["theta"].numeric for seed in (1, 1, 2)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from xpdl.gradcheck.function import check_gradient
-from xpdl.gradcheck.function.probe import NotAnalyticError, Probe, natural_scale
+from xpdl.gradcheck.function.probe import COMPLEX_STEP, PATHS, NotAnalyticError, Probe, natural_scale
 
 
 def test_float32_that_is_not_admitted_is_found_out(points) -> None:
@@ -230,3 +230,21 @@ def test_steps_are_looked_for_at_30_distances(probe) -> None:
     calls = []
     assert probe(lambda t: float(calls.append(0) or 3.0), None, np.ones(2)).quantum == 0
     assert len(calls) == 30
+
+
+def test_the_ways_away_from_theta(probe) -> None:
+    around = probe(squares, double, np.array([-2.0, 0.0, 4.0]))
+    _, within, outward = (around.random_direction(path)["theta"] for path in PATHS)
+    assert np.abs(within).tolist() == [1, 0, 1]
+    assert outward.tolist() == [-1, 1, 1]
+
+
+def test_the_size_of_j_is_the_largest_on_the_way_to_0(probe) -> None:
+    assert probe(lambda t: 8 - t.sum().item(), None, np.ones(1)).size == 8
+    assert probe(lambda t: 8 + t.sum().item(), None, np.ones(1)).size == 9
+
+
+def test_a_scale_is_the_lowest_decile_at_least_and_a_complex_step_does_not_underflow(probe) -> None:
+    assert natural_scale(2.0 ** np.arange(41)).min() == 2.0**4
+    around = probe(squares, double, np.full(1, 1e-306))
+    assert 2**9 <= around.scale["theta"] * COMPLEX_STEP / around.tiny <= 2**11

@@ -187,7 +187,8 @@ class Probe:
     @cached_property
     def coarse(self) -> bool:
         """Whether all values of J are float32 numbers, even if its dtype is float64."""
-        shifts = ({n: 1e-3 * self._generator.random(t.size) for n, t in self.theta.items()} for _ in range(4))
+        away, draw = self.distance(ROOM), self._generator.random
+        shifts = ({n: away * draw(t.size) for n, t in self.theta.items()} for _ in range(4))
         answers = np.array([answer for answer in map(self.real, shifts) if math.isfinite(answer)])
         with quiet():
             return len(set(answers)) > 2 and bool(np.all(answers.astype(np.float32) == answers))

@@ -119,9 +119,9 @@ class TensorCheck:
 
     def for_norms(self, *, natural: bool) -> tuple[Vector, Vector]:
         """The gradient under test and the numeric one, whose norms are compared: by entries or along directions."""
-        weight = 1.0 if self.entrywise else 1 / math.sqrt(len(self.derivatives))
-        scale = 1.0 if natural else self.scale
-        return self.claims() * weight / scale, self.columns()[0] * weight / scale
+        directions = 1 if self.entrywise else len(self.derivatives)
+        unit = math.sqrt(directions) if natural else self.scale
+        return self.claims() / unit, self.columns()[0] / unit
 
     # Measuring
 
