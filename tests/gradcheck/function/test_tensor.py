@@ -180,11 +180,12 @@ def test_other_steps_are_tried_if_a_bar_hides_errors_of_1e_7() -> None:
     assert report.evaluations < 200
 
 
-def test_an_entry_may_hide_below_1e_4_of_the_largest(probe) -> None:
-    tensor = TensorCheck(probe(lambda t: float(t.sum()), None, np.ones(2)), "theta", np.array([1, 1e-6]), Directions(2))
-    for bar, hidden in ((5e-5, []), (3e-4, [1])):
-        tensor.derivatives = [DirectionalDerivative(1.0, 1e-9, 1.0, 1.0), DirectionalDerivative(1e-6, bar, 1e-6, 1e-6)]
-        assert tensor.unjudged() == hidden
+def test_only_an_entry_of_0_may_have_a_bar_that_is_larger_and_below_1e_4_of_the_largest(probe) -> None:
+    around = probe(lambda t: float(t.sum()), None, np.ones(2))
+    for claim, bar, hidden in ((0, 5e-5, None), (0, 3e-4, 1), (1e-6, 5e-5, 1), (1e-4, 5e-5, None)):
+        tensor = TensorCheck(around, "theta", np.array([1, claim]), Directions(2))
+        tensor.derivatives = [DirectionalDerivative(x, e, x, x) for x, e in ((1.0, 1e-9), (claim, bar))]
+        assert tensor.unjudged() == hidden, (claim, bar)
 
 
 def test_the_difference_over_entries_and_directions_counts_a_direction_as_one_of_k() -> None:

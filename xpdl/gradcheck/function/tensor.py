@@ -276,8 +276,9 @@ class TensorCheck:
         """Look twice at entries that need it: also at a derivative of 0 that only rounding may make 0."""
         small = self._small() if self.method == "central" else np.ones(len(self.derivatives), bool)
         for k, claim in enumerate(self.claims().tolist()):
-            if self.doubtful(claim, self.derivatives[k]) or (math.isfinite(claim) and not small[k]):
-                self.derivatives[k] = self.entry_again(k, claim, self.derivatives[k])
+            found = self.derivatives[k]
+            if self.doubtful(claim, found) or (claim == found.value == 0 and not small[k]):
+                self.derivatives[k] = self.entry_again(k, claim, found)
 
     def doubtful(self, claim: float, found: DirectionalDerivative) -> bool:
         """Whether a claim misses its derivative, or the bar of an entry would hide a large error."""
