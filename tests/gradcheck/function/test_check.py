@@ -253,6 +253,10 @@ HOPELESS = {
 }
 
 
+HIDDEN = {("norm", "16 decades"), ("squares by abs", "16 decades")}
+"""Without a complex step, rounding of J hides entries that are 1e-16 times as large as others."""
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -262,7 +266,8 @@ def test_no_correct_gradient_is_accused(name, place, dtype) -> None:
     fun, grad = FUNCTIONS[name]
     report = check_gradient(fun, grad, PLACES[place](), dtype=dtype)
     assert report.verdict != "FAIL", str(report)
-    assert report.verdict == "PASS" or dtype == "float32" or name == "offset", str(report)
+    hides = dtype == "float32" or name == "offset" or (name, place) in HIDDEN
+    assert report.verdict == "PASS" or hides, str(report)
 
 
 def noise(theta, size, draw):
@@ -443,6 +448,11 @@ def test_progress_counts_the_directions(monkeypatch) -> None:
         ({"theta": {}}, ValueError, "theta must hold at least one array"),
         ({"theta": np.zeros(0)}, ValueError, r"theta must have entries, got shape \(0,\)"),
         ({"theta": np.array([1, np.nan])}, ValueError, r"theta must be finite, got nan at \[1\]"),
+        (
+            {"theta": np.array([1, 1e300]), "dtype": "float32"},
+            ValueError,
+            r"in float32, theta must be finite, got 1e\+300 at \[1\]",
+        ),
         ({"fun": lambda t: t}, ValueError, r"fun must return a scalar, got an array of shape \(3,\)"),
         ({"fun": lambda t: "a"}, TypeError, "fun must return a scalar, got 'a'"),
         ({"fun": lambda t: np.nan}, ValueError, "fun must be finite at theta, got nan"),

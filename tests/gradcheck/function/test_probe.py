@@ -41,6 +41,14 @@ def test_a_rounded_function_is_judged_by_what_it_shows(decimals, method, points)
             assert decimals > 12 or any("fun changes in steps of" in note for note in right.notes), f"{name}\n{right}"
 
 
+def test_the_steps_of_all_entries_count_where_theta_is_rounded(points) -> None:
+    """Along one direction two entries of opposite signs may nearly cancel: 4e-8 beside steps of up to 5e-6."""
+    fun = lambda t: (np.round(t, 6) ** 2).sum()  # noqa: E731
+    for place, seed in ((5, 0), (8, 1)):
+        report = check_gradient(fun, lambda t: 2 * t, points(place), method="central", seed=seed)
+        assert report.verdict != "FAIL", str(report)
+
+
 def test_a_function_that_stands_still_only_at_theta_does_not_move_in_steps() -> None:
     def dead(theta):
         return 3 + np.maximum(theta - 1e-3, 0).sum()

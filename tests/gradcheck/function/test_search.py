@@ -92,6 +92,18 @@ def test_a_factor_shows_best_along_the_signs_of_the_gradient(points) -> None:
         assert check_gradient(fun, lambda t: 2 * (1 + 3e-6) * t, points(3, 3000), seed=seed).verdict == "FAIL"
 
 
+def test_kinks_in_many_entries_keep_none_from_being_judged(points) -> None:
+    """Along directions, 55 entries at their kinks hide any error of others."""
+    theta = points(5, 1100) * (np.arange(1100) % 20 > 0)
+    relu = lambda t: np.maximum(t, 0).sum()  # noqa: E731
+    for at_0, verdict in ((0.0, "PASS"), (0.5, "PASS"), (-0.01, "FAIL")):
+        grad = lambda t, at_0=at_0: np.where(t == 0, at_0, t > 0)  # noqa: E731
+        assert check_gradient(relu, grad, theta).verdict == verdict
+    for place in (7, 20):
+        wrong = lambda t, place=place: (t > 0) + 3.0 * (np.arange(t.size) == place)  # noqa: E731
+        assert check_gradient(relu, wrong, theta).verdict == "FAIL"
+
+
 @pytest.mark.parametrize(("kinks", "shape"), [(15, (11,)), (30, (300,))])
 def test_beyond_16_kinks_every_entry_is_looked_at(kinks, shape, points) -> None:
     theta, at_0 = points(2, 300), np.arange(300) < kinks
