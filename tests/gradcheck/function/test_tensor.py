@@ -165,8 +165,8 @@ def test_other_steps_are_tried_if_a_bar_hides_errors_of_1e_7() -> None:
 
 
 def test_an_entry_may_hide_below_1e_4_of_the_largest(probe) -> None:
-    tensor = TensorCheck(probe(lambda t: float(t.sum()), None, np.ones(2)), "theta", np.array([1, 1e-6]), Directions(2))
-    for bar, hidden in ((5e-5, []), (3e-4, [1])):
+    tensor = TensorCheck(probe(lambda t: float(t.sum()), None, np.ones(2)), "theta", np.array([1.0, 0]), Directions(2))
+    for bar, hidden in ((5e-5, None), (3e-4, 1)):
         tensor.derivatives = [DirectionalDerivative(1.0, 1e-9, 1.0, 1.0), DirectionalDerivative(1e-6, bar, 1e-6, 1e-6)]
         assert tensor.unjudged() == hidden
 
