@@ -125,3 +125,20 @@ def test_arguments_are_rounded_anew_eight_times() -> None:
     calls = []
     xpdl.check_gradient(lambda t: (t * t).sum(), lambda t: calls.append(0) or 2 * t, np.ones(2, np.float16))
     assert 8 < len(calls) < 16
+
+
+def test_passes_of_a_library_in_its_own_precision() -> None:
+    jnp = pytest.importorskip("jax.numpy")
+    xpdl.backend("jax").admit(xpdl.backend("jax"), "float64")
+    x = jnp.asarray([0.5, -1.0, 2.0], dtype="bfloat16")
+    for check in (xpdl.check_vjp, xpdl.check_jvp):
+        assert check(jnp.sinh, None, x).verdict == "PASS"
+
+
+@pytest.mark.parametrize("check", [xpdl.check_vjp, xpdl.check_jvp])
+def test_passes_that_are_wrong_in_float16_only(check) -> None:
+    def product(c, x):
+        return c * x * np.where(x.dtype == np.float16, 2.5, 2)
+
+    report = check(lambda x: x * x, product, np.array([0.5, -1.0, 2.0], np.float16))
+    assert "right in float64, and wrong in float16: 3 of 3 entries" in report.parameters["theta"].diagnosis

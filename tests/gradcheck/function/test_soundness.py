@@ -124,7 +124,7 @@ OTHERWISE = {  # the same question in other words: (fun, grad, theta, seed) -> f
 )
 @few
 def test_a_verdict_does_not_depend_on_how_it_is_asked(name, seed, n, error, sign, several, otherwise):
-    """Rounding may take digits away; a wrong gradient passes then only if ``detects`` says that its error is not seen."""
+    """Rounding may take digits away: a wrong gradient passes only if ``detects`` says that its error is not seen."""
     fun, grad, theta = problem(name, seed, n)
     unit = errors(grad, theta, seed, several=several)
     claims = wrong_by(grad, sign * error * unit)
