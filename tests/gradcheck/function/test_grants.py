@@ -128,3 +128,8 @@ def test_entries_whose_derivatives_are_alike_to_a_factor_of_1000_are_looked_at_t
         before = len(calls)
         grants([tensor])
         assert (len(calls) - before < 25) is (groups == 1)
+
+
+def test_beside_a_kink_of_others_an_entry_has_its_derivative(measured) -> None:
+    tensor = measured(lambda t: np.median(t[:3]) + 2 * t[3], lambda t: np.array([1.0, 1, 1, 6]) / 3, np.ones(4))
+    assert beside_kinks([tensor])["theta"][3] == pytest.approx([2, 2])
