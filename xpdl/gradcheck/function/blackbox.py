@@ -209,9 +209,14 @@ def _check_variable(title: str, leaf: Any) -> None:
     tensor = fetch(leaf)
     if tensor.size == 0:
         raise ValueError(f"{title} must have entries, got shape {tensor.shape}")
+    _check_finite(title, tensor, tensor)
+
+
+def _check_finite(title: str, tensor: Vector, given: Vector) -> None:
+    """Check that all entries are finite; the message shows what was given."""
     if not np.all(np.isfinite(tensor)):
         index = np.argwhere(~np.isfinite(tensor))[0].tolist()
-        raise ValueError(f"{title} must be finite, got {tensor[tuple(index)]}" + (f" at {index}" if index else ""))
+        raise ValueError(f"{title} must be finite, got {given[tuple(index)]}" + (f" at {index}" if index else ""))
 
 
 def _dtypes(like: Mapping[str, Array], dtype: str | None) -> tuple[list[str], list[str]]:
@@ -235,8 +240,10 @@ def _available(array: Array) -> set[str]:
 
 def _tried(box: BlackBox) -> float:
     """J at theta in the dtype of the box, after fun and grad have been called."""
-    leaves = box.arguments.variables.items()
-    box.theta = {name: as_pairs(fetch(leaf)).astype(box.dtype).astype(np.float64) for name, leaf in leaves}
+    given = {name: as_pairs(fetch(leaf)) for name, leaf in box.arguments.variables.items()}
+    box.theta = {name: tensor.astype(box.dtype).astype(np.float64) for name, tensor in given.items()}
+    for name, tensor in box.theta.items():
+        _check_finite(f"in {box.dtype}, {box.arguments.places[name]}", tensor, given[name])
     start = box.value(box.theta)
     if isinstance(start, complex):
         raise TypeError(f"fun must return a real scalar, got {start}: check_vjp takes functions with complex outputs")
