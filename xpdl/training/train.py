@@ -170,8 +170,7 @@ def train(
     """
     epochs, every = checks.integer("epochs", epochs, least=0), checks.integer("every", every, least=1)
     resume = _to_resume(resume, checkpoint, theta)
-    optimizer = adam() if optimizer is None else optimizer
-    checks.instance("optimizer", optimizer, Optimizer)
+    optimizer = _optimizer(optimizer)
     chosen, dtype, ranks = choose_backend(backend), checks.float_dtype("dtype", dtype), communicator or Serial()
     config = RunConfig(net, chosen, dtype, check_seed(seed), ranks, bool(shuffle))
     with chosen.activate(), locked(checkpoint if config.is_rank_0 else None):
@@ -214,6 +213,13 @@ def _to_resume(resume: Any, checkpoint: Any, theta: Any) -> Any:
         raise ValueError("resume='auto' needs a checkpoint, got None")
     path = Path(checkpoint)
     return checkpoint if path.exists() and path.stat().st_size else None
+
+
+def _optimizer(optimizer: Optimizer | None) -> Optimizer:
+    """Return the optimizer, Adam for None; ``TypeError`` for anything else."""
+    optimizer = adam() if optimizer is None else optimizer
+    checks.instance("optimizer", optimizer, Optimizer)
+    return optimizer
 
 
 def _where_it_ended(
