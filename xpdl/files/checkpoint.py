@@ -102,6 +102,7 @@ class Checkpointer:
     callbacks      callbacks of the run; a checkpoint holds the state of those with a ``resume_state``
     backend        the backend of the arrays of the run
     batches        the number of samples in each step of an epoch
+    lengths        the number of steps in an epoch, (K,) if networks differ in it
     """
 
     configuration: Mapping[str, Any]
@@ -109,6 +110,7 @@ class Checkpointer:
     callbacks: Sequence[Any]
     backend: Backend
     batches: Sequence[int] = ()
+    lengths: int | np.ndarray = 0
 
     def write(self, path: str | os.PathLike[str], train_state: TrainState) -> None:
         """Write a checkpoint as a whole or not at all; ``OSError`` if the disk fails.
@@ -138,9 +140,9 @@ class Checkpointer:
             "epoch": len(train_state.history),
             "step": train_state.step,
             "seconds": train_state.seconds,
-            "history": train_state.history,
+            "history": _listed(train_state.history),
             "numbers": numbers,
-            "callbacks": states,
+            "callbacks": _listed(states),
         }
 
     def read(self, path: str | os.PathLike[str], like: TrainState) -> TrainState:
@@ -168,19 +170,20 @@ class Checkpointer:
             state = document["callbacks"].get(name, {}) | _under(f"callbacks/{name}/", tensors)
             callback.resume_state = state if known else {}
         carry, last_good = arrays["run"], arrays["good"]
-        return TrainState(carry, last_good, document["history"], document["step"], document["seconds"])
+        history = [{name: _number_or_array(x) for name, x in epoch.items()} for epoch in document["history"]]
+        return TrainState(carry, last_good, history, document["step"], document["seconds"])
 
     def check_possible(self, document: Mapping[str, Any], carry: Any, good: np.ndarray) -> None:
         """Raise ``ValueError`` for a state that no run of these batches can have between two steps."""
         step, history = document["step"], document["history"]
-        used = sum(self.batches[:step])
+        used, done = sum(self.batches[:step]), np.minimum(step, self.lengths)
         expected = {
             "step": (step, min(step, len(self.batches))),
             "offset": (int(carry.offset), used),
-            "finite": (int(carry.finite), step),
+            "finite": (carry.finite.tolist(), np.broadcast_to(done, carry.finite.shape).tolist()),
             "number of finite parameters": (np.isfinite(carry.theta).sum(), carry.theta.size),
             "number of finite parameters before": (np.isfinite(good).sum(), good.size),
-            "mean": (bool(np.isfinite(carry.mean)), True),
+            "mean": (bool(np.isfinite(carry.mean).all()), True),
             "epochs": ([epoch.get("epoch") for epoch in history], [*range(1, 1 + len(history))]),
         }
         for name, (found, possible) in expected.items():
@@ -206,7 +209,7 @@ class Checkpointer:
         except RunFileError as error:
             raise FileExistsError(f"checkpoint must be a new file or this run, but {error}") from None
         history, step = document["history"], document["step"]
-        known = history == start.history[: len(history)] and (len(history), step) <= (len(start.history), start.step)
+        known = history == _listed(start.history[: len(history)]) and (len(history), step) <= (len(start.history), start.step)
         again = document["compared"] == self.compared  # a run that only begins again will come there again
         if self.other_run(document) or not (known or again):
             raise FileExistsError(
@@ -400,6 +403,26 @@ def write_sealed(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]
     content = memoryview(serialize(dict(tensors), {"run": text}))
     place = _place_of_seal(content)
     write_whole(path, content[: place.start], _seal(content, place), content[place.stop :])
+
+
+def networks(path: str | os.PathLike[str]) -> int | None:
+    """Return K if a checkpoint holds K networks; None if it holds one, or if ``read`` will refuse the file."""
+    from safetensors import SafetensorError
+
+    with suppress(OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError):
+        shape = read_header(read_content(path, LONGEST))["run/theta"]["shape"]
+        return int(shape[0]) if len(shape) == 2 else None
+    return None
+
+
+def _listed(tree: Any) -> Any:
+    """Return a tree with lists in place of arrays (K,), the numbers of K networks, for JSON."""
+    return tree_map(lambda leaf: leaf.tolist() if isinstance(leaf, np.ndarray) else leaf, tree)
+
+
+def _number_or_array(value: Any) -> Any:
+    """Return the numbers of K networks, a list in JSON, as an array (K,)."""
+    return np.array(value) if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ draws the same order and takes its share of each batch, so the run is the same f
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -16,7 +16,7 @@ from xpdl import checks
 from xpdl.arrays import Array
 from xpdl.data.disk_inputs import WINDOW, DiskInputs, row_bytes
 from xpdl.distributed.communicators import share
-from xpdl.randomness import Stream, generator
+from xpdl.randomness import Stream, generator, permutation
 from xpdl.training.run_config import RunConfig
 from xpdl.training.step import Data
 
@@ -35,6 +35,7 @@ class Block(NamedTuple):
 
     steps: range
     data: dict[int, Data]
+    networks: np.ndarray | None = None  # those that have samples left in these steps; None: all
 
 
 class Source(Protocol):
@@ -47,6 +48,10 @@ class Source(Protocol):
     @property
     def weight(self) -> Any:
         """The weights of the samples (n,); None if all are 1."""
+
+    @property
+    def lengths(self) -> int | np.ndarray:
+        """The number of steps in an epoch; (K,) if networks differ in it."""
 
     def blocks(self, epoch: int, first: int) -> Iterator[Block]:
         """Yield the blocks of an epoch, from step ``first`` on."""
@@ -71,24 +76,72 @@ def positions(config: RunConfig, n: int, start: int) -> Array:
 
 @dataclass(frozen=True)
 class OnDevice:
-    """Samples that are all on the device.  Each epoch has a new order."""
+    """Samples that are all on the device.  Each epoch has a new order.
+
+    Networks with weights of their own have orders of their own, of the samples that count for them: the folds of a
+    cross-validation, or the samples of a bootstrap.  The network with the most samples decides the batches, and a
+    network without samples left waits for the next epoch.
+    """
 
     config: RunConfig
     batches: list[int]
     x: Array  # (n, d)
     y: Array  # (n, k)
-    weight: Array | None  # (n,)
+    weight: Array | None  # (n,) or (n, k); (K, n) or (K, n, k) with ``counted``
+    counted: np.ndarray | None = None  # (K, n) bool, the samples of each network
+
+    @cached_property
+    def counts(self) -> np.ndarray | None:
+        """The number of samples (K,) of each network."""
+        return None if self.counted is None else np.count_nonzero(self.counted, axis=1).astype(np.int32)
+
+    @cached_property
+    def lengths(self) -> int | np.ndarray:
+        """The number of steps in an epoch; (K,) if networks differ in it."""
+        if self.counts is None:
+            return len(self.batches)
+        lengths = -(-self.counts // self.batches[0])
+        return lengths if lengths.min() < lengths.max() else int(lengths[0])
 
     def blocks(self, epoch: int, first: int) -> Iterator[Block]:
-        """Yield the epoch as one block."""
-        order = self.config.backend.asarray(self.config.order(epoch, sum(self.batches)))
-        sizes = set(self.batches)
-        data = {n: Data(self.x, self.y, order, positions(self.config, n, 0), self.weight) for n in sizes}
-        yield Block(range(first, len(self.batches)), data)
+        """Yield the epoch as one block, or as one for each set of networks that have samples left."""
+        order, start = self.order(epoch), 0
+        for stop in np.unique(self.lengths).tolist():
+            networks = None if start == 0 else np.flatnonzero(self.lengths > start)
+            if stop > first:
+                sizes = set(self.batches[start:stop])
+                yield Block(range(max(first, start), stop), self.data(order, sizes, networks), networks)
+            start = stop
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Return the order of an epoch, (n,) or (K, m)."""
+        n = sum(self.batches)
+        if self.counted is None:
+            return self.config.order(epoch, n)
+        order = np.empty((len(self.counted), n), dtype=np.int32)
+        for row, counted, seed in zip(order, self.counted, self.config.seeds, strict=True):
+            kept = np.flatnonzero(counted)
+            row[: len(kept)] = kept[permutation(seed, epoch, len(kept), shuffle=self.config.shuffle)]
+            row[len(kept) :] = counted.argmin()  # a sample without weight
+        return order
+
+    def data(self, order: np.ndarray, sizes: set[int], networks: np.ndarray | None) -> dict[int, Data]:
+        """Return the data for these batch sizes and networks."""
+        weight, starts, counts, put = self.weight, None, None, self.config.backend.asarray
+        if self.counted is not None and self.counts is not None:
+            k, n = self.counted.shape
+            chosen = np.arange(k) if networks is None else networks
+            weight = self.config.backend.xp.reshape(weight, (k * n, *self.weight.shape[2:]))
+            order, counts = order[chosen], put(self.counts[chosen])
+            starts = put((chosen * n).astype(np.int32)[:, None])
+        rows = put(order)
+        return {
+            size: Data(self.x, self.y, rows, positions(self.config, size, 0), weight, starts, counts) for size in sizes
+        }
 
     def first_samples(self, epoch: int, count: int) -> list[Array | None]:
         """Return the first samples of an epoch."""
-        rows = self.config.backend.asarray(self.config.order(epoch, sum(self.batches))[:count])
+        rows = self.config.backend.asarray(self.order(epoch)[:count])
         values = (self.x, self.y, self.weight)
         return [value if value is None else self.config.backend.xp.take(value, rows, axis=0) for value in values]
 
@@ -115,6 +168,11 @@ class OnDisk:
     def weight(self) -> np.ndarray | None:
         """The weights of the samples (n,); None if all are 1."""
         return self.data.weight
+
+    @property
+    def lengths(self) -> int:
+        """The number of steps in an epoch."""
+        return len(self.batches)
 
     def windows(self) -> list[range]:
         """Return the steps of each window."""

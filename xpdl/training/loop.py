@@ -23,6 +23,8 @@ from xpdl.training.batches import Source
 from xpdl.training.callbacks import Callbacks, Metrics, StopTraining
 from xpdl.training.distributed_step import DistributedSteps
 from xpdl.training.dropout import dropout_masks
+from xpdl.training.evaluation import as_metric
+from xpdl.training.population import rows_of, with_rows
 from xpdl.training.run_config import RunConfig
 from xpdl.training.signals import Interrupt, interruptible
 from xpdl.training.step import Data, Steps
@@ -71,10 +73,11 @@ class Result:
     Parameters
     ----------
     theta : numpy.ndarray
-        The parameters (P,) that a callback such as ``KeepBest`` has kept, else those after the last step.
+        The parameters (P,) that a callback such as ``KeepBest`` has kept, else those after the last step; (K, P) for K
+        networks.
     history : list of dict
         The metrics of each epoch: "epoch" (from 1), "loss", "seconds" and, with validation data, "validation_loss" and,
-        for a classifier, "validation_accuracy".
+        for a classifier, "validation_accuracy".  Losses and accuracies of K networks are arrays (K,).
     signal : int
         The number of the signal that ended the run, such as 2 for Ctrl-C; 0 if there was none.
     moment : TrainState, optional
@@ -116,7 +119,8 @@ class Result:
 def epoch_start(config: RunConfig, theta: Array, state: State, history: list[dict[str, float]]) -> TrainState:
     """Return the state of a run at the start of an epoch."""
     zeros = config.backend.zeros
-    carry = Carry(theta, state, zeros((), "int32"), zeros((), config.dtype), zeros((), "int32"))
+    each = theta.shape[:-1]  # () or (K,)
+    carry = Carry(theta, state, zeros((), "int32"), zeros(each, config.dtype), zeros(each, "int32"))
     return TrainState(carry, config.backend.asarray(theta, copy=True), history)
 
 
@@ -206,8 +210,10 @@ class TrainingLoop:
         clock = time.perf_counter() - train_state.seconds
         self.steps.invalidate()
         number, carry, done, interrupted = len(train_state.history), train_state.carry, train_state.step, False
-        for data, step, n, count in self.dispatches(number, done):
-            carry = self.steps(carry, data, n, count, self.masks(n, number * len(self.batches) + step))
+        for data, step, n, count, networks in self.dispatches(number, done):
+            part = carry if networks is None else rows_of(carry, networks)
+            part = self.steps(part, data, n, count, self.masks(n, number, step, networks))
+            carry = part if networks is None else with_rows(carry, part, networks)
             done = step + count
             reporter.advance(n * count)
             interrupted = self.steps.ended(interrupt)
@@ -217,20 +223,26 @@ class TrainingLoop:
         seconds = time.perf_counter() - clock
         return train_state._replace(carry=carry, step=done, seconds=seconds), interrupted
 
-    def dispatches(self, epoch: int, first: int) -> Iterator[tuple[Data, int, int, int]]:
-        """Yield groups of equal steps, from step ``first`` on: data, number of the first step, batch size, count."""
-        for steps, data in self.source.blocks(epoch, first):
-            for step, n, count in _grouped(self.batches[: steps.stop], self.steps.most, steps.start):
-                yield data[n], step, n, count
+    def dispatches(self, epoch: int, first: int) -> Iterator[tuple[Data, int, int, int, np.ndarray | None]]:
+        """Yield groups of equal steps, from step ``first`` on.
 
-    def masks(self, n: int, step: int) -> Masks | None:
-        """Return the dropout masks of a step, for this rank's share of its n samples."""
+        For each group: data, number of the first step, batch size, count, and the networks that have samples left.
+        """
+        for steps, data, networks in self.source.blocks(epoch, first):
+            for step, n, count in _grouped(self.batches[: steps.stop], self.steps.most, steps.start):
+                yield data[n], step, n, count, networks
+
+    def masks(self, n: int, epoch: int, step: int, networks: np.ndarray | None) -> Masks | None:
+        """Return the dropout masks of a step of these networks, for this rank's share of its n samples."""
         config, ranks = self.config, self.config.communicator
         if not any(config.net.drops):
             return None
         rows = share(n, ranks) if ranks.size > 1 else ALL
+        seeds, steps = config.seed, epoch * self.source.lengths + step
+        if networks is not None:
+            seeds, steps = tuple(config.seeds[k] for k in networks), steps[networks]
         return dropout_masks(
-            config.net, n, seed=config.seed, step=step, backend=config.backend, dtype=config.dtype, rows=rows
+            config.net, n, seed=seeds, step=steps, backend=config.backend, dtype=config.dtype, rows=rows
         )
 
     def check_finite(self, carry: Carry, train_state: TrainState) -> None:
@@ -242,16 +254,27 @@ class TrainingLoop:
     def find_fault(self, carry: Carry) -> str | None:
         """Return which number is not finite, and in which step; None if all are finite."""
         xp = self.config.backend.xp
-        steps, finite = -(-int(self.host(carry.offset)) // self.batches[0]), int(self.host(carry.finite))
-        if finite < steps:
-            return f"the cost in step {finite + 1}"
-        return None if bool(xp.all(xp.isfinite(carry.theta))) else f"a parameter after step {steps}"
+        done = -(-int(self.host(carry.offset)) // self.batches[0])
+        finite = self.host(carry.finite).reshape(-1)
+        wrong = np.flatnonzero(finite < np.minimum(done, self.source.lengths))
+        if len(wrong):
+            return f"the cost{self.of(wrong)} in step {finite[wrong[0]] + 1}"
+        if bool(xp.all(xp.isfinite(carry.theta))):
+            return None
+        wrong = np.flatnonzero(~np.isfinite(self.host(carry.theta)).all(axis=-1))
+        return f"a parameter{self.of(wrong)} after step {done}"
+
+    def of(self, networks: np.ndarray) -> str:
+        """Return which networks a message is about, from 0; nothing if there is only one."""
+        if self.config.networks is None:
+            return ""
+        return f" of network {networks[0]}{f' and {len(networks) - 1} others' if len(networks) > 1 else ''}"
 
     def finish_epoch(self, train_state: TrainState) -> TrainState:
         """Add the metrics of an epoch to the history, and begin the next epoch."""
         carry, history = train_state.carry, train_state.history
         number = len(history) + 1
-        metrics = {"epoch": number, "loss": float(self.host(carry.mean)), "seconds": train_state.seconds}
+        metrics = {"epoch": number, "loss": as_metric(self.host(carry.mean)), "seconds": train_state.seconds}
         history.append(metrics | self.evaluate(carry.theta) | self.monitor(number, carry.theta))
         return epoch_start(self.config, carry.theta, carry.state, history)
 
@@ -300,7 +323,7 @@ def _grouped(batches: list[int], most: int, step: int = 0) -> Iterator[tuple[int
 
 
 def _line(metrics: dict[str, float], epochs: int) -> str:
-    """Return the metrics of an epoch as one line."""
-    shown = {name: value for name, value in metrics.items() if name not in ("epoch", "seconds")}
+    """Return the metrics of an epoch as one line; of several networks, the mean."""
+    shown = {name: np.mean(value) for name, value in metrics.items() if name not in ("epoch", "seconds")}
     numbers = (f"{name} {value:.4f}" if value >= 1e-4 else f"{name} {value:.1e}" for name, value in shown.items())
     return "  ".join([f"epoch {metrics['epoch']}/{epochs}", *numbers, f"{metrics['seconds']:.2f} s"])
