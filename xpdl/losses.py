@@ -18,7 +18,7 @@ as the delta of Huber's, is one function in ``FAMILIES``: its names are "huber:1
 
 from collections.abc import Callable
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from xpdl import checks
 from xpdl.activations import identity, positive, sigmoid, softplus
@@ -352,7 +352,7 @@ def of_outputs(weight: Array | None, y: Array) -> bool:
     return weight is not None and weight.ndim == y.ndim
 
 
-def by_network(n: int | Array) -> int | Array:
+def by_network(n: Any) -> Any:
     """Return one number for each network, (K,), in a shape that matrices (K, n, k) can be divided by.
 
     Parameters

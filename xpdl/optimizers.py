@@ -492,6 +492,7 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 }
 """The optimizers by name."""
 
+
 def networks(optimizer: Optimizer, t: Array) -> int | None:
     """Return for how many networks an optimizer has rates of their own.
 

@@ -26,7 +26,10 @@ def fuse(kernel: Callable[..., Any], offsets: Sequence[int] = ()) -> Callable[..
     """
 
     def parted(*arguments: Any) -> tuple[Any, ...]:
-        columns = [_parts(a, offsets) if getattr(a, "shape", ())[-1:] == (offsets[-1],) else [a] * (len(offsets) - 1) for a in arguments]
+        columns = [
+            _parts(a, offsets) if getattr(a, "shape", ())[-1:] == (offsets[-1],) else [a] * (len(offsets) - 1)
+            for a in arguments
+        ]
         return tuple(map(_joined, zip(*(kernel(*part) for part in zip(*columns, strict=True)), strict=True)))
 
     return parted if offsets else kernel

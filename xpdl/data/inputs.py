@@ -183,7 +183,7 @@ def _factors(labels: np.ndarray, factors: Mapping[Any, float] | str, k: int) -> 
 def weights(
     net: Network, weight: Any, n: int, backend: Backend, dtype: str, *, argument: str = "sample_weight"
 ) -> Array | None:
-    """The weights (n,) of n samples, or (n, k) of their outputs, or those of K networks, on the device; None stays None.
+    """The weights (n,) of n samples, (n, k) of their outputs, or those of K networks, on the device.
 
     ``TypeError`` if they are not real numbers; ``ValueError`` for a wrong shape, for a number that is negative or not
     finite, and if all of a network are 0.
@@ -215,7 +215,8 @@ def nonzero_rows(weight: np.ndarray | None) -> np.ndarray | None:
 
 def counted(weight: np.ndarray) -> np.ndarray:
     """Whether each sample counts for each network, (K, n), by weights (K, n) or (K, n, k)."""
-    return (weight != 0).reshape(*weight.shape[:2], -1).any(axis=2)
+    counts: np.ndarray = (weight != 0).reshape(*weight.shape[:2], -1).any(axis=2)
+    return counts
 
 
 def numbers(argument: str, values: Any) -> Array:

@@ -102,7 +102,6 @@ class Checkpointer:
     callbacks      callbacks of the run; a checkpoint holds the state of those with a ``resume_state``
     backend        the backend of the arrays of the run
     batches        the number of samples in each step of an epoch
-    lengths        the number of steps in an epoch, (K,) if networks differ in it
     """
 
     configuration: Mapping[str, Any]
@@ -110,7 +109,6 @@ class Checkpointer:
     callbacks: Sequence[Any]
     backend: Backend
     batches: Sequence[int] = ()
-    lengths: int | np.ndarray = 0
 
     def write(self, path: str | os.PathLike[str], train_state: TrainState) -> None:
         """Write a checkpoint as a whole or not at all; ``OSError`` if the disk fails.
@@ -176,11 +174,11 @@ class Checkpointer:
     def check_possible(self, document: Mapping[str, Any], carry: Any, good: np.ndarray) -> None:
         """Raise ``ValueError`` for a state that no run of these batches can have between two steps."""
         step, history = document["step"], document["history"]
-        used, done = sum(self.batches[:step]), np.minimum(step, self.lengths)
+        used = sum(self.batches[:step])
         expected = {
             "step": (step, min(step, len(self.batches))),
             "offset": (int(carry.offset), used),
-            "finite": (carry.finite.tolist(), np.broadcast_to(done, carry.finite.shape).tolist()),
+            "finite": (carry.finite.tolist(), np.full_like(carry.finite, step).tolist()),
             "number of finite parameters": (np.isfinite(carry.theta).sum(), carry.theta.size),
             "number of finite parameters before": (np.isfinite(good).sum(), good.size),
             "mean": (bool(np.isfinite(carry.mean).all()), True),
@@ -209,7 +207,10 @@ class Checkpointer:
         except RunFileError as error:
             raise FileExistsError(f"checkpoint must be a new file or this run, but {error}") from None
         history, step = document["history"], document["step"]
-        known = history == _listed(start.history[: len(history)]) and (len(history), step) <= (len(start.history), start.step)
+        known = history == _listed(start.history[: len(history)]) and (len(history), step) <= (
+            len(start.history),
+            start.step,
+        )
         again = document["compared"] == self.compared  # a run that only begins again will come there again
         if self.other_run(document) or not (known or again):
             raise FileExistsError(
@@ -222,7 +223,13 @@ class Checkpointer:
 
 
 def configuration(
-    net: Network, dtype: str, seed: int, data: Mapping[str, np.ndarray], batch_size: int, shuffle: bool, state: State
+    net: Network,
+    dtype: str,
+    seed: int | Sequence[int],
+    data: Mapping[str, np.ndarray],
+    batch_size: int,
+    shuffle: bool,
+    state: State,
 ) -> dict[str, Any]:
     """Return the identity of a run as values that JSON can hold; ``state`` is the optimizer's before the first step.
 

@@ -17,6 +17,7 @@ from xpdl.arrays import Array
 from xpdl.data.disk_inputs import WINDOW, DiskInputs, row_bytes
 from xpdl.distributed.communicators import share
 from xpdl.randomness import Stream, generator, permutation
+from xpdl.training.population import Own
 from xpdl.training.run_config import RunConfig
 from xpdl.training.step import Data
 
@@ -35,7 +36,6 @@ class Block(NamedTuple):
 
     steps: range
     data: dict[int, Data]
-    networks: np.ndarray | None = None  # those that have samples left in these steps; None: all
 
 
 class Source(Protocol):
@@ -105,12 +105,10 @@ class OnDevice:
 
     def blocks(self, epoch: int, first: int) -> Iterator[Block]:
         """Yield the epoch as one block, or as one for each set of networks that have samples left."""
-        order, start = self.order(epoch), 0
+        order, start = self.config.backend.asarray(self.order(epoch)), 0
         for stop in np.unique(self.lengths).tolist():
-            networks = None if start == 0 else np.flatnonzero(self.lengths > start)
             if stop > first:
-                sizes = set(self.batches[start:stop])
-                yield Block(range(max(first, start), stop), self.data(order, sizes, networks), networks)
+                yield Block(range(max(first, start), stop), self.data(order, start, stop))
             start = stop
 
     def order(self, epoch: int) -> np.ndarray:
@@ -123,20 +121,20 @@ class OnDevice:
             kept = np.flatnonzero(counted)
             row[: len(kept)] = kept[permutation(seed, epoch, len(kept), shuffle=self.config.shuffle)]
             row[len(kept) :] = counted.argmin()  # a sample without weight
+            row[-(-len(kept) // self.batches[0]) * self.batches[0] :] = kept[0]
         return order
 
-    def data(self, order: np.ndarray, sizes: set[int], networks: np.ndarray | None) -> dict[int, Data]:
-        """Return the data for these batch sizes and networks."""
-        weight, starts, counts, put = self.weight, None, None, self.config.backend.asarray
-        if self.counted is not None and self.counts is not None:
+    def data(self, order: Array, start: int, stop: int) -> dict[int, Data]:
+        """Return the data of these steps, in which the same networks have samples, for each batch size."""
+        weight, own, put = self.weight, None, self.config.backend.asarray
+        if self.counted is not None and self.counts is not None and self.weight is not None:
             k, n = self.counted.shape
-            chosen = np.arange(k) if networks is None else networks
             weight = self.config.backend.xp.reshape(weight, (k * n, *self.weight.shape[2:]))
-            order, counts = order[chosen], put(self.counts[chosen])
-            starts = put((chosen * n).astype(np.int32)[:, None])
-        rows = put(order)
+            starts, active = np.arange(0, k * n, n, dtype=np.int32)[:, None], np.reshape(self.lengths > start, (-1, 1))
+            own = Own(put(starts), put(self.counts), None if active.all() else put(active))
         return {
-            size: Data(self.x, self.y, rows, positions(self.config, size, 0), weight, starts, counts) for size in sizes
+            size: Data(self.x, self.y, order, positions(self.config, size, 0), weight, own)
+            for size in set(self.batches[start:stop])
         }
 
     def first_samples(self, epoch: int, count: int) -> list[Array | None]:
@@ -194,7 +192,7 @@ class OnDisk:
         places = np.arange(start, stop)
         rows = pages[places // page].astype(np.int64) * page + places % page
         if self.config.shuffle:
-            generator(self.config.seed, Stream.SHUFFLE, step=epoch, layer=1 + window.start).shuffle(rows)
+            generator(self.config.seeds[0], Stream.SHUFFLE, step=epoch, layer=1 + window.start).shuffle(rows)
         return rows if self.data.kept is None else self.data.kept[rows]
 
     def load(self, epoch: int, window: range) -> dict[int, Data]:

@@ -238,7 +238,7 @@ class KeepBest:
         for name in state.keys() & set(self.remembered):
             setattr(self, name, state[name])
         lists = {name: value for name, value in self.metrics.items() if isinstance(value, list)}
-        self.metrics = self.metrics | {name: np.array(value) for name, value in lists.items()}
+        self.metrics.update({name: np.array(value) for name, value in lists.items()})
 
     def reset(self) -> None:
         """Forget the best epoch; a new run begins with this.
@@ -254,7 +254,7 @@ class KeepBest:
         (True, {})
         """
         self.theta: np.ndarray | None = None
-        self.metrics: dict[str, float] = {}
+        self.metrics: dict[str, Any] = {}
         self._best: Any = math.inf
 
     def __call__(self, metrics: Metrics, step: int) -> None:

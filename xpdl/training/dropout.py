@@ -16,7 +16,7 @@ def dropout_masks(
     n: int,
     *,
     seed: int | Sequence[int],
-    step: int | Sequence[int],
+    step: int | Sequence[int] | np.ndarray,
     backend: str | Backend = "numpy",
     dtype: str = "float32",
     rows: slice = ALL,

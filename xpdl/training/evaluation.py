@@ -76,9 +76,9 @@ def part(x: Array, y: Array, weight: Array | None, backend: Backend, networks: i
     return Part(x, y, weight, as_metric(n))
 
 
-def as_metric(values: np.ndarray) -> float | np.ndarray:
+def as_metric(values: Any) -> float | np.ndarray:
     """Return a number as a float, and the numbers of K networks as an array (K,) of float64."""
-    return values.astype(np.float64) if np.ndim(values) else float(values)
+    return np.asarray(values, dtype=np.float64) if np.ndim(values) else float(values)
 
 
 class Evaluator:

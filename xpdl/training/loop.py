@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from itertools import groupby
 import signal
 import time
+from typing import Any
 
 import numpy as np
 
@@ -24,7 +25,6 @@ from xpdl.training.callbacks import Callbacks, Metrics, StopTraining
 from xpdl.training.distributed_step import DistributedSteps
 from xpdl.training.dropout import dropout_masks
 from xpdl.training.evaluation import as_metric
-from xpdl.training.population import rows_of, with_rows
 from xpdl.training.run_config import RunConfig
 from xpdl.training.signals import Interrupt, interruptible
 from xpdl.training.step import Data, Steps
@@ -93,7 +93,7 @@ class Result:
     """
 
     theta: np.ndarray
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
     signal: int = 0
     moment: TrainState | None = field(default=None, repr=False, compare=False)
 
@@ -116,7 +116,7 @@ class Result:
         return self.signal != 0
 
 
-def epoch_start(config: RunConfig, theta: Array, state: State, history: list[dict[str, float]]) -> TrainState:
+def epoch_start(config: RunConfig, theta: Array, state: State, history: list[dict[str, Any]]) -> TrainState:
     """Return the state of a run at the start of an epoch."""
     zeros = config.backend.zeros
     each = theta.shape[:-1]  # () or (K,)
@@ -150,9 +150,9 @@ class TrainingLoop:
     config: RunConfig
     source: Source
     steps: Steps | DistributedSteps
-    evaluate: Callable[[Array], dict[str, float]]  # theta -> the metrics of the validation samples
+    evaluate: Callable[[Array], dict[str, Any]]  # theta -> the metrics of the validation samples
     callbacks: Callbacks
-    monitor: Callable[[int, Array], dict[str, float]] = lambda epoch, theta: {}  # checks the gradient
+    monitor: Callable[[int, Array], dict[str, Any]] = lambda epoch, theta: {}  # checks the gradient
     save: Callable[[TrainState], None] = lambda train_state: None  # writes the checkpoint
     every: int = 1  # epochs between checkpoints
     signals: tuple[signal.Signals, ...] = (signal.SIGINT,)
@@ -210,10 +210,8 @@ class TrainingLoop:
         clock = time.perf_counter() - train_state.seconds
         self.steps.invalidate()
         number, carry, done, interrupted = len(train_state.history), train_state.carry, train_state.step, False
-        for data, step, n, count, networks in self.dispatches(number, done):
-            part = carry if networks is None else rows_of(carry, networks)
-            part = self.steps(part, data, n, count, self.masks(n, number, step, networks))
-            carry = part if networks is None else with_rows(carry, part, networks)
+        for data, step, n, count in self.dispatches(number, done):
+            carry = self.steps(carry, data, n, count, self.masks(n, number * self.source.lengths + step))
             done = step + count
             reporter.advance(n * count)
             interrupted = self.steps.ended(interrupt)
@@ -223,26 +221,20 @@ class TrainingLoop:
         seconds = time.perf_counter() - clock
         return train_state._replace(carry=carry, step=done, seconds=seconds), interrupted
 
-    def dispatches(self, epoch: int, first: int) -> Iterator[tuple[Data, int, int, int, np.ndarray | None]]:
-        """Yield groups of equal steps, from step ``first`` on.
-
-        For each group: data, number of the first step, batch size, count, and the networks that have samples left.
-        """
-        for steps, data, networks in self.source.blocks(epoch, first):
+    def dispatches(self, epoch: int, first: int) -> Iterator[tuple[Data, int, int, int]]:
+        """Yield groups of equal steps, from step ``first`` on: data, number of the first step, batch size, count."""
+        for steps, data in self.source.blocks(epoch, first):
             for step, n, count in _grouped(self.batches[: steps.stop], self.steps.most, steps.start):
-                yield data[n], step, n, count, networks
+                yield data[n], step, n, count
 
-    def masks(self, n: int, epoch: int, step: int, networks: np.ndarray | None) -> Masks | None:
-        """Return the dropout masks of a step of these networks, for this rank's share of its n samples."""
+    def masks(self, n: int, step: int | np.ndarray) -> Masks | None:
+        """Return the dropout masks of a step, (K,) if networks differ in it, for this rank's share of its n samples."""
         config, ranks = self.config, self.config.communicator
         if not any(config.net.drops):
             return None
         rows = share(n, ranks) if ranks.size > 1 else ALL
-        seeds, steps = config.seed, epoch * self.source.lengths + step
-        if networks is not None:
-            seeds, steps = tuple(config.seeds[k] for k in networks), steps[networks]
         return dropout_masks(
-            config.net, n, seed=seeds, step=steps, backend=config.backend, dtype=config.dtype, rows=rows
+            config.net, n, seed=config.seed, step=step, backend=config.backend, dtype=config.dtype, rows=rows
         )
 
     def check_finite(self, carry: Carry, train_state: TrainState) -> None:
@@ -256,7 +248,7 @@ class TrainingLoop:
         xp = self.config.backend.xp
         done = -(-int(self.host(carry.offset)) // self.batches[0])
         finite = self.host(carry.finite).reshape(-1)
-        wrong = np.flatnonzero(finite < np.minimum(done, self.source.lengths))
+        wrong = np.flatnonzero(finite < done)
         if len(wrong):
             return f"the cost{self.of(wrong)} in step {finite[wrong[0]] + 1}"
         if bool(xp.all(xp.isfinite(carry.theta))):
@@ -274,7 +266,8 @@ class TrainingLoop:
         """Add the metrics of an epoch to the history, and begin the next epoch."""
         carry, history = train_state.carry, train_state.history
         number = len(history) + 1
-        metrics = {"epoch": number, "loss": as_metric(self.host(carry.mean)), "seconds": train_state.seconds}
+        loss = as_metric(self.host(carry.mean))
+        metrics: dict[str, Any] = {"epoch": number, "loss": loss, "seconds": train_state.seconds}
         history.append(metrics | self.evaluate(carry.theta) | self.monitor(number, carry.theta))
         return epoch_start(self.config, carry.theta, carry.state, history)
 
@@ -302,7 +295,7 @@ class TrainingLoop:
             return True
         return False
 
-    def best_or(self, theta: np.ndarray, history: list[dict[str, float]]) -> np.ndarray:
+    def best_or(self, theta: np.ndarray, history: list[dict[str, Any]]) -> np.ndarray:
         """Return the parameters that a callback has kept, else theta."""
         best = self.callbacks.theta if history else None
         return theta if best is None else best
@@ -322,7 +315,7 @@ def _grouped(batches: list[int], most: int, step: int = 0) -> Iterator[tuple[int
         step = end
 
 
-def _line(metrics: dict[str, float], epochs: int) -> str:
+def _line(metrics: dict[str, Any], epochs: int) -> str:
     """Return the metrics of an epoch as one line; of several networks, the mean."""
     shown = {name: np.mean(value) for name, value in metrics.items() if name not in ("epoch", "seconds")}
     numbers = (f"{name} {value:.4f}" if value >= 1e-4 else f"{name} {value:.1e}" for name, value in shown.items())

@@ -1,17 +1,27 @@
-"""K networks in one run: how many there are, and the state of some of them.
+"""K networks in one run: how many there are, and the update of some of them.
 
 One more leading axis is one more network: theta is (K, P), a cost is (K,), and the vectors and counters in the state of
 the optimizer have K rows.  Everything else in the loop is the same for one network and for many.
 """
 
 from collections.abc import Mapping
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from xpdl.arrays import Array, device, namespace
-from xpdl.files.train_state import Carry
+from xpdl.optimizers import State, Update
 from xpdl.pytree import flatten, tree_map
+
+
+class Own(NamedTuple):
+    """What a step needs if K networks have weights of their own.
+
+    A network with fewer samples than others repeats samples at the end of its order: one of weight 0 in the last batch
+    that it has samples of, and any sample in the batches after that, in which it does nothing.
+    """
+
+    starts: Array  # (K, 1) int32, where the weights of each network begin
+    counts: Array  # (K,) int32, the number of samples of each network
+    active: Array | None  # (K, 1) bool, whether each network has samples in this step; None: all have
 
 
 def number_of_networks(found: Mapping[str, int | None]) -> int | None:
@@ -24,7 +34,7 @@ def number_of_networks(found: Mapping[str, int | None]) -> int | None:
 
 
 def check_rows(state: Any, networks: int) -> None:
-    """Check that all of an optimizer's state has a row for each network, so that some of them can make a step."""
+    """Check that all of an optimizer's state has a row for each network, so that some of them can be updated."""
     shapes = [tuple(getattr(leaf, "shape", ())) for leaf in flatten(state)]
     wrong = [shape for shape in shapes if shape[:1] != (networks,)]
     if wrong:
@@ -34,26 +44,21 @@ def check_rows(state: Any, networks: int) -> None:
         )
 
 
-def rows_of(carry: Carry, networks: np.ndarray) -> Carry:
-    """Return the carry of some networks."""
-    xp = namespace(carry.theta)
-    rows = xp.asarray(networks.astype(np.int32), device=device(carry.theta))
-    own = tree_map(lambda leaf: xp.take(leaf, rows, axis=0), (carry.theta, carry.state, carry.mean, carry.finite))
-    theta, state, mean, finite = own
-    return Carry(theta, state, xp.asarray(carry.offset, copy=True), mean, finite)
+def of_active(update: Update, active: Array) -> Update:
+    """Return the update that changes only the networks that are active, and their rows of the state."""
 
+    def some(theta: Array, grad: Array, state: State) -> tuple[Array, State]:
+        xp, old = namespace(theta), (theta, state)
 
-def with_rows(carry: Carry, part: Carry, networks: np.ndarray) -> Carry:
-    """Return the carry with that of some networks in their places."""
-    xp, places = namespace(carry.theta), np.arange(carry.theta.shape[0], dtype=np.int32)
-    places[networks] = len(places) + np.arange(len(networks))
-    rows = xp.asarray(places, device=device(carry.theta))
+        def copied(leaf: Array) -> Array:  # because the update consumes it
+            return xp.asarray(leaf, dtype=leaf.dtype, device=device(leaf), copy=True)
 
-    def joined(old: Array, new: Array) -> Array:
-        return xp.take(xp.concat([old, new], axis=0), rows, axis=0)
+        before = iter(flatten(old))
 
-    states = flatten(carry.state), flatten(part.state)
-    leaves = iter(map(joined, *states))
-    state = tree_map(lambda _: next(leaves), carry.state)
-    mean, finite = joined(carry.mean, part.mean), joined(carry.finite, part.finite)
-    return Carry(joined(carry.theta, part.theta), state, part.offset, mean, finite)
+        def chosen(leaf: Array) -> Array:
+            return xp.where(xp.reshape(active, (-1, *(1,) * (leaf.ndim - 1))), leaf, next(before))
+
+        after: tuple[Array, State] = tree_map(chosen, update(copied(theta), grad, tree_map(copied, state)))
+        return after
+
+    return some

@@ -15,6 +15,7 @@ from xpdl.data.inputs import place
 from xpdl.files.train_state import Carry
 from xpdl.network import Masks, Network
 from xpdl.optimizers import Optimizer, Update
+from xpdl.training.population import Own, of_active
 from xpdl.training.run_config import RunConfig
 from xpdl.training.signals import Interrupt
 
@@ -23,19 +24,14 @@ DISPATCH = 50
 
 
 class Data(NamedTuple):
-    """The arrays that a step reads.
-
-    K networks may have orders (K, m) of their own, and weights of their own.  A network with fewer samples than others
-    repeats, at the end of its order, a sample that has the weight 0.
-    """
+    """The arrays that a step reads.  K networks may have orders (K, m) of their own."""
 
     x: Array  # (n, d) floating, or uint8
     y: Array  # (n, k) targets
     order: Array  # (n,) or (K, m) int32, the order of the samples in this epoch
     positions: Array  # (batch,) int32, places of the batch in the order, counted from the offset: 0, 1, ..., batch - 1
     weight: Array | None = None  # (n,) or (n, k); of all networks one after the other, if these have their own
-    starts: Array | None = None  # (K, 1) int32, where the weights of each network begin
-    counts: Array | None = None  # (K,) int32, the number of samples of each network
+    own: Own | None = None
 
 
 class Batch(NamedTuple):
@@ -55,7 +51,7 @@ def batch(offset: Array, data: Data, masks: Masks | None) -> Batch:
     """Return the samples at the offset."""
     xp, places = namespace(data.x), offset + data.positions
     rows = xp.take(data.order, places) if data.order.ndim == 1 else xp.take(data.order, places, axis=1)
-    weighted = rows if data.starts is None else rows + data.starts
+    weighted = rows if data.own is None else rows + data.own.starts
     weight = None if data.weight is None else samples(data.weight, weighted)
     return Batch(samples(data.x, rows), samples(data.y, rows), masks, weight)
 
@@ -68,16 +64,18 @@ def samples(values: Array, rows: Array) -> Array:
     return xp.reshape(xp.take(values, xp.reshape(rows, (-1,)), axis=0), (*rows.shape, *values.shape[1:]))
 
 
-def advance(update: Update, carry: Carry, cost: Array, grad: Array, n: int, counts: Array | None = None) -> Carry:
-    """Return the carry after a step of n samples, up to the counts of the networks, with this cost and gradient."""
+def advance(update: Update, carry: Carry, cost: Array, grad: Array, n: int, own: Own | None = None) -> Carry:
+    """Return the carry after a step of n samples with this cost and gradient."""
     theta, state, offset, mean, finite = carry
     xp = namespace(theta)
+    if own is not None and own.active is not None:
+        update = of_active(update, own.active)
     theta, state = checks.pair("optimizer.update", update(theta, grad, state))
     share: Any = n
-    if counts is not None:
-        share = xp.astype(xp.minimum(offset + n, counts) - offset, mean.dtype)
+    if own is not None:
+        share = xp.astype(xp.minimum(offset + n, own.counts) - xp.minimum(offset, own.counts), mean.dtype)
     offset += n
-    used = offset if counts is None else xp.minimum(offset, counts)
+    used = offset if own is None else xp.minimum(offset, own.counts)
     mean += (cost - mean) * (share / xp.astype(used, mean.dtype))  # a sum of all costs would lose digits by rounding
     finite += xp.astype(xp.isfinite(mean), finite.dtype)
     return Carry(theta, state, offset, mean, finite)
@@ -88,7 +86,7 @@ def make_step(net: Network, update: Update) -> Step:
 
     def step(carry: Carry, data: Data, masks: Masks | None) -> Carry:
         cost, grad = net.loss_and_grad(carry.theta, *batch(carry.offset, data, masks))
-        return advance(update, carry, cost, grad, data.positions.shape[0], data.counts)
+        return advance(update, carry, cost, grad, data.positions.shape[0], data.own)
 
     return step
 

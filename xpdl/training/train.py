@@ -191,19 +191,15 @@ def train(
     epochs, every = checks.integer("epochs", epochs, least=0), checks.integer("every", every, least=1)
     resume = _to_resume(resume, checkpoint, theta)
     optimizer = adam() if optimizer is None else optimizer
-    checks.instance("optimizer", optimizer, Optimizer)
     chosen, dtype, ranks = choose_backend(backend), checks.float_dtype("dtype", dtype), communicator or Serial()
-    seed = _seeds(seed)
     networks = _networks(net, x, optimizer, seed, theta, sample_weight, resume)
-    config = RunConfig(net, chosen, dtype, seed, ranks, bool(shuffle), networks)
+    config = RunConfig(net, chosen, dtype, _seeds(seed), ranks, bool(shuffle), networks)
     with chosen.activate(), locked(checkpoint if config.is_rank_0 else None):
         source = _source(config, x, y, inputs.class_weights(net, y, class_weight, sample_weight), batch_size)
         held = None if validation is None else _validation(config, validation)
         called = Callbacks(_callables(callbacks) if config.is_rank_0 else ())
         called.begin(from_file=not isinstance(resume, Result | None))
-        start = _start(config, optimizer, theta)
-        if networks is not None and not isinstance(source.lengths, int):
-            check_rows(start.carry.state, networks)
+        start = _start(config, optimizer, theta, source)
         checkpointer = cache(partial(_checkpointer, config, source, held, optimizer, start.carry.state, called))
         start = _where_it_ended(config, resume, start, checkpointer)
         if ranks.size > 1:
@@ -251,7 +247,7 @@ def _where_it_ended(
     return resumed(config, resume, start) if isinstance(resume, Result) else checkpointer().read(resume, start)
 
 
-def _start(config: RunConfig, optimizer: Optimizer, theta: Any) -> TrainState:
+def _start(config: RunConfig, optimizer: Optimizer, theta: Any, source: Source) -> TrainState:
     """Return the state at the start of a run, at theta or at fresh parameters."""
     net, dtype = config.net, config.dtype
     drawn = [net.initialize(seed, dtype) for seed in config.seeds] if theta is None else []
@@ -259,7 +255,10 @@ def _start(config: RunConfig, optimizer: Optimizer, theta: Any) -> TrainState:
     entered = inputs.parameters(net, given, config.backend, dtype, several=True)
     if config.networks is not None and entered.ndim == 1:
         entered = config.backend.xp.stack([entered] * config.networks)
-    return epoch_start(config, entered, optimizer.init(entered), [])
+    state = optimizer.init(entered)
+    if not isinstance(source.lengths, int):
+        check_rows(state, len(source.lengths))
+    return epoch_start(config, entered, state, [])
 
 
 def _source(config: RunConfig, x: Any, y: Any, weight: Any, batch_size: int | None) -> Source:
@@ -275,7 +274,7 @@ def _source(config: RunConfig, x: Any, y: Any, weight: Any, batch_size: int | No
         return OnDisk(config, batches_of(data.count, batch_size), data)
     x, y, weight = inputs.weighted(net, x, y, weight, backend, dtype)
     host = None if weight is None else backend.to_numpy(weight)
-    if own is not None:
+    if own is not None and host is not None:
         counted = inputs.counted(host)
         return OnDevice(config, batches_of(int(counted.sum(axis=1).max()), batch_size), x, y, weight, counted)
     kept = inputs.nonzero_rows(host)
@@ -299,6 +298,8 @@ def _networks(
 ) -> int | None:
     """Return K if the arguments are for K networks; None if they are for a single one."""
     checks.instance("net", net, Network)
+    checks.instance("optimizer", optimizer, Optimizer)
+    seed = _seeds(seed)
     found = {
         "seed": len(seed) if isinstance(seed, tuple) else None,
         "theta": np.shape(theta)[0] if len(np.shape(theta)) == 2 else None,
@@ -338,7 +339,7 @@ def _validation(config: RunConfig, validation: Sequence[Any]) -> Samples:
     return inputs.weighted(config.net, x, y, weight, config.backend, config.dtype, prefix="validation ")
 
 
-def _evaluator(config: RunConfig, held: Samples | None) -> Callable[[Array], dict[str, float]]:
+def _evaluator(config: RunConfig, held: Samples | None) -> Callable[[Array], dict[str, Any]]:
     """Return theta -> validation_loss and validation_accuracy; each rank evaluates its share of the samples."""
     if held is None:
         return lambda theta: {}
@@ -363,7 +364,7 @@ def _told(result: Result) -> Result:
 
 def _monitor(
     config: RunConfig, source: Source, every: int | None, seconds: float
-) -> Callable[[int, Array], dict[str, float]]:
+) -> Callable[[int, Array], dict[str, Any]]:
     """Return (epoch, theta) -> the result of a gradient check, if one is due on this rank."""
     if every is None or not config.is_rank_0:
         return lambda epoch, theta: {}
@@ -372,7 +373,7 @@ def _monitor(
     if config.networks is not None:
         raise ValueError(f"check_gradients must be None for several networks, got {every}: it checks a single one")
     every, seconds = checks.integer("check_gradients", every, least=1), checks.real("check_seconds", seconds)
-    return GradientMonitor(config.net, source.first_samples, config.seed, source.batches, every, seconds)
+    return GradientMonitor(config.net, source.first_samples, config.seeds[0], source.batches, every, seconds)
 
 
 def _checkpointer(
@@ -389,8 +390,7 @@ def _checkpointer(
     batch_size, arrays = source.batches[0], source.arrays()
     same = configuration(config.net, config.dtype, config.seed, arrays, batch_size, config.shuffle, state)
     validation = [config.backend.to_numpy(values) for values in held or () if values is not None]
-    rule = compared(optimizer, validation)
-    return Checkpointer(same, rule, called.callbacks, config.backend, source.batches, source.lengths)
+    return Checkpointer(same, compared(optimizer, validation), called.callbacks, config.backend, source.batches)
 
 
 def _with_checkpoints(
