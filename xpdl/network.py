@@ -318,7 +318,7 @@ class Network:
         layers = []
         x = as_numbers(x, theta.dtype) if self.inputs is None else self.inputs(x, theta.dtype)
         for (w, b), f, mask in zip(self.unpack(theta), [*self.activations, identity], [*masks, None], strict=True):
-            z = x @ w
+            z = product(x, w)
             z += b[..., None, :]
             a = f.forward(z)
             layers.append(Layer(x, w, z, a))
@@ -359,7 +359,7 @@ class Network:
         grads = []
         for l in reversed(range(len(layers))):
             x, w, _, _ = layers[l]
-            dw = xp.matrix_transpose(x) @ dz
+            dw = product(xp.matrix_transpose(x), dz)
             if self.l2:
                 dw += (self.l2 / by_network(dz.shape[-2] if n is None else n)) * w
             grads.append((dw, xp.sum(dz, axis=-2)))
@@ -707,6 +707,16 @@ class Network:
             w = theta[..., : self.layout.n_weights]
             cost += (self.l2 / (2 * n)) * xp.sum(w * w, axis=-1)
         return cost
+
+
+def product(x: Array, w: Array) -> Array:
+    """Return x w; an x (n, d) that all networks share is multiplied by all their w (..., d, h) at once."""
+    if x.ndim == w.ndim:
+        return x @ w
+    xp = namespace(x)
+    beside = xp.reshape(xp.moveaxis(w, -2, 0), (x.shape[1], -1))  # (d, K h): many narrow products take longer
+    z = xp.moveaxis(xp.reshape(x @ beside, (x.shape[0], *w.shape[:-2], w.shape[-1])), 0, -2)
+    return xp.reshape(xp.reshape(z, (-1,)), z.shape)  # row by row in memory
 
 
 def _hidden(hidden: Any, n_hidden: int) -> Any:
