@@ -40,7 +40,7 @@ def weighted(
 ) -> tuple[Array, Array, Array | None]:
     """``features``, ``targets`` and ``weights`` of the same samples.  A target of weight 0 may be missing: NaN."""
     x = features(net, x, backend, dtype, argument=f"{prefix}x")
-    several = networks(net, weight, x.shape[0])
+    several = networks(net, weight, x)
     weight = weights(net, weight, x.shape[0], backend, dtype, argument=f"{prefix}{argument}")
     if weight is not None:
         host = to_numpy(weight)
@@ -48,12 +48,13 @@ def weighted(
     return x, targets(net, y, x.shape[0], backend, dtype, argument=f"{prefix}y"), weight
 
 
-def networks(net: Network, weight: Any, n: int) -> int | None:
-    """K, if these are weights of n samples for each of K networks, (K, n) or (K, n, k); else None.
+def networks(net: Network, weight: Any, x: Any) -> int | None:
+    """K, if these are weights of the samples x for each of K networks, (K, n) or (K, n, k); else None.
 
     Weights (n, k) of a loss that takes one for each output are those of one network.
     """
-    shape = tuple(np.shape(weight))
+    n = x.shape[0] if getattr(x, "shape", ()) else len(x) if hasattr(x, "__len__") else None
+    shape = shape_of(weight)
     one = net.head.per_output and shape == (n, net.sizes[-1])
     return None if one or shape[1:2] != (n,) else shape[0]
 
@@ -162,7 +163,7 @@ def class_weights(net: Network, y: Any, factors: Mapping[Any, float] | str | Non
     if weight is None:
         return each
     weight = to_numpy(numbers("sample_weight", weight))
-    per_sample = weight.ndim < 2 + (networks(net, weight, len(y)) is not None)
+    per_sample = weight.ndim < 2 + (networks(net, weight, y) is not None)
     return weight * (each if per_sample else each[:, None])
 
 
@@ -191,7 +192,7 @@ def weights(
     if weight is None:
         return None
     weight = to_numpy(numbers(argument, weight))
-    several = networks(net, weight, n)
+    several = networks(net, weight, range(n))
     net.check_weight(argument, weight, *(() if several is None else (several,)), n)
     _check_finite(argument, weight)
     _accept(argument, weight, weight >= 0, "at least 0")
@@ -226,6 +227,11 @@ def numbers(argument: str, values: Any) -> Array:
     if not checks.dtype_name(array.dtype).startswith(("bool", "int", "uint", "float", "bfloat")):
         raise TypeError(f"{argument} must hold real numbers, got dtype {array.dtype}")
     return array
+
+
+def shape_of(values: Any) -> tuple[int, ...]:
+    """The shape of an array of any library, or of a list; (0,) for a list of rows of different lengths."""
+    return tuple(values.shape if hasattr(values, "shape") else _listed(values).shape)
 
 
 def _listed(values: Any) -> np.ndarray:

@@ -166,7 +166,7 @@ def evaluate(
     chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
     with chosen.activate():
         theta = inputs.parameters(net, theta, chosen, dtype, several=True)
-        own = None if on_disk(x) else inputs.networks(net, sample_weight, len(x))
+        own = None if on_disk(x) else inputs.networks(net, sample_weight, x)
         if own is not None and theta.shape[:-1] != (own,):
             raise ValueError(f"theta must hold {own} networks, one for each row of sample_weight, got {theta.shape}")
         parts = (part(*entered, chosen, own) for entered in _entered(net, x, y, sample_weight, chosen, dtype))
@@ -204,14 +204,24 @@ def in_slices(function: Callable[[Array], Array], x: Array) -> Array:
 
 
 def predict(net: Network, theta: Any, x: Any, *, backend: str | Backend = "auto", dtype: str = "float32") -> np.ndarray:
-    """Return ``net.predict`` of any number of samples x (n, d), from any library or on disk, as a NumPy array."""
+    """Return ``net.predict`` of any number of samples x (n, d), from any library or on disk, as a NumPy array.
+
+    For theta (K, P) it is that of the ensemble: K networks predict by the mean of their probabilities, or values.
+    """
     chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
     with chosen.activate():
         placed, decide = inputs.place(net, chosen, dtype), net.head.decide
-        function = partial(placed.predict_proba, inputs.parameters(net, theta, chosen, dtype))
+        entered = inputs.parameters(net, theta, chosen, dtype, several=True)
+        function = partial(mean_proba, placed, entered) if entered.ndim > 1 else partial(placed.predict_proba, entered)
         found = (in_slices(function, part) for part in _features(net, x, chosen, dtype))
         parts = [chosen.to_numpy(p if decide is None else decide(p)) for p in found]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def mean_proba(net: Network, theta: Array, x: Array) -> Array:
+    """Return the mean of the probabilities, or values, of K networks theta (K, P)."""
+    p = net.predict_proba(theta, x)
+    return namespace(p).mean(p, axis=0)
 
 
 def _features(net: Network, x: Any, backend: Backend, dtype: str) -> Iterator[Array]:

@@ -265,7 +265,7 @@ def _source(config: RunConfig, x: Any, y: Any, weight: Any, batch_size: int | No
     """Return the samples that count: on disk if x is mapped from files, else on the device."""
     net, backend, dtype = config.net, config.backend, config.dtype
     checks.countable("x", x)
-    own = inputs.networks(net, weight, len(x))
+    own = inputs.networks(net, weight, x)
     if on_disk(x):
         if own is not None or isinstance(config.seed, tuple):
             name = "seed" if own is None else "sample_weight"
@@ -276,6 +276,7 @@ def _source(config: RunConfig, x: Any, y: Any, weight: Any, batch_size: int | No
     host = None if weight is None else backend.to_numpy(weight)
     if own is not None and host is not None:
         counted = inputs.counted(host)
+        checks.countable("sample_weight", counted.reshape(-1))
         return OnDevice(config, batches_of(int(counted.sum(axis=1).max()), batch_size), x, y, weight, counted)
     kept = inputs.nonzero_rows(host)
     if kept is not None:
@@ -300,11 +301,13 @@ def _networks(
     checks.instance("net", net, Network)
     checks.instance("optimizer", optimizer, Optimizer)
     seed = _seeds(seed)
+    with np.errstate(all="ignore"):
+        rates = rate_networks(optimizer, np.ones(()))
     found = {
         "seed": len(seed) if isinstance(seed, tuple) else None,
-        "theta": np.shape(theta)[0] if len(np.shape(theta)) == 2 else None,
-        "sample_weight": inputs.networks(net, weight, len(x)),
-        "optimizer": rate_networks(optimizer, np.ones(())),
+        "theta": inputs.shape_of(theta)[0] if len(inputs.shape_of(theta)) == 2 else None,
+        "sample_weight": inputs.networks(net, weight, x),
+        "optimizer": rates,
     }
     return number_of_networks(found | {"resume": _networks_of(resume)})
 
@@ -332,7 +335,7 @@ def _validation(config: RunConfig, validation: Sequence[Any]) -> Samples:
     if not isinstance(validation, Sequence) or len(validation) not in (2, 3):
         raise TypeError(f"validation must be (x, y) or (x, y, sample_weight), got {checks.shorten(validation)}")
     x, y, weight = [*validation, None][:3]
-    own = inputs.networks(config.net, weight, len(x))
+    own = inputs.networks(config.net, weight, x)
     if own is not None and own != config.networks:
         text = f"{config.networks or 1} networks, got {own} rows"
         raise ValueError(f"validation sample_weight must have a row for each of {text}")
@@ -345,7 +348,7 @@ def _evaluator(config: RunConfig, held: Samples | None) -> Callable[[Array], dic
         return lambda theta: {}
     own = share(held[0].shape[0], config.communicator)
     x, y, weight = held
-    networks = inputs.networks(config.net, weight, x.shape[0])
+    networks = inputs.networks(config.net, weight, x)
     rows = (own, ...) if networks is None else (slice(None), own, ...)
     parts = [part(x[own, :], y[own, :], None if weight is None else weight[rows], config.backend, networks)]
     evaluate = Evaluator(config.net, parts, config.backend, config.dtype, config.communicator.allreduce)
