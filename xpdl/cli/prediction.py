@@ -60,7 +60,12 @@ def _spread(name: str, values: np.ndarray) -> str:
     """Return mean, standard deviation, best and worst of a metric of K networks."""
     digits, unit = (2, " %") if name == "accuracy" else (4, "")
     best, worst = (values.max(), values.min())[:: 1 if name == "accuracy" else -1]
-    numbers = {"mean": values.mean(), "deviation": values.std(ddof=min(1, len(values) - 1)), "best": best, "worst": worst}
+    numbers = {
+        "mean": values.mean(),
+        "deviation": values.std(ddof=min(1, len(values) - 1)),
+        "best": best,
+        "worst": worst,
+    }
     return f"test {name}: " + ", ".join(f"{what} {value:.{digits}f}{unit}" for what, value in numbers.items())
 
 

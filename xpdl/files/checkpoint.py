@@ -140,7 +140,7 @@ class Checkpointer:
             "seconds": train_state.seconds,
             "history": _listed(train_state.history),
             "numbers": numbers,
-            "callbacks": _listed(states),
+            "callbacks": states,
         }
 
     def read(self, path: str | os.PathLike[str], like: TrainState) -> TrainState:
@@ -230,6 +230,7 @@ def configuration(
     batch_size: int,
     shuffle: bool,
     state: State,
+    networks: int | None = None,
 ) -> dict[str, Any]:
     """Return the identity of a run as values that JSON can hold; ``state`` is the optimizer's before the first step.
 
@@ -251,7 +252,8 @@ def configuration(
     one = isinstance(net.hidden, str | Activation)
     hidden = {"hidden": net.hidden} if one else {f"hidden {l}": f for l, f in enumerate(net.hidden, 1)}
     held = _constants_of(**hidden, output=net.output)
-    return dict(json.loads(json.dumps(described | ({CONSTANTS: held} if held else {}))))
+    several = {} if networks is None else {"networks": networks}
+    return dict(json.loads(json.dumps(described | several | ({CONSTANTS: held} if held else {}))))
 
 
 def compared(optimizer: Optimizer, validation: Sequence[np.ndarray]) -> dict[str, Any]:
@@ -417,8 +419,8 @@ def networks(path: str | os.PathLike[str]) -> int | None:
     from safetensors import SafetensorError
 
     with suppress(OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError):
-        shape = read_header(read_content(path, LONGEST))["run/theta"]["shape"]
-        return int(shape[0]) if len(shape) == 2 else None
+        document = read_json(read_header(read_content(path, LONGEST))["__metadata__"]["run"], finite=False)
+        return int(document["configuration"]["networks"])
     return None
 
 

@@ -229,7 +229,8 @@ class KeepBest:
         >>> resumed.metrics, resumed.theta
         ({'epoch': 1, 'loss': 0.5}, array([0., 0., 0.]))
         """
-        return {name: getattr(self, name) for name in self.remembered}
+        lists = {name: value.tolist() for name, value in self.metrics.items() if isinstance(value, np.ndarray)}
+        return {name: getattr(self, name) for name in self.remembered} | {"metrics": self.metrics | lists}
 
     @resume_state.setter
     def resume_state(self, state: dict[str, Any]) -> None:

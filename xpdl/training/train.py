@@ -391,7 +391,8 @@ def _checkpointer(
     from xpdl.files.checkpoint import Checkpointer, compared, configuration
 
     batch_size, arrays = source.batches[0], source.arrays()
-    same = configuration(config.net, config.dtype, config.seed, arrays, batch_size, config.shuffle, state)
+    run = batch_size, config.shuffle, state, config.networks
+    same = configuration(config.net, config.dtype, config.seed, arrays, *run)
     validation = [config.backend.to_numpy(values) for values in held or () if values is not None]
     return Checkpointer(same, compared(optimizer, validation), called.callbacks, config.backend, source.batches)
 
