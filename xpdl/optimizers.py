@@ -464,7 +464,8 @@ def clipped(optimizer: Optimizer, norm: float = 1.0) -> Optimizer:
     norm = checks.real("norm", norm)
     if norm == 0:
         raise ValueError("norm must be greater than 0, got 0")
-    init, plain, inner, constant, rates = optimizer
+    init, plain, given, constant, rates = optimizer
+    inner = given or (lambda fuse: plain)
 
     def clip(grad: Array) -> Array:
         xp = namespace(grad)
@@ -477,10 +478,10 @@ def clipped(optimizer: Optimizer, norm: float = 1.0) -> Optimizer:
         return plain(theta, clip(grad), state)
 
     def fused(fuse: Fuse) -> Update:
-        run = plain if inner is None else inner(fuse)
+        run = inner(fuse)
         return lambda theta, grad, state: run(theta, clip(grad), state)
 
-    return Optimizer(init, update, None if inner is None else fused, constant, rates)
+    return Optimizer(init, update, None if given is None else fused, constant, rates)
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {

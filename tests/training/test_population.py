@@ -102,8 +102,15 @@ def test_a_run_that_stops_and_goes_on_gives_the_same_bits(tmp_path) -> None:
             assert result.theta.tobytes() == expected.theta.tobytes()
         for metrics, others in zip(result.history, expected.history, strict=False):
             assert metrics["loss"].tolist() == others["loss"].tolist()
-    with pytest.raises(FileExistsError):  # the same configuration, but another start
+    with pytest.raises(FileExistsError):  # another run
         run(**options | {"optimizer": xpdl.adam(0.5)}, epochs=2, checkpoint=path)
+
+
+def test_other_rates_are_used_with_a_warning(tmp_path) -> None:
+    path = tmp_path / "run"
+    run(optimizer=xpdl.adam(RATES), epochs=1, checkpoint=path)
+    with pytest.warns(UserWarning, match="resumed with changes: .*0.01.*0.02"):
+        run(optimizer=xpdl.adam([0.02, 0.003, 0.03]), resume=path)
 
 
 def test_initial_parameters_of_k_networks_are_resumed(tmp_path) -> None:

@@ -39,6 +39,7 @@ def weighted(
     argument: str = "sample_weight",
 ) -> tuple[Array, Array, Array | None]:
     """``features``, ``targets`` and ``weights`` of the same samples.  A target of weight 0 may be missing: NaN."""
+    checks.countable(f"{prefix}x", x)
     x = features(net, x, backend, dtype, argument=f"{prefix}x")
     several = networks(net, weight, x)
     weight = weights(net, weight, x.shape[0], backend, dtype, argument=f"{prefix}{argument}")

@@ -122,6 +122,7 @@ def save(path: str | os.PathLike[str], net: Network, theta: Any, *, metadata: Ma
         value = getattr(net, argument)
         if not all(isinstance(name, str) for name in (value if type(value) is tuple else [value])):
             raise ValueError(f"{argument} must be the name of {kind} to be saved, got {checks.shorten(value)}")
+    checks.unmasked("theta", theta)
     theta = to_numpy(theta)
     if theta.ndim not in (1, 2) or theta.shape[-1] != net.size or not theta.size:
         expected = f"({net.size},), or (K, {net.size}) for K networks,"

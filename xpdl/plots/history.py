@@ -1,6 +1,7 @@
 """The numbers of each epoch as curves: runs side by side show which learning rate or optimizer is better."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from numbers import Real
 from typing import Any
 
@@ -99,7 +100,7 @@ def _histories(runs: Any) -> dict[str, Epochs]:
 
 def _networks(label: str, epochs: Epochs) -> Iterator[tuple[str, Epochs]]:
     """Yield the history of each of K networks, with its number in the label; that of a single one as it is."""
-    several = {name: len(value) for name, value in epochs[0].items() if isinstance(value, Sequence | np.ndarray)}
+    several = {name: len(value) for name, value in epochs[0].items() if isinstance(value, list | np.ndarray)}
     if not several or "epoch" in several:
         yield label, epochs
         return
@@ -119,8 +120,9 @@ def _history(run: Any) -> Epochs:
 
 
 def _number(epoch: Mapping[str, float], key: str) -> float:
-    if isinstance(epoch[key], Real):
-        return float(epoch[key])
+    with suppress(OverflowError):
+        if isinstance(epoch[key], Real):
+            return float(epoch[key])
     raise TypeError(f"runs must hold numbers, got {key} = {checks.shorten(epoch[key])} in epoch {epoch['epoch']}")
 
 
@@ -146,14 +148,13 @@ def _legend(ax: Axes, labels: list[str], styles: list[dict[str, Any]]) -> None:
     """Make a short legend: an entry for each run, and an entry for each line style."""
     from matplotlib.lines import Line2D
 
-    runs = [
-        Line2D([], [], color=colour(i), marker=marker(i), linestyle="none", label=label)
-        for i, label in enumerate(labels)
-        if label
-    ]
+    named = [(i, label) for i, label in enumerate(labels) if label]
+    runs = [Line2D([], [], color=colour(i), marker=marker(i), linestyle="none", label="run") for i, _ in named]
     look = {"color": "0.3"} if runs else {"color": colour(0), "marker": marker(0)}
     handles = [*runs, *(Line2D([], [], **look | style) for style in styles)]
     if len(runs) > INSIDE:
         legend_beside(ax, handles=handles)
     else:
         ax.legend(handles=handles)
+    for text, (_, label) in zip(ax.get_legend().get_texts(), named, strict=False):
+        text.set_text(label)  # a label that begins with _ would be left out

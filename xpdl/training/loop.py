@@ -3,7 +3,7 @@
 On several ranks every rank runs it.  Only rank 0 writes files, calls callbacks and shows progress.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 import signal
@@ -15,6 +15,7 @@ import numpy as np
 from xpdl.arrays import Array
 from xpdl.backends.base import ALL
 from xpdl.distributed.communicators import gather, share
+from xpdl.files.checkpoint import check_rule
 from xpdl.files.host_copy import to_device, to_host
 from xpdl.files.train_state import Carry, TrainState
 from xpdl.network import Masks
@@ -82,6 +83,8 @@ class Result:
         The number of the signal that ended the run, such as 2 for Ctrl-C; 0 if there was none.
     moment : TrainState, optional
         The state of the run when it ended, as NumPy arrays, for ``train(..., resume=result)``.  None if it diverged.
+    rule : mapping, optional
+        The constants of the optimizer, by which ``train(..., resume=result)`` knows another update rule.
 
     Examples
     --------
@@ -96,6 +99,7 @@ class Result:
     history: list[dict[str, Any]] = field(default_factory=list)
     signal: int = 0
     moment: TrainState | None = field(default=None, repr=False, compare=False)
+    rule: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def interrupted(self) -> bool:
@@ -132,13 +136,18 @@ def moved(result: Result, theta: np.ndarray) -> Result:
     return replace(result, moment=result.moment._replace(carry=carry, last_good=None))
 
 
-def resumed(config: RunConfig, result: Result, start: TrainState) -> TrainState:
-    """Return the state at the end of a run, on the device; it must have the structure of ``start``."""
+def resumed(config: RunConfig, result: Result, start: TrainState, rule: Mapping[str, Any]) -> TrainState:
+    """Return the state at the end of a run, on the device.
+
+    It must have the structure of ``start``, and the update rule must be able to go on with it.
+    """
     if result.moment is None:
         raise ValueError("resume must be the result of a run that came to an end, got that of a run that diverged")
     carry = result.moment.carry
-    carry = carry._replace(state=start.carry.state) if carry.state is None else carry
-    carry = to_device(carry, start.carry, config.backend)
+    anew = carry.state is None
+    carry = to_device(carry._replace(state=start.carry.state) if anew else carry, start.carry, config.backend)
+    if result.rule is not None and not anew:
+        check_rule("the result to resume", result.rule, rule)
     last_good = carry.theta if result.moment.last_good is None else result.moment.last_good
     return result.moment._replace(carry=carry, last_good=config.backend.asarray(last_good, copy=True))
 
@@ -157,6 +166,7 @@ class TrainingLoop:
     every: int = 1  # epochs between checkpoints
     signals: tuple[signal.Signals, ...] = (signal.SIGINT,)
     ended: bool = False  # whether a callback had already stopped the run whose checkpoint is resumed
+    rule: Mapping[str, Any] | None = None  # the constants of the optimizer
 
     @property
     def batches(self) -> list[int]:
@@ -174,7 +184,7 @@ class TrainingLoop:
             failure = self.save_last(end)
         moment = self.on_host(end)
         theta = self.config.communicator.broadcast(np.array(self.best_or(moment.carry.theta, end.history)))
-        result = Result(theta, end.history, max(gather(self.config.communicator, interrupt.signal)), moment)
+        result = Result(theta, end.history, max(gather(self.config.communicator, interrupt.signal)), moment, self.rule)
         if failure is not None:
             failure.result = result  # type: ignore[attr-defined]  # a full disk must not cost the whole run
             raise failure

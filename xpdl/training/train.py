@@ -6,7 +6,7 @@ from functools import cache, partial
 import os
 from pathlib import Path
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 import warnings
 
 import numpy as np
@@ -18,10 +18,18 @@ from xpdl.data import inputs
 from xpdl.data.disk_inputs import DiskInputs
 from xpdl.data.shards import on_disk
 from xpdl.distributed.communicators import Communicator, Serial, share
+from xpdl.files.checkpoint import (
+    Checkpointer,
+    compared,
+    configuration,
+    fingerprint,
+    networks as kept_networks,
+    rule_of,
+)
 from xpdl.files.outputs import locked
-from xpdl.files.train_state import TrainState
+from xpdl.files.train_state import Carry, TrainState
 from xpdl.network import Network
-from xpdl.optimizers import Optimizer, State, adam, networks as rate_networks
+from xpdl.optimizers import Optimizer, adam, networks as rate_networks
 from xpdl.randomness import check_seed
 from xpdl.training.batches import OnDevice, OnDisk, Source, batches_of
 from xpdl.training.callbacks import Callback, Callbacks
@@ -32,9 +40,6 @@ from xpdl.training.population import check_rows, number_of_networks
 from xpdl.training.run_config import RunConfig
 from xpdl.training.step import Steps
 from xpdl.version import __version__
-
-if TYPE_CHECKING:
-    from xpdl.files.checkpoint import Checkpointer
 
 __all__ = ["DivergenceError", "Result", "train"]
 
@@ -189,8 +194,7 @@ def train(
     ((4, 33), (4,))
     """
     epochs, every = checks.integer("epochs", epochs, least=0), checks.integer("every", every, least=1)
-    resume = _to_resume(resume, checkpoint, theta)
-    optimizer = adam() if optimizer is None else optimizer
+    resume, optimizer = _to_resume(resume, checkpoint, theta), _optimizer(optimizer)
     chosen, dtype, ranks = choose_backend(backend), checks.float_dtype("dtype", dtype), communicator or Serial()
     networks = _networks(net, x, optimizer, seed, theta, sample_weight, resume)
     config = RunConfig(net, chosen, dtype, _seeds(seed), ranks, bool(shuffle), networks)
@@ -200,8 +204,8 @@ def train(
         called = Callbacks(_callables(callbacks) if config.is_rank_0 else ())
         called.begin(from_file=not isinstance(resume, Result | None))
         start = _start(config, optimizer, theta, source)
-        checkpointer = cache(partial(_checkpointer, config, source, held, optimizer, start.carry.state, called))
-        start = _where_it_ended(config, resume, start, checkpointer)
+        checkpointer = cache(partial(_checkpointer, config, source, held, optimizer, start.carry, called, resume))
+        start = _where_it_ended(config, resume, start, checkpointer, optimizer)
         if ranks.size > 1:
             _check_agreement(config, checkpointer().configuration, optimizer, start, held, epochs)
         loop = TrainingLoop(
@@ -212,10 +216,11 @@ def train(
             callbacks=called,
             monitor=_monitor(config, source, check_gradients, check_seconds),
             ended=not isinstance(resume, Result | None) and called.ended,
+            rule=rule_of(optimizer),
         )
         if checkpoint is not None:
             kept = None if overwrite or resume == checkpoint else start
-            loop = _with_checkpoints(loop, checkpointer(), checkpoint, every, kept)
+            loop = _with_checkpoints(loop, checkpointer(), checkpoint, every, epochs, kept)
         return _told(loop.run(start, epochs, progress and config.is_rank_0))
 
 
@@ -235,16 +240,26 @@ def _to_resume(resume: Any, checkpoint: Any, theta: Any) -> Any:
     return checkpoint if path.exists() and path.stat().st_size else None
 
 
+def _optimizer(optimizer: Optimizer | None) -> Optimizer:
+    """Return the optimizer, Adam for None; ``TypeError`` for anything else."""
+    optimizer = adam() if optimizer is None else optimizer
+    checks.instance("optimizer", optimizer, Optimizer)
+    return optimizer
+
+
 def _where_it_ended(
     config: RunConfig,
     resume: "str | os.PathLike[str] | Result | None",
     start: TrainState,
-    checkpointer: "Callable[[], Checkpointer]",
+    checkpointer: Callable[[], Checkpointer],
+    optimizer: Optimizer,
 ) -> TrainState:
     """Return the state of the run to resume; if there is none, ``start``."""
     if resume is None:
         return start
-    return resumed(config, resume, start) if isinstance(resume, Result) else checkpointer().read(resume, start)
+    if isinstance(resume, Result):
+        return resumed(config, resume, start, rule_of(optimizer))
+    return checkpointer().read(resume, start)
 
 
 def _start(config: RunConfig, optimizer: Optimizer, theta: Any, source: Source) -> TrainState:
@@ -299,7 +314,6 @@ def _networks(
 ) -> int | None:
     """Return K if the arguments are for K networks; None if they are for a single one."""
     checks.instance("net", net, Network)
-    checks.instance("optimizer", optimizer, Optimizer)
     seed = _seeds(seed)
     with np.errstate(all="ignore"):
         rates = rate_networks(optimizer, np.ones(()))
@@ -317,9 +331,7 @@ def _networks_of(resume: "str | os.PathLike[str] | Result | None") -> int | None
     if resume is None or isinstance(resume, Result):
         kept = None if resume is None or resume.moment is None else resume.moment.carry.theta
         return None if kept is None or kept.ndim == 1 else kept.shape[0]
-    from xpdl.files.checkpoint import networks
-
-    return networks(resume)
+    return kept_networks(resume)
 
 
 def _callables(callbacks: Sequence[Callback]) -> tuple[Callback, ...]:
@@ -384,24 +396,26 @@ def _checkpointer(
     source: Source,
     held: Samples | None,
     optimizer: Optimizer,
-    state: State,
+    start: Carry,
     called: Callbacks,
-) -> "Checkpointer":
+    resume: Any,
+) -> Checkpointer:
     """Return the writer and reader of checkpoints; it is made only if needed, because its fingerprints take time."""
-    from xpdl.files.checkpoint import Checkpointer, compared, configuration
-
     batch_size, arrays = source.batches[0], source.arrays()
-    run = batch_size, config.shuffle, state, config.networks
+    run = batch_size, config.shuffle, start.state, config.networks
     same = configuration(config.net, config.dtype, config.seed, arrays, *run)
+    origin = {} if isinstance(resume, Result) else {"theta": fingerprint(config.backend.to_numpy(start.theta))}
     validation = [config.backend.to_numpy(values) for values in held or () if values is not None]
-    return Checkpointer(same, compared(optimizer, validation), called.callbacks, config.backend, source.batches)
+    also = compared(optimizer, validation)
+    return Checkpointer(same, also, called.callbacks, config.backend, source.batches, origin)
 
 
 def _with_checkpoints(
     loop: TrainingLoop,
-    checkpointer: "Checkpointer",
+    checkpointer: Checkpointer,
     path: str | os.PathLike[str],
     every: int,
+    epochs: int,
     start: TrainState | None,
 ) -> TrainingLoop:
     """Return the loop with checkpoints; with ``start``, they must not replace a run that does not lead there."""
@@ -409,7 +423,7 @@ def _with_checkpoints(
     if not loop.config.is_rank_0:
         return replace(loop, every=every, signals=signals)
     if start is not None:
-        checkpointer.check_replaces(path, start)
+        checkpointer.check_replaces(path, start, epochs)
     return replace(loop, save=partial(checkpointer.write, path), every=every, signals=signals)
 
 
@@ -422,7 +436,6 @@ def _check_agreement(
     epochs: int,
 ) -> None:
     """Raise ``ValueError`` unless all ranks are about to compute the same run."""
-    from xpdl.files.checkpoint import constants, fingerprint
     from xpdl.training.agreement import check_agreement
 
     host = config.backend.to_numpy
@@ -435,4 +448,4 @@ def _check_agreement(
         "epochs": epochs,
         "validation": [fingerprint(host(values)) for values in held or () if values is not None],
     }
-    check_agreement(config.communicator, {**same, **also, **constants(optimizer.fused, "update")})
+    check_agreement(config.communicator, {**same, **also, **rule_of(optimizer)})

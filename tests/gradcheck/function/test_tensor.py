@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from xpdl.gradcheck.function import check_gradient
+from xpdl.gradcheck.function.directional import DirectionalDerivative
 from xpdl.gradcheck.function.tensor import Directions, TensorCheck
 from xpdl.progress import report as reported
 
@@ -114,6 +115,7 @@ def test_a_tensor_is_measured_and_judged_in_its_own_units(probe) -> None:
     with reported(2, "", shown=False) as reporter:
         tensor.measure("central", reporter)
     assert tensor.claims().tolist() == [16 * 8, 1 * 0.5]
+    assert TensorCheck(around, "theta", theta, Directions(2), spread=1.0).spread.tolist() == [8, 0.5]
     assert tensor.columns()[0] == pytest.approx(tensor.claims(), rel=1e-9)
     found = tensor.judged_entries()
     assert (found.verdict, found.shape) == ("PASS", (1, 2))
@@ -137,3 +139,53 @@ def test_the_complex_step_is_refused_if_it_must_be_used(probe) -> None:
         tensor.measure("auto", reporter)
     assert tensor.method == "central"
     assert tensor.notes() == ["theta: central differences, because for complex numbers fun has no imaginary part"]
+
+
+# The limits
+
+
+def test_tensors_of_up_to_256_entries_are_checked_entry_by_entry() -> None:
+    shapes = [check_gradient(np.sum, np.ones_like, np.ones(n)).parameters["theta"].bar.shape for n in (256, 257)]
+    assert shapes == [(256,), (11,)]
+
+
+@pytest.mark.parametrize(("error", "noted"), [(7e-4, False), (2e-3, True)])
+def test_a_note_explains_a_difference_above_1e_3(error, noted) -> None:
+    claims = np.array([error * 2**1.5, 1, 1])
+    report = check_gradient(lambda t: np.abs(t).sum(), lambda t: claims, np.array([0.0, 1, 1]))
+    assert report.verdict == "PASS", str(report)
+    assert any("passes with a difference" in note for note in report.notes) is noted, str(report)
+
+
+def test_other_steps_are_tried_if_a_bar_hides_errors_of_1e_7() -> None:
+    """Beside 1000, one step has a bar of 1e-7; all steps would take 224 evaluations."""
+    report = check_gradient(lambda t: 1000 + float(t @ t), lambda t: 2 * t, np.linspace(0.5, 2, 6))
+    assert report.detects < 1e-6, str(report)
+    assert report.evaluations < 200
+
+
+def test_an_entry_may_hide_below_1e_4_of_the_largest(probe) -> None:
+    tensor = TensorCheck(probe(lambda t: float(t.sum()), None, np.ones(2)), "theta", np.array([1, 1e-6]), Directions(2))
+    for bar, hidden in ((5e-5, []), (3e-4, [1])):
+        tensor.derivatives = [DirectionalDerivative(1.0, 1e-9, 1.0, 1.0), DirectionalDerivative(1e-6, bar, 1e-6, 1e-6)]
+        assert tensor.unjudged() == hidden
+
+
+def test_the_difference_over_entries_and_directions_counts_a_direction_as_one_of_k() -> None:
+    slopes = np.linspace(1, 2, 300)
+    report = check_gradient(
+        lambda p: p["small"].sum() + (slopes * p["large"]).sum(),
+        lambda p: {"small": np.array([2.0, 1.0]), "large": 1.5 * slopes},
+        {"small": np.array([4.0, 4.0]), "large": np.ones(300)},
+    )
+    large = report.parameters["large"]
+    claim, true = (np.r_[small, rows / 11**0.5] for small, rows in (([8, 4], large.analytic), ([4, 4], large.numeric)))
+    expected = np.linalg.norm(claim - true) / (np.linalg.norm(claim) + np.linalg.norm(true))
+    assert report.difference == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("offset", "again"), [(1e10, False), (1e11, True)])
+def test_entries_of_large_tensors_are_looked_at_again_if_their_bar_is_larger_than_they_are(offset, again) -> None:
+    """The bar is 0.3 times and 3 times the derivative."""
+    report = check_gradient(lambda t: offset + float(t @ t), lambda t: 2 * t, np.ones(257), full=True)
+    assert (report.evaluations > 2000) is again

@@ -17,7 +17,7 @@ import numpy as np
 from xpdl import checks
 from xpdl.arrays import Array, device, is_complex, namespace
 from xpdl.backends import Backend, backend_of
-from xpdl.gradcheck.function.arguments import Arguments
+from xpdl.gradcheck.function.arguments import Arguments, is_opaque
 from xpdl.gradcheck.function.complex_numbers import as_pairs, complex_names, from_pairs
 from xpdl.gradcheck.function.memory import Memory
 from xpdl.gradcheck.function.memory_layout import Strides, laid_out, strides_of
@@ -27,6 +27,7 @@ from xpdl.gradcheck.report import Vector
 T = TypeVar("T")
 
 COMPLEX = {"float64": "complex128", "float32": "complex64"}
+OPAQUE = "has a gradient, so it must be an array, or a dict, list, tuple, NamedTuple or dataclass of arrays"
 HOST = {"bfloat16": "float32"}
 """Dtypes that NumPy does not have, and those that hold them."""
 DENSE = ("toarray", "to_dense", "todense")
@@ -107,7 +108,10 @@ class BlackBox:
         The call of fun before it is what an optimizer does: grad may use what that call kept.
         """
         self.value(self.theta)
-        found = self.arguments.matched("grad", self.grad(*placed))
+        found = self.arguments.paired("grad", self.grad(*placed))
+        for name, constant in self.arguments.constants.items():
+            if found.pop(name) is not None and is_opaque(constant):
+                raise TypeError(f"{self.arguments.places[name]} {OPAQUE}, got {type(constant).__name__}")
         self.missing = [name for name, gradient in found.items() if gradient is None]
         return {name: self._gradient(name, gradient) for name, gradient in found.items()}
 
@@ -192,9 +196,14 @@ def _check_variable(title: str, leaf: Any) -> None:
     tensor = fetch(leaf)
     if tensor.size == 0:
         raise ValueError(f"{title} must have entries, got shape {tensor.shape}")
+    _check_finite(title, tensor, tensor)
+
+
+def _check_finite(title: str, tensor: Vector, given: Vector) -> None:
+    """Check that all entries are finite; the message shows what was given."""
     if not np.all(np.isfinite(tensor)):
         index = np.argwhere(~np.isfinite(tensor))[0].tolist()
-        raise ValueError(f"{title} must be finite, got {tensor[tuple(index)]}" + (f" at {index}" if index else ""))
+        raise ValueError(f"{title} must be finite, got {given[tuple(index)]}" + (f" at {index}" if index else ""))
 
 
 def _dtypes(like: Mapping[str, Array], dtype: str | None) -> tuple[list[str], list[str]]:
@@ -218,8 +227,10 @@ def _available(array: Array) -> set[str]:
 
 def _tried(box: BlackBox) -> float:
     """J at theta in the dtype of the box, after fun and grad have been called."""
-    leaves = box.arguments.variables.items()
-    box.theta = {name: as_pairs(fetch(leaf)).astype(box.dtype).astype(np.float64) for name, leaf in leaves}
+    given = {name: as_pairs(fetch(leaf)) for name, leaf in box.arguments.variables.items()}
+    box.theta = {name: tensor.astype(box.dtype).astype(np.float64) for name, tensor in given.items()}
+    for name, tensor in box.theta.items():
+        _check_finite(f"in {box.dtype}, {box.arguments.places[name]}", tensor, given[name])
     start = box.value(box.theta)
     if isinstance(start, complex):
         raise TypeError(f"fun must return a real scalar, got {start}: check_vjp takes functions with complex outputs")
@@ -319,6 +330,11 @@ def fetch(leaf: Any) -> Vector:
     return np.asarray(backend_of(leaf).to_numpy(leaf) if is_array_api_obj(leaf) else leaf)
 
 
+def dense(found: Any) -> Any:
+    """An array with all its entries, from a sparse one of any library; anything else as it is."""
+    return next((getattr(found, name)() for name in DENSE if hasattr(found, name)), found)
+
+
 def _number(value: Any) -> float | complex:
     """A scalar of any library, of any shape with one entry, as a Python float; complex if that is its dtype."""
     if isinstance(value, (int, float, complex)) and not isinstance(value, bool):
@@ -335,8 +351,7 @@ def _gradient(place: str, found: Any, shape: tuple[int, ...], dtype: type) -> Ve
     """The gradient of the variable at a place, on the host: zeros for None, and where a sparse one stores nothing."""
     if found is None:
         return np.zeros(shape)
-    dense = next((getattr(found, name) for name in DENSE if hasattr(found, name)), None)
-    array = found if dense is None else dense()
+    array = dense(found)
     if isinstance(array, (int, float, complex)) and not isinstance(array, bool):
         array = np.asarray(array)
     title = place.replace("theta", "grad(theta)", 1).replace("args", "grad(*args)", 1)

@@ -49,6 +49,8 @@ def laid_out(values: Vector, strides: Strides | None) -> Vector:
 
 def _possible(values: Vector, strides: Strides) -> bool:
     """Whether each element has a place of its own; along an axis of stride 0, all values must be the same."""
+    if values.size == 0:
+        return False
     reach = 0
     for step, n, axis in sorted(zip(map(abs, strides), values.shape, range(values.ndim), strict=True)):
         if step == 0 and not np.all(values == np.take(values, [0], axis)):

@@ -26,8 +26,7 @@ def test_a_number_has_the_digits_that_are_certain(number, shown) -> None:
 
 
 def test_a_number_may_be_another_within_its_uncertainty() -> None:
-    assert Number(2.0 + 1e-9, 1e-9).is_at(2.0)
-    assert not Number(2.0 + 1e-8, 1e-9).is_at(2.0)
+    assert [Number(2 + 1e-9 * errors, 1e-9).is_at(2.0) for errors in (3.5, 4.5, -3.5, -4.5)] == [True, False] * 2
 
 
 def test_a_hypothesis_must_repair_every_entry(evidence) -> None:

@@ -40,7 +40,7 @@ class Number(NamedTuple):
     def __str__(self) -> str:
         if not self.error < abs(self.value):
             return f"{self.value:.1g}"
-        certain = -math.log10(max(self.error / abs(self.value), 1e-17))
+        certain = -math.log10(max(self.error / abs(self.value), ROUNDINGS))
         return f"{self.value:.{min(max(int(certain), 2), DIGITS)}g}"
 
 
