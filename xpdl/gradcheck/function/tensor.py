@@ -323,7 +323,7 @@ class TensorCheck:
         if np.all(known):
             return None
         hidden, small = np.flatnonzero(~known).tolist(), self._small()
-        return next((k for k in hidden if not (small[k] and self._vanishes(claims[k], self.directions.row(k)))), None)
+        return next((k for k in hidden if not (small[k] and self._may_be_small(k, claims[k]))), None)
 
     def _small(self) -> Vector:
         """Whether bars are small beside the largest derivative, in natural units and in those of theta."""
@@ -337,11 +337,17 @@ class TensorCheck:
         limit = np.minimum(largest(1.0), largest(self.scale)) if self.entrywise else largest(1.0)
         return np.asarray(bar <= self.probe.u**0.25 * limit)
 
-    def _vanishes(self, claim: float, d: Vector) -> bool:
-        """Whether a claim is 0 but for the rounding of its terms, as trust.py grants it."""
-        if claim == 0 or (self.method == "complex" and claim <= ROUNDINGS * self.probe.u * self.probe.size):
+    def _may_be_small(self, k: int, claim: float) -> bool:
+        """Whether a claim is 0 but for the rounding of its terms, as trust.py grants it.
+
+        Along a random direction it may be small by chance, and other directions judge the same entries.
+        """
+        if not self.entrywise or claim == 0:
             return True
-        return claim <= SPREAD * (self.probe.noise_of_claims + self.probe.rounding_of_claims(self.name, d))
+        if self.method == "complex" and claim <= ROUNDINGS * self.probe.u * self.probe.size:
+            return True
+        rounding = self.probe.rounding_of_claims(self.name, self.directions.row(k))
+        return claim <= SPREAD * (self.probe.noise_of_claims + rounding)
 
     def some(self, positions: list[int], quantity: str = "only") -> str | None:
         """Which entries are wrong, if they are few."""
