@@ -29,9 +29,9 @@ import numpy as np
 
 from benchmarks.machine import ROOT
 from benchmarks.output import Output, Row
+from benchmarks.processes import ChildError, on_ranks
 import xpdl
 from xpdl.distributed import connect
-from xpdl.distributed.launching import command
 from xpdl.training.distributed_step import DistributedSteps
 
 app = App(help=__doc__, help_format="plaintext", result_action="return_value")
@@ -119,6 +119,8 @@ def killed(path: Path, dice: random.Random) -> tuple[float, bool]:
     job = _start(ranks, path / "run", path / "out")
     seen = [path / f"rank{rank}" for rank in range(ranks)]
     while not (path / "run").exists() or not all(file.exists() and file.read_text() for file in seen):
+        if job.poll():
+            raise ChildError(_wait(job))
         time.sleep(0.01)
     processes = [int(file.read_text()) for file in seen]
     time.sleep(dice.uniform(0, 0.5))
@@ -158,8 +160,8 @@ def _start(
 ) -> "subprocess.Popen[str]":
     program = ["-m", "benchmarks.faults", "child", str(run), str(out), *(["--resume"] if resume else [])]
     program += [] if at is None else ["--rank", str(at[0]), "--step", str(at[1])]
-    line = [sys.executable, *program] if ranks == 1 else command(ranks, program)
-    return subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(on_ranks(ranks, program), cwd=ROOT, **pipes)
 
 
 def _wait(job: "subprocess.Popen[str]") -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from benchmarks.machine import ROOT
 import xpdl
 from xpdl.data import Dataset
+from xpdl.distributed.launching import command
 
 
 class ChildError(Exception):
@@ -28,13 +29,21 @@ def child(benchmark: str, *arguments: Any) -> Any:
     return last_json([sys.executable, "-m", f"benchmarks.{benchmark}", "child", *map(str, arguments)])
 
 
-def last_json(command: list[str]) -> Any:
+def last_json(line: list[str]) -> Any:
     """Run a program and return its last line, read as JSON; ``ChildError`` if it fails."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise ChildError(next((line for line in reversed(said) if "Error" in line), said[-1]))
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def on_ranks(ranks: int, program: list[str]) -> list[str]:
+    """Return the command of a Python program on this many ranks; one rank runs without MPI.
+
+    Without -P, for the benchmarks are in the current folder.
+    """
+    return [sys.executable, *program] if ranks == 1 else [word for word in command(ranks, program) if word != "-P"]
 
 
 def samples(quick: bool = False) -> Dataset:

@@ -19,7 +19,6 @@ import json
 import math
 import os
 import statistics
-import sys
 import time
 from typing import Annotated, Any, NamedTuple
 
@@ -28,11 +27,10 @@ import numpy as np
 
 from benchmarks.networks import LR, SETUPS
 from benchmarks.output import Output, Row, table
-from benchmarks.processes import last_json
+from benchmarks.processes import last_json, on_ranks
 from benchmarks.scaling import line
 import xpdl
 from xpdl.distributed import connect, gather
-from xpdl.distributed.launching import command
 
 app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 FARTHER = [2**power for power in range(11)]
@@ -174,17 +172,12 @@ def _steps(name: str, ranks: list[int], steps: int, epochs: int) -> dict[int, di
 
 def _child(name: str, ranks: int, batch: int, steps: int, epochs: int) -> Any:
     arguments = ["-m", "benchmarks.ranks", "child", name, str(batch), str(steps), str(epochs)]
-    return last_json(_on(ranks, arguments))
-
-
-def _on(ranks: int, program: list[str]) -> list[str]:
-    """Return the command of a Python program on this many ranks; one rank runs without MPI."""
-    return [sys.executable, *program] if ranks == 1 else command(ranks, program)
+    return last_json(on_ranks(ranks, arguments))
 
 
 def _reduces(quick: bool) -> dict[str, float]:
     """Return the line through the seconds of all-reduces of two ranks over their bytes."""
-    return last_json(_on(2, ["-m", "benchmarks.ranks", "reduces", str(3 if quick else 50)]))
+    return last_json(on_ranks(2, ["-m", "benchmarks.ranks", "reduces", str(3 if quick else 50)]))
 
 
 @app.command(show=False)

@@ -4,11 +4,12 @@ from collections.abc import Iterator
 import csv
 import math
 from pathlib import Path
+import struct
 
 import numpy as np
 
 from xpdl import checks
-from xpdl.data.dataset import Array, DataFormatError, Dataset, labels_or_targets
+from xpdl.data.dataset import DataFormatError, Dataset, labels_or_targets
 
 
 def read_csv(path: str | Path) -> Dataset:
@@ -17,26 +18,29 @@ def read_csv(path: str | Path) -> Dataset:
     The text is UTF-8, and the first line may be a header.  x is (n, d) float64.  y is (n,) int64 if all labels are
     whole numbers, else targets (n, 1) float64.  ``DataFormatError`` names the line, the column and what is wrong there.
     """
-    rows = list(_rows(path))
-    if not rows:
+    numbers, row = bytearray(), []  # a list or an array for each row would take many times its length in the file
+    for row in _rows(path):
+        numbers += struct.pack(f"{len(row)}d", *row)
+    if not row:
         raise DataFormatError(f"{path}: there are no rows of numbers")
-    x, y = np.split(np.stack(rows), [-1], axis=1)
+    x, y = np.split(np.frombuffer(numbers).reshape(-1, len(row)), [-1], axis=1)
     return Dataset(x.copy(), labels_or_targets(y), name=str(path))
 
 
-def _rows(path: str | Path) -> Iterator[Array]:
-    """Yield the rows (d + 1,) of numbers; all must be as long as the first line."""
+def _rows(path: str | Path) -> Iterator[list[float]]:
+    """Yield the rows of d + 1 numbers; all must be as long as the first line."""
     width = 0
     for line, cells in _lines(path):
-        row = np.array([_number(cell) for cell in cells])
-        is_header = not width and np.isnan(row).all() and any(map(_is_text, cells))
+        row = [_number(cell) for cell in cells]
+        is_header = not width and all(map(math.isnan, row)) and any(map(_is_text, cells))
         width = width or len(row)
         if len(row) != width or width < 2:
             wanted = width if width > 1 else "2 or more"
             raise DataFormatError(f"{path}, line {line}: expected {wanted} cells, got {len(row)}")
         if is_header:
             continue
-        for column in np.flatnonzero(~np.isfinite(row)):
+        if not all(map(math.isfinite, row)):
+            column = [math.isfinite(number) for number in row].index(False)
             cell = cells[column][:40]
             raise DataFormatError(f"{path}, line {line}, column {column + 1}: expected a finite number, got {cell!r}")
         yield row

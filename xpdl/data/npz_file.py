@@ -1,6 +1,6 @@
 """An .npz file of named arrays: x and y, and for a test part x_test and y_test."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 import math
 import os
 from pathlib import Path
@@ -20,17 +20,33 @@ def read_npz(path: str | Path) -> Dataset:
     flattened to (n, d).  In y, whole numbers and rows with a single 1 become labels, int64 (n,).  ``DataFormatError``
     names the array and what is wrong with it.
     """
+    arrays = {name: PREPARE[name](array) for name, array in read_arrays(path, PREPARE).items()}
+    for name in ("x", "y"):
+        if name not in arrays:
+            raise DataFormatError(f"{path}: there is no array {name}, only {', '.join(arrays) or 'others'}")
+    return Dataset(**arrays, name=str(path))
+
+
+def read_arrays(path: str | Path, names: Iterable[str] | None = None) -> dict[str, Array]:
+    """Read the arrays of these names that an .npz file has, or all; ``DataFormatError`` if that fails.
+
+    Memory is bounded by the size of the file, about a thousand times as much if it is compressed.
+    """
     with checks.regular_file(path).open("rb") as file:
         if not zipfile.is_zipfile(file):
             raise DataFormatError(f"{path}: not an .npz file (a zip archive)")
         if _members(file) > MOST:
             raise DataFormatError(f"{path}: more than {MOST} arrays")
-        read = {name: _array(file, path, name) for name in PREPARE}
-    arrays = {name: PREPARE[name](array) for name, array in read.items() if array is not None}
-    for name in ("x", "y"):
-        if name not in arrays:
-            raise DataFormatError(f"{path}: there is no array {name}, only {', '.join(arrays) or 'others'}")
-    return Dataset(**arrays, name=str(path))
+        read = {name: _array(file, path, name) for name in (_names(file, path) if names is None else names)}
+    return {name: array for name, array in read.items() if array is not None}
+
+
+def _names(file: BinaryIO, path: str | Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except Exception as error:  # zip raises many kinds of errors
+        raise DataFormatError(f"{path}: cannot be read: {error}") from error
 
 
 MOST = 1000
@@ -58,7 +74,8 @@ def _array(file: BinaryIO, path: str | Path, name: str) -> Array | None:
                 raise ValueError("it comes twice")
             return _read(archive, found[0]) if found else None
     except Exception as error:
-        reason = f"{name} is not an array" if "magic string" in str(error) else " ".join(str(error).split())
+        said = " ".join(str(error).split()) or type(error).__name__
+        reason = f"{name} is not an array" if "magic string" in said else said
         raise DataFormatError(f"{path}: array {name} cannot be read: {reason}") from error
 
 
@@ -71,6 +88,8 @@ HEADERS: dict[tuple[int, int], Callable[..., tuple[tuple[int, ...], bool, np.dty
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
     """Read a member; ``ValueError`` before anything is allocated that the archive cannot hold."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile reads others without a limit
+        raise ValueError("it is compressed in another way than by NumPy")
     with archive.open(member) as stream:
         shape, _, dtype = HEADERS[np.lib.format.read_magic(stream)](stream)
         claimed = stream.tell() + dtype.itemsize * math.prod(shape)

@@ -373,12 +373,15 @@ def judge(
     ``between`` holds the lower and the upper one-sided derivatives; at kinks they differ from the numeric one.
     """
     analytic, numeric = np.asarray(analytic, np.float64), np.asarray(numeric, np.float64)
-    low, high = (numeric, numeric) if between is None else between
-    low, high = np.minimum(low, numeric), np.maximum(high, numeric)
-    error = _outside(analytic, low, high)
-    fails = ~((error <= bar) & np.isfinite(analytic))
-    unseen = ~fails & (np.maximum(np.abs(analytic), np.abs(numeric)) <= bar) & ((analytic != 0) | (numeric != 0))
-    index = _worst_index(error, bar, np.isfinite(analytic))
+    error, reach = _distances(analytic, numeric, between)
+    finite = np.isfinite(analytic)
+    fails, right = ~((error <= bar) & finite), analytic
+    if fails.any():
+        right = np.where(fails, numeric, analytic)
+        _, reach = _distances(right, numeric, between)
+    least, most = least_and_most(right, numeric)
+    unseen = ~fails & (most <= bar) & (most > 0)
+    index = _worst_index(error, bar, finite)
     return Parameter(
         name=name,
         shape=tuple(analytic.shape),
@@ -389,9 +392,7 @@ def judge(
         failing=int(fails.sum()),
         unseen=int(unseen.sum()),
         diagnosis=diagnosis,
-        detects=_smallest_seen(
-            np.where(fails, numeric, analytic) if fails.any() else analytic, numeric, bar, low, high
-        ),
+        detects=_smallest_seen(reach + bar, *seen_sizes(least, most, bar)),
         analytic=analytic,
         numeric=numeric,
         bar=bar,
@@ -399,24 +400,29 @@ def judge(
     )
 
 
-def _outside(analytic: Vector, low: Vector, high: Vector) -> Vector:
-    """How far each analytic value is from the numeric one, or from the range of the one-sided derivatives."""
+def _distances(analytic: Vector, numeric: Vector, between: tuple[Vector, Vector] | None) -> tuple[Vector, Vector]:
+    """How far each analytic value is outside of the range of the derivatives, and from its farther end."""
     with np.errstate(invalid="ignore"):
-        return np.asarray(np.maximum(np.maximum(low - analytic, analytic - high), 0))
+        if between is None:
+            return (apart := np.abs(analytic - numeric)), apart
+        below, above = np.minimum(between[0], numeric) - analytic, analytic - np.maximum(between[1], numeric)
+        return np.maximum(np.maximum(below, above), 0), np.maximum(-below, -above)
 
 
-def _smallest_seen(analytic: Vector, numeric: Vector, bar: Vector, low: Vector, high: Vector) -> float:
+def _smallest_seen(reach: Vector, size: Vector, largest: float) -> float:
     """The smallest relative error that fails in any entry: from each right value to beyond the range and the bar."""
-    size, largest = seen_sizes(analytic, numeric, bar)
     with np.errstate(invalid="ignore"):
-        reach = np.maximum(high - analytic, analytic - low) + bar
         return float(np.max(reach / size)) if largest > 0 else math.nan
 
 
-def seen_sizes(analytic: Vector, numeric: Vector, bar: Vector | float) -> tuple[Vector, float]:
-    """The sizes of entries, with the largest of them for an entry that is 0 or below its bar; and that largest size."""
+def least_and_most(analytic: Vector, numeric: Vector) -> tuple[Vector, Vector]:
+    """The smaller and the larger of both absolute values of each entry."""
     one, other = np.abs(analytic), np.abs(numeric)
-    least, most = np.minimum(one, other), np.maximum(one, other)
+    return np.minimum(one, other), np.maximum(one, other)
+
+
+def seen_sizes(least: Vector, most: Vector, bar: Vector | float) -> tuple[Vector, float]:
+    """The sizes of entries, with the largest of them for an entry that is 0 or below its bar; and that largest size."""
     size = np.where(most > bar, least if np.all(least) else np.where(least > 0, least, most), 0.0)
     largest = float(np.max(size, initial=0.0))
     return size if np.all(size) else np.where(size > 0, size, largest), largest
@@ -439,8 +445,9 @@ def difference(analytic: Vector, numeric: Vector) -> float:
     scale = max(float(np.max(np.abs(analytic), initial=0)), float(np.max(np.abs(numeric), initial=0)))
     if scale == 0 or not math.isfinite(scale):
         return 0.0 if scale == 0 else math.nan
-    g, n = analytic / scale, numeric / scale  # squares of tiny numbers would underflow
-    return float(np.linalg.norm(g - n) / (np.linalg.norm(g) + np.linalg.norm(n)))
+    if not 1e-100 < scale < 1e100:  # squares would underflow or overflow
+        analytic, numeric = analytic / scale, numeric / scale
+    return float(np.linalg.norm(analytic - numeric) / (np.linalg.norm(analytic) + np.linalg.norm(numeric)))
 
 
 def ratio(analytic: Vector, numeric: Vector) -> float:

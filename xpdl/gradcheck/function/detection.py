@@ -7,7 +7,7 @@ import numpy as np
 
 from xpdl.gradcheck.function.grants import beside_kinks, grants
 from xpdl.gradcheck.function.tensor import TensorCheck
-from xpdl.gradcheck.report import Vector, seen_sizes
+from xpdl.gradcheck.report import Vector, least_and_most, seen_sizes
 
 
 def detected(tensors: Sequence[TensorCheck]) -> dict[str, float]:
@@ -52,6 +52,8 @@ def sizes(tensor: TensorCheck) -> Vector:
     """The size of each entry; the largest size where one is 0 or below its bar."""
     value, bar, _, _ = tensor.columns()
     if tensor.entrywise:
-        return seen_sizes(right_claims(tensor) / tensor.scale, value / tensor.scale, bar / tensor.scale)[0]
-    claims = tensor.natural / tensor.scale
+        return seen_sizes(
+            *least_and_most(right_claims(tensor) / tensor.scale, value / tensor.scale), bar / tensor.scale
+        )[0]
+    claims = np.abs(tensor.natural / tensor.scale)
     return seen_sizes(claims, claims, np.min(bar) / tensor.scale)[0]

@@ -286,8 +286,8 @@ def _judged(net: Network, analytic: Vector, measured: Measured) -> dict[str, Par
     for name, part, shape in zip(net.names, net.layout.slices, net.shapes, strict=True):
         vectors = (analytic, measured.numeric, measured.bar, measured.low, measured.high)
         tensor, numeric, bar, low, high = (v[part].reshape(shape) for v in vectors)
-        unknown = bar == np.inf
-        found = judge(name, np.where(unknown, 0.0, tensor), numeric, bar, between=(low, high))
+        unknown, between = bar == np.inf, (low, high) if measured.kinks else None
+        found = judge(name, np.where(unknown, 0.0, tensor) if unknown.any() else tensor, numeric, bar, between=between)
         if unknown.any():
             verdict = FAIL if found.verdict == FAIL else INCONCLUSIVE
             found = replace(found, verdict=verdict, unseen=found.unseen + int(unknown.sum()), analytic=tensor)
@@ -316,6 +316,8 @@ def _diagnosed(
 
 def _kink_notes(measured: Measured, parameters: dict[str, Parameter]) -> list[str]:
     """A note if entries pass only because a unit is at a kink: how many, and at which kinks."""
+    if not measured.kinks:
+        return []
     apart = [np.abs(p.analytic - p.numeric) > p.bar for p in parameters.values()]
     excused = sum(int(a.sum()) for a in apart) - sum(p.failing for p in parameters.values())
     if excused <= 0:

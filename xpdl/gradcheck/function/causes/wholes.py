@@ -80,8 +80,8 @@ def times(c: Number) -> str:
 def _of_a_mean(c: Number) -> str:
     """A guess, if the factor is a whole number or 1 / such a number."""
     for number, text in ((c, ": a sum instead of a mean over {}?"), (inverse(c), ": divided by {} once too often?")):
-        whole = round(min(abs(number.value), 1e6))
-        if 2 < whole < 1e6 and number.is_at(whole) and number.error < 1e-5 * whole:
+        whole = round(abs(number.value)) if abs(number.value) < 1e6 else 0
+        if whole > 2 and number.is_at(whole) and number.error < 1e-5 * whole:
             return text.format(whole)
     return ""
 
