@@ -264,7 +264,8 @@ def compare(candidate: Candidate, values: Values, long: EntryPaths) -> Fit:
 
 def _seen(slot: Any, paths: EntryPaths) -> Vector:
     """A number of the memory after the histories after which the state was looked at."""
-    return np.asarray(np.abs(np.broadcast_to(slot, (1, paths.grads.shape[1]))[0, list(SEEN_AFTER)]))
+    seen = [min(k, paths.grads.shape[1] - 1) for k in SEEN_AFTER]
+    return np.asarray(np.abs(np.broadcast_to(slot, (1, paths.grads.shape[1]))[0, seen]))
 
 
 DTYPES: dict[float, Any] = {float(np.finfo(dtype).eps): dtype for dtype in (np.float32,)}

@@ -158,7 +158,7 @@ def observe(subject: Subject, histories: Sequence[tuple[float, Vector]]) -> Path
     """The paths of theta in these histories: (theta at the start, gradients)."""
     theta = np.stack([subject.run(start, grads) for start, grads in histories], axis=1)
     grads = np.stack([grads for _, grads in histories], axis=1)
-    slots = zip(*(subject.slots(*histories[k]) for k in SEEN_AFTER), strict=False)
+    slots = zip(*(subject.slots(*histories[min(k, len(histories) - 1)]) for k in SEEN_AFTER), strict=False)
     return Paths(grads, theta, list(map(np.stack, slots)), subject.u)
 
 
