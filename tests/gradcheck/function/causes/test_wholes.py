@@ -102,6 +102,9 @@ def test_functions_of_theta_are_what_they_are_called() -> None:
         "-sin(t)": math.sin(-0.5), "1 - t^2": 0.75, "t (1 - t)": 0.25, "Phi(t)": cumulative, "phi(t)": phi,
         "gelu'(t)": cumulative + phi / 2, "silu'(t)": sigma + (sigma - sigma**2) / 2,
         "log(1 + exp(t))": math.log1p(math.exp(0.5)),
+        "sigma(t) (1 + sigma(t))": sigma + sigma**2, "1 - tanh(t)": 1 - math.tanh(0.5),
+        "1 + tanh(t)^2": 1 + math.tanh(0.5) ** 2, "1 / t^2": 4, "gelu(t)": cumulative / 2, "silu(t)": sigma / 2,
+        "gelu'(t) of its tanh form": 0.867369904,  # by autodiff
     }  # fmt: skip
     assert {name: function(np.array(0.5)) for name, function in FUNCTIONS.items()} == pytest.approx(at_half)
     assert [FUNCTIONS[name](np.array(-0.5)) for name in ("|t|", "sign(t)")] == [0.5, -1]
