@@ -169,3 +169,10 @@ def test_right_claims_at_a_kink_take_few_evaluations(asked) -> None:
     found, calls = asked(np.max, np.full(4, 0.25), np.ones(4))
     assert found == []
     assert calls < 500
+
+
+@pytest.mark.parametrize(("kink", "verdict"), [(1.5e-6, "PASS"), (4e-6, "FAIL")])
+def test_a_kink_of_a_millionth_of_the_derivative_may_be_curvature(kink, verdict) -> None:
+    report = check_gradient(lambda t: float(t.sum() + kink * t.max()), lambda t: np.full(2, 1 + kink), np.ones(2))
+    assert report.verdict == verdict, str(report)
+    assert verdict == "FAIL" or report.detects < 1e-5
