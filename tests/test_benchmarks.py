@@ -576,3 +576,9 @@ def test_2000_changed_files_of_each_kind_are_refused_or_whole(kind):
     print(f"python -m benchmarks.damage {kind} --count 1 --first NUMBER repeats one of", seen["faults"])
     assert seen["held"] == 2000
     assert seen["more_mib"] <= load("reliability").MEMORY
+
+
+def test_population(tmp_path):
+    rows = ran("population", tmp_path, "--quick")["rows"]
+    assert [(row["way"], row["networks"]) for row in rows] == [("seeds", 2), ("theta", 2)]
+    assert all(row["together_s"] > 0 and row["apart_s"] > 0 for row in rows)

@@ -93,7 +93,8 @@ class History:
         """Add the line of an epoch."""
         if self.error is None:
             try:
-                append_line(self.path, json.dumps({**metrics, "step": step}).encode())
+                line = json.dumps({**metrics, "step": step}, default=np.ndarray.tolist)  # arrays (K,) of K networks
+                append_line(self.path, line.encode())
             except OSError as error:
                 self.error = error
 

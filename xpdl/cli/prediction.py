@@ -1,13 +1,14 @@
 """xpdl predict: score a saved model."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from xpdl.backends import Backend
+from xpdl.backends import Backend, backend as choose_backend
 from xpdl.checks import one_line
 from xpdl.cli import options
-from xpdl.data import Dataset, load as load_data
+from xpdl.data import Dataset, inputs, load as load_data
 from xpdl.files.model import load
 from xpdl.network import Network
 from xpdl.progress import say
@@ -30,6 +31,8 @@ def predict(
     x, y = samples.test or (samples.x, samples.y)
     say(f"{one_line(samples.name)}: {len(x):,} samples")
     say(scores(evaluate(loaded.network, loaded.theta, x, y, backend=backend)))
+    if loaded.theta.ndim > 1:
+        say(ensemble(loaded.network, loaded.theta, x, y, backend=backend))
     if loaded.network.head.classes(loaded.network.sizes[-1]):
         say(_confusion(np.asarray(y), predict_labels(loaded.network, loaded.theta, x, backend=backend)))
 
@@ -38,14 +41,42 @@ def score(net: Network, theta: np.ndarray, samples: Dataset, backend: Backend, d
     """Score a newly trained model on the test part, and say where it was saved."""
     if samples.test:
         say(scores(evaluate(net, theta, *samples.test, backend=backend, dtype=dtype)))
+        if theta.ndim > 1:
+            say(ensemble(net, theta, *samples.test, backend=backend, dtype=dtype))
     if saved:
         say(f"saved {one_line(saved)}")
 
 
-def scores(found: dict[str, float]) -> str:
-    """Return accuracy and loss as a line of text."""
+def scores(found: dict[str, Any]) -> str:
+    """Return accuracy and loss as a line of text; of K networks, a line for each, with what they differ by."""
+    if np.ndim(found["loss"]):
+        percent = {"accuracy": 100 * found["accuracy"]} if "accuracy" in found else {}
+        return "\n".join(_spread(name, values) for name, values in {**found, **percent}.items())
     accuracy = f"test accuracy {100 * found['accuracy']:.2f} %, " if "accuracy" in found else ""
     return f"{accuracy}test loss {found['loss']:.4f}"
+
+
+def _spread(name: str, values: np.ndarray) -> str:
+    """Return mean, standard deviation, best and worst of a metric of K networks."""
+    digits, unit = (2, " %") if name == "accuracy" else (4, "")
+    best, worst = (values.max(), values.min())[:: 1 if name == "accuracy" else -1]
+    numbers = {
+        "mean": values.mean(),
+        "deviation": values.std(ddof=min(1, len(values) - 1)),
+        "best": best,
+        "worst": worst,
+    }
+    return f"test {name}: " + ", ".join(f"{what} {value:.{digits}f}{unit}" for what, value in numbers.items())
+
+
+def ensemble(net: Network, theta: np.ndarray, x: Any, y: Any, **where: Any) -> str:
+    """Return how good the mean of the probabilities, or values, of K networks is, as a line of text."""
+    found = predict_labels(net, theta, x, **where)
+    targets = inputs.targets(net, y, len(x), choose_backend("numpy"), "float64")
+    if net.head.decide is None:
+        return f"ensemble of {len(theta)}: mean squared error {np.mean((found - targets) ** 2):.4f}"
+    right = found.reshape(len(x), -1) == net.head.decide(targets).reshape(len(x), -1)
+    return f"ensemble of {len(theta)}: test accuracy {100 * np.mean(right.all(axis=1)):.2f} %"
 
 
 def _confusion(y: np.ndarray, predicted: np.ndarray) -> str:

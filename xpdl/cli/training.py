@@ -46,6 +46,7 @@ def train(
     precision: options.Precision = "float32",
     dtype: options.Dtype = "float32",
     seed: options.Seed = 0,
+    seeds: Whole | None = None,
     class_weight: str | None = None,
     save: Path | None = None,
     history: Path | None = None,
@@ -85,6 +86,9 @@ def train(
     validation
         Fraction of the training data that is kept for validation after each epoch. The test part is then used only
         once, at the end. By default, the test part is used for validation, too.
+    seeds
+        Train this many networks at once, with the seeds --seed, --seed + 1 and so on. Each is the run that it would be
+        alone. The model is all of them, an ensemble that predicts by the mean of their probabilities.
     class_weight
         balanced: all classes weigh the same in the training, however many samples they have.
     save
@@ -107,7 +111,7 @@ def train(
         check_outputs({"data": data, "resume": resume}, force=force, save=save, history=history, checkpoint=checkpoint)
         check_new(checkpoint, resume, force=force)
     samples, split = load_and_split(data, holdout, validation, seed)
-    same: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "dtype": dtype, "seed": seed}
+    same: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "dtype": dtype, "seed": _seeds(seed, seeds)}
     files: dict[str, Any] = {"checkpoint": checkpoint, "every": every, "resume": resume, "overwrite": force}
     network: dict[str, Any] = {"hidden": one_or_each(activation), "init": init, "l2": l2, "dropout": dropout}
     net = network_for(samples, lambda d, k: [d, *hidden, k], output, **network)
@@ -128,6 +132,11 @@ def train(
     if failed := failure or (lines and lines.error):
         raise failed
     return exit_code(result.signal)
+
+
+def _seeds(first: int, count: int | None) -> int | list[int]:
+    """Return the seed, or the seeds of several networks."""
+    return first if count is None else [first + k for k in range(checks.integer("seeds", count, least=1))]
 
 
 def _callbacks(lines: History | None, patience: int | None, *, heard: bool) -> list[Callback]:

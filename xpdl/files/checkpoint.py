@@ -143,7 +143,7 @@ class Checkpointer:
             "epoch": len(train_state.history),
             "step": train_state.step,
             "seconds": train_state.seconds,
-            "history": train_state.history,
+            "history": _listed(train_state.history),
             "numbers": numbers,
             "callbacks": states,
         }
@@ -175,7 +175,8 @@ class Checkpointer:
             state = document["callbacks"].get(name, {}) | _under(f"callbacks/{name}/", tensors)
             callback.resume_state = state if known else {}
         carry, last_good = arrays["run"], arrays["good"]
-        return TrainState(carry, last_good, document["history"], document["step"], document["seconds"])
+        history = [{name: _number_or_array(x) for name, x in epoch.items()} for epoch in document["history"]]
+        return TrainState(carry, last_good, history, document["step"], document["seconds"])
 
     def check_possible(self, document: Mapping[str, Any], carry: Any, good: np.ndarray) -> None:
         """Raise ``ValueError`` for a state that no run of these batches can have between two steps."""
@@ -184,10 +185,10 @@ class Checkpointer:
         expected = {
             "step": (step, min(step, len(self.batches))),
             "offset": (int(carry.offset), used),
-            "finite": (int(carry.finite), step),
+            "finite": (carry.finite.tolist(), np.full_like(carry.finite, step).tolist()),
             "number of finite parameters": (int(np.isfinite(carry.theta).sum()), carry.theta.size),
             "number of finite parameters before": (int(np.isfinite(good).sum()), good.size),
-            "finite mean": (bool(np.isfinite(carry.mean)), True),
+            "finite mean": (bool(np.isfinite(carry.mean).all()), True),
             "epochs": ([epoch.get("epoch") for epoch in history], [*range(1, 1 + len(history))]),
         }
         for name, (found, possible) in expected.items():
@@ -214,7 +215,8 @@ class Checkpointer:
         except RunFileError as error:
             raise FileExistsError(f"checkpoint must be a new file or this run, but {error}") from None
         history, step = document["history"], document["step"]
-        known = history == start.history[: len(history)] and (len(history), step) <= (len(start.history), start.step)
+        before, begun = _listed(start.history[: len(history)]), (len(start.history), start.step)
+        known = history == before and (len(history), step) <= begun
         same = (document["compared"], document["origin"]) == (self.compared, self.origin)
         again = same and len(history) + (step > 0) <= epochs  # the same run from its start will come there again
         if self.other_run(document) or not (known or again):
@@ -228,7 +230,14 @@ class Checkpointer:
 
 
 def configuration(
-    net: Network, dtype: str, seed: int, data: Mapping[str, np.ndarray], batch_size: int, shuffle: bool, state: State
+    net: Network,
+    dtype: str,
+    seed: int | Sequence[int],
+    data: Mapping[str, np.ndarray],
+    batch_size: int,
+    shuffle: bool,
+    state: State,
+    networks: int | None = None,
 ) -> dict[str, Any]:
     """Return the identity of a run as values that JSON can hold; ``state`` is the optimizer's before the first step.
 
@@ -250,7 +259,8 @@ def configuration(
     one = isinstance(net.hidden, str | Activation)
     hidden = {"hidden": net.hidden} if one else {f"hidden {l}": f for l, f in enumerate(net.hidden, 1)}
     held = _constants_of(**hidden, output=net.output)
-    return dict(json.loads(json.dumps(described | ({CONSTANTS: held} if held else {}))))
+    several = {} if networks is None else {"networks": networks}
+    return dict(json.loads(json.dumps(described | several | ({CONSTANTS: held} if held else {}))))
 
 
 def compared(optimizer: Optimizer, validation: Sequence[np.ndarray]) -> dict[str, Any]:
@@ -328,12 +338,14 @@ def constants(
 ) -> dict[str, Any]:
     """Return the constants in a function, such as a learning rate, by name.
 
-    A number is a constant itself.  For a function, these are the name of the function and the constants of everything
-    in its closure; their names begin with ``name``.  A function that is in ``seen`` is skipped.  ``more(value, name)``
-    adds constants of everything that is no number.
+    A number is a constant itself, and so are the numbers of K networks in a tuple.  For a function, these are the name
+    of the function and the constants of everything in its closure; their names begin with ``name``.  A function that is
+    in ``seen`` is skipped.  ``more(value, name)`` adds constants of everything that is no number.
     """
     if isinstance(value, int | float):
         return {name: value}
+    if isinstance(value, tuple) and value and all(isinstance(number, int | float) for number in value):
+        return {name: list(value)}
     value = unwrapped(value)
     if not isinstance(value, FunctionType) or value in seen:
         return more(value, name)
@@ -439,6 +451,26 @@ def write_sealed(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]
         raise ValueError(f"the history takes more than the {LONGEST} bytes that a checkpoint may have")
     place = _place_of_seal(content)
     write_whole(path, content[: place.start], _seal(content, place), content[place.stop :])
+
+
+def networks(path: str | os.PathLike[str]) -> int | None:
+    """Return K if a checkpoint holds K networks; None if it holds one, or if ``read`` will refuse the file."""
+    from safetensors import SafetensorError
+
+    with suppress(OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError):
+        document = read_json(read_header(read_content(path, LONGEST))["__metadata__"]["run"], finite=False)
+        return int(document["configuration"]["networks"])
+    return None
+
+
+def _listed(tree: Any) -> Any:
+    """Return a tree with lists in place of arrays (K,), the numbers of K networks, for JSON."""
+    return tree_map(lambda leaf: leaf.tolist() if isinstance(leaf, np.ndarray) else leaf, tree)
+
+
+def _number_or_array(value: Any) -> Any:
+    """Return the numbers of K networks, a list in JSON, as an array (K,)."""
+    return np.array(value) if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:

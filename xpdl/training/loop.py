@@ -25,6 +25,7 @@ from xpdl.training.batches import Source
 from xpdl.training.callbacks import Callbacks, Metrics, StopTraining
 from xpdl.training.distributed_step import DistributedSteps
 from xpdl.training.dropout import dropout_masks
+from xpdl.training.evaluation import as_metric
 from xpdl.training.run_config import RunConfig
 from xpdl.training.signals import Interrupt, interruptible
 from xpdl.training.step import Data, Steps
@@ -73,10 +74,11 @@ class Result:
     Parameters
     ----------
     theta : numpy.ndarray
-        The parameters (P,) that a callback such as ``KeepBest`` has kept, else those after the last step.
+        The parameters (P,) that a callback such as ``KeepBest`` has kept, else those after the last step; (K, P) for K
+        networks.
     history : list of dict
         The metrics of each epoch: "epoch" (from 1), "loss", "seconds" and, with validation data, "validation_loss" and,
-        for a classifier, "validation_accuracy".
+        for a classifier, "validation_accuracy".  Losses and accuracies of K networks are arrays (K,).
     signal : int
         The number of the signal that ended the run, such as 2 for Ctrl-C; 0 if there was none.
     moment : TrainState, optional
@@ -94,7 +96,7 @@ class Result:
     """
 
     theta: np.ndarray
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
     signal: int = 0
     moment: TrainState | None = field(default=None, repr=False, compare=False)
     rule: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
@@ -118,10 +120,11 @@ class Result:
         return self.signal != 0
 
 
-def epoch_start(config: RunConfig, theta: Array, state: State, history: list[dict[str, float]]) -> TrainState:
+def epoch_start(config: RunConfig, theta: Array, state: State, history: list[dict[str, Any]]) -> TrainState:
     """Return the state of a run at the start of an epoch."""
     zeros = config.backend.zeros
-    carry = Carry(theta, state, zeros((), "int32"), zeros((), config.dtype), zeros((), "int32"))
+    each = theta.shape[:-1]  # () or (K,)
+    carry = Carry(theta, state, zeros((), "int32"), zeros(each, config.dtype), zeros(each, "int32"))
     return TrainState(carry, config.backend.asarray(theta, copy=True), history)
 
 
@@ -156,9 +159,9 @@ class TrainingLoop:
     config: RunConfig
     source: Source
     steps: Steps | DistributedSteps
-    evaluate: Callable[[Array], dict[str, float]]  # theta -> the metrics of the validation samples
+    evaluate: Callable[[Array], dict[str, Any]]  # theta -> the metrics of the validation samples
     callbacks: Callbacks
-    monitor: Callable[[int, Array], dict[str, float]] = lambda epoch, theta: {}  # checks the gradient
+    monitor: Callable[[int, Array], dict[str, Any]] = lambda epoch, theta: {}  # checks the gradient
     save: Callable[[TrainState], None] = lambda train_state: None  # writes the checkpoint
     every: int = 1  # epochs between checkpoints
     signals: tuple[signal.Signals, ...] = (signal.SIGINT,)
@@ -218,7 +221,7 @@ class TrainingLoop:
         self.steps.invalidate()
         number, carry, done, interrupted = len(train_state.history), train_state.carry, train_state.step, False
         for data, step, n, count in self.dispatches(number, done):
-            carry = self.steps(carry, data, n, count, self.masks(n, number * len(self.batches) + step))
+            carry = self.steps(carry, data, n, count, self.masks(n, number * self.source.lengths + step))
             done = step + count
             reporter.advance(n * count)
             interrupted = self.steps.ended(interrupt)
@@ -234,8 +237,8 @@ class TrainingLoop:
             for step, n, count in _grouped(self.batches[: steps.stop], self.steps.most, steps.start):
                 yield data[n], step, n, count
 
-    def masks(self, n: int, step: int) -> Masks | None:
-        """Return the dropout masks of a step, for this rank's share of its n samples."""
+    def masks(self, n: int, step: int | np.ndarray) -> Masks | None:
+        """Return the dropout masks of a step, (K,) if networks differ in it, for this rank's share of its n samples."""
         config, ranks = self.config, self.config.communicator
         if not any(config.net.drops):
             return None
@@ -253,16 +256,28 @@ class TrainingLoop:
     def find_fault(self, carry: Carry) -> str | None:
         """Return which number is not finite, and in which step; None if all are finite."""
         xp = self.config.backend.xp
-        steps, finite = -(-int(self.host(carry.offset)) // self.batches[0]), int(self.host(carry.finite))
-        if finite < steps:
-            return f"the cost in step {finite + 1}"
-        return None if bool(xp.all(xp.isfinite(carry.theta))) else f"a parameter after step {steps}"
+        done = -(-int(self.host(carry.offset)) // self.batches[0])
+        finite = self.host(carry.finite).reshape(-1)
+        wrong = np.flatnonzero(finite < done)
+        if len(wrong):
+            return f"the cost{self.of(wrong)} in step {finite[wrong[0]] + 1}"
+        if bool(xp.all(xp.isfinite(carry.theta))):
+            return None
+        wrong = np.flatnonzero(~np.isfinite(self.host(carry.theta)).all(axis=-1))
+        return f"a parameter{self.of(wrong)} after step {done}"
+
+    def of(self, networks: np.ndarray) -> str:
+        """Return which networks a message is about, from 0; nothing if there is only one."""
+        if self.config.networks is None:
+            return ""
+        return f" of network {networks[0]}{f' and {len(networks) - 1} others' if len(networks) > 1 else ''}"
 
     def finish_epoch(self, train_state: TrainState) -> TrainState:
         """Add the metrics of an epoch to the history, and begin the next epoch."""
         carry, history = train_state.carry, train_state.history
         number = len(history) + 1
-        metrics = {"epoch": number, "loss": float(self.host(carry.mean)), "seconds": train_state.seconds}
+        loss = as_metric(self.host(carry.mean))
+        metrics: dict[str, Any] = {"epoch": number, "loss": loss, "seconds": train_state.seconds}
         history.append(metrics | self.evaluate(carry.theta) | self.monitor(number, carry.theta))
         return epoch_start(self.config, carry.theta, carry.state, history)
 
@@ -290,7 +305,7 @@ class TrainingLoop:
             return True
         return False
 
-    def best_or(self, theta: np.ndarray, history: list[dict[str, float]]) -> np.ndarray:
+    def best_or(self, theta: np.ndarray, history: list[dict[str, Any]]) -> np.ndarray:
         """Return the parameters that a callback has kept, else theta."""
         best = self.callbacks.theta if history else None
         return theta if best is None else best
@@ -310,8 +325,8 @@ def _grouped(batches: list[int], most: int, step: int = 0) -> Iterator[tuple[int
         step = end
 
 
-def _line(metrics: dict[str, float], epochs: int) -> str:
-    """Return the metrics of an epoch as one line."""
-    shown = {name: value for name, value in metrics.items() if name not in ("epoch", "seconds")}
+def _line(metrics: dict[str, Any], epochs: int) -> str:
+    """Return the metrics of an epoch as one line; of several networks, the mean."""
+    shown = {name: np.mean(value) for name, value in metrics.items() if name not in ("epoch", "seconds")}
     numbers = (f"{name} {value:.4f}" if value >= 1e-4 else f"{name} {value:.1e}" for name, value in shown.items())
     return "  ".join([f"epoch {metrics['epoch']}/{epochs}", *numbers, f"{metrics['seconds']:.2f} s"])
