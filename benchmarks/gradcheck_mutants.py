@@ -154,7 +154,8 @@ def gradcheck_mutants(
     count: int = 200,
     seed: int = 0,
     only: str = "",
-    longest: float = 0.5,
+    own: float = 0.5,
+    others: float = 0.05,
     quick: bool = False,
     output: Annotated[Output, Parameter(name="*")] = Output(),  # noqa: B008
 ) -> int:
@@ -168,30 +169,32 @@ def gradcheck_mutants(
         Another seed draws others.
     only
         The name of a module: mutants of no other one, and tests of no other one.
-    longest
-        Tests that take more seconds of a core are left out, so that a mutant takes seconds; they may find more.
+    own
+        Tests of the module that take more seconds of a core are left out, so that a mutant takes seconds.
+    others
+        The same for tests of other modules.  Both may find more.
     quick
         Three mutants of memory_layout.py, to see that it works.
     """
     count, only = (3, "memory_layout") if quick else (count, only)
-    drawn = draw(count, random.Random(seed), only or "*")
+    drawn, trials = draw(count, random.Random(seed), only or "*"), list[Trial]()
     with copied() as folder:
-        trials = list(tried(folder, drawn, _tests(only) if only else TESTS, longest))
-    names = sorted({trial.module for trial in trials})
-    rows = [_row(name, [trial for trial in trials if trial.module == name]) for name in names]
-    rows.append(_row("all", trials))
+        for trial in tried(folder, drawn, _tests(only) if only else TESTS, (own, others)):
+            trials.append(trial)  # a run that is stopped leaves what it has
+            output.write("gradcheck-mutants", _rows(trials), mutants=[trial.row() for trial in trials])
+    rows = _rows(trials)
     output.publish("gradcheck-mutants", COLUMNS, rows, mutants=[trial.row() for trial in trials])
     return int(rows[-1]["found"] < LEAST * (rows[-1]["mutants"] - rows[-1]["equivalent"]))
 
 
 def draw(count: int, dice: random.Random, only: str) -> list[tuple[str, Mutant]]:
-    """Draw mutants, each in a place of its own; a module with more places has more."""
+    """Draw mutants in random order, each in a place of its own; a module with more places has more."""
     paths = sorted((ROOT / MODULES).rglob(f"{only}.py"))
     places = [(_name(path), place) for path in paths for place in Module(path.read_text("ascii")).places()]
     dice.shuffle(places)
     drawn = ((module, dice.choice(place)) for module, place in places)
     valid = (each for each in drawn if each[1].valid)
-    return sorted((each for each, _ in zip(valid, range(count), strict=False)), key=lambda each: each[0])
+    return [each for each, _ in zip(valid, range(count), strict=False)]
 
 
 def _name(path: Path) -> str:
@@ -202,6 +205,12 @@ def _name(path: Path) -> str:
 def _tests(module: str) -> Path:
     """The tests of a module."""
     return TESTS / Path(module).with_name(f"test_{Path(module).name}.py")
+
+
+def _rows(trials: list[Trial]) -> list[Row]:
+    names = sorted({trial.module for trial in trials})
+    parts = {name: [trial for trial in trials if trial.module == name] for name in names}
+    return [_row(name, part) for name, part in {**parts, "all": trials}.items()]
 
 
 def _row(name: str, trials: list[Trial]) -> Row:
@@ -225,7 +234,7 @@ def copied() -> Iterator[Path]:
         yield Path(name)
 
 
-def tried(folder: Path, drawn: list[tuple[str, Mutant]], tests: Path, longest: float) -> Iterator[Trial]:
+def tried(folder: Path, drawn: list[tuple[str, Mutant]], tests: Path, longest: tuple[float, float]) -> Iterator[Trial]:
     """Run the tests with each mutant; ``RuntimeError`` if they fail without one."""
     for name in WARM:
         with suppress(ImportError):
@@ -239,18 +248,21 @@ def tried(folder: Path, drawn: list[tuple[str, Mutant]], tests: Path, longest: f
         for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
             compiled.unlink()
         began = time.perf_counter()
-        found_by = _found_by(folder, dict.fromkeys([_tests(module), tests]), longest, seconds)
+        found_by = _found_by(folder, zip((_tests(module), tests), longest, strict=True), seconds)
         trial = Trial(module, mutant, found_by, time.perf_counter() - began)
         path.write_text(mutant.source, "ascii")
         print(*trial.row().values(), f"{trial.seconds:.0f} s", sep="\n    ", flush=True)
         yield trial
 
 
-def _found_by(folder: Path, tests: Iterable[Path], longest: float, seconds: dict[str, float]) -> str:
-    """The first test that fails."""
-    limit = 60 + 10 * sum(time for time in seconds.values() if time <= longest)
-    there = (part for part in tests if (folder / part).exists())
-    return next((failed for part in there if (failed := run(folder, part, longest, seconds, limit=limit)[0])), "")
+def _found_by(folder: Path, tests: Iterable[tuple[Path, float]], seconds: Mapping[str, float]) -> str:
+    """The first test that fails, of several sets with the most seconds that a test may take."""
+    for part, longest in tests:
+        limit = 60 + 10 * sum(time for time in seconds.values() if time <= longest)
+        failed = run(folder, part, longest, seconds, limit=limit)[0] if (folder / part).exists() else ""
+        if failed:
+            return failed
+    return ""
 
 
 def run(folder: Path, *arguments: Any, limit: float) -> tuple[str, dict[str, float]]:

@@ -851,6 +851,31 @@ def test_a_file_whose_arrays_are_of_another_kind_is_refused(path, stop_after, na
     refused(path, reason)
 
 
+IMPOSSIBLE = {
+    # what no run can have between two steps: the changes of the document, those of the tensors, a part of the reason
+    "a step after the last": ({"step": STEPS + 1}, {}, "its step is 5, expected 4"),
+    "a step of 2^63": ({"step": 2**63}, {}, "its step is 9223372036854775808"),
+    "another number of samples": ({"step": 2}, {}, "its offset is 0, expected 16"),
+    "samples before the first step": ({}, {"run/offset": np.int32(8)}, "its offset is 8, expected 0"),
+    "other finite steps": ({}, {"run/finite": np.int32(-1)}, "its finite is -1, expected 0"),
+    "a mean of infinity": ({}, {"run/mean": np.float32("inf")}, "its finite mean is False, expected True"),
+    "a parameter of NaN": ({}, {"run/theta": np.full(107, np.nan, "f4")}, "finite parameters is 0, expected 107"),
+    "NaN before": ({}, {"good": np.full(107, np.nan, "f4")}, "finite parameters before is 0"),
+    "epochs from 2": ({"history": [{"epoch": 2}]}, {}, r"its epochs is \[2\], expected \[1\]"),
+    "an epoch twice": ({"history": [{"epoch": 1}, {"epoch": 1}]}, {}, r"its epochs is \[1, 1\]"),
+    "an epoch without a number": ({"history": [{}]}, {}, r"its epochs is \[None\]"),
+}
+
+
+def test_a_state_that_no_run_can_have_is_refused(path) -> None:
+    run(epochs=1, checkpoint=path)
+    tensors, document = checkpoint_file.read_sealed(path)
+    for changes, others, reason in IMPOSSIBLE.values():
+        others = {name: np.asarray(tensor) for name, tensor in others.items()}
+        checkpoint_file.write_sealed(path, tensors | others, document | changes)
+        refused(path, reason)
+
+
 def test_a_number_in_the_place_of_an_array_is_refused(path) -> None:
     run(epochs=1, checkpoint=path)
     tensors, document = checkpoint_file.read_sealed(path)

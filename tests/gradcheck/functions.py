@@ -74,7 +74,13 @@ FUNCTIONS = {  # name: (function, gradient, where, the most that may be detected
         1e4,
     ),
     "a tie": (np.max, lambda t: (t == np.max(t)) / np.sum(t == np.max(t)), lambda t: np.minimum(t, t[0]), HARD, HARD),
-    "a median of equals": (np.median, lambda t: 1.0 * (np.arange(t.size) == 0), lambda t: 0 * t + 2, HARD, HARD),
+    "a median of equals": (
+        np.median,
+        lambda t: (np.arange(t.size) == 0) * 1.0 if t.size % 2 else np.full(t.size, 1 / t.size),
+        lambda t: 0 * t + 2,
+        HARD,
+        HARD,
+    ),
     "units at kinks": (
         lambda t: (complex_relu(np.outer(t, [1, 2])) @ [1.0, -0.7]).sum() + t.sum() + complex_relu(t.sum() - t[0]),
         lambda t: (t > 0) * -0.4 + 1 + (t.sum() > t[0]) * (np.arange(t.size) > 0),

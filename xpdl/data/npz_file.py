@@ -74,7 +74,8 @@ def _array(file: BinaryIO, path: str | Path, name: str) -> Array | None:
                 raise ValueError("it comes twice")
             return _read(archive, found[0]) if found else None
     except Exception as error:
-        reason = f"{name} is not an array" if "magic string" in str(error) else " ".join(str(error).split())
+        said = " ".join(str(error).split()) or type(error).__name__
+        reason = f"{name} is not an array" if "magic string" in said else said
         raise DataFormatError(f"{path}: array {name} cannot be read: {reason}") from error
 
 
@@ -87,6 +88,8 @@ HEADERS: dict[tuple[int, int], Callable[..., tuple[tuple[int, ...], bool, np.dty
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
     """Read a member; ``ValueError`` before anything is allocated that the archive cannot hold."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile reads others without a limit
+        raise ValueError("it is compressed in another way than by NumPy")
     with archive.open(member) as stream:
         shape, _, dtype = HEADERS[np.lib.format.read_magic(stream)](stream)
         claimed = stream.tell() + dtype.itemsize * math.prod(shape)

@@ -186,9 +186,9 @@ class Checkpointer:
             "step": (step, min(step, len(self.batches))),
             "offset": (int(carry.offset), used),
             "finite": (carry.finite.tolist(), np.full_like(carry.finite, step).tolist()),
-            "number of finite parameters": (np.isfinite(carry.theta).sum(), carry.theta.size),
-            "number of finite parameters before": (np.isfinite(good).sum(), good.size),
-            "mean": (bool(np.isfinite(carry.mean).all()), True),
+            "number of finite parameters": (int(np.isfinite(carry.theta).sum()), carry.theta.size),
+            "number of finite parameters before": (int(np.isfinite(good).sum()), good.size),
+            "finite mean": (bool(np.isfinite(carry.mean).all()), True),
             "epochs": ([epoch.get("epoch") for epoch in history], [*range(1, 1 + len(history))]),
         }
         for name, (found, possible) in expected.items():

@@ -191,11 +191,3 @@ def test_64_projections_of_units_are_looked_at() -> None:
     before = len(calls)
     assert constrained.share("theta") == pytest.approx(0.99)
     assert len(calls) - before == 64
-
-
-def test_what_an_entry_keeps_of_an_error_is_the_least_part() -> None:
-    """Along (1, 2) the first of them keeps 1/5, and the second 4/5."""
-    along = np.array([1, 2]) / 5**0.5
-    assert Constrained(np.sum, np.ones_like, lambda d: along * (along @ d), [np.ones(2)]).share(
-        "theta"
-    ) == pytest.approx(0.2)

@@ -91,7 +91,10 @@ def test_a_kink_nearby_is_no_jump(distance, method) -> None:
     for sign in (-1, 1):
         theta = np.array([sign * distance, 1.0, -1.0])
         report = check_gradient(
-            lambda t: (np.where(t > 0, t, 0) + 0.1 * t * t).sum(), lambda t: step(t) + 0.2 * t, theta, method=method
+            lambda t: (np.where(t > 0, t, 0) + t + 0.1 * t * t).sum(),
+            lambda t: step(t) + 1 + 0.2 * t,
+            theta,
+            method=method,
         )
         assert report.verdict == "PASS", str(report)
         assert not any("jump" in note for note in report.notes), str(report)

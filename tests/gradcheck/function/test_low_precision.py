@@ -142,3 +142,13 @@ def test_passes_that_are_wrong_in_float16_only(check) -> None:
 
     report = check(lambda x: x * x, product, np.array([0.5, -1.0, 2.0], np.float16))
     assert "right in float64, and wrong in float16: 3 of 3 entries" in report.parameters["theta"].diagnosis
+
+
+def test_units_in_the_last_place_are_those_of_the_entry() -> None:
+    """From 2 to 4 a unit is 2^-9."""
+
+    def grad(t):
+        return np.full_like(t, 3 + 6 * 2.0**-9 * (t.dtype == np.float16))
+
+    report = xpdl.check_gradient(lambda t: 3 * t.sum(), grad, np.ones(2, np.float16))
+    assert any("the worst entry is off by 6 units" in note for note in report.notes), str(report)

@@ -95,6 +95,22 @@ def test_an_entry_far_smaller_than_the_others_is_seen_with_steps_of_their_size()
         assert report.verdict == verdict, str(report)
 
 
+def test_an_entry_that_rounding_hides_is_not_judged() -> None:
+    """t^2 at 1e30 has a rounding of 1e44; a wrong derivative at 1 passed.  Where it is 0, a small bar is enough."""
+    for theta in (np.array([1.0, 1e30]), np.array([1.0, 1e12])):
+        for factor in (1.0, 1.01, 2.0):
+            grad = lambda t, factor=factor: 2 * t * [factor, 1]  # noqa: E731
+            report = check_gradient(lambda t: (t * t).sum(), grad, theta, method="central")
+            assert report.verdict == "INCONCLUSIVE", str(report)
+            assert report.notes[0] == (
+                "theta: the error bar of [0] is larger than its derivative, so nothing is known about it"
+            )
+    zeroed = check_gradient(lambda t: (t * t).sum(), lambda t: 2 * t * [0, 1], np.array([1e-2, 1e6]), method="central")
+    assert zeroed.verdict == "FAIL", str(zeroed)
+    zero = check_gradient(lambda t: (t**3).sum(), lambda t: 3 * t * t, np.array([0.0, 1, 2]), method="central")
+    assert zero.verdict == "PASS", str(zero)
+
+
 # The check of one tensor
 
 
@@ -164,11 +180,12 @@ def test_other_steps_are_tried_if_a_bar_hides_errors_of_1e_7() -> None:
     assert report.evaluations < 200
 
 
-def test_an_entry_may_hide_below_1e_4_of_the_largest(probe) -> None:
-    tensor = TensorCheck(probe(lambda t: float(t.sum()), None, np.ones(2)), "theta", np.array([1, 1e-6]), Directions(2))
-    for bar, hidden in ((5e-5, []), (3e-4, [1])):
-        tensor.derivatives = [DirectionalDerivative(1.0, 1e-9, 1.0, 1.0), DirectionalDerivative(1e-6, bar, 1e-6, 1e-6)]
-        assert tensor.unjudged() == hidden
+def test_only_an_entry_of_0_may_have_a_bar_that_is_larger_and_below_1e_4_of_the_largest(probe) -> None:
+    around = probe(lambda t: float(t.sum()), None, np.ones(2))
+    for claim, bar, hidden in ((0, 5e-5, None), (0, 3e-4, 1), (1e-6, 5e-5, 1), (1e-4, 5e-5, None)):
+        tensor = TensorCheck(around, "theta", np.array([1, claim]), Directions(2))
+        tensor.derivatives = [DirectionalDerivative(x, e, x, x) for x, e in ((1.0, 1e-9), (claim, bar))]
+        assert tensor.unjudged() == hidden, (claim, bar)
 
 
 def test_the_difference_over_entries_and_directions_counts_a_direction_as_one_of_k() -> None:

@@ -22,6 +22,7 @@ from xpdl.gradcheck.function.complex_numbers import as_pairs, complex_names, fro
 from xpdl.gradcheck.function.memory import Memory
 from xpdl.gradcheck.function.memory_layout import Strides, laid_out, strides_of
 from xpdl.gradcheck.function.probe import COMPLEX_STEP, ROUNDINGS, Tensors, quiet
+from xpdl.gradcheck.function.sparse import dense, is_sparse, is_stored, stored_as
 from xpdl.gradcheck.report import Vector
 
 T = TypeVar("T")
@@ -30,8 +31,6 @@ COMPLEX = {"float64": "complex128", "float32": "complex64"}
 OPAQUE = "has a gradient, so it must be an array, or a dict, list, tuple, NamedTuple or dataclass of arrays"
 HOST = {"bfloat16": "float32"}
 """Dtypes that NumPy does not have, and those that hold them."""
-DENSE = ("toarray", "to_dense", "todense")
-"""What makes a sparse array dense: in SciPy and CuPy, in PyTorch, in JAX."""
 
 
 @dataclass
@@ -60,6 +59,11 @@ class BlackBox:
         return {name: strides_of(array) for name, array in self.arguments.arrays.items()}
 
     @cached_property
+    def stored(self) -> dict[str, Vector]:
+        """Which entries the user's sparse arrays store."""
+        return {name: is_stored(array) for name, array in self.arguments.arrays.items() if is_sparse(array)}
+
+    @cached_property
     def homes(self) -> dict[str, Backend]:
         """The backends of the user's arrays."""
         return {name: backend_of(array) for name, array in self.arguments.arrays.items()}
@@ -80,6 +84,9 @@ class BlackBox:
             return tensor.item()
         like, strides = self.arguments.arrays[name], None if self.in_rows else self.strides[name]
         dtype = checks.dtype_name(like.dtype) if self.own_dtypes else self.dtype
+        if name in self.stored:
+            values = stored_as(place(self.homes[name], tensor, None, dtype, None), like)
+            return self.homes[name].track(values, like)
         return place(self.homes[name], tensor, like, dtype, strides)
 
     def value(self, tensors: Tensors) -> float | complex:
@@ -113,7 +120,13 @@ class BlackBox:
             if found.pop(name) is not None and is_opaque(constant):
                 raise TypeError(f"{self.arguments.places[name]} {OPAQUE}, got {type(constant).__name__}")
         self.missing = [name for name, gradient in found.items() if gradient is None]
-        return {name: self._gradient(name, gradient) for name, gradient in found.items()}
+        gradients = {name: self._gradient(name, gradient) for name, gradient in found.items()}
+        return gradients | {name: np.where(mask, gradients[name], 0.0) for name, mask in self._masks.items()}
+
+    @property
+    def _masks(self) -> dict[str, Vector]:
+        """Which numbers of sparse tensors are variables."""
+        return {n: mask[..., None] if n in self.complex_names else mask for n, mask in self.stored.items()}
 
     def _gradient(self, name: str, found: Any) -> Vector:
         tensor, place = self.theta[name], self.arguments.places[name]
@@ -327,12 +340,7 @@ def place(home: Backend, tensor: Vector, like: Array | None, dtype: str, strides
 
 def fetch(leaf: Any) -> Vector:
     """A number or an array on the host, without its record for automatic differentiation."""
-    return np.asarray(backend_of(leaf).to_numpy(leaf) if is_array_api_obj(leaf) else leaf)
-
-
-def dense(found: Any) -> Any:
-    """An array with all its entries, from a sparse one of any library; anything else as it is."""
-    return next((getattr(found, name)() for name in DENSE if hasattr(found, name)), found)
+    return np.asarray(backend_of(leaf).to_numpy(dense(leaf)) if is_array_api_obj(leaf) else leaf)
 
 
 def _number(value: Any) -> float | complex:
@@ -343,7 +351,7 @@ def _number(value: Any) -> float | complex:
         raise TypeError(f"fun must return a scalar, got {checks.shorten(value)}")
     if math.prod(value.shape) != 1:
         raise ValueError(f"fun must return a scalar, got an array of shape {tuple(value.shape)}")
-    value = backend_of(value).track(namespace(value).reshape(value, ()))
+    value = backend_of(value).track(namespace(value).reshape(value, ()) if value.shape else value)
     return complex(value) if is_complex(value) else float(value)
 
 

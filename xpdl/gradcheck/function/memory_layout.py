@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from xpdl.gradcheck.function.sparse import is_sparse
 from xpdl.gradcheck.report import Vector
 
 MOST = 2**24
@@ -16,6 +17,8 @@ Strides = tuple[int, ...]
 
 def strides_of(array: Any) -> Strides | None:
     """The strides of an array in elements; None if it has none, or lies in rows without gaps."""
+    if is_sparse(array):
+        return None
     stride, shape = getattr(array, "stride", None), tuple(array.shape)
     if callable(stride):
         steps = tuple(int(step) for step in stride())

@@ -21,8 +21,8 @@ def with_batch(report: Report, fun: Callable[..., Any], box: BlackBox) -> Report
     record, rounding = Record("vjp", fun, box.place(box.theta)), Rounding(report, box.theta)
     if record.home.vmap is None:
         return report
-    batch = [record.home.xp.stack([leaf * factor for factor in FACTORS]) for leaf in record.arrays]
     try:
+        batch = [record.home.xp.stack([leaf * factor for factor in FACTORS]) for leaf in record.arrays]
         together = _gradients(record, lambda leaves: record.home.vmap(record.run)(leaves), batch)
     except Exception as error:  # whatever a rule without vmap raises
         note = f"not checked under vmap, which raises {type(error).__name__}"

@@ -7,9 +7,10 @@ import numpy as np
 
 from xpdl import checks
 from xpdl.gradcheck.function.arguments import Arguments
-from xpdl.gradcheck.function.blackbox import dense, fetch
+from xpdl.gradcheck.function.blackbox import fetch
 from xpdl.gradcheck.function.complex_numbers import complex_names
 from xpdl.gradcheck.function.pairing import Pairing
+from xpdl.gradcheck.function.sparse import dense
 from xpdl.gradcheck.report import Report, Vector
 from xpdl.gradcheck.vector.judging import combined, judged
 from xpdl.gradcheck.vector.outputs import with_output

@@ -82,3 +82,8 @@ def test_at_a_kink_each_number_between_the_sides_is_right(evidence) -> None:
     at_kink = type(found)(found.claim, G, found.scale, [kink, *found.derivatives[1:]])
     assert at_kink.explains(Hypothesis("half", G * [0.3, 1, 1, 1])) == "half"
     assert at_kink.explains(Hypothesis("half", G * [1.6, 1, 1, 1])) is None
+
+
+@pytest.mark.parametrize(("roundings", "said"), [(20, "half"), (60, None)])
+def test_a_repaired_gradient_may_be_rounded_32_times(roundings, said, evidence) -> None:
+    assert evidence(2 * G, G, exact=1e-20).explains(Hypothesis("half", G * (1 + roundings * 2.0**-52))) == said
