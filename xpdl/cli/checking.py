@@ -91,6 +91,7 @@ def check(
         net, theta = loaded.network, loaded.theta
     else:
         network: dict[str, Any] = {"hidden": one_or_each(activation), "init": init, "l2": l2, "dropout": dropout}
+        network["inputs"] = points.scaling
         net = network_for(points, lambda d, k: sizes or [d, 4, k], output, **network)
         theta = net.initialize(seed, dtype)
     chosen = choose_backend(backend)

@@ -6,11 +6,21 @@ from typing import Any
 from xpdl import checks
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.cli import options
-from xpdl.cli.flags import connected, describe_samples, exit_code, load_and_split, network_for, one_or_each
+from xpdl.cli.defaults import plan as plan_of
+from xpdl.cli.flags import (
+    connected,
+    describe_samples,
+    exit_code,
+    given_options,
+    load_and_split,
+    network_for,
+    one_or_each,
+)
 from xpdl.cli.learning_rate import RateFlags, ScheduleName, learning_rate
 from xpdl.cli.options import Whole
 from xpdl.cli.outputs import History, check_new, check_outputs, end_unheard, save_first
 from xpdl.cli.prediction import score
+from xpdl.cli.regression import standardised
 from xpdl.files.outputs import locked
 from xpdl.network import Network
 from xpdl.optimizers import by_name, clipped
@@ -22,6 +32,13 @@ from xpdl.training.train import Result, train as run_training
 def train(
     *,
     data: options.Data = "glyphs",
+    label: options.Label = None,
+    header: options.Header = "auto",
+    drop: options.Drop = [],  # noqa: B006
+    keep: options.Keep = [],  # noqa: B006
+    missing: options.Missing = "error",
+    task: options.Task = "auto",
+    scale: options.Scale = "auto",
     hidden: options.WholeNumbers = [128],  # noqa: B006
     activation: options.Activations = ["relu"],  # noqa: B006
     output: options.Output = None,
@@ -37,11 +54,11 @@ def train(
     decay: float = 0.9,
     decay_every: float = 1,
     warmup: float = 0,
-    epochs: Whole = 10,
-    batch_size: Whole = 128,
+    epochs: Whole | None = None,
+    batch_size: Whole | None = None,
     patience: Whole | None = None,
-    holdout: options.Holdout = 0.0,
-    validation: float = 0.0,
+    holdout: options.Holdout = None,
+    validation: float | None = None,
     backend: options.Backend = "auto",
     precision: options.Precision = "float32",
     dtype: options.Dtype = "float32",
@@ -76,15 +93,15 @@ def train(
     warmup
         Length of the linear warm-up of the learning rate, in epochs.
     epochs
-        Passes over the training data.
+        Passes over the training data. By default, at least 10, and enough for 2,000 steps; a longer run then ends early
+        when the validation loss falls no more.
     batch_size
-        Samples in a training step.
+        Samples in a training step. By default 128, but at most a tenth of the samples.
     patience
-        Stop after this many epochs without a lower validation loss, and keep the best epoch. Without --validation, the
-        loss on the test part is used.
+        Stop after this many epochs without a lower validation loss, and keep the best epoch.
     validation
-        Fraction of the training data that is kept for validation after each epoch. The test part is then used only
-        once, at the end. By default, the test part is used for validation, too.
+        Fraction of the training data that is kept for validation after each epoch, by default 0.1. The test part is
+        used only once, at the end.
     class_weight
         balanced: all classes weigh the same in the training, however many samples they have.
     save
@@ -106,25 +123,37 @@ def train(
     if writer:
         check_outputs({"data": data, "resume": resume}, force=force, save=save, history=history, checkpoint=checkpoint)
         check_new(checkpoint, resume, force=force)
-    samples, split = load_and_split(data, holdout, validation, seed)
-    same: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "dtype": dtype, "seed": seed}
+    read = given_options(label=label, header=header, drop=drop, keep=keep, missing=missing, task=task)
+    samples, split = load_and_split(data, holdout, validation, seed, **read)
+    plan = plan_of(len(split.x), epochs, batch_size, patience, validated=split.x_test is not None)
+    same: dict[str, Any] = {"epochs": plan.epochs, "batch_size": plan.batch_size, "dtype": dtype, "seed": seed}
     files: dict[str, Any] = {"checkpoint": checkpoint, "every": every, "resume": resume, "overwrite": force}
+    inputs, scaled = split.choose_scaling(scale)
     network: dict[str, Any] = {"hidden": one_or_each(activation), "init": init, "l2": l2, "dropout": dropout}
-    net = network_for(samples, lambda d, k: [d, *hidden, k], output, **network)
-    rate = learning_rate(schedule, RateFlags(lr, decay, decay_every, warmup, epochs), len(split.x), batch_size)
+    net = network_for(samples, lambda d, k: [d, *hidden, k], output, inputs=inputs, **network)
+    part, undone, moved = standardised(net, split)
+    rate = learning_rate(
+        schedule, RateFlags(lr, decay, decay_every, warmup, plan.epochs), len(split.x), plan.batch_size
+    )
     rule, chosen = by_name(optimizer, rate, beta1=beta1, beta2=beta2), choose_backend(backend, precision=precision)
     same |= {"optimizer": rule if clip is None else clipped(rule, clip), "class_weight": class_weight}
     if writer:
-        say(f"{describe_samples(samples, split)}\n{_describe_network(net, chosen, communicator.size)}")
+        notes = [f"  {note}" for note in (scaled, moved) if note and samples.coding]
+        length = plan.described(len(split.x)) if epochs is None else ""
+        described = _describe_network(net, chosen, communicator.size)
+        say("\n".join(filter(None, [describe_samples(samples, split), *notes, described, length])))
     with locked(history if writer else None):
         lines = History(history, force=force) if history and writer else None
-        where: dict[str, Any] = {"validation": split.test, "backend": chosen, "communicator": communicator}
-        where["callbacks"] = _callbacks(lines, patience, heard=bool(save or history or checkpoint))
-        result, failure = _run(net, split.x, split.y, **same, **where, **files)
+        where: dict[str, Any] = {"validation": part.test, "backend": chosen, "communicator": communicator}
+        where["callbacks"] = _callbacks(lines, plan.patience, heard=bool(save or history or checkpoint))
+        result, failure = _run(net, part.x, part.y, **same, **where, **files)
     if not writer:
         return 0
-    save_first(save, net, result.theta, data=data, seed=seed, epochs=len(result.history))
-    score(net, result.theta, samples, chosen, dtype, save)
+    theta = undone(net, result.theta)
+    held = {"holdout": holdout, "validation": validation, "rows": len(samples.x), "options": read}
+    metadata = {"data": data, "seed": seed, "epochs": len(result.history), "split": held}
+    save_first(save, net, theta, coding=samples.coding, **metadata)
+    score(net, theta, samples, chosen, dtype, save)
     if failed := failure or (lines and lines.error):
         raise failed
     return exit_code(result.signal)

@@ -1,12 +1,14 @@
 """Which array is what, by its name: x and y, Keras' x_train and y_test, MedMNIST's train_images and val_labels, ..."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 import re
 
 from xpdl import checks
 from xpdl.data.dataset import DataFormatError
 
-SAMPLES = frozenset(["x", "data", "image", "images", "img", "imgs", "feature", "features", "input", "inputs", "sample", "samples"])
+SAMPLES = frozenset(
+    ["x", "data", "image", "images", "img", "imgs", "feature", "features", "input", "inputs", "sample", "samples"]
+)
 LABELS = frozenset(["y", "label", "labels", "target", "targets", "class", "classes"])
 PARTS = {
     "": ("", "train", "training", "tr"),
@@ -47,11 +49,8 @@ def _apart(word: str) -> list[str]:
     return [word]
 
 
-def roles(names: Iterable[str], where: str, found: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return the name of the array of each role.  ``DataFormatError`` lists the names if x or y is not among them.
-
-    ``found`` describes each name for the message.
-    """
+def roles(names: Iterable[str], where: str, needed: Sequence[str] = ("x", "y")) -> dict[str, str]:
+    """Return the name of the array of each role.  ``DataFormatError`` lists the names if one that is needed is missing."""
     names = list(names)
     if sorted(names) == ["arr_0", "arr_1"]:  # of numpy.savez without names
         return {"x": "arr_0", "y": "arr_1"}
@@ -62,9 +61,9 @@ def roles(names: Iterable[str], where: str, found: Mapping[str, str] | None = No
             raise DataFormatError(f"{where}: {chosen[kind]} and {name} could both be {kind}; leave one of them out")
         if kind is not None:
             chosen[kind] = name
-    for kind in ("x", "y"):
+    for kind in needed:
         if kind not in chosen:
-            described = [f"{checks.one_line(name, 40)}{(found or {}).get(name, '')}" for name in names[:SHOWN]]
-            listed = ", ".join([*described, *(["..."] if len(names) > SHOWN else [])]) or "nothing"
-            raise DataFormatError(f"{where}: no array {kind} was found, only {listed}; looked for {WANTED}")
+            shown = [checks.one_line(name, 40) for name in names[:SHOWN]] + (["..."] if len(names) > SHOWN else [])
+            listed = ", ".join(shown) or "nothing"
+            raise DataFormatError(f"{where}: there is no array {kind}, only {listed}; looked for {WANTED}")
     return chosen

@@ -5,6 +5,7 @@ A model file holds it, so that new rows are coded as those of the training were.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -120,6 +121,8 @@ class Coding:
 
         ``DataFormatError`` names columns that are missing, and cells that the network does not know.
         """
+        if self.columns is None:
+            return _all_numbers(table)
         places = self.places(table)
         x = np.empty((len(table), len(self.features)), np.uint8 if _pixels(table, self.columns) else np.float64)
         plain, at = [], 0
@@ -163,25 +166,30 @@ class Coding:
 
 
 def _column(document: Any) -> Column:
-    values = document["values"]
-    column = Column(document["name"], None if values is None else tuple(values), document["fill"])
-    if set(document) != {"name", "values", "fill"} or not isinstance(column.name, str):
+    if set(document) != {"name", "values", "fill"}:
         raise ValueError(f"its column {checks.shorten(document)} has too many or too few fields")
-    if column.values is not None and not all(isinstance(value, str) for value in column.values):
-        raise ValueError(f"its column {checks.shorten(column.name)} has values that are no texts")
+    values, fill = document["values"], document["fill"]
+    column = Column(document["name"], None if values is None else tuple(values), fill)
+    texts = [column.name] if values is None else [column.name, *tuple(values), fill]
+    number = values is not None or fill is None or (type(fill) is float and isfinite(fill))
+    if not number or not all(isinstance(text, str) for text in texts) or (values is not None and fill not in values):
+        raise ValueError(f"its column is {checks.shorten(document)}")
     return column
 
 
 def _check(coding: Coding) -> None:
-    """Check what was read from a file."""
-    kinds = {type(label) for label in coding.classes or ("",)}
-    if (
-        len(kinds) > 1
-        or not kinds <= {str, int, float, bool}
-        or len(set(coding.classes or ("",))) < len(coding.classes or ("",))
-    ):
+    """Check what was read from a file; JSON gives the right types, or others."""
+    classes, columns = coding.classes or ("",), coding.columns or ()
+    kinds = {type(label) for label in classes}
+    if len(kinds) > 1 or not kinds <= {str, int, float, bool} or list(classes) != sorted(set(classes)):
         raise ValueError(f"its classes are {checks.shorten(coding.classes)}")
-    if type(coding.header) is not bool or type(coding.missing) is not bool or type(coding.width) is not int:
+    if float in kinds and not all(map(isfinite, classes)):
+        raise ValueError(f"its classes are {checks.shorten(coding.classes)}")
+    if len({column.name for column in columns}) < len(columns):
+        raise ValueError("two of its columns have one name")
+    flags = {coding.header, coding.missing} <= {True, False} and type(coding.width) is int
+    texts = all(text is None or isinstance(text, str) for text in (coding.label, coding.identifier))
+    if not flags or not texts or not (coding.header or coding.width >= 0):
         raise ValueError(f"its coding is {checks.shorten(coding)}")
 
 
@@ -199,6 +207,15 @@ def _pixels(table: Table, columns: Sequence[Column]) -> bool:
     """Return whether all columns hold whole numbers from 0 to 255, and are many: bytes take less memory."""
     many = len(columns) >= PIXELS and all(column.values is None for column in columns)
     return many and all(piece.dtype == np.uint8 for piece in table.pieces)
+
+
+def _all_numbers(table: Table) -> Array:
+    """Return a table of which nothing but the order of its columns is known."""
+    for place, absent in enumerate(table.absent):
+        _check_numbers(table, place)
+        if absent:
+            raise DataFormatError(f"{table.name}: {missing_cells(table, [place])}")
+    return np.concatenate(table.pieces).astype(np.float64)
 
 
 def _check_numbers(table: Table, place: int) -> None:

@@ -8,6 +8,8 @@ import difflib
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from xpdl.data.csv_file import read_csv
 from xpdl.data.dataset import Dataset
 from xpdl.data.digits import digits
@@ -16,7 +18,7 @@ from xpdl.data.glyphs import glyphs
 from xpdl.data.idx_folder import is_idx_folder, read_idx_folder
 from xpdl.data.mnist import mnist
 from xpdl.data.npy_file import read_npy
-from xpdl.data.npz_file import read_npz
+from xpdl.data.npz_file import read_npz, read_samples
 from xpdl.data.points import circles, spiral
 from xpdl.data.roles import Options, dataset_of
 from xpdl.data.shard_folder import has_shards, read_shard_folder
@@ -102,6 +104,16 @@ def load_table(path: str | Path, header: str = "auto") -> Table | None:
     place = Path(path).expanduser()
     reads = (known.table for known in FORMATS if known.table is not None and known.matches(place))
     return next((read(place, header) for read in reads), None)
+
+
+def load_samples(path: str | Path) -> tuple[Any, Any]:
+    """Return all samples x of a file or folder of arrays, and their labels, or None if it has none."""
+    place = Path(path).expanduser()
+    if suffix(".npz")(place):
+        return read_samples(place)
+    data = load(path)
+    labels = data.y if data.classes is None else np.array(data.classes)[np.asarray(data.y)]
+    return data.x, labels
 
 
 def _named(source: str, seed: int, options: dict[str, Any]) -> Dataset:

@@ -1,6 +1,6 @@
 """An .npz file of named arrays: samples, labels and, if they are there, those of a test part."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import math
 import os
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from xpdl import checks
 from xpdl.data.array_names import roles
 from xpdl.data.dataset import Array, DataFormatError, Dataset
-from xpdl.data.parts import dataset_of_arrays
+from xpdl.data.parts import dataset_of_arrays, flat
 from xpdl.data.roles import Options
 
 
@@ -22,14 +22,24 @@ def read_npz(path: str | Path, options: Options = Options()) -> Dataset:  # noqa
     In x, uint8 and floats stay unchanged, and other integers become float64, or uint8 if they are pixels.  An x of more
     than two axes (images) is flattened to (n, d).  ``DataFormatError`` names the array and what is wrong with it.
     """
+    return dataset_of_arrays(_arrays(path, ("x", "y")), str(path), task=options.task)
+
+
+def read_samples(path: str | Path) -> tuple[Array, Array | None]:
+    """Read the samples x (n, d) in an .npz file, and their labels as they are, or None if there are none."""
+    arrays = _arrays(path, ("x",))
+    return flat(arrays["x"]), arrays.get("y")
+
+
+def _arrays(path: str | Path, needed: Sequence[str]) -> dict[str, Array]:
+    """Return the arrays by their roles; those of the roles ``needed`` must be there."""
     with checks.regular_file(path).open("rb") as file:
         if not zipfile.is_zipfile(file):
             raise DataFormatError(f"{path}: not an .npz file (a zip archive)")
         if _members(file) > MOST:
             raise DataFormatError(f"{path}: more than {MOST} arrays")
-        chosen = roles(_names(file, path), str(path))
-        arrays = {role: _array(file, path, name) for role, name in chosen.items()}
-    return dataset_of_arrays(arrays, str(path), task=options.task)
+        chosen = roles(_names(file, path), str(path), needed)
+        return {role: _array(file, path, name) for role, name in chosen.items()}
 
 
 MOST = 1000

@@ -22,7 +22,7 @@ def dataset_of_arrays(
     arrays, notes = _without_validation(dict(arrays))
     for part in ("x", "x_test"):
         if part in arrays:
-            arrays[part] = _flat(arrays[part])
+            arrays[part] = flat(arrays[part])
     arrays |= _of_one_kind({part: arrays[part] for part in ("x", "x_test") if part in arrays})
     x, y, y_test = arrays["x"], arrays["y"], arrays.get("y_test")
     if len(arrays) % 2:
@@ -53,7 +53,7 @@ def _without_validation(arrays: dict[str, Any]) -> tuple[dict[str, Any], list[st
     return arrays, ["the validation part is added to the training part, of which --validation holds another one out"]
 
 
-def _flat(x: Any) -> Any:
+def flat(x: Any) -> Any:
     """Return samples as rows (n, d)."""
     return x.reshape(len(x), math.prod(x.shape[1:])) if x.ndim > 2 else x
 

@@ -19,7 +19,23 @@ from xpdl.data.ranges import are_series
 from xpdl.data.table import Table, column_list
 
 LABELS = frozenset(
-    ["label", "labels", "class", "classes", "target", "targets", "y", "species", "outcome", "diagnosis", "survived", "churn", "exited", "saleprice", "medv"]
+    [
+        "label",
+        "labels",
+        "class",
+        "classes",
+        "target",
+        "targets",
+        "y",
+        "species",
+        "outcome",
+        "diagnosis",
+        "survived",
+        "churn",
+        "exited",
+        "saleprice",
+        "medv",
+    ]
 )
 """Names of columns, in small letters, that hold labels."""
 
