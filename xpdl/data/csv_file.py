@@ -45,8 +45,8 @@ COMMA_NUMBER = re.compile(r"[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?", re.ASCII)
 NAME = re.compile(r"[+-]?0\d+", re.ASCII)
 """A whole number that may be a name: 007."""
 
-ZEROS = re.compile(r"(?<![\d.,])0\d", re.ASCII)
-"""Where such a number begins in a line."""
+ZEROS = {True: re.compile(r"(?<![\d.])0\d", re.ASCII), False: re.compile(r"(?<![\d.,])0\d", re.ASCII)}
+"""Where such a number begins in a line: whether the delimiter is a comma -> pattern."""
 
 EXACT = 2.0**53
 """A float64 holds all whole numbers up to this one."""
@@ -60,7 +60,8 @@ def read_csv(path: str | Path, header: str = "auto") -> Table:
     given = HEADERS[checks.choice("header", header, HEADERS)]
     with checks.regular_file(path).open("rb") as raw:
         try:
-            return _Reader(str(path), _decoded(raw)).table(given)
+            with _decoded(raw) as text:
+                return _Reader(str(path), text).table(given)
         except UnicodeError as error:
             raise DataFormatError(f"{path}: {error}; save the file with the encoding UTF-8") from error
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -164,7 +165,7 @@ class _Reader:
         """Return the numbers of these lines; None if there is anything else."""
         text = "\n".join(lines)
         comma = self.delimiter != "," and "," in text
-        if self.quote in text or ZEROS.search(text) or text.isspace() or not text:
+        if self.quote in text or ZEROS[self.delimiter == ","].search(text) or text.isspace() or not text:
             return None
         if ("." in text and (comma or self.decimal == ",")) or (comma and self.decimal == "."):
             return None
@@ -246,9 +247,8 @@ class _Reader:
 
 def _reader(lines: Iterator[str], delimiter: str, quote: str) -> Any:
     """Return a reader of rows, with the attribute ``line_num``."""
-    if delimiter == " ":
-        lines = (line.strip() for line in lines)
-    return csv.reader(lines, delimiter=delimiter, quotechar=quote, skipinitialspace=True)
+    ended = (f"{line.strip() if delimiter == ' ' else line}\n" for line in lines)
+    return csv.reader(ended, delimiter=delimiter, quotechar=quote, skipinitialspace=True)
 
 
 def _cells(sample: list[str], delimiter: str) -> list[list[str]]:

@@ -236,10 +236,12 @@ class Dataset:
         n_test = round(fraction * n) if 0 < fraction < 1 else 0
         if not 0 < n_test < n:
             raise ValueError(f"fraction must leave rows in both parts of {n}, got {fraction!r}")
-        order = generator(seed, Stream.DATA, layer=2).permutation(n)
+        rng = generator(seed, Stream.DATA, layer=2)
+        order = rng.permutation(n)
         moved = np.diff(np.arange(n + 1) * n_test // n) > 0  # evenly spaced
         if self.y.dtype.kind == "i":  # of each class the same fraction
-            moved[np.argsort(self.y[order], kind="stable")] = moved.copy()
+            labels, codes = np.unique(self.y[order], return_inverse=True)
+            moved[np.argsort(rng.permutation(len(labels))[codes], kind="stable")] = moved.copy()
         test, train = order[moved], order[~moved]
         return replace(self, x=self.x[train], y=self.y[train], x_test=self.x[test], y_test=self.y[test])
 

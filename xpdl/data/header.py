@@ -22,9 +22,12 @@ def has_header(rows: Rows) -> bool:
     if len(numbers) == len(first):
         return _counted(numbers, rest) or _doubled(first)
     texts = [column for column, cell in enumerate(first) if cell.lower() not in MISSING and cell not in numbers]
-    if not texts or (numbers and not _consecutive(numbers)):
-        return False
-    return not rest or any(_mostly_numbers(rest, column) for column in texts) or _never_again(rows, texts)
+    apart = [column for column in texts if _mostly_numbers(rest, column) or _never_again(rows, [column])]
+    if numbers and not _consecutive(numbers):
+        return len(apart) > len(first) / 2
+    return bool(texts) and (
+        not rest or any(_mostly_numbers(rest, column) for column in apart) or _never_again(rows, texts)
+    )
 
 
 def header_names(rows: Rows) -> list[str]:

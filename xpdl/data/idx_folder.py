@@ -35,7 +35,8 @@ def read_idx_folder(path: str | Path, options: Options = Options()) -> Dataset: 
             break
     if prefix.startswith("emnist-"):
         arrays |= {part: _transposed(arrays[part]) for part in ("x", "x_test") if part in arrays}
-    return dataset_of_arrays(arrays, str(path), task=options.task, classes=_letters(folder, prefix))
+    task = "classes" if options.task == "auto" else options.task
+    return dataset_of_arrays(arrays, str(path), task=task, classes=_letters(folder, prefix))
 
 
 def _set_of(path: Path) -> tuple[Path, str]:

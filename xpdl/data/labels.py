@@ -15,6 +15,7 @@ import numpy as np
 from xpdl import checks
 from xpdl.data.dataset import Array, DataFormatError
 from xpdl.data.shards import Shards
+from xpdl.data.table import number_text
 
 Class: TypeAlias = str | int | float | bool
 
@@ -52,7 +53,7 @@ def as_labels(y: Any, y_test: Any = None, *, task: str = "auto", images: bool = 
     given = [_one_axis(part, name) for part in parts]
     values, counts = np.unique(np.concatenate(given), return_counts=True)
     if len(given[0]) > 1 and (given[0] == given[0][0]).all():
-        raise DataFormatError(f"the label {name} is {given[0][0]} in every row")
+        raise DataFormatError(f"the label {name} is {_shown(given[0][0])} in every row")
     if _are_numbers(values, int(counts.sum()), task, images, name):
         targets = [part if part.dtype.kind == "f" else part[:].astype(np.float64) for part in parts]
         return Labels(*_two(targets), None, _regression(values, task, name))
@@ -74,7 +75,7 @@ def encode(y: Array, classes: tuple[Class, ...], name: str = "y") -> Array:
     """Return the numbers (n,) of known classes; ``DataFormatError`` names one that is not known."""
     given, known = _one_axis(y, name), np.array(classes)
     if known.dtype.kind in "US" and given.dtype.kind in "biuf":
-        given = np.array([str(value) for value in given.tolist()])
+        given = np.array([_shown(value) for value in given])
     unknown = [value for value in np.unique(given).tolist() if value not in classes]
     if unknown:
         listed = checks.one_line(", ".join(map(str, classes)), 100)
@@ -140,9 +141,13 @@ def _are_numbers(values: Array, n: int, task: str, images: bool, name: str) -> b
     k, low, high = len(values), values.min(), values.max()
     if not _whole(values):
         return True
-    if low in (0, 1) and high - low == k - 1:
+    if images or (low in (0, 1) and high - low == k - 1):
         return bool(k > FEW and (k > (MOST if images else LETTERS) or n < TIMES * k))
     return bool(k > 2 and (k > FEW or n < TIMES * k))
+
+
+def _shown(value: Any) -> str:
+    return number_text(float(value)) if isinstance(value, np.floating) else str(value)
 
 
 def _whole(values: Array) -> bool:

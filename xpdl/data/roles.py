@@ -223,7 +223,8 @@ def _copies(table: Table, label: int, features: Sequence[int], keep: Sequence[st
     found = []
     for place in (place for place in likely if table.columns[place] not in keep):
         cells = table.cells(place)
-        if len(set(cells)) == k == len(set(zip(cells, labels, strict=True))) and CONSECUTIVE <= k * TIMES <= len(cells):
+        pairs = set(zip(cells, labels, strict=True))
+        if len(set(cells)) == k == len(pairs) and len(cells) >= max(CONSECUTIVE, k * TIMES):
             found.append(place)
     return found
 
