@@ -33,13 +33,13 @@ def source_of(model: Model, given: str | None) -> str:
     return str(own if given is None else given)
 
 
-def data_of(model: Model, given: str | None, seed: int | None = None) -> Dataset:
+def data_of(model: Model, given: str | None, seed: int = 0) -> Dataset:
     """Return a data set with the labels as the model numbers them; with the held-out part if it is its own data."""
     source = source_of(model, given)
     split = model.metadata.get("split")
-    if not isinstance(split, dict) or not _is_own(model, source):
-        return _recoded(model, load_data(source, **({} if seed is None else {"seed": seed})))
-    read = {name: value for name, value in split.get("options", {}).items()}
+    if not isinstance(split, dict) or not _is_own(model, source) or seed:  # another seed is another draw
+        return _recoded(model, load_data(source, seed=seed))
+    read = dict(split.get("options", {}))
     samples, _ = load_and_split(source, split.get("holdout"), 0.0, int(model.metadata["seed"]), **read)
     if len(samples.x) != split.get("rows") or (model.coding is not None and samples.coding != model.coding):
         raise DataFormatError(
@@ -50,7 +50,7 @@ def data_of(model: Model, given: str | None, seed: int | None = None) -> Dataset
 
 def new_samples(model: Model, path: str) -> Samples:
     """Return all samples of a file, with their labels if it has some."""
-    coding = model.coding or Coding()
+    coding = model.coding or Coding(model.classes)
     table = None if path in NAMED else load_table(path, _header(model))
     if table is not None:
         return _of_table(coding, table)
@@ -102,9 +102,14 @@ def _is_own(model: Model, source: str) -> bool:
 
 def _recoded(model: Model, data: Dataset) -> Dataset:
     """Return other data with the labels as the model numbers them."""
-    classes = None if model.coding is None else model.coding.classes
+    classes = model.classes
     if classes is None or data.classes is None or data.classes == classes:
         return data
     names = np.array(data.classes)
-    y, y_test = (part if part is None else encode(names[np.asarray(part)], classes) for part in (data.y, data.y_test))
+    try:
+        y, y_test = (
+            part if part is None else encode(names[np.asarray(part)], classes) for part in (data.y, data.y_test)
+        )
+    except DataFormatError as error:
+        raise DataFormatError(f"{data.name}: {error}") from None
     return replace(data, y=y, y_test=y_test)

@@ -47,10 +47,9 @@ WholeNumbers = Annotated[
 
 # The data
 
-Data = Annotated[
-    str,
-    Parameter(help=f"Data set: {listed(NAMED)}. Or the path of {'; '.join(known.description for known in FORMATS)}."),
-]
+DATA = f"Data set: {listed(NAMED)}. Or the path of {'; '.join(known.description for known in FORMATS)}."
+Data = Annotated[str, Parameter(help=DATA)]
+OwnData = Annotated[str | None, Parameter(help=f"{DATA} By default, the data that the model was trained on.")]
 Label = Annotated[
     str | None,
     Parameter(

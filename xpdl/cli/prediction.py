@@ -35,7 +35,7 @@ def predict(
     model: options.Model,
     new: str | None = None,
     *,
-    data: str | None = None,
+    data: options.OwnData = None,
     out: Path | None = None,
     proba: bool = False,
     columns: Annotated[list[str], Parameter(consume_multiple=True, show_default=False)] = [],  # noqa: B006
@@ -45,7 +45,7 @@ def predict(
 ) -> None:
     """Predict the labels of new data, or score a saved model on the test part of its own data.
 
-    For a classifier, also print the accuracy of each class and the confusion matrix: how often each label is predicted
+    Data without a test part are used as a whole. For a classifier, also print the accuracy of each class and the confusion matrix: how often each label is predicted
     for each true label.
 
     Parameters
@@ -53,9 +53,6 @@ def predict(
     new
         File of new samples, with the columns of the training, in any order; labels are not needed. xpdl predict
         model.safetensors new.csv --out predictions.csv
-    data
-        Data to score the model on: their test part, or all of them if they have none. By default, those of the
-        training.
     out
         Write the predictions to this .csv file, a row for each sample.
     proba

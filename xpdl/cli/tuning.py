@@ -95,7 +95,7 @@ def tune(
     if tuned.network is not None and tuned.theta is not None:
         tuned = replace(tuned, theta=undone(tuned.network, tuned.theta))
     if communicator.rank == 0:  # only rank 0 prints, writes files and returns the exit code
-        parts = {"data": data, "holdout": holdout or None, "validation": validation}
+        parts = {"data": data, "holdout": holdout, "validation": validation}
         _report(tuned, net, samples, parts, same, chosen, save, plot)
     return 0 if communicator.rank else exit_code(tuned.signal)
 
@@ -128,7 +128,9 @@ def _report(
     """Save the best model, print the trials, draw them, score it, and print the command that repeats it."""
     best = None if tuned.network is None or tuned.theta is None else (tuned.network, tuned.theta)
     if best:
-        save_first(save, *best, data=parts["data"], seed=same["seed"], epochs=same["epochs"])
+        held = {**{name: parts[name] for name in ("holdout", "validation")}, "rows": len(samples.x), "options": {}}
+        metadata = {"data": parts["data"], "seed": same["seed"], "epochs": same["epochs"], "split": held}
+        save_first(save, *best, coding=samples.coding, **metadata)
     say(str(tuned))
     if plot:
         _draw(tuned, plot)
