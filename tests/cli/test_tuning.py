@@ -90,9 +90,9 @@ def test_tune_prints_the_trials_and_the_best_of_them(run) -> None:
     code, out, err = run(tuning("--trials 7 --save best --plot trials.png"))
     assert (code, err) == (0, "")
     lines = out.splitlines()
+    assert lines.pop(1) == "  label y: 3 classes: 0 60, 1 60, 2 60"
     assert lines[:2] == [
         "blobs.npz: 108 training, 12 validation and 60 test samples",
-        "  label y: 3 classes: 0 60, 1 60, 2 60",
         "study blobs.npz in s.journal; backend numpy",
     ]
     assert [line.split(":")[0] for line in lines[2:9]] == [f"trial {number}" for number in range(7)]
