@@ -100,7 +100,7 @@ def test_a_file_that_cannot_be_used_is_refused_with_a_remedy(refused, write, nam
 def test_flags_decide_what_is_guessed(run, write, tmp_path) -> None:
     write("flags.csv", text({"kind": NAMES, "Id": range(90), **columns(d=["", *range(89)], z=Y.tolist())}))
     flags = "--label kind --drop z c --keep Id --missing mean --scale none"
-    code, out, err = run(f"train --data flags.csv {flags} --epochs 1 --backend numpy --save {tmp_path}/m")
+    code, _, err = run(f"train --data flags.csv {flags} --epochs 1 --backend numpy --save {tmp_path}/m")
     assert (code, err) == (0, "")
     model = xpdl.load(tmp_path / "m")
     assert (model.features, model.classes) == (("Id", "a", "b", "d"), ("setosa", "versicolor", "virginica"))
@@ -114,9 +114,8 @@ def predictions(path):
 
 
 def test_new_rows_are_predicted_into_a_file(run, write, tmp_path) -> None:
-    run(
-        f"train --data {write('ids.csv', text({'Id': range(90), **columns(species=NAMES)}))} {TRAIN} --save {tmp_path}/m"
-    )
+    write("ids.csv", text({"Id": range(90), **columns(species=NAMES)}))
+    run(f"train --data ids.csv {TRAIN} --save {tmp_path}/m")
     new = {
         "c": X[::10, 2].tolist(),
         "Id": [f"00{i}" for i in range(9)],
@@ -124,7 +123,7 @@ def test_new_rows_are_predicted_into_a_file(run, write, tmp_path) -> None:
         "b": X[::10, 1].tolist(),
     }
     write("new.csv", text(new))
-    code, out, err = run(f"predict {tmp_path}/m new.csv --out {tmp_path}/p.csv --proba --backend numpy")
+    code, _, err = run(f"predict {tmp_path}/m new.csv --out {tmp_path}/p.csv --proba --backend numpy")
     assert (code, err) == (0, "")
     head, *rows = predictions(tmp_path / "p.csv")
     assert head == ["Id", "species", "p(setosa)", "p(versicolor)", "p(virginica)"]

@@ -442,8 +442,8 @@ def test_train_has_every_loss(output, run, tmp_path) -> None:
 
 
 def test_layers_clipping_and_classes_are_arguments_of_the_library(run, tmp_path) -> None:
-    flags = "--hidden 5 4 --activation tanh elu:0.5 --clip 0.01 --class-weight balanced --epochs 2 --validation 0 --backend numpy"
-    code, out, err = run(f"train --data classes.npz {flags} --save {tmp_path}/m")
+    flags = "--hidden 5 4 --activation tanh elu:0.5 --clip 0.01 --class-weight balanced --epochs 2 --backend numpy"
+    code, out, err = run(f"train --data classes.npz --validation 0 {flags} --save {tmp_path}/m")
     assert (code, err) == (0, "")
     assert "network 3-5-4-3, tanh-elu:0.5, softmax" in out
     data = xpdl.data.load("classes.npz")

@@ -1,4 +1,4 @@
-"""The reader of tables: every spelling of a table comes back digit by digit, bad ones are named with line and column."""
+"""The reader of tables: every spelling of a table comes back digit by digit, bad ones are named with their line."""
 
 import gzip
 

@@ -107,9 +107,8 @@ def _recoded(model: Model, data: Dataset) -> Dataset:
         return data
     names = np.array(data.classes)
     try:
-        y, y_test = (
-            part if part is None else encode(names[np.asarray(part)], classes) for part in (data.y, data.y_test)
-        )
+        y = encode(names[np.asarray(data.y)], classes)
+        held = None if data.y_test is None else encode(names[data.y_test], classes)
     except DataFormatError as error:
         raise DataFormatError(f"{data.name}: {error}") from None
-    return replace(data, y=y, y_test=y_test)
+    return replace(data, y=y, y_test=held)

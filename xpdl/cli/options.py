@@ -45,6 +45,9 @@ WholeNumbers = Annotated[
 ]
 """Any number of whole numbers, as in ``--hidden 64 32``."""
 
+Names = Annotated[list[str], Parameter(consume_multiple=True, show_default=False)]
+"""Any number of names."""
+
 # The data
 
 DATA = f"Data set: {listed(NAMED)}. Or the path of {'; '.join(known.description for known in FORMATS)}."
@@ -53,8 +56,8 @@ OwnData = Annotated[str | None, Parameter(help=f"{DATA} By default, the data tha
 Label = Annotated[
     str | None,
     Parameter(
-        help="Column of a table that is the label: its name, its number from 0, first or last. By default, the one that "
-        "is called label, class, target, y, species or the like, else the last one."
+        help="Column of a table that is the label: its name, its number from 0, first or last. By default, the one"
+        " that is called label, class, target, y, species or the like, else the last one."
     ),
 ]
 Header = Annotated[str, Parameter(help="Whether a table begins with the names of its columns: auto, yes or no.")]
@@ -82,8 +85,8 @@ Task = Annotated[
 Scale = Annotated[
     str,
     Parameter(
-        help=f"What the network does to its inputs: {listed(SCALES)}. By default, pixels from 0 to 255 become 0 to 1, and "
-        "the features of other files get mean 0 and standard deviation 1."
+        help=f"What the network does to its inputs: {listed(SCALES)}. By default, pixels from 0 to 255 become 0 to 1,"
+        " and the features of other files get mean 0 and standard deviation 1."
     ),
 ]
 DataSeed = Annotated[Whole, Parameter(help="Seed of generated data.")]

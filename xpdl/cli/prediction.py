@@ -5,9 +5,8 @@ from collections.abc import Sequence
 import csv
 import io
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
 import numpy as np
 
 from xpdl.backends import Backend
@@ -38,15 +37,15 @@ def predict(
     data: options.OwnData = None,
     out: Path | None = None,
     proba: bool = False,
-    columns: Annotated[list[str], Parameter(consume_multiple=True, show_default=False)] = [],  # noqa: B006
+    columns: options.Names = [],  # noqa: B006
     backend: options.Backend = "auto",
     seed: options.DataSeed = 0,
     force: options.Force = False,
 ) -> None:
     """Predict the labels of new data, or score a saved model on the test part of its own data.
 
-    Data without a test part are used as a whole. For a classifier, also print the accuracy of each class and the confusion matrix: how often each label is predicted
-    for each true label.
+    Data without a test part are used as a whole. For a classifier, also print the accuracy of each class and the
+    confusion matrix: how often each label is predicted for each true label.
 
     Parameters
     ----------
@@ -108,7 +107,7 @@ def _table(model: Model, samples: Samples, labels: np.ndarray, p: np.ndarray | N
     """Return the predictions as the text of a table."""
     numbers = samples.identifiers or [str(row) for row in range(1, len(labels) + 1)]
     heads = [*columns, *_heads(model, samples)[len(columns) :]]
-    values = [*zip(numbers, _named(model, labels), strict=True)]
+    values: list[tuple[str, ...]] = [*zip(numbers, _named(model, labels), strict=True)]
     if p is not None:
         p = np.stack([1 - p, p], axis=1) if p.ndim == 1 else p
         heads += [f"p({label})" for label in model.classes or ()]

@@ -30,7 +30,8 @@ def standardised(net: Network, split: Dataset) -> tuple[Dataset, Callable[[Netwo
 
     def undone(net: Network, theta: np.ndarray) -> np.ndarray:
         *layers, (w, b) = net.unpack(theta.astype(np.float64))
-        return net.pack([*layers, (w / scale, b / scale + shift)]).astype(theta.dtype)
+        moved: np.ndarray = net.pack([*layers, (w / scale, b / scale + shift)])
+        return moved.astype(theta.dtype)
 
     note = "the targets are standardised for the training; the model predicts them as they were"
     return replace(split, y=scaled(split.y), y_test=scaled(split.y_test)), undone, note

@@ -1,12 +1,13 @@
 """xpdl train: train a network and print its accuracy."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from xpdl import checks
 from xpdl.backends import Backend, backend as choose_backend
 from xpdl.cli import options
-from xpdl.cli.defaults import plan as plan_of
+from xpdl.cli.defaults import Plan, plan as plan_of
 from xpdl.cli.flags import (
     connected,
     describe_samples,
@@ -21,6 +22,7 @@ from xpdl.cli.options import Whole
 from xpdl.cli.outputs import History, check_new, check_outputs, end_unheard, save_first
 from xpdl.cli.prediction import score
 from xpdl.cli.regression import standardised
+from xpdl.data import Dataset
 from xpdl.files.outputs import locked
 from xpdl.network import Network
 from xpdl.optimizers import by_name, clipped
@@ -132,31 +134,62 @@ def train(
     network: dict[str, Any] = {"hidden": one_or_each(activation), "init": init, "l2": l2, "dropout": dropout}
     net = network_for(samples, lambda d, k: [d, *hidden, k], output, inputs=inputs, **network)
     part, undone, moved = standardised(net, split)
-    rate = learning_rate(
-        schedule, RateFlags(lr, decay, decay_every, warmup, plan.epochs), len(split.x), plan.batch_size
-    )
+    flags = RateFlags(lr, decay, decay_every, warmup, plan.epochs)
+    rate = learning_rate(schedule, flags, len(split.x), plan.batch_size)
     rule, chosen = by_name(optimizer, rate, beta1=beta1, beta2=beta2), choose_backend(backend, precision=precision)
     same |= {"optimizer": rule if clip is None else clipped(rule, clip), "class_weight": class_weight}
     if writer:
-        notes = [f"  {note}" for note in (scaled, moved) if note and samples.coding]
-        length = plan.described(len(split.x)) if epochs is None else ""
-        described = _describe_network(net, chosen, communicator.size)
-        say("\n".join(filter(None, [describe_samples(samples, split), *notes, described, length])))
-    with locked(history if writer else None):
-        lines = History(history, force=force) if history and writer else None
-        where: dict[str, Any] = {"validation": part.test, "backend": chosen, "communicator": communicator}
-        where["callbacks"] = _callbacks(lines, plan.patience, heard=bool(save or history or checkpoint))
-        result, failure = _run(net, part.x, part.y, **same, **where, **files)
+        network_line = _describe_network(net, chosen, communicator.size)
+        say(_beginning(samples, split, scaled, moved, network_line, plan if epochs is None else None))
+    where: dict[str, Any] = {"validation": part.test, "backend": chosen, "communicator": communicator}
+    result, failure = _logged(history, force, plan.patience, bool(save or checkpoint), net, part, same | where | files)
     if not writer:
         return 0
-    theta = undone(net, result.theta)
     held = {"holdout": holdout, "validation": validation, "rows": len(samples.x), "options": read}
-    metadata = {"data": data, "seed": seed, "epochs": len(result.history), "split": held}
-    save_first(save, net, theta, coding=samples.coding, **metadata)
-    score(net, theta, samples, chosen, dtype, save)
-    if failed := failure or (lines and lines.error):
-        raise failed
+    result = replace(result, theta=undone(net, result.theta))
+    return _finish(save, net, result, samples, failure, (chosen, dtype), data=data, seed=seed, split=held)
+
+
+def _finish(
+    save: Path | None,
+    net: Network,
+    result: Result,
+    samples: Dataset,
+    failure: OSError | None,
+    where: tuple[Backend, str],
+    **metadata: Any,
+) -> int:
+    """Save and score the model, and return the exit code; raise the error of the last file that failed."""
+    save_first(save, net, result.theta, coding=samples.coding, epochs=len(result.history), **metadata)
+    score(net, result.theta, samples, *where, save)
+    if failure:
+        raise failure
     return exit_code(result.signal)
+
+
+def _beginning(samples: Dataset, split: Dataset, scaled: str, moved: str, network: str, length: Plan | None) -> str:
+    """Return what is said before the training: the data, what was decided about them, the network, and how long."""
+    decided = [f"  {note}" for note in (scaled, moved) if note and samples.coding]
+    steps = [] if length is None else [length.described(len(split.x))]
+    return "\n".join([describe_samples(samples, split), *decided, network, *steps])
+
+
+def _logged(
+    history: Path | None,
+    force: bool,
+    patience: int | None,
+    kept: bool,
+    net: Network,
+    part: Dataset,
+    options: dict[str, Any],
+) -> tuple[Result, OSError | None]:
+    """Train, with a line in the history for each epoch; return the result and the error of its last file."""
+    history = None if options["communicator"].rank else history
+    with locked(history):
+        lines = History(history, force=force) if history else None
+        callbacks = _callbacks(lines, patience, heard=kept or history is not None)
+        result, failure = _run(net, part.x, part.y, callbacks=callbacks, **options)
+    return result, failure or (lines.error if lines else None)
 
 
 def _callbacks(lines: History | None, patience: int | None, *, heard: bool) -> list[Callback]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 import re
 
 from xpdl import checks
-from xpdl.data.dataset import DataFormatError
+from xpdl.data.errors import DataFormatError
 
 SAMPLES = frozenset(
     ["x", "data", "image", "images", "img", "imgs", "feature", "features", "input", "inputs", "sample", "samples"]
@@ -50,7 +50,7 @@ def _apart(word: str) -> list[str]:
 
 
 def roles(names: Iterable[str], where: str, needed: Sequence[str] = ("x", "y")) -> dict[str, str]:
-    """Return the name of the array of each role.  ``DataFormatError`` lists the names if one that is needed is missing."""
+    """Return the name of the array of each role.  ``DataFormatError`` lists them if one that is needed is missing."""
     names = list(names)
     if sorted(names) == ["arr_0", "arr_1"]:  # of numpy.savez without names
         return {"x": "arr_0", "y": "arr_1"}

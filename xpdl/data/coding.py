@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from xpdl import checks
-from xpdl.data.dataset import Array, DataFormatError
+from xpdl.data.errors import DataFormatError
 from xpdl.data.labels import Class
+from xpdl.data.shards import Array
 from xpdl.data.table import Table, column_list
 
 PIXELS = 64
@@ -124,7 +125,7 @@ class Coding:
         if self.columns is None:
             return _all_numbers(table)
         places = self.places(table)
-        x = np.empty((len(table), len(self.features)), np.uint8 if _pixels(table, self.columns) else np.float64)
+        x = np.empty((len(table), len(self.features or ())), np.uint8 if _pixels(table, self.columns) else np.float64)
         plain, at = [], 0
         for column in self.columns:
             place, absent = places[column.name], table.absent[places[column.name]]
@@ -183,7 +184,7 @@ def _check(coding: Coding) -> None:
     kinds = {type(label) for label in classes}
     if len(kinds) > 1 or not kinds <= {str, int, float, bool} or list(classes) != sorted(set(classes)):
         raise ValueError(f"its classes are {checks.shorten(coding.classes)}")
-    if float in kinds and not all(map(isfinite, classes)):
+    if float in kinds and not all(isfinite(float(label)) for label in classes):
         raise ValueError(f"its classes are {checks.shorten(coding.classes)}")
     if len({column.name for column in columns}) < len(columns):
         raise ValueError("two of its columns have one name")
@@ -229,7 +230,7 @@ def _features(table: Table, place: int, column: Column) -> Array:
     absent = table.missing(place)
     if column.values is None:
         _check_numbers(table, place)
-        return np.where(absent, column.fill, table.numbers(place))[:, None]
+        return np.where(absent, float(column.fill or 0.0), table.numbers(place))[:, None]
     codes = {value: code for code, value in enumerate(column.values)}
     cells = [str(column.fill) if gone else cell for cell, gone in zip(table.cells(place), absent, strict=True)]
     for row, cell in enumerate(cells):

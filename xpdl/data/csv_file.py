@@ -18,8 +18,9 @@ import zlib
 import numpy as np
 
 from xpdl import checks
-from xpdl.data.dataset import Array, DataFormatError
+from xpdl.data.errors import DataFormatError
 from xpdl.data.header import has_header, header_names
+from xpdl.data.shards import Array
 from xpdl.data.table import MISSING, Table, unique_names
 
 BLOCK = 1 << 21
@@ -72,7 +73,7 @@ def _decoded(raw: BinaryIO) -> TextIO:
     """Return the text of a file, which may be gzipped and may begin with a byte order mark."""
     stream: Any = raw
     if stream.peek(2)[:2] == b"\x1f\x8b":
-        stream = io.BufferedReader(gzip.GzipFile(fileobj=raw))  # type: ignore[type-var]
+        stream = io.BufferedReader(gzip.GzipFile(fileobj=raw))
     encodings = (name for mark, name in BOMS.items() if stream.peek(3).startswith(mark))
     return io.TextIOWrapper(stream, next(encodings, "utf-8"))
 
@@ -240,7 +241,8 @@ class _Reader:
         if self.decimal == ",":
             yield "numbers have a decimal comma"
         if guessed and not named:
-            yield f"there is no header, so the columns are called {names[0]} to {names[-1]} (--header yes if there is one)"
+            called = f"{names[0]} to {names[-1]}"
+            yield f"there is no header, so the columns are called {called} (--header yes if there is one)"
         elif guessed and all(map(NUMBER.fullmatch, names)):
             yield f"the first row, {names[0]} to {names[-1]}, is taken for a header (--header no if it is a sample)"
 

@@ -11,38 +11,16 @@ raises ``DataFormatError`` with the name of the data set or file.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from xpdl import checks
-from xpdl.data.ranges import are_series, choose_scaling, different_ranges
-from xpdl.data.shards import Shards
+from xpdl.data.coding import Coding
+from xpdl.data.errors import DataFormatError
+from xpdl.data.ranges import AUTO, are_series, choose_scaling, different_ranges
+from xpdl.data.shards import Array, Shards
 from xpdl.randomness import Stream, generator
 from xpdl.scaling import Scaling
-
-if TYPE_CHECKING:
-    from xpdl.data.coding import Coding
-
-Array = NDArray[Any]
-
-
-class DataFormatError(checks.FileError):
-    """Data that cannot be used.
-
-    The message names the data set or file and the reason, on one line.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from xpdl.data import DataFormatError, Dataset
-    >>> try:
-    ...     Dataset(np.ones((3, 2)), np.array([0, 1]), name="mine")
-    ... except DataFormatError as error:
-    ...     print(error)
-    mine: x has 3 rows but y has 2
-    """
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +78,7 @@ class Dataset:
     x_test: Array | None = None
     y_test: Array | None = None
     name: str = "data"
-    coding: "Coding | None" = None
+    coding: Coding | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -176,7 +154,7 @@ class Dataset:
         """
         return self.choose_scaling()[0]
 
-    def choose_scaling(self, scale: str = "auto") -> tuple[Scaling | None, str]:
+    def choose_scaling(self, scale: str = AUTO) -> tuple[Scaling | None, str]:
         """Return the scaling of this name, and a sentence about it.
 
         Parameters
@@ -187,6 +165,7 @@ class Dataset:
         Returns
         -------
         tuple of Scaling or None, and str
+            The scaling, and what to say about it.
 
         Examples
         --------
@@ -195,7 +174,7 @@ class Dataset:
         'x is divided by 255, as pixels are'
         """
         found = choose_scaling(self.x, scale, pixels=self.features is None or are_series(self.features))
-        keeps = self.coding is None and scale == "auto" and found[0] is not None and found[0].d is not None
+        keeps = self.coding is None and scale == AUTO and found[0] is not None and found[0].d is not None
         return (None, "x is not scaled") if keeps else found
 
     def split(self, fraction: float, seed: int = 0) -> "Dataset":

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from xpdl.data.dataset import DataFormatError
+from xpdl.data.errors import DataFormatError
 from xpdl.data.table import Table, unique_names
 
 SUFFIXES = {".parquet": "read_parquet", ".xlsx": "read_excel", ".xls": "read_excel", ".feather": "read_feather"}

@@ -23,7 +23,8 @@ import zlib
 import numpy as np
 
 from xpdl import checks
-from xpdl.data.dataset import Array, DataFormatError
+from xpdl.data.errors import DataFormatError
+from xpdl.data.shards import Array
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_DIMS = 4

@@ -10,10 +10,13 @@ Source: Cohen, Afshar, Tapson, van Schaik 2017, EMNIST: an extension of MNIST to
 from pathlib import Path
 
 from xpdl import checks
-from xpdl.data.dataset import Array, DataFormatError, Dataset
+from xpdl.data.dataset import Dataset
+from xpdl.data.errors import DataFormatError
 from xpdl.data.idx import find_idx, read_pair
+from xpdl.data.labels import AUTO
 from xpdl.data.parts import dataset_of_arrays
 from xpdl.data.roles import Options
+from xpdl.data.shards import Array
 
 IMAGES, LABELS = "images-idx3-ubyte", "labels-idx1-ubyte"
 TESTS = ("t10k", "test")
@@ -35,7 +38,7 @@ def read_idx_folder(path: str | Path, options: Options = Options()) -> Dataset: 
             break
     if prefix.startswith("emnist-"):
         arrays |= {part: _transposed(arrays[part]) for part in ("x", "x_test") if part in arrays}
-    task = "classes" if options.task == "auto" else options.task
+    task = "classes" if options.task == AUTO else options.task
     return dataset_of_arrays(arrays, str(path), task=task, classes=_letters(folder, prefix))
 
 

@@ -13,13 +13,15 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from xpdl import checks
-from xpdl.data.dataset import Array, DataFormatError
-from xpdl.data.shards import Shards
+from xpdl.data.errors import DataFormatError
+from xpdl.data.shards import Array, Shards
 from xpdl.data.table import number_text
 
 Class: TypeAlias = str | int | float | bool
 
-TASKS = ("auto", "classes", "regression")
+AUTO = "auto"
+
+TASKS = (AUTO, "classes", "regression")
 """What the user may say that labels are."""
 
 FEW, TIMES = 20, 3
@@ -41,7 +43,7 @@ class Labels(NamedTuple):
     note: str
 
 
-def as_labels(y: Any, y_test: Any = None, *, task: str = "auto", images: bool = False, name: str = "y") -> Labels:
+def as_labels(y: Any, y_test: Any = None, *, task: str = AUTO, images: bool = False, name: str = "y") -> Labels:
     """Return the labels or targets of a file as a network sees them.
 
     ``DataFormatError`` if they are the same in every row, or cannot be what ``task`` says.
@@ -136,7 +138,7 @@ def _are_numbers(values: Array, n: int, task: str, images: bool, name: str) -> b
         if task == "regression":
             raise DataFormatError(f"the label {name} must hold numbers for a regression, got {values.tolist()[0]!r}")
         return False
-    if task != "auto":
+    if task != AUTO:
         return task == "regression"
     k, low, high = len(values), values.min(), values.max()
     if not _whole(values):
@@ -156,7 +158,7 @@ def _whole(values: Array) -> bool:
 
 def _regression(values: Array, task: str, name: str) -> str:
     """Return why this is a regression."""
-    if task == "auto" and _whole(values):
+    if task == AUTO and _whole(values):
         why = f"whole numbers, {len(values):,} different ones, so this is a regression (--task classes for classes)"
     else:
         why = f"numbers from {values[0]:g} to {values[-1]:g}, so this is a regression"

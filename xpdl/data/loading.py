@@ -36,7 +36,7 @@ def load(source: Any, *, seed: int = 0, **options: Any) -> Dataset:
 
         - a table: a .csv, .tsv, .txt or .data file (also with .gz), an .npy file of one array, or, with pandas, an
           .xlsx or .parquet file,
-        - an .npz file with arrays x and y, and optionally x_test and y_test; names as x_train or train_images work, too,
+        - an .npz file with arrays x and y, and optionally x_test and y_test; x_train, train_images, ... work, too,
         - a folder of x.npy and y.npy, or of x-000.npy, y-000.npy and so on, which stay on disk,
         - a folder of IDX files that are named as those of MNIST or EMNIST.
 

@@ -11,7 +11,8 @@ import sys
 import tempfile
 import textwrap
 
-from xpdl.data.dataset import DataFormatError, Dataset
+from xpdl.data.dataset import Dataset
+from xpdl.data.errors import DataFormatError
 from xpdl.data.idx import find_idx, read_idx, read_pair
 
 SHA256 = {

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from xpdl import checks
-from xpdl.data.dataset import Array, DataFormatError
+from xpdl.data.errors import DataFormatError
+from xpdl.data.shards import Array
 from xpdl.data.table import Table
 
 

@@ -11,9 +11,11 @@ import numpy as np
 
 from xpdl import checks
 from xpdl.data.array_names import roles
-from xpdl.data.dataset import Array, DataFormatError, Dataset
+from xpdl.data.dataset import Dataset
+from xpdl.data.errors import DataFormatError
 from xpdl.data.parts import dataset_of_arrays, flat
 from xpdl.data.roles import Options
+from xpdl.data.shards import Array
 
 
 def read_npz(path: str | Path, options: Options = Options()) -> Dataset:  # noqa: B008

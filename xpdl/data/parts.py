@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from xpdl.data.coding import PIXELS, Coding
-from xpdl.data.dataset import DataFormatError, Dataset
+from xpdl.data.dataset import Dataset
+from xpdl.data.errors import DataFormatError
 from xpdl.data.labels import Class, as_labels
 from xpdl.data.shards import Shards
 

@@ -10,7 +10,9 @@ from xpdl import checks
 from xpdl.data.shards import Shards
 from xpdl.scaling import FEW, Scaling, holds_images
 
-SCALES = ("auto", "standard", "images", "none")
+AUTO = "auto"
+
+SCALES = (AUTO, "standard", "images", "none")
 """The choices of --scale."""
 
 FITTED = 1 << 16
@@ -23,17 +25,17 @@ FACTOR = 50.0
 """Two parts whose numbers differ by such a factor in the mean were scaled differently."""
 
 
-def choose_scaling(x: Any, scale: str = "auto", *, pixels: bool = True) -> tuple[Scaling | None, str]:
+def choose_scaling(x: Any, scale: str = AUTO, *, pixels: bool = True) -> tuple[Scaling | None, str]:
     """Return the scaling of the samples x (n, d) of a training part, and what to say about it.
 
     Whole numbers up to 255 are only pixels if the names of the columns allow it.
     """
     checks.choice("scale", scale, SCALES)
-    if scale == "images" or (scale == "auto" and pixels and holds_images(x)):
+    if scale == "images" or (scale == AUTO and pixels and holds_images(x)):
         return Scaling.images, "x is divided by 255, as pixels are"
     if scale == "none":
         return None, "x is not scaled"
-    if scale == "auto" and _within_one(x):
+    if scale == AUTO and _within_one(x):
         return None, "x lies within [0, 1] and is not scaled"
     rows = x[:: max(1, len(x) // FITTED)] if isinstance(x, Shards) else x
     return Scaling.fit(rows), "x is standardised: each feature has mean 0 and standard deviation 1 in the training part"

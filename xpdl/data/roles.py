@@ -13,7 +13,8 @@ import numpy as np
 
 from xpdl import checks
 from xpdl.data.coding import PIXELS, Coding, Column, missing_cells
-from xpdl.data.dataset import DataFormatError, Dataset
+from xpdl.data.dataset import Dataset
+from xpdl.data.errors import DataFormatError
 from xpdl.data.labels import FEW, SHOWN, as_labels
 from xpdl.data.ranges import are_series
 from xpdl.data.table import Table, column_list
@@ -77,8 +78,8 @@ def dataset_of(table: Table, options: Options = Options()) -> Dataset:  # noqa: 
     columns = tuple(_coded(table, place) for place in features)
     y, _, classes, note = _labels(table, label, features, options.task, guessed)
     index = table.columns[indices[0]] if indices else None
-    named = {"label": table.columns[label], "identifier": index, "header": table.header, "width": len(table.columns)}
-    coding = Coding(classes, columns, **named, missing=options.missing == "mean")
+    filled_in, width = options.missing == "mean", len(table.columns)
+    coding = Coding(classes, columns, table.columns[label], index, table.header, width, filled_in)
     copies = (f"{table.title(place)} says the same as the label and is left out (--keep)" for place in same)
     texts = (_one_hot_note(column) for column in columns if column.values is not None)
     said = [*table.notes, note + guessed, *notes, *copies, *texts, *filled]

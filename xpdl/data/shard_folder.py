@@ -15,11 +15,12 @@ import numpy as np
 
 from xpdl import checks
 from xpdl.data.array_names import role, roles
-from xpdl.data.dataset import Array, DataFormatError, Dataset
+from xpdl.data.dataset import Dataset
+from xpdl.data.errors import DataFormatError
 from xpdl.data.idx import map_idx
 from xpdl.data.parts import dataset_of_arrays
 from xpdl.data.roles import Options
-from xpdl.data.shards import Shards
+from xpdl.data.shards import Array, Shards
 
 
 def read_shard_folder(folder: str | Path, options: Options = Options()) -> Dataset:  # noqa: B008

@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from xpdl import checks
-from xpdl.data.dataset import Array
+from xpdl.data.shards import Array
 
 MISSING = frozenset({"", "?", "na", "n/a", "#n/a", "#na", "<na>", "nan", "+nan", "-nan", "null", "none"})
 """Cells that hold nothing, in small letters."""

@@ -1,7 +1,7 @@
 """Model files: a network and its parameters in one safetensors file.
 
     tensors    W1, ..., WL, b1, ..., bL, in the shapes of the network
-    metadata   "xpdl": JSON {"format", "network": {sizes, hidden, ...}, "metadata": the user's own, "coding": of the data}
+    metadata   "xpdl": JSON {"format", "network": {sizes, hidden, ...}, "metadata": the user's, "coding": of the data}
 
 A file holds numbers, and names from closed sets.  It holds no code, and loading it runs no code from it.
 """
@@ -186,7 +186,8 @@ class Model:
         """
         x = inputs.features(self.network, self.encode(x), choose_backend("numpy"), self.theta.dtype.name)
         parts = (x[first : first + ROWS] for first in range(0, len(x), ROWS))
-        p = np.concatenate([self.network.predict_proba(self.theta, part) for part in parts])
+        with np.errstate(over="ignore", invalid="ignore"):
+            p = np.concatenate([self.network.predict_proba(self.theta, part) for part in parts])
         if not np.isfinite(p).all():
             raise ArithmeticError(f"the outputs are not finite: x or theta is too large for {self.theta.dtype}")
         return p
@@ -212,7 +213,9 @@ class Model:
         [[1, 2]]
         """
         coding = self.coding or Coding()
-        table = table_of_frame(x) if is_frame(x) else load_table(x) if isinstance(x, str | os.PathLike) else None
+        table = (
+            table_of_frame(x) if is_frame(x) else load_table(os.fspath(x)) if isinstance(x, str | os.PathLike) else None
+        )
         if table is not None:
             return coding.encode(table)
         if isinstance(x, str | os.PathLike):
