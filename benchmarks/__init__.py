@@ -6,6 +6,7 @@
     gradcheck_duel      who finds one wrong entry of 2,000: xpdl and other libraries
     gradcheck_verdicts  what check_network says of 512 networks, right and wrong
     scaling             how the time grows with batch size, parameters and epochs
+    population          K networks in one run against K runs, one after the other
     ranks               how much faster a training is on several ranks
     larger_than_memory  the speed of a training on more data than fit into memory
     tuning              the tuning recipe against Optuna's default sampler

@@ -198,7 +198,7 @@ def _torch(case: Case, **options: Any) -> Check:
         def backward(ctx: Any, cotangent: Any) -> Any:  # type: ignore[override]
             return cotangent * grad(*ctx.saved_tensors)
 
-    return _raising(lambda: torch.autograd.gradcheck(Tested.apply, theta.requires_grad_(), **options))
+    return raising(lambda: torch.autograd.gradcheck(Tested.apply, theta.requires_grad_(), **options))
 
 
 def _jax(case: Case, **options: Any) -> Check:
@@ -209,7 +209,7 @@ def _jax(case: Case, **options: Any) -> Check:
     fun, grad, theta = case.put(jax.numpy)
     tested = jax.custom_jvp(fun)
     tested.defjvp(lambda point, tangent: (fun(*point), grad(*point) @ tangent[0]))
-    return _raising(lambda: check_grads(tested, (theta,), order=1, **options))
+    return raising(lambda: check_grads(tested, (theta,), order=1, **options))
 
 
 def _scipy(case: Case, **options: Any) -> Check:
@@ -218,7 +218,7 @@ def _scipy(case: Case, **options: Any) -> Check:
     return lambda: Said(float(check_grad(*case.put(np), **options)))
 
 
-def _raising(run: Callable[[], object]) -> Check:
+def raising(run: Callable[[], object]) -> Check:
     """Return a check that finds an error if it raises; PyTorch's GradcheckError is a RuntimeError."""
 
     def check() -> Said:

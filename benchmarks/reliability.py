@@ -3,6 +3,8 @@
 killed     A training that writes a checkpoint after each epoch is killed (SIGKILL) at a random moment.  Every third one
            is killed while it writes, which is slowed down for that.  The file must load, and a process that resumes
            from it must end with the same bits of parameters and history as a run without interruption.
+collided   Two runs at one path are killed at a random moment.  Nothing that an older run has left may be lost
+           (collisions.py).
 flipped    One bit of a checkpoint is flipped.  Reading it must fail with ``RunFileError``.
 changed    Model files, their metadata, tables, archives, journals and histories, and a tenth as many files of runs, are
            changed in many ways (mutations.py).  Each must be refused with the documented error or be read as a valid
@@ -26,6 +28,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 import numpy as np
 
+from benchmarks.collisions import collided
 from benchmarks.damage import damaged
 from benchmarks.machine import ROOT
 from benchmarks.output import Output, Row
@@ -67,7 +70,7 @@ def reliability(
     Parameters
     ----------
     kills
-        Number of runs that are killed.
+        Number of runs that are killed, and of pairs of runs at one path.
     flips
         Number of bits that are flipped, one at a time.
     mutants
@@ -81,6 +84,7 @@ def reliability(
     with tempfile.TemporaryDirectory() as name:
         killed = killed_runs(Path(name), kills, seed)
         detected = flipped_bits(Path(name), flips, seed)
+    lost = collided(kills, seed)
     inside = [kill for kill in killed if kill.in_save]
     outside = [kill for kill in killed if not kill.in_save]
     rows = [
@@ -88,6 +92,7 @@ def reliability(
         _row("killed in a save: resumed to the same bits", [kill.identical for kill in inside]),
         _row("killed elsewhere: the file loads", [kill.loads for kill in outside]),
         _row("killed elsewhere: resumed to the same bits", [kill.identical for kill in outside]),
+        *(_row(f"two runs at one path killed, {kind}: nothing lost", held) for kind, held in lost.items()),
         _row("one bit flipped: refused", detected),
         _changed("model files changed: refused, or read and whole", "model", mutants, seed),
         _changed("run files changed: refused", "run", mutants // 10, seed),

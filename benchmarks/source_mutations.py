@@ -12,6 +12,7 @@ import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 import difflib
+from functools import cached_property
 from itertools import pairwise
 import re
 from typing import Any, TypeAlias
@@ -46,7 +47,7 @@ class Mutant:
         """The number of the line, from 1."""
         return self.source.count("\n", 0, self.start) + 1
 
-    @property
+    @cached_property
     def diff(self) -> tuple[str, str]:
         """The lines that differ, before and after."""
         lines = list(difflib.ndiff(self.source.splitlines(), self.text.splitlines()))

@@ -175,7 +175,7 @@ TABLE = [
     ("validation NaN", lambda lib: fit(lib, validation=(X * np.nan, Y)), ValueError, r"validation x must be finite"),
     # theta
     ("theta short", lambda lib: fit(lib, theta=np.zeros(5)), ValueError, r"theta must have shape \(31,\).*got \(5,\)"),
-    ("theta 2-D", lambda lib: fit(lib, theta=np.zeros((1, 31))), ValueError, r"theta .*\(31,\).*got \(1, 31\)"),
+    ("theta 3-D", lambda lib: fit(lib, theta=np.zeros((1, 1, 31))), ValueError, r"theta .*\(31,\).*got \(1, 1, 31\)"),
     ("theta NaN", lambda lib: fit(lib, theta=np.full(31, np.nan)), ValueError, r"theta must be finite, got nan at .*0"),
     ("theta inf", lambda lib: fit(lib, theta=np.full(31, np.inf)), ValueError, r"theta must be finite, got inf at"),
     ("theta strings", lambda lib: fit(lib, theta=["a"] * 31), TypeError, r"theta must hold real numbers, got .*U1"),

@@ -153,6 +153,42 @@ def test_the_bound_of_scipy_is_its_largest_number_for_a_right_gradient():
     assert [row[name] for name in ("found_1%", "found_100%", "false_alarms")] == [0, 1, 0]
 
 
+def test_rules_of_a_library_pass_and_planted_mistakes_fail(tmp_path):
+    pytest.importorskip("jax")
+    rules = load("library_rules")
+    assert len(rules.operations(rules.jax_library())) >= 30
+    assert rules.app(["--libraries", "jax", "--quick", "--output", str(tmp_path)]) == 0
+    (row,) = content(tmp_path, "library-rules")["rows"]
+    assert [row[name] for name in ("dtype", "operations", "passed", "found")] == ["float64", 2, 2, 2]
+
+
+def test_a_rule_that_is_accused_or_not_found_is_no_success(tmp_path, monkeypatch):
+    rules = load("library_rules")
+    for verdict in ("PASS", "FAIL"):
+        said = types.SimpleNamespace(check_vjp=lambda *args, said=verdict: types.SimpleNamespace(verdict=said))
+        monkeypatch.setattr(rules, "xpdl", said)
+        monkeypatch.setitem(
+            rules.LIBRARIES, "none", lambda: rules.Library(np, np.asarray, {"sin": (np.sin, 1)}, lambda operation: abs)
+        )
+        assert rules.app(["--libraries", "none", "--quick", "--output", str(tmp_path)]) == 1
+
+
+@pytest.mark.parametrize("library", ["jax", "torch"])
+def test_the_duel_of_derivatives_of_the_libraries(library, tmp_path, monkeypatch):
+    pytest.importorskip(library)
+    duel = load("autodiff_duel")
+    monkeypatch.setattr(duel, "FUNCTIONS", {"sines": duel.FUNCTIONS["sines"]})
+    checkers = duel.CHECKERS[library]
+    monkeypatch.setattr(
+        duel, "run_child", lambda _, kind, checker, *rest: list(duel._outcomes(checkers[checker], *rest))
+    )
+    assert not duel.app(["--quick", "--libraries", library, "--output", str(tmp_path)])
+    rows = content(tmp_path, "autodiff-duel")["rows"]
+    assert [row["checker"] for row in rows] == list(checkers)
+    assert [row["false_alarms"] for row in rows] == [0] * len(rows)
+    assert (rows[0]["found"], rows[0]["ratio"]) == (1, 1)
+
+
 def test_verdicts_on_networks(tmp_path):
     assert not load("gradcheck_verdicts").app(["--quick", "--output", str(tmp_path)])
     rows = content(tmp_path, "gradcheck-verdicts")["rows"]
@@ -241,10 +277,11 @@ def test_what_differs_is_no_success(tmp_path, monkeypatch):
 def test_reliability(tmp_path):
     found = ran("reliability", tmp_path, "--quick")
     assert {row["holds"] for row in found["rows"]} == {"yes"}
-    saving, _, elsewhere, _, flips, *changed = (row["tried"] for row in found["rows"])
+    saving, _, elsewhere, _, *pairs, flips = (row["tried"] for row in found["rows"][:9])
     assert saving >= 1
     assert saving + elsewhere >= 3
-    assert (flips, changed) == (3, [30, 3, 3, *[30] * 6])
+    assert (pairs, flips) == ([1, 1, 1, 1], 3)
+    assert [row["tried"] for row in found["rows"][9:]] == [30, 3, 3, *[30] * 6]
 
 
 def test_threads(tmp_path):
@@ -539,3 +576,9 @@ def test_2000_changed_files_of_each_kind_are_refused_or_whole(kind):
     print(f"python -m benchmarks.damage {kind} --count 1 --first NUMBER repeats one of", seen["faults"])
     assert seen["held"] == 2000
     assert seen["more_mib"] <= load("reliability").MEMORY
+
+
+def test_population(tmp_path):
+    rows = ran("population", tmp_path, "--quick")["rows"]
+    assert [(row["way"], row["networks"]) for row in rows] == [("seeds", 2), ("theta", 2)]
+    assert all(row["together_s"] > 0 and row["apart_s"] > 0 for row in rows)

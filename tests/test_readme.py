@@ -1,4 +1,4 @@
-"""The README's Python is run as it stands there."""
+"""The README's Python is run as it stands there; CITATION.cff names this version."""
 
 from pathlib import Path
 import re
@@ -73,3 +73,8 @@ def test_the_users_optimizer_is_what_the_readme_says():
     exec(next(block for block in BLOCKS if "signs" in block), names)
     report = xpdl.check_update(names["signs"])
     assert (report.verdict, report.rule) == ("PASS", "sign")
+
+
+def test_the_citation_names_this_version() -> None:
+    citation = (Path(__file__).parent.parent / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\nversion: {xpdl.__version__}\n" in citation

@@ -259,8 +259,8 @@ def _gelu(z: Array) -> Array:
 
 def _gelu_backward(da: Array, z: Array, a: Array) -> Array:
     t = _gelu_tanh(z)
-    inner = _GELU_SCALE * (1 + 3 * _GELU_CUBIC * (z * z))
-    return da * (0.5 * (1 + t) + 0.5 * z * (1 - t * t) * inner)
+    slope = (1 - t * t) * z  # 0 far out, where z^2 may be infinite
+    return da * (0.5 * (1 + t) + 0.5 * _GELU_SCALE * (slope + 3 * _GELU_CUBIC * (slope * z * z)))
 
 
 gelu = Activation(_gelu, _gelu_backward)

@@ -173,9 +173,9 @@ def last_axis(argument: str, theta: Array, size: int) -> None:
         raise ValueError(f"{argument} must hold {size} parameters on its last axis, got shape {tuple(theta.shape)}")
 
 
-def rows(argument: str, x: Array, d: int) -> None:
-    """Check that x is (n, d) with n > 0."""
-    if x.ndim != 2 or x.shape[0] == 0 or x.shape[1] != d:
+def rows(argument: str, x: Array, d: int, *, leading: tuple[int, ...] = ()) -> None:
+    """Check that x is (n, d) with n > 0; it may have these leading axes."""
+    if x.ndim < 2 or x.shape[:-2] not in ((), leading) or x.shape[-2] == 0 or x.shape[-1] != d:
         raise ValueError(f"{argument} must have shape (n, {d}), rows are samples, got shape {tuple(x.shape)}")
 
 

@@ -18,7 +18,7 @@ as the delta of Huber's, is one function in ``FAMILIES``: its names are "huber:1
 
 from collections.abc import Callable
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from xpdl import checks
 from xpdl.activations import identity, positive, sigmoid, softplus
@@ -202,7 +202,7 @@ class Loss(NamedTuple):
         return self._value(self.scores(z), y, weight)
 
     def _value(self, s: Array, y: Array, weight: Array | None) -> Array:
-        if weight is None or weight.ndim == 1:
+        if not of_outputs(weight, y):
             return self.cost(s, y)
         each = self.cost(s[..., None], y[..., None])
         return namespace(each).sum(each * weight, axis=-1)
@@ -249,7 +249,7 @@ class Loss(NamedTuple):
             Targets, as ``encode`` gives them.
         weight : array (n,) or (n, k), optional
             How many times each sample counts, or each of its outputs.
-        n : int or 0-d array, optional
+        n : int or array (...), optional
             The divisor of dz; default the number of samples, or the sum of their weights.
 
         Returns
@@ -269,8 +269,8 @@ class Loss(NamedTuple):
         s = self.scores(z)
         dz = self.derivative(s, self.response(s), y)
         if weight is not None:
-            dz *= weight[:, None] if weight.ndim == 1 else weight
-        dz /= count(z.shape[-2], weight) if n is None else n
+            dz *= weight if of_outputs(weight, y) else weight[..., None]
+        dz /= by_network(count(z.shape[-2], weight, y.ndim - 2) if n is None else n)
         return self._value(s, y, weight), dz
 
     def outputs(self, classes: int) -> int:
@@ -295,19 +295,21 @@ class Loss(NamedTuple):
         return next((k for k in range(1, classes + 1) if self.classes(k) >= classes), 1)
 
 
-def count(n: int, weight: Array | None) -> int | Array:
+def count(n: int, weight: Array | None, leading: int = 0) -> int | Array:
     """Return the number of n samples, each counted by its weight.
 
     Parameters
     ----------
     n : int
         The number of samples.
-    weight : array (n,) or (n, k) or None
+    weight : array (..., n) or (..., n, k) or None
         Their weights, or those of their outputs; None: all are 1.
+    leading : int, default 0
+        The number of leading axes of the weights.
 
     Returns
     -------
-    int or 0-d array
+    int or array (...)
         n, or the sum of the weights; for weights (n, k) their sum divided by k.
 
     Examples
@@ -321,8 +323,56 @@ def count(n: int, weight: Array | None) -> int | Array:
     """
     if weight is None:
         return n
-    total = namespace(weight).sum(weight)
-    return total if weight.ndim == 1 else total / weight.shape[1]
+    total = namespace(weight).sum(weight, axis=tuple(range(leading, weight.ndim)))
+    return total if weight.ndim == leading + 1 else total / weight.shape[-1]
+
+
+def of_outputs(weight: Array | None, y: Array) -> bool:
+    """Return whether weights are those of the outputs, (..., n, k), beside targets y (..., n, k).
+
+    Parameters
+    ----------
+    weight : array (..., n) or (..., n, k) or None
+        The weights.
+    y : array (..., n, k)
+        The targets, with the same leading axes.
+
+    Returns
+    -------
+    bool
+        False for weights (..., n) and for None.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> xpdl.losses.of_outputs(np.ones(3), np.ones((3, 2)))
+    False
+    """
+    return weight is not None and weight.ndim == y.ndim
+
+
+def by_network(n: Any) -> Any:
+    """Return one number for each network, (K,), in a shape that matrices (K, n, k) can be divided by.
+
+    Parameters
+    ----------
+    n : int or array (...)
+        A number, or one for each network.
+
+    Returns
+    -------
+    int or array (..., 1, 1)
+        A number stays as it is.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> xpdl.losses.by_network(3), xpdl.losses.by_network(np.ones(4)).shape
+    (3, (4, 1, 1))
+    """
+    return n[..., None, None] if getattr(n, "ndim", 0) else n
 
 
 # Softmax and cross-entropy

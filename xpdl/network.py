@@ -5,12 +5,14 @@
     backward   dw = x^T dz,   db = sum of dz over the samples,   da = dz w^T * mask;   dz = f'(z) da one layer down
 
 The backward pass starts from the dz of the loss, see losses.py.  Rows of x are samples.  theta may have leading axes,
-(..., P): then a whole stack of parameter vectors goes through in one pass.  Source: Rumelhart, Hinton & Williams 1986.
+(..., P): then a whole stack of parameter vectors goes through in one pass; x, y, masks and weights are the same for all
+of them, or have the same leading axes.  Source: Rumelhart, Hinton & Williams 1986.
 """
 
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
+import math
 from typing import Any, NamedTuple
 
 from xpdl import activations, checks, losses
@@ -18,7 +20,7 @@ from xpdl.activations import Activation, identity
 from xpdl.arrays import Array, namespace, real
 from xpdl.initializers import INITIALIZERS, initialize
 from xpdl.layout import Layout
-from xpdl.losses import Loss, count
+from xpdl.losses import Loss, by_network, count, of_outputs
 from xpdl.scaling import Scaling, as_numbers, check_scaling
 
 Masks = Sequence[Array | None]
@@ -282,10 +284,12 @@ class Network:
         ----------
         theta : array (..., P)
             The parameters.
-        x : array (n, d)
-            Samples, numbers of any dtype, as they are before the scaling of ``inputs``.
+        x : array (n, d) or (..., n, d)
+            Samples, numbers of any dtype, as they are before the scaling of ``inputs``: the same for all theta, or with
+            the leading axes of theta.
         masks : sequence of array (n, units) or None, optional
-            A dropout mask for each hidden layer, already scaled by 1 / (1 - p), or None for a layer without dropout.
+            A dropout mask for each hidden layer, already scaled by 1 / (1 - p), or None for a layer without dropout;
+            they may have the leading axes of x.
 
         Returns
         -------
@@ -307,14 +311,14 @@ class Network:
         array([[213.]])
         """
         checks.one_namespace(theta=theta, x=x)
-        checks.rows("x", x, self.sizes[0])
+        checks.rows("x", x, self.sizes[0], leading=theta.shape[:-1])
         if masks is None:
             masks = [None] * (len(self.sizes) - 2)
         _check_masks(masks, x, self.sizes[1:-1])
         layers = []
         x = as_numbers(x, theta.dtype) if self.inputs is None else self.inputs(x, theta.dtype)
         for (w, b), f, mask in zip(self.unpack(theta), [*self.activations, identity], [*masks, None], strict=True):
-            z = x @ w
+            z = product(x, w)
             z += b[..., None, :]
             a = f.forward(z)
             layers.append(Layer(x, w, z, a))
@@ -334,7 +338,7 @@ class Network:
             The derivative of the mean cost with respect to the logits, from ``Loss.delta``.
         masks : sequence of array (n, units) or None, optional
             The dropout masks of the forward pass.
-        n : int or 0-d array, optional
+        n : int or array (...), optional
             The divisor of the L2 term; default the number of samples.
 
         Returns
@@ -355,9 +359,9 @@ class Network:
         grads = []
         for l in reversed(range(len(layers))):
             x, w, _, _ = layers[l]
-            dw = xp.matrix_transpose(x) @ dz
+            dw = product(xp.matrix_transpose(x), dz)
             if self.l2:
-                dw += (self.l2 / (dz.shape[-2] if n is None else n)) * w
+                dw += (self.l2 / by_network(dz.shape[-2] if n is None else n)) * w
             grads.append((dw, xp.sum(dz, axis=-2)))
             if l > 0:
                 dz = self._before(layers, l, dz, None if masks is None else masks[l - 1])
@@ -413,9 +417,9 @@ class Network:
         >>> float(net.loss(np.array([2.0, 1.0]), x, y))  # (2 * 3 + 1 - 5)^2 / 2
         2.0
         """
-        z, weight = self.forward(theta, x, masks)[-1].z, self._weight(theta, x, weight)
-        value = self.head.value(z, self.targets(theta, x, y), weight)
-        return self._mean(value, theta, weight, count(x.shape[0], weight))
+        z, y, weight = self.forward(theta, x, masks)[-1].z, self.targets(theta, x, y), self._weight(theta, x, weight)
+        value, n = self.head.value(z, y, weight), count(x.shape[-2], weight, x.ndim - 2)
+        return self._mean(value, theta, None if of_outputs(weight, y) else weight, n)
 
     def loss_and_grad(
         self,
@@ -441,7 +445,7 @@ class Network:
             Dropout masks, as for ``forward``.
         weight : array (n,) or (n, k), optional
             How many times each sample counts, or each of its outputs; default once.
-        n : int or 0-d array, optional
+        n : int or array (...), optional
             The number of samples of the batch, if these are only a part of it.
 
         Returns
@@ -466,10 +470,11 @@ class Network:
         >>> float(cost), grad.tolist()
         (2.0, [6.0, 2.0])
         """
-        layers, weight = self.forward(theta, x, masks), self._weight(theta, x, weight)
-        n = count(x.shape[0], weight) if n is None else n
-        value, dz = self.head.value_and_delta(layers[-1].z, self.targets(theta, x, y), weight, n)
-        return self._mean(value, theta, weight, n), self.backward(layers, dz, masks, n)
+        layers, y, weight = self.forward(theta, x, masks), self.targets(theta, x, y), self._weight(theta, x, weight)
+        n = count(x.shape[-2], weight, x.ndim - 2) if n is None else n
+        value, dz = self.head.value_and_delta(layers[-1].z, y, weight, n)
+        cost = self._mean(value, theta, None if of_outputs(weight, y) else weight, n)
+        return cost, self.backward(layers, dz, masks, n)
 
     def predict_proba(self, theta: Array, x: Array) -> Array:
         """Return probabilities, or the values of an output that is not a classifier.
@@ -647,17 +652,24 @@ class Network:
                [1., 0., 0.]])
         """
         checks.one_namespace(x=x, y=y)
-        return self.head.encode(y, (x.shape[0], self.sizes[-1]), real(theta[..., :1]).dtype)
+        dtype, rows = real(theta[..., :1]).dtype, x.shape[:-1]
+        if len(rows) == 1:
+            return self.head.encode(y, (*rows, self.sizes[-1]), dtype)
+        if y.shape[: len(rows)] != rows:
+            raise ValueError(f"y must hold a target for each of the samples {rows} of x, got shape {tuple(y.shape)}")
+        xp, flat = namespace(y), (math.prod(rows), *y.shape[len(rows) :])
+        encoded = self.head.encode(xp.reshape(y, flat), (flat[0], self.sizes[-1]), dtype)
+        return xp.reshape(encoded, (*rows, self.sizes[-1]))
 
     def _weight(self, theta: Array, x: Array, weight: Array | None) -> Array | None:
         """The weights of the samples x as the loss needs them: (n,) or (n, k), in the real dtype of theta."""
         if weight is None:
             return None
         checks.one_namespace(x=x, weight=weight)
-        self.check_weight("weight", weight, x.shape[0])
+        self.check_weight("weight", weight, *x.shape[:-1])
         return namespace(weight).astype(weight, real(theta[..., :1]).dtype, copy=False)
 
-    def check_weight(self, argument: str, weight: Array, n: int) -> None:
+    def check_weight(self, argument: str, weight: Array, *rows: int) -> None:
         """Check that weights are (n,), or (n, k) for a loss whose outputs may have weights of their own.
 
         Parameters
@@ -666,8 +678,8 @@ class Network:
             The name of the argument, for the message.
         weight : array
             The weights.
-        n : int
-            The number of samples.
+        *rows : int
+            The number of samples, after leading axes if there are any.
 
         Raises
         ------
@@ -681,20 +693,30 @@ class Network:
         >>> net = xpdl.Network([4, 2], output="linear")
         >>> net.check_weight("weight", np.ones((3, 2)), 3)
         """
-        if weight.shape == (n,) or (self.head.per_output and weight.shape == (n, self.sizes[-1])):
+        outputs = (*rows, self.sizes[-1])
+        if weight.shape == rows or (self.head.per_output and weight.shape == outputs):
             return
-        each = f" or ({n}, {self.sizes[-1]}), one for each of its outputs" if self.head.per_output else ""
-        raise ValueError(f"{argument} must have shape ({n},), one for each sample{each}, got {tuple(weight.shape)}")
+        each = f" or {outputs}, one for each of its outputs" if self.head.per_output else ""
+        raise ValueError(f"{argument} must have shape {rows}, one for each sample{each}, got {tuple(weight.shape)}")
 
     def _mean(self, value: Array, theta: Array, weight: Array | None, n: int | Array) -> Array:
-        """The mean of value (..., n) + l2 / (2 n) * sum of w^2."""
+        """The mean of value (..., n), with the weights of its samples, + l2 / (2 n) * sum of w^2."""
         xp = namespace(theta)
-        weighted = weight is None or weight.ndim == 2  # nothing is left to multiply with
-        cost = xp.sum(value if weighted else value * weight, axis=-1) / n
+        cost = xp.sum(value if weight is None else value * weight, axis=-1) / n
         if self.l2:
             w = theta[..., : self.layout.n_weights]
             cost += (self.l2 / (2 * n)) * xp.sum(w * w, axis=-1)
         return cost
+
+
+def product(x: Array, w: Array) -> Array:
+    """Return x w; an x (n, d) that all networks share is multiplied by all their w (..., d, h) at once."""
+    if x.ndim == w.ndim:
+        return x @ w
+    xp = namespace(x)
+    beside = xp.reshape(xp.moveaxis(w, -2, 0), (x.shape[1], -1))  # (d, K h): many narrow products take longer
+    z = xp.moveaxis(xp.reshape(x @ beside, (x.shape[0], *w.shape[:-2], w.shape[-1])), 0, -2)
+    return xp.reshape(xp.reshape(z, (-1,)), z.shape)  # row by row in memory
 
 
 def _hidden(hidden: Any, n_hidden: int) -> Any:
@@ -733,8 +755,8 @@ def _check_masks(masks: Masks, x: Array, units: Sequence[int]) -> None:
     for l, mask in enumerate(masks):
         if mask is not None:
             checks.one_namespace(**{"x": x, f"masks[{l}]": mask})
-            if mask.shape != (x.shape[0], units[l]):
-                raise ValueError(f"masks[{l}] must have shape {(x.shape[0], units[l])}, got {tuple(mask.shape)}")
+            if mask.shape not in ((*x.shape[-2:-1], units[l]), (*x.shape[:-1], units[l])):
+                raise ValueError(f"masks[{l}] must have shape {(*x.shape[:-1], units[l])}, got {tuple(mask.shape)}")
 
 
 def _sizes(sizes: Sequence[int]) -> tuple[int, ...]:

@@ -9,6 +9,9 @@ optimizer is ``Optimizer(init, update)``.
 The optimizers here treat all parameters in the same way, so each is two short functions: ``rates(t)`` gives the scalars
 of step t = 1, 2, ..., and ``kernel(theta, grad, *slots, *rates)`` works elementwise on vectors.  So a backend can run
 the kernel with as few passes over memory, or as few launches, as possible.
+
+theta (K, P) are the parameters of K networks.  Each has its own step counter and may have its own rates; both are
+(K, 1) then, so the same text updates one network and many.
 """
 
 from collections.abc import Callable
@@ -18,7 +21,7 @@ from typing import Any, NamedTuple, TypeAlias
 from xpdl import checks
 from xpdl.arrays import Array, device, namespace
 from xpdl.pickling import picklable
-from xpdl.schedules import Schedule, as_schedule
+from xpdl.schedules import Rate, Schedule, as_schedule
 
 State: TypeAlias = Any
 Update: TypeAlias = Callable[[Array, Array, State], tuple[Array, State]]
@@ -45,6 +48,8 @@ class Optimizer(NamedTuple):
     constant : bool, default False
         Whether ``fused`` always does the same, as when the learning rate is a number and not a function.  If False, a
         recorded update is compared with its Python function again at each epoch.
+    rates : callable, optional
+        rates(t) -> the numbers of step t, from which ``train`` learns whether they are those of several networks.
 
     Examples
     --------
@@ -66,6 +71,7 @@ class Optimizer(NamedTuple):
     update: Update
     fused: Callable[[Fuse], Update] | None = None
     constant: bool = False
+    rates: Callable[[Array], tuple[Any, ...]] | None = None
 
 
 @picklable
@@ -79,7 +85,8 @@ def elementwise(
     slots : int
         The number of vectors (P,) in the state; they begin as zeros.
     rates : callable
-        rates(t) -> tuple of scalars, for the step t = 1, 2, ..., a floating-point 0-d array.
+        rates(t) -> tuple of scalars, for the step t = 1, 2, ..., a floating-point 0-d array.  For K networks t is
+        (K, 1), and so may be the rates.
     kernel : callable
         kernel(theta, grad, *slots, *rates) -> (theta, *slots).  It is elementwise, and changes theta and slots by
         augmented assignment.
@@ -111,7 +118,7 @@ def elementwise(
 
     def init(theta: Array) -> State:
         xp = namespace(theta)
-        step = xp.zeros((), dtype=xp.int32, device=device(theta))
+        step = xp.zeros((*theta.shape[:-1], 1) if theta.ndim > 1 else (), dtype=xp.int32, device=device(theta))
         return (step, *(xp.zeros_like(theta) for _ in range(slots)))
 
     def fused(fuse: Fuse) -> Update:
@@ -126,11 +133,11 @@ def elementwise(
 
         return update
 
-    return Optimizer(init, fused(lambda kernel: kernel), fused, constant)
+    return Optimizer(init, fused(lambda kernel: kernel), fused, constant, rates)
 
 
 @picklable
-def sgd(lr: float | Schedule) -> Optimizer:
+def sgd(lr: Rate | Schedule) -> Optimizer:
     """Gradient descent, or on batches stochastic gradient descent.
 
         theta <- theta - lr g
@@ -139,8 +146,8 @@ def sgd(lr: float | Schedule) -> Optimizer:
 
     Parameters
     ----------
-    lr : float or Schedule
-        The learning rate, or a function of the step, see ``xpdl.schedules``.
+    lr : float, sequence of float or Schedule
+        The learning rate, one for each of K networks, or a function of the step, see ``xpdl.schedules``.
 
     Returns
     -------
@@ -172,7 +179,7 @@ def sgd(lr: float | Schedule) -> Optimizer:
 
 
 @picklable
-def momentum(lr: float | Schedule, *, beta: float = 0.9, nesterov: bool = False, average: bool = False) -> Optimizer:
+def momentum(lr: Rate | Schedule, *, beta: float = 0.9, nesterov: bool = False, average: bool = False) -> Optimizer:
     """Gradient descent with momentum.
 
         v <- beta v + s                      with s = lr g
@@ -182,8 +189,8 @@ def momentum(lr: float | Schedule, *, beta: float = 0.9, nesterov: bool = False,
 
     Parameters
     ----------
-    lr : float or Schedule
-        The learning rate, or a function of the step, see ``xpdl.schedules``.
+    lr : float, sequence of float or Schedule
+        The learning rate, one for each of K networks, or a function of the step, see ``xpdl.schedules``.
     beta : float, default 0.9
         The decay of the velocity v, in [0, 1).
     nesterov : bool, default False
@@ -228,7 +235,7 @@ def momentum(lr: float | Schedule, *, beta: float = 0.9, nesterov: bool = False,
 
 
 @picklable
-def rmsprop(lr: float | Schedule, *, decay: float = 0.9, eps: float = 1e-8, eps_root: float = 0.0) -> Optimizer:
+def rmsprop(lr: Rate | Schedule, *, decay: float = 0.9, eps: float = 1e-8, eps_root: float = 0.0) -> Optimizer:
     """RMSprop: each gradient is divided by the root of an average of its squares.
 
         v <- decay v + (1 - decay) g^2
@@ -239,8 +246,8 @@ def rmsprop(lr: float | Schedule, *, decay: float = 0.9, eps: float = 1e-8, eps_
 
     Parameters
     ----------
-    lr : float or Schedule
-        The learning rate, or a function of the step, see ``xpdl.schedules``.
+    lr : float, sequence of float or Schedule
+        The learning rate, one for each of K networks, or a function of the step, see ``xpdl.schedules``.
     decay : float, default 0.9
         The decay of the average v, in [0, 1).
     eps : float, default 1e-8
@@ -282,7 +289,7 @@ def rmsprop(lr: float | Schedule, *, decay: float = 0.9, eps: float = 1e-8, eps_
 
 @picklable
 def adam(
-    lr: float | Schedule = 1e-3,
+    lr: Rate | Schedule = 1e-3,
     *,
     beta1: float = 0.9,
     beta2: float = 0.999,
@@ -300,8 +307,8 @@ def adam(
 
     Parameters
     ----------
-    lr : float or Schedule, default 1e-3
-        The learning rate, or a function of the step, see ``xpdl.schedules``.
+    lr : float, sequence of float or Schedule, default 1e-3
+        The learning rate, one for each of K networks, or a function of the step, see ``xpdl.schedules``.
     beta1 : float, default 0.9
         The decay of the average m of the gradients, in [0, 1).
     beta2 : float, default 0.999
@@ -336,7 +343,7 @@ def adam(
 
 @picklable
 def adamw(
-    lr: float | Schedule = 1e-3,
+    lr: Rate | Schedule = 1e-3,
     *,
     beta1: float = 0.9,
     beta2: float = 0.999,
@@ -352,8 +359,8 @@ def adamw(
 
     Parameters
     ----------
-    lr : float or Schedule, default 1e-3
-        The learning rate, or a function of the step, see ``xpdl.schedules``.
+    lr : float, sequence of float or Schedule, default 1e-3
+        The learning rate, one for each of K networks, or a function of the step, see ``xpdl.schedules``.
     beta1 : float, default 0.9
         The decay of the average m of the gradients, in [0, 1).
     beta2 : float, default 0.999
@@ -457,7 +464,8 @@ def clipped(optimizer: Optimizer, norm: float = 1.0) -> Optimizer:
     norm = checks.real("norm", norm)
     if norm == 0:
         raise ValueError("norm must be greater than 0, got 0")
-    init, plain, inner, constant = optimizer
+    init, plain, given, constant, rates = optimizer
+    inner = given or (lambda fuse: plain)
 
     def clip(grad: Array) -> Array:
         xp = namespace(grad)
@@ -470,10 +478,10 @@ def clipped(optimizer: Optimizer, norm: float = 1.0) -> Optimizer:
         return plain(theta, clip(grad), state)
 
     def fused(fuse: Fuse) -> Update:
-        run = plain if inner is None else inner(fuse)
+        run = inner(fuse)
         return lambda theta, grad, state: run(theta, clip(grad), state)
 
-    return Optimizer(init, update, None if inner is None else fused, constant)
+    return Optimizer(init, update, None if given is None else fused, constant, rates)
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
@@ -485,6 +493,43 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
 }
 """The optimizers by name."""
 
+
+def networks(optimizer: Optimizer, t: Array) -> int | None:
+    """Return for how many networks an optimizer has rates of their own.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        The optimizer.
+    t : array ()
+        A step, from 1.
+
+    Returns
+    -------
+    int or None
+        K; None if the rates are single numbers, or not known.
+
+    Raises
+    ------
+    ValueError
+        If a rate is neither a number nor (K, 1).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import xpdl
+    >>> xpdl.optimizers.networks(xpdl.sgd([0.1, 0.2]), np.asarray(1.0))
+    2
+    """
+    found = None
+    for rate in () if optimizer.rates is None else optimizer.rates(t):
+        shape = getattr(rate, "shape", ())
+        if shape and (len(shape) != 2 or shape[1] != 1):
+            raise ValueError(f"a schedule must return a number, or (K, 1) for K networks, got shape {tuple(shape)}")
+        found = shape[0] if shape else found
+    return found
+
+
 BETAS: dict[str, dict[str, str]] = {
     "sgd": {},
     "momentum": {"beta1": "beta"},
@@ -495,15 +540,15 @@ BETAS: dict[str, dict[str, str]] = {
 """Each optimizer's own names of beta1, the decay of its average of gradients, and of beta2, that of their squares."""
 
 
-def by_name(name: str, lr: float | Schedule, *, beta1: float | None = None, beta2: float | None = None) -> Optimizer:
+def by_name(name: str, lr: Rate | Schedule, *, beta1: float | None = None, beta2: float | None = None) -> Optimizer:
     """Return the optimizer of this name.
 
     Parameters
     ----------
     name : str
         A key of ``OPTIMIZERS``.
-    lr : float or Schedule
-        The learning rate, or a function of the step.
+    lr : float, sequence of float or Schedule
+        The learning rate, one for each of K networks, or a function of the step.
     beta1 : float, optional
         The decay of the average of gradients; default that of the optimizer.
     beta2 : float, optional

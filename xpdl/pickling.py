@@ -64,6 +64,7 @@ def picklable(maker: Callable[P, T]) -> Callable[P, T]:
         made: Any = maker(*arguments, **options)
         given = takes.bind(*arguments, **options)
         given.apply_defaults()  # so that the same numbers are the same recipe
+        given.arguments.update({name: _plain(value) for name, value in given.arguments.items()})
 
         def known(function: Any, field: str | None = None) -> Any:
             inner = unwrapped(function)
@@ -75,6 +76,11 @@ def picklable(maker: Callable[P, T]) -> Callable[P, T]:
         return known(made)
 
     return make
+
+
+def _plain(value: Any) -> Any:
+    """Return an array or a list as a tuple: recipes are compared."""
+    return tuple(value.tolist()) if getattr(value, "ndim", 0) else tuple(value) if isinstance(value, list) else value
 
 
 def unwrapped(function: Any) -> Any:

@@ -79,7 +79,7 @@ class Bar(Reporter):
     def line(self, text: str) -> None:
         """Print the line above the bar."""
         with suppress(*SILENT):
-            self._bar.console.print(text, highlight=False, markup=False, emoji=False, soft_wrap=True)
+            self._bar.console.print(plain(text), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 @contextmanager

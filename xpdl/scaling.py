@@ -103,6 +103,7 @@ class Scaling:
         >>> xpdl.Scaling.fit(np.array([[1.0, 5.0], [3.0, 5.0]]))
         Scaling(shift=(2.0, 5.0), scale=(1.0, 1.0), only=None)
         """
+        checks.unmasked("x", x)
         x = x if hasattr(x, "shape") else np.asarray(x)
         if len(x.shape) != 2 or 0 in x.shape:
             raise ValueError(f"x must have shape (n, d), rows are samples, got shape {tuple(x.shape)}")

@@ -6,26 +6,31 @@ They are written in Array API operations, so the device computes the rate and no
 the number of steps in one unit of decay: with the steps of an epoch, the rate decays by epochs.  Your own schedule is
 any such function.  It should depend on the step alone.  If it reads anything else, training notices a change of that at
 the next epoch at the earliest, and with JAX never.
+
+Where a schedule takes a rate, it also takes K of them, one for each of K networks.  The rate of a step is (K, 1) then.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 import math
 from typing import Any, TypeAlias
 
 from xpdl import checks
-from xpdl.arrays import Array, namespace
+from xpdl.arrays import Array, device, namespace
 from xpdl.pickling import picklable
+
+Rate: TypeAlias = float | Sequence[float]
+"""A rate, or one for each of K networks."""
 
 Schedule: TypeAlias = Callable[[Array], Array | float]
 
 
-def as_schedule(lr: float | Schedule) -> Schedule:
+def as_schedule(lr: Rate | Schedule) -> Schedule:
     """Return a schedule unchanged, and a number as a constant schedule.
 
     Parameters
     ----------
-    lr : float or Schedule
-        The rate, or a function of the step.
+    lr : float, sequence of float or Schedule
+        The rate, one for each network, or a function of the step.
 
     Returns
     -------
@@ -35,7 +40,7 @@ def as_schedule(lr: float | Schedule) -> Schedule:
     Raises
     ------
     ValueError, TypeError
-        If lr is neither a function nor a number of at least 0.
+        If lr is neither a function nor a number of at least 0, or several of them.
 
     Examples
     --------
@@ -47,19 +52,46 @@ def as_schedule(lr: float | Schedule) -> Schedule:
     """
     if callable(lr):
         return lr
-    rate = checks.real("lr", lr)
-    return lambda step: rate
+    rate = _rate("lr", lr)
+    return lambda step: each(rate, step)
+
+
+def each(rate: Rate, step: Array) -> float | Array:
+    """Return a number unchanged, and K numbers as an array (K, 1), which multiplies the parameters (K, P).
+
+    Parameters
+    ----------
+    rate : float or tuple of float
+        A number, or one for each of K networks.
+    step : array ()
+        An array on the same device.
+
+    Returns
+    -------
+    float or array (K, 1)
+        The same numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from xpdl import schedules
+    >>> schedules.each((0.1, 0.2), np.asarray(0.0)).tolist()
+    [[0.1], [0.2]]
+    """
+    if not isinstance(rate, tuple):
+        return rate
+    return namespace(step).asarray([[number] for number in rate], dtype=step.dtype, device=device(step))
 
 
 @picklable
-def constant(lr: float) -> Schedule:
+def constant(lr: Rate) -> Schedule:
     """Constant rate.
 
         rate = lr
 
     Parameters
     ----------
-    lr : float
+    lr : float or sequence of float
         The rate.
 
     Returns
@@ -78,18 +110,18 @@ def constant(lr: float) -> Schedule:
     >>> schedules.constant(0.1)(7)
     0.1
     """
-    return as_schedule(checks.real("lr", lr))
+    return as_schedule(_rate("lr", lr))
 
 
 @picklable
-def exponential(lr: float, decay: float, *, every: float = 1) -> Schedule:
+def exponential(lr: Rate, decay: float, *, every: float = 1) -> Schedule:
     """Exponential decay.
 
         rate = lr * decay^(step / every)
 
     Parameters
     ----------
-    lr : float
+    lr : float or sequence of float
         The rate at step 0.
     decay : float
         The factor of the rate in one unit of decay, greater than 0.
@@ -114,20 +146,20 @@ def exponential(lr: float, decay: float, *, every: float = 1) -> Schedule:
     >>> [round(float(rate(np.asarray(float(step)))), 4) for step in (0, 5, 10)]
     [0.1, 0.0707, 0.05]
     """
-    lr, every = checks.real("lr", lr), _steps("every", every)
+    lr, every = _rate("lr", lr), _steps("every", every)
     log_decay = math.log(_positive("decay", decay))
-    return lambda step: lr * namespace(step).exp(step * (log_decay / every))
+    return lambda step: each(lr, step) * namespace(step).exp(step * (log_decay / every))
 
 
 @picklable
-def inverse_time(lr: float, decay: float = 1.0, *, every: float = 1) -> Schedule:
+def inverse_time(lr: Rate, decay: float = 1.0, *, every: float = 1) -> Schedule:
     """1/t decay.
 
         rate = lr / (1 + decay * step / every)
 
     Parameters
     ----------
-    lr : float
+    lr : float or sequence of float
         The rate at step 0.
     decay : float, default 1.0
         How fast the rate falls, at least 0.
@@ -152,20 +184,20 @@ def inverse_time(lr: float, decay: float = 1.0, *, every: float = 1) -> Schedule
     >>> [round(float(rate(np.asarray(float(step)))), 4) for step in (0, 10, 30)]
     [0.1, 0.05, 0.025]
     """
-    lr, every = checks.real("lr", lr), _steps("every", every)
+    lr, every = _rate("lr", lr), _steps("every", every)
     slope = checks.real("decay", decay) / every
-    return lambda step: lr / (1 + slope * step)
+    return lambda step: each(lr, step) / (1 + slope * step)
 
 
 @picklable
-def inverse_sqrt(lr: float, *, every: float = 1) -> Schedule:
+def inverse_sqrt(lr: Rate, *, every: float = 1) -> Schedule:
     """1/sqrt(t) decay.
 
         rate = lr / sqrt(1 + step / every)
 
     Parameters
     ----------
-    lr : float
+    lr : float or sequence of float
         The rate at step 0.
     every : float, default 1
         Steps in one unit of decay, at least 1.
@@ -188,19 +220,19 @@ def inverse_sqrt(lr: float, *, every: float = 1) -> Schedule:
     >>> [round(float(rate(np.asarray(float(step)))), 4) for step in (0, 3, 8)]
     [0.1, 0.05, 0.0333]
     """
-    lr, every = checks.real("lr", lr), _steps("every", every)
-    return lambda step: lr / namespace(step).sqrt(1 + step / every)
+    lr, every = _rate("lr", lr), _steps("every", every)
+    return lambda step: each(lr, step) / namespace(step).sqrt(1 + step / every)
 
 
 @picklable
-def step(lr: float, factor: float = 0.1, *, every: float) -> Schedule:
+def step(lr: Rate, factor: float = 0.1, *, every: float) -> Schedule:
     """Decay in steps: the rate is multiplied by a factor every ``every`` steps.
 
         rate = lr * factor^floor(step / every)
 
     Parameters
     ----------
-    lr : float
+    lr : float or sequence of float
         The rate at step 0.
     factor : float, default 0.1
         The factor, greater than 0.
@@ -225,18 +257,18 @@ def step(lr: float, factor: float = 0.1, *, every: float) -> Schedule:
     >>> [round(float(rate(np.asarray(float(step)))), 4) for step in (0, 9, 10, 20)]
     [0.1, 0.1, 0.05, 0.025]
     """
-    lr, every = checks.real("lr", lr), _steps("every", every)
+    lr, every = _rate("lr", lr), _steps("every", every)
     log_factor = math.log(_positive("factor", factor))
 
     def rate(step: Array) -> Array:
         xp = namespace(step)
-        return lr * xp.exp(log_factor * (step // every))
+        return each(lr, step) * xp.exp(log_factor * (step // every))
 
     return rate
 
 
 @picklable
-def cosine(lr: float, steps: float, *, final: float = 0.0) -> Schedule:
+def cosine(lr: Rate, steps: float, *, final: Rate = 0.0) -> Schedule:
     """Half a cosine from lr down to final, without restarts.
 
         rate = final + (lr - final) (1 + cos(pi t)) / 2      with t = min(step / steps, 1)
@@ -245,11 +277,11 @@ def cosine(lr: float, steps: float, *, final: float = 0.0) -> Schedule:
 
     Parameters
     ----------
-    lr : float
+    lr : float or sequence of float
         The rate at step 0.
     steps : float
         The step from which on the rate is ``final``, at least 1.
-    final : float, default 0.0
+    final : float or sequence of float, default 0.0
         The rate at the end.
 
     Returns
@@ -270,18 +302,19 @@ def cosine(lr: float, steps: float, *, final: float = 0.0) -> Schedule:
     >>> [round(float(rate(np.asarray(float(step)))), 4) for step in (0, 50, 100, 200)]
     [0.1, 0.05, 0.0, 0.0]
     """
-    lr, final, steps = checks.real("lr", lr), checks.real("final", final), _steps("steps", steps)
+    lr, final, steps = _rate("lr", lr), _rate("final", final), _steps("steps", steps)
 
     def rate(step: Array) -> Array:
         xp = namespace(step)
         t = xp.minimum(step / steps, 1.0)
-        return final + (0.5 * (lr - final)) * (1 + xp.cos(math.pi * t))
+        low = each(final, step)
+        return low + (0.5 * (each(lr, step) - low)) * (1 + xp.cos(math.pi * t))
 
     return rate
 
 
 @picklable
-def warmup(lr: float | Schedule, steps: float) -> Schedule:
+def warmup(lr: Rate | Schedule, steps: float) -> Schedule:
     """Linear warm-up to the rate, or to the schedule, that follows.
 
         rate = lr(step) * min((step + 1) / steps, 1)
@@ -290,7 +323,7 @@ def warmup(lr: float | Schedule, steps: float) -> Schedule:
 
     Parameters
     ----------
-    lr : float or Schedule
+    lr : float, sequence of float or Schedule
         The rate after the warm-up.
     steps : float
         How many steps the warm-up takes, at least 1.
@@ -315,6 +348,15 @@ def warmup(lr: float | Schedule, steps: float) -> Schedule:
     """
     after, steps = as_schedule(lr), _steps("steps", steps)
     return lambda step: after(step) * namespace(step).minimum((step + 1) / steps, 1.0)
+
+
+def _rate(argument: str, value: Any) -> float | tuple[float, ...]:
+    """Return a number as a float, and a sequence or an array (K,) as a tuple of floats."""
+    if isinstance(value, str) or not hasattr(value, "__len__") or getattr(value, "shape", None) == ():
+        return checks.real(argument, value)
+    if not len(value):
+        raise ValueError(f"{argument} must be a number or hold one for each network, got {checks.shorten(value)}")
+    return tuple(checks.real(argument, number) for number in value)
 
 
 def _positive(argument: str, value: Any) -> float:

@@ -1,5 +1,6 @@
 """The command line as a whole: help, the version, ranks, and one line with exit code 2 for each error."""
 
+import io
 import os
 from pathlib import Path
 import subprocess
@@ -61,6 +62,56 @@ def test_a_closed_pipe_gives_no_traceback(start, folder, lines) -> None:
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait(timeout=60) == 1
+
+
+class WithoutTerminal:
+    """What some programs put in the place of stdout."""
+
+    def write(self, text):
+        return len(text)
+
+    def flush(self):
+        pass
+
+
+def failing(error):
+    stream = WithoutTerminal()
+    stream.write = lambda text: (_ for _ in ()).throw(error)
+    return stream
+
+
+def closed():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+STREAMS = {
+    "None": lambda: None,
+    "without isatty": WithoutTerminal,
+    "closed": closed,
+    "a closed pipe": lambda: failing(BrokenPipeError()),
+    "full": lambda: failing(OSError(28, "full")),
+    "ASCII": lambda: io.TextIOWrapper(io.BytesIO(), encoding="ascii"),
+    "Latin-1": lambda: io.TextIOWrapper(io.BytesIO(), encoding="latin-1"),
+}
+CODES = {"a closed pipe": 1, "full": 2}
+LINES = ["backends", "train --data classes.npz --epochs 1 --backend numpy --save m", "x é"]
+HELP = ["--version", "train --help"]  # other libraries print these, and expect to be able to
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_every_command_stands_up_to_every_stream(folder, monkeypatch, name) -> None:
+    """As stdout and as stderr."""
+    monkeypatch.chdir(folder)
+    for stream in ("stdout", "stderr"):
+        for line in LINES + HELP * (name not in {"closed", *CODES}):
+            with monkeypatch.context() as patch:
+                patch.setattr(sys, stream, STREAMS[name]())
+                code = cli.main(line.split())
+            expected = 2 if line == "x é" else CODES.get(name, 0) if stream == "stdout" else 0
+            assert code == expected, (stream, line)
+    xpdl.load(folder / "m")
 
 
 def test_ranks_are_started_with_the_same_flags(run, monkeypatch) -> None:

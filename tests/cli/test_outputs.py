@@ -1,8 +1,27 @@
-"""A table: every output of the commands, at every kind of target.  Nothing that exists is destroyed."""
+"""A table: every output of the commands, at every kind of target.  Nothing that exists is destroyed.
+
+    kind of target                                    before                        the test
+    device, pipe, socket, folder, links to them       a device was replaced         test_what_is_no_regular_file_...
+    file of another program or of another output      it was overwritten            test_a_file_that_is_not_ours_...
+    odd and long names                                ? and % had a meaning         test_names_that_the_system_...
+    symlink, empty file                               the symlink was replaced      test_a_symlink_is_written_...
+    file with a mode and an owner                     600 became 644                test_mode_and_owner_...
+    read-only file                                    it was replaced               test_a_file_that_may_not_...
+    read-only disk, full disk                         an error after the work       test_a_full_or_read_only_disk_...
+    an input or another output, also through links    the data were destroyed       test_two_outputs_and_an_output_...
+    checkpoint of another run                         it was overwritten            test_a_run_that_starts_...
+    file that another run is writing                  both wrote                    test_a_second_run_...
+    database or log of another program                tables were added             test_a_database_of_another_...
+    history, picture, pipe or disk that fails         the model was lost            test_the_model_is_saved_...
+
+Each test tries one output with all targets of its kind, because a command costs more than a test.
+"""
 
 from contextlib import closing, suppress
+from itertools import count
 import os
 from pathlib import Path
+import re
 import shlex
 import shutil
 import socket
@@ -10,6 +29,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -41,32 +61,43 @@ posix = pytest.mark.skipif(os.name != "posix", reason="these kinds of files are 
 
 
 @pytest.fixture(autouse=True)
-def needed():
-    pytest.importorskip("matplotlib")
+def small_pictures(monkeypatch):
+    """What a picture shows takes time, and is of no matter here."""
+    figure = pytest.importorskip("matplotlib.figure").Figure
     pytest.importorskip("optuna")
+    monkeypatch.setattr("xpdl.tuning.plot_trials", lambda study: figure((1, 1)))
+    monkeypatch.setattr("xpdl.plots.weight_images", lambda *given, **options: SimpleNamespace(figure=figure((1, 1))))
 
 
 @pytest.fixture
-def target(output, tmp_path):
-    """A path in a folder of its own, with the suffix that the output needs."""
-    return tmp_path / f"target{SUFFIXES.get(output, '')}"
+def targets(output, tmp_path):
+    """targets(name="target") -> a path in a new folder, with the suffix that the output needs."""
+    numbers = count()
+
+    def new(name="target"):
+        folder = tmp_path / str(next(numbers))
+        folder.mkdir()
+        return folder / f"{name}{SUFFIXES.get(output, '')}"
+
+    return new
 
 
 @pytest.fixture
 def write(run, output, tmp_path):
     """write(path, flags) runs the command that writes this output there -> exit code, stdout, stderr."""
-    return lambda path, flags="": run(f"{command(output, path, tmp_path)} {flags}")
+    numbers = count()
+    return lambda path, flags="": run(f"{command(output, path, tmp_path / f'{next(numbers)}.journal')} {flags}")
 
 
-def command(output, path, folder):
-    return COMMANDS[output].replace("{}", shlex.quote(str(path))).replace("{study}", f"{folder}/study.db")
+def command(output, path, study):
+    return COMMANDS[output].replace("{}", shlex.quote(str(path))).replace("{study}", str(study))
 
 
 def device(path):
     try:
         os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(1, 3))  # another null
-    except (OSError, AttributeError):
-        pytest.skip("this user may not make devices")
+    except (OSError, AttributeError):  # this user may not make devices
+        path.symlink_to("/dev/null")
 
 
 def unix_socket(path):
@@ -94,18 +125,21 @@ IRREGULAR = {
 
 @posix
 @every_output
-@pytest.mark.parametrize("kind", IRREGULAR)
-def test_what_is_no_regular_file_is_refused_before_the_work(write, target, kind) -> None:
+def test_what_is_no_regular_file_is_refused_before_the_work(write, targets, output, monkeypatch) -> None:
     """Also with --force."""
-    IRREGULAR[kind](target)
-    before = is_there(target)
-    for flags in ("", "--force") if "storage" not in kind else ("",):
-        code, out, err = write(target, flags)
-        assert (code, err.count("\n")) == (2, 1), err
-        assert "epoch" not in out
-        assert "trial" not in out
-    now = is_there(target)
-    assert (now.st_ino, now.st_mode) == (before.st_ino, before.st_mode)
+    for kind, make in IRREGULAR.items():
+        target = targets("t")
+        monkeypatch.chdir(target.parent)  # the path of a socket must be short
+        make(Path(target.name))
+        monkeypatch.undo()
+        before = is_there(target)
+        for flags in ("", "--force") if output not in ("storage", "journal") else ("",):
+            code, out, err = write(target, flags)
+            assert (code, err.count("\n")) == (2, 1), (kind, err)
+            assert "epoch" not in out
+            assert "trial" not in out
+        now = is_there(target)
+        assert (now.st_ino, now.st_mode) == (before.st_ino, before.st_mode), kind
 
 
 FOREIGN = {
@@ -117,72 +151,71 @@ FOREIGN = {
 }
 
 
+@pytest.fixture(scope="module")
+def made(folder, tmp_path_factory):
+    """A file of each output, by its kind."""
+    place = tmp_path_factory.mktemp("made")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        for output in COMMANDS:
+            line = command(output, place / f"{output}{SUFFIXES.get(output, '')}", place / "study.journal")
+            assert xpdl.cli.main(shlex.split(line)) == 0
+    finally:
+        os.chdir(before)
+    return {output: (place / f"{output}{SUFFIXES.get(output, '')}").read_bytes() for output in COMMANDS}
+
+
 @every_output
-@pytest.mark.parametrize("kind", FOREIGN)
-def test_a_file_that_is_not_ours_is_replaced_by_force_only(write, target, output, kind) -> None:
-    target.write_bytes(FOREIGN[kind])
-    code, out, err = write(target)
-    assert (code, err.count("\n"), target.read_bytes()) == (2, 1, FOREIGN[kind]), err
-    assert "epoch" not in out
+def test_a_file_that_is_not_ours_is_replaced_by_force_only(write, targets, output, made) -> None:
+    """Files of the other outputs are not ours either: a model is not overwritten by a checkpoint."""
+    others = {kind: made[kind] for kind in made if KINDS.get(kind, kind) != KINDS.get(output, output)}
+    for kind, content in (FOREIGN | others).items():
+        target = targets()
+        target.write_bytes(content)
+        code, out, err = write(target)
+        assert (code, err.count("\n"), target.read_bytes()) == (2, 1, content), (kind, err)
+        assert "epoch" not in out
+        if output not in ("storage", "journal"):
+            assert "--force" in err
     if output not in ("storage", "journal"):
-        assert "--force" in err
         assert write(target, "--force")[0] == 0
-        assert target.read_bytes() != FOREIGN[kind]
-
-
-@every_output
-def test_files_of_the_other_outputs_are_not_ours_either(run, output, write, target, tmp_path) -> None:
-    """A model is not overwritten by a checkpoint, nor a history by a picture."""
-    for other in COMMANDS:
-        if KINDS.get(other, other) == KINDS.get(output, output):
-            continue
-        path = tmp_path / f"other{SUFFIXES.get(other, '')}"
-        assert run(command(other, path, tmp_path))[0] == 0
-        target.write_bytes(before := path.read_bytes())
-        assert write(target)[0] == 2
-        assert target.read_bytes() == before
-        for made in tmp_path.iterdir():
-            made.unlink()
-
-
-@every_output
-def test_an_empty_file_is_written(write, target) -> None:
-    target.touch()
-    assert write(target)[0] == 0
-    assert target.stat().st_size > 0
+        assert target.read_bytes() != content
 
 
 @posix
 @every_output
-@pytest.mark.parametrize("exists", [True, False])
-def test_a_symlink_is_written_through(write, target, tmp_path, exists) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    real = tmp_path / "elsewhere" / target.name
-    if exists:
-        real.touch()
-    target.symlink_to(real)
-    assert write(target)[0] == 0
-    assert target.is_symlink()
-    assert real.stat().st_size > 0
+def test_a_symlink_is_written_through(write, targets) -> None:
+    """To an empty file, which holds nothing to lose, and to the place of a new one."""
+    for exists in (True, False):
+        target, real = targets(), targets("real")
+        if exists:
+            real.touch()
+        target.symlink_to(real)
+        assert write(target)[0] == 0
+        assert target.is_symlink()
+        assert real.stat().st_size > 0
 
 
 @posix
 @every_output
-@pytest.mark.parametrize("mode", [0o600, 0o664, 0o640])
-def test_mode_and_owner_of_a_file_are_kept(write, target, mode) -> None:
-    target.touch()
-    target.chmod(mode)
-    if os.geteuid() == 0:
-        os.chown(target, 1234, 4321)
-    before = target.stat()
-    assert write(target)[0] == 0
-    now = target.stat()
-    assert (now.st_mode, now.st_uid, now.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+def test_mode_and_owner_of_a_file_are_kept(write, targets) -> None:
+    for mode in (0o600, 0o664):
+        target = targets()
+        target.touch()
+        target.chmod(mode)
+        if os.geteuid() == 0:
+            os.chown(target, 1234, 4321)
+        before = target.stat()
+        assert write(target)[0] == 0
+        now = target.stat()
+        assert (now.st_mode, now.st_uid, now.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
 
 
 @posix
 @every_output
-def test_a_file_that_may_not_be_written_stays(write, target, output) -> None:
+def test_a_file_that_may_not_be_written_stays(write, targets, output) -> None:
+    target = targets()
     target.touch()
     target.chmod(0o444)
     if output in ("history", "storage", "journal") and os.geteuid() == 0:
@@ -191,48 +224,35 @@ def test_a_file_that_may_not_be_written_stays(write, target, output) -> None:
     assert target.stat().st_size == 0
 
 
-@posix
-@every_output
-def test_a_full_disk_is_an_error_before_the_work(write, target, tmp_path) -> None:
-    """A disk of 16 KiB, which has room for names only."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", folder], capture_output=True).returncode:
-        pytest.skip("this user may not mount")
-    try:
-        code, out, err = write(folder / target.name)
-        assert (code, err.count("\n")) == (2, 1)
-        assert "No space left" in err
-        assert "epoch" not in out
-        assert [path for path in folder.iterdir() if "study" not in path.name] == []
-    finally:
-        subprocess.run(["umount", folder], check=True)
+DISKS = {"size=16k": "No space left", "ro": "Read-only|unable to open"}
+"""Options of a disk: room for names only, or no writing.  What is said then."""
 
 
 @posix
 @every_output
-def test_a_read_only_disk_is_an_error_before_the_work(write, target, tmp_path) -> None:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", folder], capture_output=True).returncode:
-        pytest.skip("this user may not mount")
-    try:
-        code, out, err = write(folder / target.name)
-        assert (code, err.count("\n")) == (2, 1)
-        assert "Read-only" in err or "unable to open" in err
-        assert "epoch" not in out
-    finally:
-        subprocess.run(["umount", folder], check=True)
+def test_a_full_or_read_only_disk_is_an_error_before_the_work(write, targets) -> None:
+    for options, said in DISKS.items():
+        target = targets()
+        disk = target.parent
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", disk], capture_output=True).returncode:
+            pytest.skip("this user may not mount")
+        try:
+            code, out, err = write(target)
+            assert (code, err.count("\n"), "epoch" in out) == (2, 1, False)
+            assert re.search(said, err)
+            assert [*disk.iterdir()] == []
+        finally:
+            subprocess.run(["umount", disk], check=True)
 
 
 @every_output
-@pytest.mark.parametrize("stem", ["long", "50%{x}?a=b&#é", " ", "a'b", "$1_^{"])
-def test_names_that_the_system_allows_mean_themselves(write, target, output, stem) -> None:
+def test_names_that_the_system_allows_mean_themselves(write, targets, output) -> None:
     longest = 200 if output in ("storage", "journal") else 255  # SQLite and Optuna make files with longer names beside
-    path = target.with_name(("n" * (longest - len(target.suffix)) if stem == "long" else stem) + target.suffix)
-    code, _, err = write(path)
-    assert (code, err) == (0, "")
-    assert path.stat().st_size > 0
+    for stem in ("n" * (longest - len(SUFFIXES.get(output, ""))), "50%{x}?a=b&#é", " ", "a'b$1_^{"):
+        path = targets(stem)
+        code, _, err = write(path)
+        assert (code, err) == (0, "")
+        assert path.stat().st_size > 0
 
 
 # One file for two purposes

@@ -3,6 +3,8 @@
 import json
 import os
 from pathlib import Path
+import shlex
+import shutil
 import subprocess
 import sys
 from xml.etree import ElementTree
@@ -13,8 +15,10 @@ import pytest
 import xpdl
 from xpdl import Network
 from xpdl.cli import plotting
+from xpdl.cli.outputs import valid_epochs
 
 pytest.importorskip("matplotlib", reason="plots need matplotlib")
+from matplotlib.cbook import is_math_text
 from matplotlib.figure import Figure
 
 RUN = [{"epoch": e, "loss": 1 / e, "validation_loss": 2 / e, "validation_accuracy": 1 - 1 / e} for e in (1, 2, 3)]
@@ -132,6 +136,44 @@ def test_a_single_run_has_no_label(drawn) -> None:
 def test_files_of_the_same_name_are_labelled_with_their_paths(drawn) -> None:
     cost, _ = drawn("curves lr-0.1.jsonl sub/lr-0.1.jsonl").axes
     assert {label.split()[0] for label in lines(cost)} == {"lr-0.1.jsonl", str(Path("sub", "lr-0.1.jsonl"))}
+
+
+ODD = [r"$\frac{$", "$a$", "_first", "\x1b[2J\n", "n" * 200 + "1", "n" * 200 + "2", "\u202egnp.tac"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems do not allow such names")
+def test_names_of_files_are_drawn_as_they_are_in_one_line_of_limited_length(drawn, folder, tmp_path) -> None:
+    for name in ODD:
+        shutil.copy(folder / "losses.jsonl", tmp_path / name)
+    cost = drawn(f"curves {shlex.join(str(tmp_path / name) for name in ODD)}").axes[0]
+    texts = [text.get_text() for text in cost.get_legend().get_texts()[: len(ODD)]]
+    assert len({*texts}) == len(ODD)
+    assert all(len(text) < 100 and text.isprintable() for text in texts)
+    assert not any(is_math_text(text) for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"epoch": NaN, "loss": 1}', "epoch"),
+        ('{"epoch": 1e999, "loss": 1}', "epoch"),
+        ('{"epoch": 1, "epoch": 2, "loss": 1}', "expected an epoch"),
+        ('{"epoch": 1, "loss": 1' + "0" * 400 + "}", "loss"),
+        ('{"epoch": 1' + "0" * 400 + ', "loss": 1}', "epoch"),
+        ('{"epoch": -1, "loss": 1}', "epoch"),
+        ("[" * 100_000, "expected an epoch"),
+        ('{"epoch": ' + "1" * 5000 + "}", "expected an epoch"),
+    ],
+)
+def test_a_history_of_another_program_is_one_line_of_error(refused, folder, line, said) -> None:
+    (folder / "foreign.jsonl").write_text(f"{line}\n")
+    refused("plot curves foreign.jsonl --out c.png", said)
+
+
+def test_a_long_history_is_read_in_time_that_grows_with_its_length(folder) -> None:
+    """100,000 epochs, of which each was computed twice."""
+    lines = [{"epoch": epoch} for epoch in range(1, 100_001) for _ in range(2)]
+    assert valid_epochs(lines) == lines[::2]
 
 
 def test_without_an_accuracy_only_the_cost_is_drawn(drawn) -> None:

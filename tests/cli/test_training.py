@@ -454,3 +454,27 @@ def test_layers_clipping_and_classes_are_arguments_of_the_library(run, tmp_path)
     model = xpdl.load(tmp_path / "m")
     assert model.network == net
     assert np.array_equal(model.theta, result.theta)
+
+
+def test_several_seeds_are_an_ensemble_in_one_file(run, tmp_path) -> None:
+    flags = f"--data classes.npz {QUICK} --seed 4 --seeds 3 --save {tmp_path / 'm'} --history {tmp_path / 'h'}"
+    code, out, _ = run(f"train {flags}")
+    model = xpdl.load(tmp_path / "m")
+    data = xpdl.data.load("classes.npz")
+    alone = [
+        xpdl.train(model.network, data.x, data.y, epochs=2, seed=seed, backend="numpy", progress=False).theta
+        for seed in (4, 5, 6)
+    ]
+    assert code == 0
+    np.testing.assert_allclose(model.theta, alone, rtol=0, atol=1e-6)
+    accuracy = [xpdl.evaluate(model.network, theta, *data.test, backend="numpy")["accuracy"] for theta in alone]
+    numbers = 100 * np.array([np.mean(accuracy), np.std(accuracy, ddof=1), max(accuracy), min(accuracy)])
+    spread = "mean {:.2f} %, deviation {:.2f} %, best {:.2f} %, worst {:.2f} %".format(*numbers)
+    assert f"test accuracy: {spread}" in out
+    probabilities = np.mean([model.network.predict_proba(theta, data.test[0]) for theta in alone], axis=0)
+    right = 100 * np.mean(probabilities.argmax(axis=1) == data.test[1])
+    line = f"ensemble of 3: test accuracy {right:.2f} %"
+    assert line in out
+    assert line in run(f"predict {tmp_path / 'm'} --data classes.npz --backend numpy")[1]
+    assert len(json.loads((tmp_path / "h").read_text().splitlines()[-1])["loss"]) == 3
+    assert run(f"plot curves {tmp_path / 'h'} --out {tmp_path / 'h.png'}")[0] == 0

@@ -1,5 +1,6 @@
 """xpdl check file.py:fun file.py:grad: functions of the user, at random arguments or saved ones."""
 
+import os
 import re
 
 import numpy as np
@@ -92,6 +93,18 @@ BAD = {
     "check layers.py:dense layers.py:backward --vjp --shape 3x4 5x2": r"ValueError: matmul.* \(line \d+ of layers.py\)",
     "check model.safetensors layers.py:loss": r"model.safetensors is no function: file.py:name names one",
 }
+
+
+def test_arrays_come_from_whole_regular_files_only(refused, folder) -> None:
+    (folder / "cut.npy").write_bytes((folder / "w.npy").read_bytes()[:-1])
+    with (folder / "huge.npy").open("wb") as file:
+        header = {"descr": "<f8", "fortran_order": False, "shape": (10**13,)}
+        np.lib.format.write_array_header_1_0(file, header)
+    for name in ("cut", "huge"):
+        refused(f"check layers.py:loss layers.py:loss_grad --at {name}.npy", f"{name}.npy")
+    if os.name == "posix":
+        os.mkfifo(folder / "pipe.npy")
+        refused("check layers.py:loss layers.py:loss_grad --at pipe.npy", "pipe or a device")
 
 
 @pytest.mark.parametrize("command", BAD)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 import xpdl
-from xpdl import Network
+from xpdl import Network, Scaling, check_network, evaluate, save, train
 from xpdl.backends import backend
 from xpdl.checks import BadNumberError
-from xpdl.data import inputs
+from xpdl.data import DataFormatError, Dataset, inputs, load
 
 NET = Network([3, 4, 2])
 HERE = backend("numpy")
@@ -153,6 +153,62 @@ def test_weights_are_judged_in_the_dtype_in_which_they_are_used(dtype, weight, m
     with np.errstate(all="raise", under="ignore"):
         cost = np.sum(entered * np.asarray(1e9, dtype)) / np.sum(entered)
     assert cost == pytest.approx(1e9)
+
+
+def test_more_samples_than_int32_can_count_are_refused_before_anything_is_read() -> None:
+    x, y = np.broadcast_to(np.uint8(0), (2**31, 3)), np.broadcast_to(0, 2**31)  # the memory of one number
+    net, few = Network([3, 2]), (np.ones((4, 3)), [0, 1, 0, 1])
+    options = {"backend": "numpy", "progress": False, "epochs": 1}
+    for argument, use in {
+        "x": lambda: train(net, x, y, **options),
+        "validation x": lambda: train(net, *few, validation=(x, y), **options),
+        "x ": lambda: evaluate(net, net.initialize(0), x, y, backend="numpy"),
+    }.items():
+        with pytest.raises(
+            ValueError, match=rf"^{argument.strip()} must have fewer than 2\*\*31 samples, got 2147483648"
+        ):
+            use()
+
+
+def test_labels_of_uint64_mean_what_they_are_or_are_refused(tmp_path) -> None:
+    """Labels of 2^63 and more would be negative as int64, and 2^64 - 1 the last class."""
+    net, x, options = Network([2, 3]), np.eye(2)[[0, 1, 0]], {"backend": "numpy", "progress": False, "epochs": 1}
+    for label in (2, 2**63, 2**64 - 1):
+        y = np.array([0, 1, label], "uint64")
+        np.savez(tmp_path / "d.npz", x=x, y=y)
+        np.save(tmp_path / "x.npy", x)
+        np.save(tmp_path / "y.npy", y)
+        mapped = [np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "xy"]
+        for use in (
+            lambda y=y: train(net, x, y, **options),
+            lambda mapped=mapped: train(net, *mapped, **options),
+            lambda y=y: train(net, x, y, class_weight="balanced", **options),
+            lambda y=y: evaluate(net, net.initialize(0), x, y, backend="numpy"),
+            lambda: load(tmp_path / "d.npz"),
+            lambda: load(tmp_path).y[:],
+        ):
+            if label == 2:
+                use()
+            else:
+                with pytest.raises(ValueError, match=r"labels (0\.\.2 for 3 outputs|must be below 2\*\*63), got"):
+                    use()
+
+
+def test_masked_arrays_are_refused_wherever_numbers_enter(tmp_path) -> None:
+    net, masked = Network([2, 2]), np.ma.masked_equal(np.arange(6.0), 2)
+    x, y = masked.reshape(3, 2), [0, 1, 0]
+    for use in (
+        lambda: train(net, x, y, backend="numpy", progress=False),
+        lambda: train(net, np.ones((3, 2)), y, backend="numpy", progress=False, theta=masked),
+        lambda: evaluate(net, net.initialize(0), x, y, backend="numpy"),
+        lambda: Dataset(x, np.array(y)),
+        lambda: Dataset(np.ones((6, 2)), masked),
+        lambda: Scaling.fit(x),
+        lambda: save(tmp_path / "m", net, masked),
+        lambda: check_network(net, net.initialize(0), x, y),
+    ):
+        with pytest.raises((TypeError, DataFormatError), match="(?i)masked ?array"):
+            use()
 
 
 @pytest.mark.parametrize("argument", ["x", "y", "sample_weight"])

@@ -1,6 +1,8 @@
 """The .npz reader: good arrays come back as they were saved, bad ones are named."""
 
 import io
+import tracemalloc
+import warnings
 import zipfile
 
 import numpy as np
@@ -112,6 +114,52 @@ def test_malformed_files_are_named(tmp_path, case):
     with pytest.raises(DataFormatError, match=reason) as error:
         read_samples(tmp_path / "my.npz")
     assert "\n" not in str(error.value)
+
+
+def archive_of(*members):
+    file = io.BytesIO()
+    with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(file, "w") as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def bomb(*, kind=zipfile.ZIP_DEFLATED, lie=False):
+    """A small archive of 8 MB of zeros, of which the header claims 10 rows."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", kind) as archive:
+        archive.writestr("x.npy", npy((10, 1)) + bytes(8_000_000))
+    content = bytearray(file.getvalue())
+    if lie:  # the list of members gives other sizes
+        place = content.rindex(b"PK\1\2") + 20
+        content[place : place + 8] = (10**4).to_bytes(4, "little") + (208).to_bytes(4, "little")
+    return bytes(content)
+
+
+BOMBS = {
+    "more than the header says": (lambda: bomb(), "not what the archive holds"),
+    "bzip2": (lambda: bomb(kind=zipfile.ZIP_BZIP2), "compressed in another way"),
+    "LZMA": (lambda: bomb(kind=zipfile.ZIP_LZMA), "compressed in another way"),
+    "sizes that are lies": (lambda: bomb(lie=True), "Bad CRC-32|Overlapped|EOFError"),
+    "many members": (lambda: archive_of(*((str(number), b"") for number in range(1001))), "more than 1000 arrays"),
+    "an array twice": (
+        lambda: archive_of(*[("x.npy", npy((1, 1)) + bytes(8))] * 2),
+        "x cannot be .* twice",
+    ),
+}
+
+
+def test_an_archive_is_read_no_further_than_its_header_says(tmp_path) -> None:
+    """Neither from a bomb, nor from an archive of which two readers would see different arrays."""
+    path = tmp_path / "my.npz"
+    for name, (make, reason) in BOMBS.items():
+        path.write_bytes(make())
+        tracemalloc.start()
+        with pytest.raises(DataFormatError, match=reason):
+            read_npz(path)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 2e6, name
 
 
 def test_a_corrupt_file_is_named(npz):

@@ -3,10 +3,13 @@
 import mmap
 import os
 from pathlib import Path
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
+import xpdl
 from xpdl.data import shards
 from xpdl.data.shards import Shards, extents, on_disk
 
@@ -130,3 +133,41 @@ def test_changes_of_a_copy_on_write_are_kept(tmp_path) -> None:
     mapped[2] = 7
     Shards([mapped])[:]
     assert mapped[2].tolist() == [7, 7, 7]
+
+
+CUT = """
+import os, numpy as np, xpdl
+net, path = xpdl.Network([10, 2]), "x.npy"
+parts = {
+    "whole": lambda: np.load(path, mmap_mode="r"),
+    "tail": lambda: np.load(path, mmap_mode="r")[20_000:],
+    "reversed": lambda: np.load(path, mmap_mode="r")[::-1],
+    "begins within a page": lambda: np.memmap(path, "float64", "r", 128 + 20_000 * 80, (20_000, 10)),
+}
+
+def evaluate(net, x, y, progress, **options):
+    return xpdl.evaluate(net, net.initialize(0), x, y, **options)
+
+for name, part in parts.items():
+    for use in (xpdl.train, evaluate):
+        np.save(path, np.ones((40_000, 10)))
+        x = part()
+        os.truncate(path, 30_000 * 80)
+        try:
+            use(net, x, np.arange(len(x)) % 2, backend="numpy", progress=False)
+        except OSError as error:
+            print(name, "|", error)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not end a process that reads beyond the end")
+def test_a_file_that_is_cut_short_while_it_is_mapped_is_an_error(tmp_path) -> None:
+    """Also if the array is a part of what the file holds.  Reading beyond its end would end the process."""
+    environment = os.environ | {"PYTHONPATH": str(Path(xpdl.__file__).parents[1])}
+    line = [sys.executable, "-c", CUT]
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    said = [line.split(" | ") for line in done.stdout.splitlines()]
+    assert [name for name, _ in said[::2]] == ["whole", "tail", "reversed", "begins within a page"]
+    assert said[::2] == said[1::2]
+    assert {error for _, error in said} == {f"{tmp_path}/x.npy has become shorter while it is in use"}

@@ -95,7 +95,9 @@ def test_ranks_do_not_start_ranks(mpiexec, monkeypatch) -> None:
         launch(3, [])
 
 
-@pytest.mark.parametrize("told", [("x", "4"), ("0", ""), ("-1", "2"), ("1.5", "2"), ("", "")])
+@pytest.mark.parametrize(
+    "told", [("x", "4"), ("0", ""), ("-1", "2"), ("1.5", "2"), ("", ""), ("0", "9" * 5000), ("0", "\u0663")]
+)
 def test_variables_that_hold_no_numbers_are_of_no_launcher(monkeypatch, told) -> None:
     for name, value in zip(launching.TOLD[0], told, strict=True):
         monkeypatch.setenv(name, value)

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from typing import Any, NamedTuple
+import warnings
 
 import numpy as np
 import pytest
@@ -33,7 +34,9 @@ from xpdl import (
     RunFileError,
     Scaling,
     adam,
+    adamw,
     momentum,
+    rmsprop,
     schedules,
     sgd,
     train,
@@ -41,7 +44,7 @@ from xpdl import (
 from xpdl.arrays import namespace
 from xpdl.files import checkpoint as checkpoint_file
 from xpdl.files.checkpoint import constants
-from xpdl.optimizers import OPTIMIZERS
+from xpdl.optimizers import OPTIMIZERS, clipped
 from xpdl.pytree import tree_map
 from xpdl.training import loop
 from xpdl.training.signals import Interrupt
@@ -582,6 +585,124 @@ def test_what_may_differ(path) -> None:
     same(run(x=x, y=np.eye(3)[Y], epochs=2, resume=path, optimizer=adam(1e-3)), run(epochs=2))
 
 
+def test_the_optimizers_are_compared_when_a_run_goes_on(path) -> None:
+    """Another update rule is refused, from a file and from a result.  What changes otherwise is said, for a file."""
+    differing = []
+    for name, (before, now, expected) in RULES.items():
+        result = run(PLAIN, epochs=1, optimizer=before, checkpoint=path, overwrite=True)
+        for resume in (path, result):
+            with warnings.catch_warnings(record=True) as said:
+                warnings.simplefilter("always")
+                try:
+                    run(PLAIN, epochs=2, optimizer=now, resume=resume)
+                except ValueError as error:
+                    outcome = f"refused: {error}"
+                else:
+                    outcome = " ".join(str(warning.message) for warning in said)
+            said_of_a_file = expected.startswith("refused") or resume is path
+            if not re.search(expected if said_of_a_file else "^$", outcome):
+                differing.append((name, type(resume).__name__, outcome))
+    assert differing == []
+
+
+class Rate:
+    """A schedule that is an object."""
+
+    def __init__(self, rate):
+        self.rate = rate
+
+    def __call__(self, t):
+        return self.rate + 0 * t
+
+
+def own_rule(rate):
+    return Optimizer(adam(rate).init, lambda theta, grad, state: (theta - rate * grad, state))
+
+
+COSINE = schedules.cosine(0.1, 10)
+RULES = {
+    # what changes: the optimizer before, the optimizer now, a pattern of what is said
+    "momentum -> rmsprop": (momentum(0.1), rmsprop(0.1), "refused: .*'momentum.*' in it and 'rmsprop.*' here"),
+    "rmsprop -> momentum": (rmsprop(0.1), momentum(0.1), "refused: .*another optimizer"),
+    "adam -> adamw": (adam(0.1), adamw(0.1), "refused: .*weight_decay"),
+    "adamw -> adam": (adamw(0.1), adam(0.1), "refused: .*weight_decay"),
+    "nesterov": (momentum(0.1), momentum(0.1, nesterov=True), "refused: .*nesterov is False in it and True here"),
+    "clipped, too": (clipped(momentum(0.1)), clipped(rmsprop(0.1)), "refused: .*another optimizer"),
+    "nothing": (adamw(COSINE), adamw(COSINE), "^$"),
+    "the rate": (adam(0.1), adam(0.2), "rate is 0.1 in the file and 0.2 here"),
+    "a constant": (adam(0.1), adam(0.1, beta1=0.5), "beta1 is 0.9 in the file and 0.5 here"),
+    "the decay of weights": (adamw(0.1), adamw(0.1, weight_decay=0.5), "weight_decay is 0.01 in the file and 0.5 here"),
+    "the length of a schedule": (adam(COSINE), adam(schedules.cosine(0.1, 20)), "steps is 10.0 .* and 20.0 here"),
+    "no schedule": (adam(COSINE), adam(0.1), "'cosine.* in the file"),
+    "warm-up": (adam(COSINE), adam(schedules.warmup(COSINE, 3)), "warmup"),
+    "clipping": (adam(0.1), clipped(adam(0.1)), "clip"),
+    "the norm": (clipped(adam(0.1)), clipped(adam(0.1), 2.0), "norm is 1.0 in the file and 2.0 here"),
+    "an own schedule": (adam(lambda t: 0.1 + 0 * t), adam(lambda t: 0.2 + 0 * t), r"\[0.1\] in .* \[0.2\] here"),
+    "an object as schedule": (adam(Rate(0.1)), adam(Rate(0.2)), "rate is 0.1 in the file and 0.2 here"),
+    "a partial function": (adam(partial(np.multiply, 0.1)), adam(partial(np.multiply, 0.2)), "argument 0 is 0.1 in"),
+    "an own optimizer": (own_rule(0.1), own_rule(0.2), "rate is 0.1 in the file and 0.2 here"),
+    "adam -> an own one": (adam(0.1), own_rule(0.1), "own_rule"),
+}  # fmt: skip
+
+
+def test_a_global_number_of_a_schedule_is_compared(path, monkeypatch) -> None:
+    run(epochs=1, checkpoint=path, optimizer=adam(global_rate))
+    monkeypatch.setattr(sys.modules[__name__], "GLOBAL_RATE", 0.2)
+    with pytest.warns(UserWarning, match=r"GLOBAL_RATE is 0.1 in the file and 0.2 here"):
+        run(epochs=2, resume=path, optimizer=adam(global_rate))
+
+
+GLOBAL_RATE = 0.1
+
+
+def global_rate(t):
+    return GLOBAL_RATE + 0 * t
+
+
+@pytest.mark.parametrize("callback", [lambda: EarlyStopping(3), KeepBest], ids=["EarlyStopping", "KeepBest"])
+def test_the_best_of_another_validation_part_is_forgotten(path, callback) -> None:
+    before, now = {"validation": (X, Y)}, {"validation": (X[::2], (Y + 1)[::2] % 3)}
+    run(epochs=4, callbacks=[callback()], checkpoint=path, **before)
+    with pytest.warns(UserWarning, match="validation is .* in the file and .* here"):
+        result = run(epochs=5, callbacks=[judge := callback()], resume=path, **now)
+    assert judge.metrics["epoch"] == 5
+    assert result.theta.tobytes() == run(epochs=5, callbacks=[callback()], resume=run(epochs=4)).theta.tobytes()
+
+
+def test_the_best_by_a_training_loss_is_kept_whatever_the_validation_part(path) -> None:
+    run(epochs=4, checkpoint=path, validation=(X, Y), callbacks=[first := KeepBest("epoch", mode="min")])
+    with pytest.warns(UserWarning, match="validation is"):
+        result = run(epochs=5, resume=path, validation=(X[1:], Y[1:]), callbacks=[KeepBest("epoch", mode="min")])
+    assert result.theta.tobytes() == first.theta.tobytes()
+
+
+def test_a_checkpoint_of_another_run_is_not_replaced(path) -> None:
+    run(epochs=3, checkpoint=path)
+    before = path.read_bytes()
+    for options in (
+        {"epochs": 2},  # it would not come to epoch 3 again
+        {"epochs": 3, "seed": 4},
+        {"epochs": 3, "theta": NET.initialize(5)},
+        {"epochs": 3, "optimizer": adam(0.5)},
+        {"epochs": 3, "validation": (X, Y)},
+        {"epochs": 3, "resume": run(epochs=1, seed=4)},
+    ):
+        with pytest.raises(FileExistsError, match="which would be lost: go on with it .*resume='auto'"):
+            run(checkpoint=path, **options)
+        assert path.read_bytes() == before, options
+    again = run(epochs=3, checkpoint=path)  # the same run
+    run(epochs=4, checkpoint=path, resume=again)
+    assert len(run(epochs=4, resume=path).history) == 4
+
+
+def test_a_run_from_a_given_theta_is_known_after_it_was_resumed(path) -> None:
+    run(epochs=1, checkpoint=path, theta=NET.initialize(5))
+    run(epochs=2, checkpoint=path, resume=path)
+    with pytest.raises(FileExistsError, match="would be lost"):
+        run(epochs=2, checkpoint=path)
+    run(epochs=2, checkpoint=path, theta=NET.initialize(5))
+
+
 # --- damage
 
 
@@ -730,6 +851,31 @@ def test_a_file_whose_arrays_are_of_another_kind_is_refused(path, stop_after, na
     refused(path, reason)
 
 
+IMPOSSIBLE = {
+    # what no run can have between two steps: the changes of the document, those of the tensors, a part of the reason
+    "a step after the last": ({"step": STEPS + 1}, {}, "its step is 5, expected 4"),
+    "a step of 2^63": ({"step": 2**63}, {}, "its step is 9223372036854775808"),
+    "another number of samples": ({"step": 2}, {}, "its offset is 0, expected 16"),
+    "samples before the first step": ({}, {"run/offset": np.int32(8)}, "its offset is 8, expected 0"),
+    "other finite steps": ({}, {"run/finite": np.int32(-1)}, "its finite is -1, expected 0"),
+    "a mean of infinity": ({}, {"run/mean": np.float32("inf")}, "its finite mean is False, expected True"),
+    "a parameter of NaN": ({}, {"run/theta": np.full(107, np.nan, "f4")}, "finite parameters is 0, expected 107"),
+    "NaN before": ({}, {"good": np.full(107, np.nan, "f4")}, "finite parameters before is 0"),
+    "epochs from 2": ({"history": [{"epoch": 2}]}, {}, r"its epochs is \[2\], expected \[1\]"),
+    "an epoch twice": ({"history": [{"epoch": 1}, {"epoch": 1}]}, {}, r"its epochs is \[1, 1\]"),
+    "an epoch without a number": ({"history": [{}]}, {}, r"its epochs is \[None\]"),
+}
+
+
+def test_a_state_that_no_run_can_have_is_refused(path) -> None:
+    run(epochs=1, checkpoint=path)
+    tensors, document = checkpoint_file.read_sealed(path)
+    for changes, others, reason in IMPOSSIBLE.values():
+        others = {name: np.asarray(tensor) for name, tensor in others.items()}
+        checkpoint_file.write_sealed(path, tensors | others, document | changes)
+        refused(path, reason)
+
+
 def test_a_number_in_the_place_of_an_array_is_refused(path) -> None:
     run(epochs=1, checkpoint=path)
     tensors, document = checkpoint_file.read_sealed(path)
@@ -859,12 +1005,12 @@ def handlers():
 
 def signalling(*numbers, at):
     """Adam, with signals in its update number ``at``."""
-    calls, optimizer = [], adam(0.01)
+    calls, optimizer, moments = [], adam(0.01), {at}  # a set, because a number would be a constant of the optimizer
 
     def update(theta, grad, state):
         calls.append(None)
         result = optimizer.update(theta, grad, state)
-        for number in numbers if len(calls) == at else ():
+        for number in numbers if len(calls) in moments else ():
             signal.raise_signal(number)
         return result
 

@@ -727,3 +727,18 @@ def test_loading_runs_no_code_that_a_file_holds(tmp_path) -> None:
     refused, *events = run.stdout.split()
     assert int(refused) > 50
     assert events == []
+
+
+def test_an_ensemble_is_loaded_unchanged(tmp_path) -> None:
+    theta = np.stack([NET.initialize(seed) for seed in range(3)])
+    save(tmp_path / "m", NET, theta)
+    model = load(tmp_path / "m")
+    assert (model.network, model.theta.tobytes(), model.theta.shape) == (NET, theta.tobytes(), theta.shape)
+    for wrong in (theta[:0], theta[None], theta[:, 1:]):
+        with pytest.raises(ValueError, match="theta must have shape"):
+            save(tmp_path / "m", NET, wrong)
+    tensors = load_file(tmp_path / "m")
+    text = {"xpdl": json.dumps({"format": 2, "network": asdict(NET), "metadata": {}})}
+    (tmp_path / "m").write_bytes(serialize(tensors | {"b1": tensors["b1"][:2]}, text))
+    with pytest.raises(ModelFileError, match="its tensors are"):
+        load(tmp_path / "m")

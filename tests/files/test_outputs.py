@@ -150,6 +150,39 @@ def test_a_lock_follows_symlinks_and_is_none_itself(tmp_path) -> None:
     assert not (tmp_path / "victim").exists()
 
 
+@posix
+@pytest.mark.parametrize("kind", ["file", "pipe"])
+def test_a_file_in_the_place_of_a_lock_is_not_removed(tmp_path, kind) -> None:
+    lock = tmp_path / ".run.lock"
+    lock.write_bytes(b"mine") if kind == "file" else os.mkfifo(lock)
+    with pytest.raises(FileExistsError, match="'.*/.run.lock' must be free to lock '.*/run'"), locked(tmp_path / "run"):
+        pass
+    assert lock.exists()
+
+
+@posix
+def test_a_lock_that_has_become_a_file_stays(tmp_path) -> None:
+    with locked(tmp_path / "run"):
+        (tmp_path / ".run.lock").write_bytes(b"a history of this name")
+    assert (tmp_path / ".run.lock").exists()
+
+
+def test_long_names_with_the_same_beginning_have_locks_of_their_own(tmp_path) -> None:
+    with locked(tmp_path / ("n" * 200 + "1")), locked(tmp_path / ("n" * 200 + "2")):
+        assert len([*tmp_path.iterdir()]) == (2 if os.name == "posix" else 0)
+
+
+@posix
+def test_a_file_of_another_user_is_not_replaced(tmp_path, monkeypatch) -> None:
+    """In a folder where everybody may write, its owner would be another one."""
+    (tmp_path / "theirs").write_bytes(b"x")
+    monkeypatch.setattr(os, "access", lambda path, mode, **more: False)
+    for write in (lambda path: check("save", path, ANY), lambda path: write_whole(path, b"y")):
+        with pytest.raises(PermissionError, match="read-only"):
+            write(tmp_path / "theirs")
+    assert (tmp_path / "theirs").read_bytes() == b"x"
+
+
 def test_a_kind_is_told_by_the_head_and_an_empty_file_is_of_every_kind(tmp_path) -> None:
     kind = Kind("text", lambda head: head.startswith(b"text"))
     for content, expected in ((None, True), (b"", True), (b"text", True), (b"other", False)):

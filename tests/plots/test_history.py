@@ -114,3 +114,14 @@ def test_every_curve_has_a_few_markers(epochs) -> None:
 def test_anything_but_runs_is_refused(runs, options, error, said) -> None:
     with pytest.raises(error, match=said):
         plots.curves(runs, **options)
+
+
+def test_each_of_several_networks_has_its_curves() -> None:
+    history = [{"epoch": e, "loss": np.array([e, 2.0 * e]), "validation_loss": [e + 1.0, e + 2.0]} for e in (1, 2, 3)]
+    lines = plots.curves({"many": history, "one": [{"epoch": 1, "loss": 5.0}]}).get_lines()
+    assert [line.get_label() for line in lines] == [
+        *("many network 0 training", "many network 0 validation"),
+        *("many network 1 training", "many network 1 validation", "one training"),
+    ]
+    assert lines[2].get_ydata().tolist() == [2, 4, 6]
+    assert lines[3].get_ydata().tolist() == [3, 4, 5]

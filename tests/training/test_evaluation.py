@@ -264,3 +264,13 @@ def test_a_result_that_is_not_finite_is_an_error_and_never_a_label(output) -> No
             with pytest.raises(ArithmeticError, match="outputs are not finite"):
                 predict(net, theta * np.float32(1e19), x * scale, backend="numpy")
     assert np.isfinite(evaluate(net, theta, x, y, backend="numpy")["loss"])
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid", "linear"])
+def test_k_networks_predict_by_the_mean_of_their_probabilities(output) -> None:
+    net = Network([4, 5, 1 if output == "sigmoid" else 3], output=output)
+    theta = np.stack([net.initialize(seed, "float64") for seed in range(3)])
+    x = np.random.default_rng(0).normal(size=(7, 4))
+    p = np.mean([net.predict_proba(row, x) for row in theta], axis=0)
+    expected = p if output == "linear" else net.head.decide(p)
+    np.testing.assert_allclose(predict(net, theta, x, backend="numpy", dtype="float64"), expected)

@@ -123,6 +123,13 @@ def test_targets_of_nan_are_refused(samples, quiet_train) -> None:
         quiet_train(Network([6, 3]), samples(4)[0], np.full((4, 3), np.nan))
 
 
+def test_a_validation_loss_that_is_not_finite_is_said(quiet_train) -> None:
+    net, x = Network([1, 1], output="linear"), np.ones((4, 1))
+    with pytest.warns(UserWarning, match="the validation loss is not finite in epoch 1 and 1 others"):
+        result = quiet_train(net, x, x, epochs=2, validation=(1e30 * x, x), backend="numpy")
+    assert len(result.history) == 2
+
+
 @on_each
 def test_it_learns_to_tell_three_clouds_apart(lib, quiet_train) -> None:
     rng = np.random.default_rng(0)

@@ -1,5 +1,6 @@
 """Where a study is kept: it is resumed from there, and shared."""
 
+from contextlib import closing
 import os
 from pathlib import Path
 import re
@@ -16,7 +17,7 @@ import xpdl
 optuna = pytest.importorskip("optuna", reason="tuning needs Optuna")
 from optuna.trial import TrialState  # noqa: E402
 
-from xpdl.tuning import RecipeSampler, search, tune  # noqa: E402
+from xpdl.tuning import RecipeSampler, search, storage, tune  # noqa: E402
 from xpdl.tuning.recipe import key  # noqa: E402
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -139,3 +140,48 @@ def _running(path):
     finally:
         database.close()
     return found is not None
+
+
+FOREIGN = {
+    "accounts": "CREATE TABLE accounts (name TEXT)",
+    "studies of medicine": "CREATE TABLE studies (name TEXT)",
+    "trials of medicine": "CREATE TABLE trials (trial_id INTEGER, patients INTEGER)",
+    "a table beside those of Optuna": "CREATE TABLE notes (text TEXT)",
+}
+URLS = ["{}", "sqlite:///{}", "sqlite:///{}?uri=true", "sqlite:///file:{}?uri=true", "sqlite:///file:{}?mode=rw&uri=1"]
+
+
+def open_it(place):
+    with search.storage_errors():
+        return search.open_storage(place)
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_database_of_another_program_is_not_written_by_any_url(tmp_path, name) -> None:
+    path = tmp_path / "a.db"
+    if name.endswith("Optuna"):
+        open_it(path)
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(FOREIGN[name])
+        database.commit()
+    before = path.read_bytes()
+    for url in URLS:
+        with pytest.raises(FileExistsError, match="a database of studies, but .* is not a database of studies"):
+            open_it(url.format(path))
+    assert path.read_bytes() == before
+
+
+def test_every_url_of_a_file_opens_it(tmp_path) -> None:
+    path = tmp_path / "s ä.db"
+    optuna.create_study(storage=open_it(path), study_name="s")
+    for url in URLS:
+        assert [study.study_name for study in open_it(url.format(path)).get_all_studies()] == ["s"]
+    for url in ("sqlite://", "sqlite:///:memory:", "sqlite:///file:name?mode=memory&uri=true"):
+        assert storage._file(url) is None
+
+
+def test_all_tables_of_optuna_are_known(tmp_path) -> None:
+    open_it(tmp_path / "s.db")
+    tables = storage._tables(tmp_path / "s.db")
+    assert len(tables) > 10
+    assert storage._are_optunas(tables)

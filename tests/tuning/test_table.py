@@ -1,10 +1,13 @@
 """The trials of a study as lines of text."""
 
+import io
+
 import pytest
 
 optuna = pytest.importorskip("optuna", reason="tuning needs Optuna")
 from optuna.trial import TrialState, create_trial  # noqa: E402
 
+from xpdl.tuning.picture import plot_trials  # noqa: E402
 from xpdl.tuning.table import best_trial, line, row, rows, table  # noqa: E402
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -71,3 +74,27 @@ def test_the_table_has_a_header_and_a_dash_for_what_is_not_known(study) -> None:
 def test_a_line_tells_how_a_trial_ended_and_the_best_so_far(study) -> None:
     assert line(study, study.trials[0]).startswith("trial 0: complete, loss 0.5000 (best 0.2500, trial 2); lr 0.1; ")
     assert line(study, study.trials[3]).startswith("trial 3: diverged, loss - (best 0.2500, trial 2); lr 0.1; ")
+
+
+def test_names_from_a_study_of_others_are_escaped_and_cut(study) -> None:
+    name, choice = "\x1b[2J$\\frac{$" + "n" * 1000, "\n\u202e" + "v" * 1000
+    kinds = {name: optuna.distributions.CategoricalDistribution([choice])}
+    params = {name: choice}
+    study.add_trial(create_trial(value=0.1, params=params, distributions=kinds, intermediate_values={1: 0.1}))
+    for text in (table(study), line(study, study.trials[-1])):
+        assert all(len(shown) < 250 and shown.isprintable() for shown in text.splitlines())
+
+
+def test_names_from_a_study_of_others_can_be_drawn(study) -> None:
+    pytest.importorskip("matplotlib", reason="plots need matplotlib")
+    for name, choice in ((r"$\frac{$", r"$\bad{$"), ("\x1b[2J" * 100, "\n" * 100)):
+        kinds = {name: optuna.distributions.CategoricalDistribution([choice])}
+        study.add_trial(
+            create_trial(value=0.1, params={name: choice}, distributions=kinds, intermediate_values={1: 0.1})
+        )
+    figure = plot_trials(study)
+    figure.savefig(io.BytesIO(), format="png")
+    texts = [axes.get_xlabel() for axes in figure.axes] + [
+        text.get_text() for axes in figure.axes[2:] for text in axes.get_xticklabels()
+    ]
+    assert all(len(text) < 60 and text.isprintable() for text in texts)

@@ -26,8 +26,11 @@ def fuse(kernel: Callable[..., Any], offsets: Sequence[int] = ()) -> Callable[..
     """
 
     def parted(*arguments: Any) -> tuple[Any, ...]:
-        columns = [_parts(a, offsets) if getattr(a, "ndim", 0) else [a] * (len(offsets) - 1) for a in arguments]
-        return tuple(map(xp.concat, zip(*(kernel(*part) for part in zip(*columns, strict=True)), strict=True)))
+        columns = [
+            _parts(a, offsets) if getattr(a, "shape", ())[-1:] == (offsets[-1],) else [a] * (len(offsets) - 1)
+            for a in arguments
+        ]
+        return tuple(map(_joined, zip(*(kernel(*part) for part in zip(*columns, strict=True)), strict=True)))
 
     return parted if offsets else kernel
 
@@ -47,13 +50,13 @@ def repeat(step: Callable[..., Any], offsets: Sequence[int], precision: str = "f
 
     def steps(run: Any, data: Any, count: int) -> Any:
         leaves, tree = jax.tree.flatten(run)
-        vectors = [leaf.shape == (offsets[-1],) for leaf in leaves]
+        vectors = [leaf.shape[-1:] == (offsets[-1],) for leaf in leaves]
 
         def parted(leaves: Sequence[Any]) -> list[Any]:
             return [_parts(leaf, offsets) if vector else leaf for leaf, vector in zip(leaves, vectors, strict=True)]
 
         def joined(leaves: Sequence[Any]) -> Any:
-            whole = [xp.concat(leaf) if vector else leaf for leaf, vector in zip(leaves, vectors, strict=True)]
+            whole = [_joined(leaf) if vector else leaf for leaf, vector in zip(leaves, vectors, strict=True)]
             return jax.tree.unflatten(tree, whole)
 
         def body(_: Any, leaves: Sequence[Any]) -> list[Any]:
@@ -65,7 +68,11 @@ def repeat(step: Callable[..., Any], offsets: Sequence[int], precision: str = "f
 
 
 def _parts(vector: Any, offsets: Sequence[int]) -> list[Any]:
-    return [vector[start:stop] for start, stop in pairwise(offsets)]
+    return [vector[..., start:stop] for start, stop in pairwise(offsets)]
+
+
+def _joined(parts: Sequence[Any]) -> Any:
+    return xp.concat(parts, axis=-1)
 
 
 IN_TF32 = {

@@ -8,7 +8,7 @@ import array_api_compat.numpy as xp
 import numpy as np
 
 from xpdl.backends.denormals import Flushed
-from xpdl.backends.kernels.c_compiler import Kernel, compiler, ready
+from xpdl.backends.kernels.c_compiler import Kernel, compiler, ready, spread
 from xpdl.backends.kernels.fusion import Fusion
 from xpdl.backends.kernels.operations import OPERATIONS
 from xpdl.backends.replay.recorder import Library, Operation, Record, Recorded
@@ -41,6 +41,10 @@ def _astype(place: np.ndarray, x: np.ndarray, dtype: Any, **options: Any) -> Cal
     return partial(np.copyto, place, x, "unsafe")
 
 
+def _reshape(place: np.ndarray, x: np.ndarray, shape: tuple[int, ...], **options: Any) -> Call:
+    return partial(np.copyto, place.reshape(x.shape), x)
+
+
 def _reduction(ufunc: np.ufunc) -> Callable[..., Call]:
     return lambda place, x, **options: partial(ufunc.reduce, x, out=place, **{"axis": None} | options)
 
@@ -59,8 +63,8 @@ LARGE = 16_384
 
 def suits(operation: Operation) -> bool:
     """Return whether a kernel in C gives the same bits and is faster: for large results, and for 0-d arrays."""
-    size = operation.results[0].value.size
-    plain = all(x.value.flags.c_contiguous for x in operation.inputs)
+    size, shape = operation.results[0].value.size, operation.results[0].shape
+    plain = all(x.value.flags.c_contiguous and spread(x.shape, shape) for x in operation.inputs)
     exact = operation.function not in INEXACT and operation.function is not xp.take  # NumPy is as fast at taking rows
     return plain and exact and (size >= LARGE or operation.results[0].ndim == 0)
 
@@ -83,6 +87,7 @@ TARGET = Target(
         xp.matmul: _matmul,
         xp.take: _take,
         xp.astype: _astype,
+        xp.reshape: _reshape,
         xp.sum: _reduction(np.add),
         xp.max: _reduction(np.maximum),
         xp.min: _reduction(np.minimum),

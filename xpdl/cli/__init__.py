@@ -5,6 +5,7 @@ If a flag, a file or an installation is wrong, one line on stderr says why, and 
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 import os
 import signal
 import sys
@@ -25,7 +26,7 @@ from xpdl.cli.training import train
 from xpdl.cli.tuning import tune
 from xpdl.distributed import connect
 from xpdl.distributed.launching import RanksWanted, fail_stop, launch, started
-from xpdl.progress import LOST, say
+from xpdl.progress import LOST, SILENT, say
 
 COMMANDS: list[Callable[..., Any] | App] = [train, tune, predict, check, plot, backends]
 
@@ -83,7 +84,8 @@ def _unsaid() -> int:
     error = LOST.get("stdout")
     if error is None:
         return 0
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would fail to flush it, too
+    with suppress(*SILENT):  # it may be no file, or None
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would fail to flush it, too
     if isinstance(error, BrokenPipeError):  # as in ``xpdl ... | head``
         return 1
     _tell("error", error)

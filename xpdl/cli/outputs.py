@@ -96,7 +96,8 @@ class History:
         """Add the line of an epoch."""
         if self.error is None:
             try:
-                append_line(self.path, json.dumps({**metrics, "step": step}).encode())
+                line = json.dumps({**metrics, "step": step}, default=np.ndarray.tolist)  # arrays (K,) of K networks
+                append_line(self.path, line.encode())
             except OSError as error:
                 self.error = error
 
@@ -111,5 +112,7 @@ def valid_epochs(lines: Iterable[dict[str, float]]) -> list[dict[str, float]]:
     """Return the epochs of the last run in a history: where it goes back to an epoch, the later lines are valid."""
     kept: list[dict[str, float]] = []
     for line in lines:
-        kept = [*(earlier for earlier in kept if earlier["epoch"] < line["epoch"]), line]
+        while kept and kept[-1]["epoch"] >= line["epoch"]:
+            kept.pop()
+        kept.append(line)
     return kept

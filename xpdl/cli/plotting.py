@@ -1,7 +1,6 @@
 """xpdl plot: pictures of runs and of saved models, a command for each kind."""
 
 from collections.abc import Callable, Mapping, Sequence
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from xpdl.cli.options import Whole
 from xpdl.cli.outputs import check_outputs, valid_epochs
 from xpdl.cli.pictures import Picture, save_picture
 from xpdl.files.model import Model, load
+from xpdl.files.tensors import read_json
 from xpdl.gradcheck import Report, check_network
-from xpdl.plots.figures import Figure, new_figure, unshown
+from xpdl.plots.figures import Figure, literal, new_figure, unshown
 from xpdl.progress import say
 from xpdl.training.dropout import dropout_masks
 
@@ -36,9 +36,15 @@ def curves(*histories: Path, out: Picture, log: bool = False, force: options.For
     if not histories:
         raise ValueError("histories must be one or more files that xpdl train --history has written")
     check_outputs({f"history {number}": path for number, path in enumerate(histories, 1)}, force=force, out=out)
-    names = [path.name.removesuffix(".jsonl") if len(histories) > 1 else "" for path in histories]
-    labels = names if len(set(names)) == len(names) else [str(path) for path in histories]
-    _write(out, _draw_curves, dict(zip(labels, map(_read_history, histories), strict=True)), log)
+    _write(out, _draw_curves, dict(zip(_labels(histories), map(_read_history, histories), strict=True)), log)
+
+
+def _labels(paths: Sequence[Path]) -> list[str]:
+    """Return a different label for each file: its name, its path, or a number and its path; "" for a single file."""
+    names = [literal(path.name.removesuffix(".jsonl")) for path in paths]
+    whole = [literal(path) for path in paths]
+    numbered = [f"{number}: {name}" for number, name in enumerate(whole, 1)]
+    return [""] if len(paths) == 1 else next(way for way in (names, whole, numbered) if len({*way}) == len(way))
 
 
 @plot.command
@@ -181,15 +187,19 @@ def _tested(loaded: Model, data: str | None, seed: int) -> tuple[Any, ...]:
     return loaded.network, loaded.theta, *(samples.test or (samples.x, samples.y))
 
 
+MOST = 2**53
+"""Epochs of a history are below this number, so that they are exact as places in a picture."""
+
+
 def _read_history(path: Path) -> list[dict[str, float]]:
     """Read the epochs from a file with one JSON object per line; ``ValueError`` if a line holds anything else."""
     epochs, text = [], checks.regular_file(path).read_text(encoding="utf-8", errors="replace")
     for number, line in enumerate(text.splitlines(), 1):
         try:
-            epoch = json.loads(line)
-        except ValueError:
+            epoch = read_json(line, finite=False)
+        except (ValueError, RecursionError):
             epoch = None
-        if not isinstance(epoch, dict) or type(epoch.get("epoch")) not in (int, float):
+        if not isinstance(epoch, dict) or type(epoch.get("epoch")) is not int or not 0 < epoch["epoch"] < MOST:
             raise ValueError(f"{path}, line {number}: expected an epoch as a JSON object, got {checks.shorten(line)}")
         epochs.append(epoch)
     return valid_epochs(epochs)

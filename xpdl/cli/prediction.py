@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from xpdl.backends import Backend
+from xpdl.backends import Backend, backend as choose_backend
 from xpdl.checks import one_line
 from xpdl.cli import options
 from xpdl.cli.model_data import Samples, data_of, new_samples, source_of
 from xpdl.cli.regression import fit_of
-from xpdl.data import Dataset
+from xpdl.data import Dataset, inputs
 from xpdl.data.labels import SHOWN
 from xpdl.data.table import number_text
 from xpdl.files.model import Model, load
@@ -71,6 +71,8 @@ def predict(
     p = predict_proba(loaded.network, loaded.theta, samples.x, backend=backend)
     if samples.y is not None:
         say(scores(evaluated(loaded.network, loaded.theta, samples.x, samples.y, backend=backend)))
+        if loaded.theta.ndim > 1:
+            say(ensemble(loaded.network, loaded.theta, samples.x, samples.y, backend=backend))
     decide = loaded.network.head.decide
     labels = p if decide is None else decide(p)
     if samples.y is not None and loaded.classes and labels.ndim == 1:
@@ -126,10 +128,10 @@ def _heads(model: Model, samples: Samples) -> list[str]:
     return [index or ("ImageId" if image else "Id"), label]
 
 
-def evaluated(net: Network, theta: np.ndarray, x: Any, y: Any, **where: Any) -> dict[str, float]:
+def evaluated(net: Network, theta: np.ndarray, x: Any, y: Any, **where: Any) -> dict[str, Any]:
     """Return loss and accuracy, and for values how well they fit."""
     found = evaluate(net, theta, x, y, **where)
-    if net.head.decide is None and np.asarray(y).dtype.kind == "f":
+    if theta.ndim == 1 and net.head.decide is None and np.asarray(y).dtype.kind == "f":
         found = fit_of(np.asarray(y), predict_labels(net, theta, x, **where)) | found
     return found
 
@@ -138,15 +140,43 @@ def score(net: Network, theta: np.ndarray, samples: Dataset, backend: Backend, d
     """Score a newly trained model on the test part, and say where it was saved."""
     if samples.test:
         say(scores(evaluated(net, theta, *samples.test, backend=backend, dtype=dtype)))
+        if theta.ndim > 1:
+            say(ensemble(net, theta, *samples.test, backend=backend, dtype=dtype))
     if saved:
         say(f"saved {one_line(saved)}")
 
 
-def scores(found: dict[str, float]) -> str:
-    """Return accuracy and loss as a line of text."""
+def scores(found: dict[str, Any]) -> str:
+    """Return accuracy and loss as a line of text; of K networks, a line for each, with what they differ by."""
+    if np.ndim(found["loss"]):
+        percent = {"accuracy": 100 * found["accuracy"]} if "accuracy" in found else {}
+        return "\n".join(_spread(name, values) for name, values in {**found, **percent}.items())
     accuracy = f"test accuracy {100 * found['accuracy']:.2f} %, " if "accuracy" in found else ""
     fit = "".join(f"test {name} {found[name]:.4g}, " for name in ("RMSE", "R2") if name in found)
     return f"{accuracy}{fit}test loss {found['loss']:.4f}"
+
+
+def _spread(name: str, values: np.ndarray) -> str:
+    """Return mean, standard deviation, best and worst of a metric of K networks."""
+    digits, unit = (2, " %") if name == "accuracy" else (4, "")
+    best, worst = (values.max(), values.min())[:: 1 if name == "accuracy" else -1]
+    numbers = {
+        "mean": values.mean(),
+        "deviation": values.std(ddof=min(1, len(values) - 1)),
+        "best": best,
+        "worst": worst,
+    }
+    return f"test {name}: " + ", ".join(f"{what} {value:.{digits}f}{unit}" for what, value in numbers.items())
+
+
+def ensemble(net: Network, theta: np.ndarray, x: Any, y: Any, **where: Any) -> str:
+    """Return how good the mean of the probabilities, or values, of K networks is, as a line of text."""
+    found = predict_labels(net, theta, x, **where)
+    targets = inputs.targets(net, y, len(x), choose_backend("numpy"), "float64")
+    if net.head.decide is None:
+        return f"ensemble of {len(theta)}: mean squared error {np.mean((found - targets) ** 2):.4f}"
+    right = found.reshape(len(x), -1) == net.head.decide(targets).reshape(len(x), -1)
+    return f"ensemble of {len(theta)}: test accuracy {100 * np.mean(right.all(axis=1)):.2f} %"
 
 
 def _confusion(y: np.ndarray, predicted: np.ndarray, classes: Sequence[Any]) -> str:

@@ -65,6 +65,7 @@ def train(
     precision: options.Precision = "float32",
     dtype: options.Dtype = "float32",
     seed: options.Seed = 0,
+    seeds: Whole | None = None,
     class_weight: str | None = None,
     save: Path | None = None,
     history: Path | None = None,
@@ -104,6 +105,9 @@ def train(
     validation
         Fraction of the training data that is kept for validation after each epoch, by default 0.1. The test part is
         used only once, at the end.
+    seeds
+        Train this many networks at once, with the seeds --seed, --seed + 1 and so on. Each is the run that it would be
+        alone. The model is all of them, an ensemble that predicts by the mean of their probabilities.
     class_weight
         balanced: all classes weigh the same in the training, however many samples they have.
     save
@@ -128,7 +132,8 @@ def train(
     read = given_options(label=label, header=header, drop=drop, keep=keep, missing=missing, task=task)
     samples, split = load_and_split(data, holdout, validation, seed, **read)
     plan = plan_of(len(split.x), epochs, batch_size, patience, validated=split.x_test is not None)
-    same: dict[str, Any] = {"epochs": plan.epochs, "batch_size": plan.batch_size, "dtype": dtype, "seed": seed}
+    same: dict[str, Any] = {"epochs": plan.epochs, "batch_size": plan.batch_size, "dtype": dtype}
+    same["seed"] = _seeds(seed, seeds)
     files: dict[str, Any] = {"checkpoint": checkpoint, "every": every, "resume": resume, "overwrite": force}
     inputs, scaled = split.choose_scaling(scale)
     network: dict[str, Any] = {"hidden": one_or_each(activation), "init": init, "l2": l2, "dropout": dropout}
@@ -190,6 +195,11 @@ def _logged(
         callbacks = _callbacks(lines, patience, heard=kept or history is not None)
         result, failure = _run(net, part.x, part.y, callbacks=callbacks, **options)
     return result, failure or (lines.error if lines else None)
+
+
+def _seeds(first: int, count: int | None) -> int | list[int]:
+    """Return the seed, or the seeds of several networks."""
+    return first if count is None else [first + k for k in range(checks.integer("seeds", count, least=1))]
 
 
 def _callbacks(lines: History | None, patience: int | None, *, heard: bool) -> list[Callback]:

@@ -6,10 +6,13 @@ import re
 import runpy
 import sys
 from typing import Any
+import zipfile
 
 import numpy as np
 
 from xpdl import checks
+from xpdl.data.npz_file import read_arrays
+from xpdl.data.shard_folder import map_npy
 from xpdl.gradcheck import Report, check_gradient, check_jvp, check_vjp
 from xpdl.randomness import Stream, generator
 
@@ -98,6 +101,4 @@ def _length(text: str) -> int:
 
 def _saved(path: Path) -> Any:
     """An array of an .npy file; of an .npz file a dict of arrays."""
-    with path.open("rb") as file:
-        found = np.load(file, allow_pickle=False)
-        return {name: found[name] for name in found.files} if isinstance(found, np.lib.npyio.NpzFile) else found
+    return read_arrays(path) if zipfile.is_zipfile(checks.regular_file(path)) else np.array(map_npy(path))

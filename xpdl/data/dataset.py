@@ -246,7 +246,7 @@ def _problems(data: Dataset) -> Iterator[str]:
 def _pair_problems(data: Dataset, x_name: str, y_name: str) -> Iterator[str]:
     x, y = getattr(data, x_name), getattr(data, y_name)
     for name, a in ((x_name, x), (y_name, y)):
-        if not isinstance(a, np.ndarray | Shards):
+        if not isinstance(a, np.ndarray | Shards) or isinstance(a, np.ma.MaskedArray):
             yield f"{name} must be a NumPy array, got {type(a).__name__}"
     if x.ndim != 2 or 0 in x.shape:
         yield f"{x_name} must be (n, d) with n, d > 0, got shape {x.shape}"

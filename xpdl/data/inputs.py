@@ -39,18 +39,37 @@ def weighted(
     argument: str = "sample_weight",
 ) -> tuple[Array, Array, Array | None]:
     """``features``, ``targets`` and ``weights`` of the same samples.  A target of weight 0 may be missing: NaN."""
+    checks.countable(f"{prefix}x", x)
     x = features(net, x, backend, dtype, argument=f"{prefix}x")
+    several = networks(net, weight, x)
     weight = weights(net, weight, x.shape[0], backend, dtype, argument=f"{prefix}{argument}")
     if weight is not None:
-        y = filled(y, to_numpy(weight))
+        host = to_numpy(weight)
+        y = filled(y, host if several is None else host.max(axis=0))
     return x, targets(net, y, x.shape[0], backend, dtype, argument=f"{prefix}y"), weight
 
 
-def parameters(net: Network, theta: Any, backend: Backend, dtype: str) -> Array:
-    """A copy of theta (P,) on the device; ``ValueError`` for a wrong length, NaN or infinity."""
+def networks(net: Network, weight: Any, x: Any) -> int | None:
+    """K, if these are weights of the samples x for each of K networks, (K, n) or (K, n, k); else None.
+
+    Weights (n, k) of a loss that takes one for each output are those of one network.
+    """
+    n = x.shape[0] if getattr(x, "shape", ()) else len(x) if hasattr(x, "__len__") else None
+    shape = shape_of(weight)
+    one = net.head.per_output and shape == (n, net.sizes[-1])
+    return None if one or shape[1:2] != (n,) else shape[0]
+
+
+def parameters(net: Network, theta: Any, backend: Backend, dtype: str, *, several: bool = False) -> Array:
+    """A copy of theta (P,) on the device, or (K, P) if there may be several networks.
+
+    ``ValueError`` for a wrong shape, NaN or infinity.
+    """
     theta = numbers("theta", theta)
-    if tuple(theta.shape) != (net.size,):
-        raise ValueError(f"theta must have shape ({net.size},) for sizes {list(net.sizes)}, got {tuple(theta.shape)}")
+    right = theta.ndim == 1 or (several and theta.ndim == 2 and theta.shape[0] > 0)
+    if not right or theta.shape[-1] != net.size:
+        expected = f"({net.size},)" + several * f", or (K, {net.size}) for K networks,"
+        raise ValueError(f"theta must have shape {expected} for sizes {list(net.sizes)}, got {tuple(theta.shape)}")
     entered = backend.asarray(theta, dtype, copy=True)
     _check_finite("theta", entered)
     return entered
@@ -145,7 +164,8 @@ def class_weights(net: Network, y: Any, factors: Mapping[Any, float] | str | Non
     if weight is None:
         return each
     weight = to_numpy(numbers("sample_weight", weight))
-    return weight * (each if weight.ndim < 2 else each[:, None])
+    per_sample = weight.ndim < 2 + (networks(net, weight, y) is not None)
+    return weight * (each if per_sample else each[:, None])
 
 
 def _factors(labels: np.ndarray, factors: Mapping[Any, float] | str, k: int) -> np.ndarray:
@@ -165,20 +185,21 @@ def _factors(labels: np.ndarray, factors: Mapping[Any, float] | str, k: int) -> 
 def weights(
     net: Network, weight: Any, n: int, backend: Backend, dtype: str, *, argument: str = "sample_weight"
 ) -> Array | None:
-    """The weights (n,) of n samples, or (n, k) of their outputs, on the device; None stays None.
+    """The weights (n,) of n samples, (n, k) of their outputs, or those of K networks, on the device.
 
     ``TypeError`` if they are not real numbers; ``ValueError`` for a wrong shape, for a number that is negative or not
-    finite, and if all are 0.
+    finite, and if all of a network are 0.
     """
     if weight is None:
         return None
     weight = to_numpy(numbers(argument, weight))
-    net.check_weight(argument, weight, n)
+    several = networks(net, weight, range(n))
+    net.check_weight(argument, weight, *(() if several is None else (several,)), n)
     _check_finite(argument, weight)
     _accept(argument, weight, weight >= 0, "at least 0")
     used = weight.astype(np.float64)
     used[used < np.finfo(dtype).tiny] = 0.0  # steps treat such numbers as zero
-    if not used.any():
+    if not used.reshape(several or 1, -1).any(axis=1).all():
         found = f"at most {weight.max()} in {dtype}" if weight.any() else f"{weight.size} zeros"
         raise ValueError(f"{argument} must be above 0 for at least one sample, got {found}")
     most = float(np.finfo(dtype).max) / (HEADROOM * n)
@@ -194,6 +215,12 @@ def nonzero_rows(weight: np.ndarray | None) -> np.ndarray | None:
     return None if len(kept) == weight.shape[0] else kept
 
 
+def counted(weight: np.ndarray) -> np.ndarray:
+    """Whether each sample counts for each network, (K, n), by weights (K, n) or (K, n, k)."""
+    counts: np.ndarray = (weight != 0).reshape(*weight.shape[:2], -1).any(axis=2)
+    return counts
+
+
 def numbers(argument: str, values: Any) -> Array:
     """The values as an array; a list becomes a NumPy array."""
     checks.unmasked(argument, values)
@@ -201,6 +228,11 @@ def numbers(argument: str, values: Any) -> Array:
     if not checks.dtype_name(array.dtype).startswith(("bool", "int", "uint", "float", "bfloat")):
         raise TypeError(f"{argument} must hold real numbers, got dtype {array.dtype}")
     return array
+
+
+def shape_of(values: Any) -> tuple[int, ...]:
+    """The shape of an array of any library, or of a list; (0,) for a list of rows of different lengths."""
+    return tuple(values.shape if hasattr(values, "shape") else _listed(values).shape)
 
 
 def _listed(values: Any) -> np.ndarray:

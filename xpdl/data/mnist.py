@@ -7,13 +7,13 @@ Source: LeCun, Bottou, Bengio, Haffner 1998, Gradient-based learning applied to 
 from collections.abc import Callable
 import os
 from pathlib import Path
-import sys
 import tempfile
 import textwrap
 
 from xpdl.data.dataset import Dataset
 from xpdl.data.errors import DataFormatError
 from xpdl.data.idx import find_idx, read_idx, read_pair
+from xpdl.progress import say
 
 SHA256 = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -101,7 +101,7 @@ def _fetch(name: str, folder: Path, download: Callable[..., object]) -> None:
 
 def _fetch_from(url: str, path: Path, sha256: str, download: Callable[..., object]) -> None:
     """Download a file, check it, then move it to its place in one step: other processes may use the same file."""
-    print(f"xpdl: downloading {url} to {path.parent}", file=sys.stderr)
+    say(f"xpdl: downloading {url} to {path.parent}", to="stderr")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix="download-") as temporary:
         part = Path(temporary, path.name)

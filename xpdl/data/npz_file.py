@@ -1,6 +1,7 @@
 """An .npz file of named arrays: samples, labels and, if they are there, those of a test part."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 import math
 import os
 from pathlib import Path
@@ -35,13 +36,39 @@ def read_samples(path: str | Path) -> tuple[Array, Array | None]:
 
 def _arrays(path: str | Path, needed: Sequence[str]) -> dict[str, Array]:
     """Return the arrays by their roles; those of the roles ``needed`` must be there."""
+    with _opened(path) as file:
+        chosen = roles(_names(file, path), str(path), needed)
+        return {role: _array(file, path, name) for role, name in chosen.items()}
+
+
+def read_arrays(path: str | Path) -> dict[str, Array]:
+    """Read all arrays of an .npz file, by their names; ``DataFormatError`` if that fails.
+
+    Memory is bounded by the size of the file, about a thousand times as much if it is compressed.
+    """
+    with _opened(path) as file:
+        return {name: _array(file, path, name) for name in _names(file, path)}
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[BinaryIO]:
+    """Within the block, give the file of an archive that is not too long."""
     with checks.regular_file(path).open("rb") as file:
         if not zipfile.is_zipfile(file):
             raise DataFormatError(f"{path}: not an .npz file (a zip archive)")
         if _members(file) > MOST:
             raise DataFormatError(f"{path}: more than {MOST} arrays")
-        chosen = roles(_names(file, path), str(path), needed)
-        return {role: _array(file, path, name) for role, name in chosen.items()}
+        yield file
+
+
+def _names(file: BinaryIO, path: str | Path) -> list[str]:
+    """Return the names of the arrays."""
+    try:
+        file.seek(0)
+        with zipfile.ZipFile(file) as archive:
+            return [name.removesuffix(".npy") for name in dict.fromkeys(archive.namelist())]
+    except Exception as error:
+        raise DataFormatError(f"{path}: the archive cannot be read: {' '.join(str(error).split())}") from error
 
 
 MOST = 1000
@@ -59,16 +86,6 @@ def _members(file: BinaryIO) -> int:
     return int.from_bytes(end[place : place + 2], "little")
 
 
-def _names(file: BinaryIO, path: str | Path) -> list[str]:
-    """Return the names of the arrays."""
-    try:
-        file.seek(0)
-        with zipfile.ZipFile(file) as archive:
-            return [name.removesuffix(".npy") for name in dict.fromkeys(archive.namelist())]
-    except Exception as error:
-        raise DataFormatError(f"{path}: the archive cannot be read: {' '.join(str(error).split())}") from error
-
-
 def _array(file: BinaryIO, path: str | Path, name: str) -> Array:
     """Read one array.  zip, zlib and NumPy raise many kinds of errors; all are caught."""
     try:
@@ -79,7 +96,8 @@ def _array(file: BinaryIO, path: str | Path, name: str) -> Array:
                 raise ValueError("it comes twice")
             return _read(archive, found[0])
     except Exception as error:
-        reason = f"{name} is not an array" if "magic string" in str(error) else " ".join(str(error).split())
+        said = " ".join(str(error).split()) or type(error).__name__
+        reason = f"{name} is not an array" if "magic string" in said else said
         raise DataFormatError(f"{path}: array {name} cannot be read: {reason}") from error
 
 
@@ -92,6 +110,8 @@ HEADERS: dict[tuple[int, int], Callable[..., tuple[tuple[int, ...], bool, np.dty
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
     """Read a member; ``ValueError`` before anything is allocated that the archive cannot hold."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile reads others without a limit
+        raise ValueError("it is compressed in another way than by NumPy")
     with archive.open(member) as stream:
         shape, _, dtype = HEADERS[np.lib.format.read_magic(stream)](stream)
         claimed = stream.tell() + dtype.itemsize * math.prod(shape)

@@ -76,7 +76,7 @@ def _dtype(name: str, dtype: np.dtype) -> np.dtype:
     return np.dtype("float64" if name.startswith("x") else "int64")
 
 
-def _map_npy(path: Path) -> Array:
+def map_npy(path: Path) -> Array:
     """Map the array in a file.  NumPy raises many kinds of errors for a bad header; all but ``OSError`` are caught."""
     try:
         with np.errstate(over="ignore"):
@@ -87,5 +87,5 @@ def _map_npy(path: Path) -> Array:
         raise DataFormatError(f"{path}: not an .npy file of numbers: {' '.join(str(error).split())}") from error
 
 
-OPENERS: dict[str, Callable[[Path], Array]] = {".npy": _map_npy, ".idx": map_idx}
+OPENERS: dict[str, Callable[[Path], Array]] = {".npy": map_npy, ".idx": map_idx}
 """Suffixes, and the functions that map the array in such a file."""

@@ -82,7 +82,7 @@ def _in_memory(part: Array, rows: Array) -> Iterator[None]:
         yield
         return
     file: mmap.mmap = part._mmap  # type: ignore[attr-defined]
-    if file.size() < part.offset + part.nbytes:  # reading beyond its end would end this process
+    if file.size() < _end(part):  # reading beyond its end would end this process
         raise OSError(f"{checks.one_line(part.filename)} has become shorter while it is in use")
     file.madvise(mmap.MADV_RANDOM)
     for start, stop in extents(part, rows):
@@ -94,10 +94,20 @@ def _in_memory(part: Array, rows: Array) -> Iterator[None]:
         file.madvise(mmap.MADV_DONTNEED)
 
 
+def _end(part: np.memmap) -> int:
+    """Return where in its file the last byte of a mapped array lies, which may be a part of a larger one."""
+    start = part.offset - part.offset % mmap.ALLOCATIONGRANULARITY
+    return int(start + np.lib.array_utils.byte_bounds(part)[1] - _base(part))
+
+
+def _base(part: np.memmap) -> int:
+    """Return the address of the first byte that is mapped."""
+    return int(np.frombuffer(part._mmap, np.uint8).ctypes.data)  # type: ignore[attr-defined]
+
+
 def extents(part: np.memmap, rows: Array) -> Iterator[tuple[int, int]]:
     """Yield the parts of a mapped file to read for one row or more: the first byte, at a page, and the end."""
-    base = np.frombuffer(part._mmap, np.uint8).ctypes.data  # type: ignore[attr-defined]
-    low, high = (bound - base for bound in np.lib.array_utils.byte_bounds(part[:1]))
+    low, high = (bound - _base(part) for bound in np.lib.array_utils.byte_bounds(part[:1]))
     firsts = np.sort(rows * part.strides[0]) + low
     ends = firsts + (high - low)
     offsets = np.flatnonzero(firsts[1:] > ends[:-1] + GAP) + 1

@@ -10,6 +10,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 import os
 from pathlib import Path
+import re
 import shutil
 import sys
 
@@ -18,6 +19,9 @@ from xpdl.progress import SILENT, on_terminal
 TOLD = [("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE")]
 """Environment variables with the rank and the number of ranks: of MPICH and Intel MPI, and of Open MPI."""
 
+
+NUMBER = re.compile(r"\d{1,9}", re.ASCII)
+"""A number that a launcher may give; others may use the same names for something else."""
 
 OPEN_MPI = {
     "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
@@ -38,7 +42,7 @@ class RanksWanted(Exception):
 def started() -> tuple[int, int]:
     """Return (rank, size) from the launcher of this process; (0, 1) without a launcher."""
     told = [(os.environ.get(rank, ""), os.environ.get(size, "")) for rank, size in TOLD]
-    numbers = [(int(rank), int(size)) for rank, size in told if rank.isdecimal() and size.isdecimal()]
+    numbers = [(int(rank), int(size)) for rank, size in told if NUMBER.fullmatch(rank) and NUMBER.fullmatch(size)]
     return max(numbers, key=lambda pair: pair[1], default=(0, 1))
 
 

@@ -13,7 +13,8 @@ but no code.  The run that is resumed must have the same configuration.
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 import hashlib
 from itertools import count
 import json
@@ -53,6 +54,7 @@ COMPARED = {"optimizer": dict, "validation": list}
 ENTRIES: dict[str, Callable[[Any], bool]] = {
     "configuration": lambda entry: type(entry) is dict,
     "compared": lambda entry: type(entry) is dict and {key: type(x) for key, x in entry.items()} in ({}, COMPARED),
+    "origin": lambda entry: type(entry) is dict and {key: type(x) for key, x in entry.items()} in ({}, {"theta": str}),
     "step": lambda entry: type(entry) is int and entry >= 0,
     "seconds": lambda entry: type(entry) in (int, float),
     "history": lambda entry: type(entry) is list and all(type(epoch) is dict for epoch in entry),
@@ -102,6 +104,7 @@ class Checkpointer:
     callbacks      callbacks of the run; a checkpoint holds the state of those with a ``resume_state``
     backend        the backend of the arrays of the run
     batches        the number of samples in each step of an epoch
+    origin         {"theta": a fingerprint of the parameters at the very start of the run}
     """
 
     configuration: Mapping[str, Any]
@@ -109,6 +112,7 @@ class Checkpointer:
     callbacks: Sequence[Any]
     backend: Backend
     batches: Sequence[int] = ()
+    origin: dict[str, str] = field(default_factory=dict)
 
     def write(self, path: str | os.PathLike[str], train_state: TrainState) -> None:
         """Write a checkpoint as a whole or not at all; ``OSError`` if the disk fails.
@@ -135,10 +139,11 @@ class Checkpointer:
             "format": FORMAT,
             "configuration": self.configuration,
             "compared": self.compared,
+            "origin": self.origin,
             "epoch": len(train_state.history),
             "step": train_state.step,
             "seconds": train_state.seconds,
-            "history": train_state.history,
+            "history": _listed(train_state.history),
             "numbers": numbers,
             "callbacks": states,
         }
@@ -154,6 +159,8 @@ class Checkpointer:
             raise ValueError(f"{os.fspath(path)} is another run: {found}")
         before = {**self.compared, **document["compared"]}
         check_continues(path, before, self.compared)
+        self.origin.clear()
+        self.origin.update(document["origin"])
         kept = tensors | document["numbers"]
         try:
             kept.setdefault("good", kept["run/theta"])  # at the start of an epoch they are the same
@@ -168,7 +175,8 @@ class Checkpointer:
             state = document["callbacks"].get(name, {}) | _under(f"callbacks/{name}/", tensors)
             callback.resume_state = state if known else {}
         carry, last_good = arrays["run"], arrays["good"]
-        return TrainState(carry, last_good, document["history"], document["step"], document["seconds"])
+        history = [{name: _number_or_array(x) for name, x in epoch.items()} for epoch in document["history"]]
+        return TrainState(carry, last_good, history, document["step"], document["seconds"])
 
     def check_possible(self, document: Mapping[str, Any], carry: Any, good: np.ndarray) -> None:
         """Raise ``ValueError`` for a state that no run of these batches can have between two steps."""
@@ -177,10 +185,10 @@ class Checkpointer:
         expected = {
             "step": (step, min(step, len(self.batches))),
             "offset": (int(carry.offset), used),
-            "finite": (int(carry.finite), step),
-            "number of finite parameters": (np.isfinite(carry.theta).sum(), carry.theta.size),
-            "number of finite parameters before": (np.isfinite(good).sum(), good.size),
-            "mean": (bool(np.isfinite(carry.mean)), True),
+            "finite": (carry.finite.tolist(), np.full_like(carry.finite, step).tolist()),
+            "number of finite parameters": (int(np.isfinite(carry.theta).sum()), carry.theta.size),
+            "number of finite parameters before": (int(np.isfinite(good).sum()), good.size),
+            "finite mean": (bool(np.isfinite(carry.mean).all()), True),
             "epochs": ([epoch.get("epoch") for epoch in history], [*range(1, 1 + len(history))]),
         }
         for name, (found, possible) in expected.items():
@@ -193,10 +201,11 @@ class Checkpointer:
         here = {key: entry for key, entry in self.configuration.items() if key != CONSTANTS or key in written}
         return differences(written, here, "in the file", "here")
 
-    def check_replaces(self, path: str | os.PathLike[str], start: TrainState) -> None:
+    def check_replaces(self, path: str | os.PathLike[str], start: TrainState, epochs: int) -> None:
         """Raise ``FileExistsError`` if checkpoints at this path would replace another run, or anything else.
 
-        A run that begins at ``start`` may replace what it knows already, and what it will compute again.
+        A run of ``epochs`` epochs that begins at ``start`` may replace what it knows already, and what it will compute
+        again.
         """
         place = regular(path, "checkpoint")
         if not place.exists() or not place.stat().st_size:
@@ -206,8 +215,10 @@ class Checkpointer:
         except RunFileError as error:
             raise FileExistsError(f"checkpoint must be a new file or this run, but {error}") from None
         history, step = document["history"], document["step"]
-        known = history == start.history[: len(history)] and (len(history), step) <= (len(start.history), start.step)
-        again = document["compared"] == self.compared  # a run that only begins again will come there again
+        before, begun = _listed(start.history[: len(history)]), (len(start.history), start.step)
+        known = history == before and (len(history), step) <= begun
+        same = (document["compared"], document["origin"]) == (self.compared, self.origin)
+        again = same and len(history) + (step > 0) <= epochs  # the same run from its start will come there again
         if self.other_run(document) or not (known or again):
             raise FileExistsError(
                 f"checkpoint {shown(path)} holds a run of {len(history)} epochs, which would be lost: go on with it "
@@ -219,7 +230,14 @@ class Checkpointer:
 
 
 def configuration(
-    net: Network, dtype: str, seed: int, data: Mapping[str, np.ndarray], batch_size: int, shuffle: bool, state: State
+    net: Network,
+    dtype: str,
+    seed: int | Sequence[int],
+    data: Mapping[str, np.ndarray],
+    batch_size: int,
+    shuffle: bool,
+    state: State,
+    networks: int | None = None,
 ) -> dict[str, Any]:
     """Return the identity of a run as values that JSON can hold; ``state`` is the optimizer's before the first step.
 
@@ -241,36 +259,43 @@ def configuration(
     one = isinstance(net.hidden, str | Activation)
     hidden = {"hidden": net.hidden} if one else {f"hidden {l}": f for l, f in enumerate(net.hidden, 1)}
     held = _constants_of(**hidden, output=net.output)
-    return dict(json.loads(json.dumps(described | ({CONSTANTS: held} if held else {}))))
+    several = {} if networks is None else {"networks": networks}
+    return dict(json.loads(json.dumps(described | several | ({CONSTANTS: held} if held else {}))))
 
 
 def compared(optimizer: Optimizer, validation: Sequence[np.ndarray]) -> dict[str, Any]:
     """Return what may change when a run is resumed, but not silently: the update rule, and the validation samples."""
-    rule = constants(optimizer.fused or optimizer.update, "update")
-    return dict(json.loads(json.dumps({"optimizer": rule, "validation": list(map(fingerprint, validation))})))
+    described = {"optimizer": rule_of(optimizer), "validation": list(map(fingerprint, validation))}
+    return dict(json.loads(json.dumps(described)))
+
+
+def rule_of(optimizer: Optimizer) -> dict[str, Any]:
+    """Return the constants of an optimizer, its schedule included, and the numbers in functions of the user's own."""
+    return constants(optimizer.fused or optimizer.update, "update", more=_of_users)
 
 
 def check_continues(path: str | os.PathLike[str], before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Warn of all changes since the checkpoint; ``ValueError`` if its state is that of another update rule."""
-    known = {
-        "optimizer": KERNEL in before["optimizer"] and KERNEL in now["optimizer"],  # else it is one of the user's own
-        "validation": before["validation"],
-    }
-    old, new = ({name: entries[name] for name in known if known[name]} for entries in (before, now))
-    if found := differences(_rule(old), _rule(new), "in the file", "here"):
-        raise ValueError(f"{shown(path)} cannot be continued by another optimizer: {found}")
+    check_rule(shown(path), before["optimizer"], now["optimizer"])
+    old, new = ({name: entries[name] for name in COMPARED if before[name]} for entries in (before, now))
     if found := differences(old, new, "in the file", "here"):
         warnings.warn(f"{shown(path)} is resumed with changes: {found}", stacklevel=4)
 
 
-KERNEL = "update kernel"
-"""The entry with the name of an optimizer's kernel; entries of the constants in the kernel begin with it."""
+def check_rule(what: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` if one kernel of xpdl is to go on with the state of another.
+
+    Nothing is known of an optimizer of the user's own.
+    """
+    old, new = _kernel(before), _kernel(now)
+    if old and new and (found := differences(old, new, "in it", "here")):
+        raise ValueError(f"{what} cannot be continued by another optimizer: {found}")
 
 
-def _rule(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what tells one update rule from another: names, truths, and each 0 that leaves out a term."""
-    rule = entries.get("optimizer", {}).items()
-    return {key: x for key, x in rule if key.startswith(KERNEL) and (isinstance(x, str | bool) or x == 0)}
+def _kernel(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what tells one kernel from another: names, truths, and each 0 that leaves out a term."""
+    parts = ((re.search(r"\bkernel\b.*", key), x) for key, x in rule.items())
+    return {part[0]: x for part, x in parts if part and (isinstance(x, str | bool) or x == 0)}
 
 
 def _judges_alike(callback: Any, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
@@ -308,22 +333,46 @@ def _constants_of(**chosen: Any) -> dict[str, Any]:
     return {place: value for each in found for place, value in each.items() if not isinstance(value, str)}
 
 
-def constants(value: Any, name: str, seen: Sequence[Any] = ()) -> dict[str, Any]:
+def constants(
+    value: Any, name: str, seen: Sequence[Any] = (), *, more: Callable[[Any, str], dict[str, Any]] = lambda *_: {}
+) -> dict[str, Any]:
     """Return the constants in a function, such as a learning rate, by name.
 
-    A number is a constant itself.  For a function, these are the name of the function and the constants of everything
-    in its closure; their names begin with ``name``.  A function that is in ``seen`` is skipped.
+    A number is a constant itself, and so are the numbers of K networks in a tuple.  For a function, these are the name
+    of the function and the constants of everything in its closure; their names begin with ``name``.  A function that is
+    in ``seen`` is skipped.  ``more(value, name)`` adds constants of everything that is no number.
     """
     if isinstance(value, int | float):
         return {name: value}
+    if isinstance(value, tuple) and value and all(isinstance(number, int | float) for number in value):
+        return {name: list(value)}
     value = unwrapped(value)
     if not isinstance(value, FunctionType) or value in seen:
-        return {}
-    found = {name: value.__qualname__}
+        return more(value, name)
+    found = {name: value.__qualname__} | more(value, name)
     for inner, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
         with suppress(ValueError):  # a cell that has no content yet
-            found |= constants(cell.cell_contents, f"{name} {inner}", (*seen, value))
+            found |= constants(cell.cell_contents, f"{name} {inner}", (*seen, value), more=more)
     return found
+
+
+def _of_users(value: Any, name: str) -> dict[str, Any]:
+    """Return the numbers that the user's own function has in its text, or uses as globals, or that its object holds."""
+    if isinstance(value, partial):
+        given = constants(value.func, name, more=_of_users)
+        return given | _numbers(name, value.keywords | {f"argument {i}": held for i, held in enumerate(value.args)})
+    if not isinstance(value, FunctionType):
+        return _numbers(name, getattr(value, "__dict__", {})) if callable(value) else {}
+    if value.__module__.startswith("xpdl."):  # its numbers belong to the version of xpdl
+        return {}
+    code, known = value.__code__, value.__globals__
+    written = [held for held in code.co_consts if isinstance(held, float)]  # Python does not keep every whole number
+    used = {word: known.get(word) for word in code.co_names}
+    return _numbers(name, used) | ({f"{name} numbers": written} if written else {})
+
+
+def _numbers(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {f"{name} {key}": value for key, value in values.items() if isinstance(value, int | float)}
 
 
 def fingerprint(array: np.ndarray) -> str:
@@ -398,8 +447,30 @@ def write_sealed(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray]
 
     text = json.dumps({"sha256": UNSEALED.decode(), **document}, default=_plain)
     content = memoryview(serialize(dict(tensors), {"run": text}))
+    if header_length(content) > LONGEST:  # it could not be read again
+        raise ValueError(f"the history takes more than the {LONGEST} bytes that a checkpoint may have")
     place = _place_of_seal(content)
     write_whole(path, content[: place.start], _seal(content, place), content[place.stop :])
+
+
+def networks(path: str | os.PathLike[str]) -> int | None:
+    """Return K if a checkpoint holds K networks; None if it holds one, or if ``read`` will refuse the file."""
+    from safetensors import SafetensorError
+
+    with suppress(OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError):
+        document = read_json(read_header(read_content(path, LONGEST))["__metadata__"]["run"], finite=False)
+        return int(document["configuration"]["networks"])
+    return None
+
+
+def _listed(tree: Any) -> Any:
+    """Return a tree with lists in place of arrays (K,), the numbers of K networks, for JSON."""
+    return tree_map(lambda leaf: leaf.tolist() if isinstance(leaf, np.ndarray) else leaf, tree)
+
+
+def _number_or_array(value: Any) -> Any:
+    """Return the numbers of K networks, a list in JSON, as an array (K,)."""
+    return np.array(value) if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:
@@ -419,7 +490,7 @@ def read_sealed(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], di
         place = _place_of_seal(content)
         if _seal(content, place) != content[place]:
             raise ValueError("it is damaged, the SHA-256 of its content has changed since it was written")
-        document = {"compared": {}} | read_json(read_header(content)["__metadata__"]["run"], finite=False)
+        document = {"compared": {}, "origin": {}} | read_json(read_header(content)["__metadata__"]["run"], finite=False)
         check_format(document["format"], FORMAT)
         wrong = [name for name, holds in ENTRIES.items() if not holds(document[name])]
         if wrong:

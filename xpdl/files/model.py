@@ -1,6 +1,6 @@
 """Model files: a network and its parameters in one safetensors file.
 
-    tensors    W1, ..., WL, b1, ..., bL, in the shapes of the network
+    tensors    W1, ..., WL, b1, ..., bL, in the shapes of the network; of an ensemble, with one more leading axis
     metadata   "xpdl": JSON {"format", "network": {sizes, hidden, ...}, "metadata": the user's, "coding": of the data}
 
 A file holds numbers, and names from closed sets.  It holds no code, and loading it runs no code from it.
@@ -72,7 +72,7 @@ class Model:
     network : Network
         The network.
     theta : numpy.ndarray
-        Its parameters (P,), float32 or float64, finite.
+        Its parameters (P,), or (K, P) of an ensemble of K networks, float32 or float64, finite.
     metadata : dict, default {}
         The metadata that was saved with them.
     coding : Coding, optional
@@ -187,10 +187,15 @@ class Model:
         x = inputs.features(self.network, self.encode(x), choose_backend("numpy"), self.theta.dtype.name)
         parts = (x[first : first + ROWS] for first in range(0, len(x), ROWS))
         with np.errstate(over="ignore", invalid="ignore"):
-            p = np.concatenate([self.network.predict_proba(self.theta, part) for part in parts])
+            p = np.concatenate([self._proba(part) for part in parts])
         if not np.isfinite(p).all():
             raise ArithmeticError(f"the outputs are not finite: x or theta is too large for {self.theta.dtype}")
         return p
+
+    def _proba(self, x: np.ndarray) -> np.ndarray:
+        """Return the probabilities for some samples; K networks of an ensemble give their mean."""
+        p: np.ndarray = self.network.predict_proba(self.theta, x)
+        return p if self.theta.ndim == 1 else p.mean(axis=0)
 
     def encode(self, x: Any) -> Any:
         """Return samples as the features of the network.
@@ -240,7 +245,7 @@ def save(
     net : Network
         The network.  Its activation and its loss must be given by their names in xpdl.
     theta : array_like
-        Its parameters (P,), float32 or float64, finite, from any library.
+        Its parameters (P,), or (K, P) of an ensemble of K networks, float32 or float64, finite, from any library.
     metadata : mapping, optional
         Anything else to save that JSON can hold.
     coding : Coding, optional
@@ -272,13 +277,16 @@ def save(
         value = getattr(net, argument)
         if not all(isinstance(name, str) for name in (value if type(value) is tuple else [value])):
             raise ValueError(f"{argument} must be the name of {kind} to be saved, got {checks.shorten(value)}")
+    checks.unmasked("theta", theta)
     theta = to_numpy(theta)
-    if theta.shape != (net.size,):
-        raise ValueError(f"theta must have shape ({net.size},) for sizes {list(net.sizes)}, got {theta.shape}")
+    if theta.ndim not in (1, 2) or theta.shape[-1] != net.size or not theta.size:
+        expected = f"({net.size},), or (K, {net.size}) for K networks,"
+        raise ValueError(f"theta must have shape {expected} for sizes {list(net.sizes)}, got {theta.shape}")
     checks.float_dtype("the dtype of theta", theta.dtype)
     checks.finite("theta", theta)
     parts = zip(net.names, net.layout.slices, net.shapes, strict=True)
-    tensors = {name: np.ascontiguousarray(theta[part].reshape(shape)) for name, part, shape in parts}
+    each = theta.shape[:-1]
+    tensors = {name: np.ascontiguousarray(theta[..., part].reshape(*each, *shape)) for name, part, shape in parts}
     document = {"format": FORMAT, "network": asdict(net), "metadata": dict(metadata or {})}
     if coding is not None:
         document["coding"] = coding.document()
@@ -334,7 +342,8 @@ def load(path: str | os.PathLike[str]) -> Model:
             raise TypeError(f"its metadata is {checks.shorten(document['metadata'])}")
         net = _network(document["network"], BEFORE_2 if document["format"] == 1 else {}, header)
         tensors = deserialize(content)
-        theta = np.concatenate([tensors[name].ravel() for name in net.names])
+        each = tensors["b1"].shape[:-1]
+        theta = np.concatenate([tensors[name].reshape(*each, -1) for name in net.names], axis=-1)
         checks.finite("theta", theta)
         return Model(net, theta, document["metadata"], _coding(document.get("coding"), net))
     except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
@@ -389,11 +398,12 @@ def _network(description: dict[str, Any], added: dict[str, Any], tensors: Mappin
 
 
 def _check_tensors(net: Network, tensors: Mapping[str, Any]) -> None:
-    """Raise ``ValueError`` unless the tensors are the parameters of net, all float32 or all float64."""
+    """Raise ``ValueError`` unless the tensors are the parameters of net, or of K such, all float32 or all float64."""
     found = {name: (tuple(tensor["shape"]), tensor["dtype"]) for name, tensor in tensors.items()}
     shapes = {name: shape for name, (shape, _) in found.items()}
-    expected = dict(zip(net.names, net.shapes, strict=True))
-    if shapes != expected:
+    each = shapes.get("b1", ())[:-1][:1]  # (), or (K,) for K networks
+    expected = {name: (*each, *shape) for name, shape in zip(net.names, net.shapes, strict=True)}
+    if shapes != expected or 0 in each:
         raise ValueError(f"its tensors are {checks.shorten(shapes)}, expected {checks.shorten(expected)}")
     dtypes = {dtype for _, dtype in found.values()}
     if dtypes not in ({"F32"}, {"F64"}):

@@ -9,6 +9,7 @@ makes one longer: a symlink is followed, mode and owner stay, and after a crash 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 import errno
+import hashlib
 from itertools import combinations
 import json
 import os
@@ -43,7 +44,7 @@ HEAD = 64 << 10
 """Bytes at the beginning of a file that tell its kind."""
 
 STEM = 100
-"""The most bytes of a file's name in the name of its unfinished file: longer names would exceed the system's limit."""
+"""The most bytes of a file's name in the names of files beside it, which would be too long with all of it."""
 
 OTHERS = {
     stat.S_ISCHR: "a device",
@@ -187,7 +188,7 @@ def mend_last_line(place: Path) -> None:
 def _unfinished(place: Path) -> Iterator[tuple[Path, BinaryIO]]:
     """Within the block, give a new file beside ``place`` with the mode and the owner of the file there."""
     old = place.stat() if place.exists() else None
-    if old is not None and not old.st_mode & 0o222:
+    if old is not None and not (old.st_mode & 0o222 and os.access(place, os.W_OK)):
         raise PermissionError(f"{shown(place)} is read-only")
     path = place.parent / f".{_stem(place)}.{os.getpid()}.{os.urandom(4).hex()}"
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if old else 0o666))
@@ -211,7 +212,10 @@ def _take_over(path: Path, old: os.stat_result) -> None:
 
 
 def _stem(place: Path) -> str:
-    return os.fsdecode(os.fsencode(place.name)[:STEM])
+    """Return the name of a file for the names of files beside it: cut if it is long, and then with its hash."""
+    name = os.fsencode(place.name)
+    cut = name[:STEM] + hashlib.sha256(name).hexdigest()[:16].encode()
+    return os.fsdecode(name if len(name) <= STEM else cut)
 
 
 def _remove_abandoned(target: Path) -> None:
@@ -266,7 +270,8 @@ def locked(path: Place | None) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
-            lock.unlink()
+            if not os.fstat(descriptor).st_size:
+                lock.unlink()
         os.close(descriptor)
 
 
@@ -283,7 +288,11 @@ def _lock(lock: Path, place: Path) -> int:
             if error.errno not in CANNOT_LOCK:
                 os.close(descriptor)
                 raise
+        made = os.fstat(descriptor)
         with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), lock.stat()):
+            if os.path.samestat(made, lock.stat()) and stat.S_ISREG(made.st_mode) and not made.st_size:
                 return descriptor
-        os.close(descriptor)  # the last owner has removed it in the meantime
+        os.close(descriptor)
+        if made.st_size or not stat.S_ISREG(made.st_mode):
+            raise FileExistsError(f"{shown(lock)} must be free to lock {shown(place)}, but it is another file")
+        # else the last owner has removed it in the meantime

@@ -1,6 +1,6 @@
 """The state of a training run between two steps: everything that is needed to continue."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from xpdl.arrays import Array
 from xpdl.optimizers import State
@@ -21,6 +21,6 @@ class TrainState(NamedTuple):
 
     carry: Carry
     last_good: Array | None  # (P,) the parameters at the start of this epoch; None: those of ``carry``
-    history: list[dict[str, float]]  # of the epochs that are finished
+    history: list[dict[str, Any]]  # of the epochs that are finished
     step: int = 0  # steps of this epoch that are done
     seconds: float = 0.0  # the time that these steps took

@@ -20,6 +20,9 @@ MARKERS = ["o", "s", "^", "D", "v", "P", "X", "<", ">", "*"]
 DENSE = 2000
 """More markers than this are drawn as a bitmap, even in an SVG: as shapes they would make the file huge."""
 
+LONGEST = 40
+"""Characters of a name in a picture."""
+
 MAKER = ContextVar("MAKER", default="pyplot.figure")
 """The function that makes figures.  Figures of pyplot are shown by notebooks, and elsewhere by ``pyplot.show()``."""
 
@@ -51,6 +54,11 @@ def axes(ax: Axes | None, width: float = 6.0, height: float = 4.5) -> Axes:
     if not hasattr(ax, "get_figure") or not hasattr(ax, "plot"):
         raise TypeError(f"ax must be the Axes of matplotlib to draw into, got {checks.shorten(ax)}")
     return ax
+
+
+def literal(name: Any) -> str:
+    """Return a name that comes from a file, for a text in a picture: $ means itself, and the line has a length."""
+    return checks.one_line(name, LONGEST).replace("$", r"\$")
 
 
 def colour(number: int) -> str:

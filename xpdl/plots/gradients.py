@@ -10,7 +10,7 @@ import numpy as np
 
 from xpdl import checks
 from xpdl.gradcheck.report import FAIL, Parameter, Report, Vector
-from xpdl.plots.figures import DENSE, Axes, Figure, axes, colour, marker, new_figure
+from xpdl.plots.figures import DENSE, Axes, Figure, axes, colour, literal, marker, new_figure
 
 REACH = 1e3
 """The colours of a map reach from 1 / REACH to REACH error bars."""
@@ -195,7 +195,7 @@ def _draw_map(parameter: Parameter, ax: Axes) -> Any:
         text = "checked along directions, not entry by entry"
         ax.text(0.5, 0.5, text, color="0.4", ha="center", transform=ax.transAxes)
     wrong = f"{parameter.failing:,} of {math.prod(parameter.shape):,} wrong" if parameter.failing else ""
-    ax.set_title(f"{parameter.name}: {wrong or parameter.verdict}", fontsize="medium")
+    ax.set_title(f"{literal(parameter.name)}: {wrong or parameter.verdict}", fontsize="medium")
     ax.xaxis.set_major_locator(MaxNLocator(6, integer=True) if bars.shape[1] > 1 else FixedLocator([0]))
     if len(parameter.shape) > 1:
         ax.set(xlabel="column", ylabel="row")

@@ -1,8 +1,11 @@
 """The numbers of each epoch as curves: runs side by side show which learning rate or optimizer is better."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from numbers import Real
 from typing import Any
+
+import numpy as np
 
 from xpdl import checks
 from xpdl.plots.figures import Axes, axes, colour, legend_beside, marker
@@ -22,7 +25,7 @@ MARKS = 8
 INSIDE = 4
 """With at most this many runs, the legend has room within the Axes."""
 
-Epochs = Sequence[Mapping[str, float]]
+Epochs = Sequence[Mapping[str, Any]]
 
 
 def curves(runs: Any, *, metric: str = "loss", ax: Axes | None = None) -> Axes:
@@ -34,7 +37,8 @@ def curves(runs: Any, *, metric: str = "loss", ax: Axes | None = None) -> Axes:
     Parameters
     ----------
     runs : Result, list of dict, or mapping
-        The result of ``xpdl.train``, or its history; or several of these, as {label: run}.
+        The result of ``xpdl.train``, or its history; or several of these, as {label: run}.  If K networks were trained
+        at once, each of them has its curves.
     metric : str, default "loss"
         Key of the history: "loss", "accuracy", "seconds", ...  The key with the prefix "validation_" is drawn, too.
     ax : matplotlib.axes.Axes, optional
@@ -91,7 +95,18 @@ def _histories(runs: Any) -> dict[str, Epochs]:
     labelled = runs if isinstance(runs, Mapping) else {"": runs}
     if not labelled:
         raise ValueError("runs must hold at least one run, got {}")
-    return {str(label): _history(run) for label, run in labelled.items()}
+    return dict(pair for label, run in labelled.items() for pair in _networks(str(label), _history(run)))
+
+
+def _networks(label: str, epochs: Epochs) -> Iterator[tuple[str, Epochs]]:
+    """Yield the history of each of K networks, with its number in the label; that of a single one as it is."""
+    several = {name: len(value) for name, value in epochs[0].items() if isinstance(value, list | np.ndarray)}
+    if not several or "epoch" in several:
+        yield label, epochs
+        return
+    for k in range(min(several.values())):
+        one = [{name: value[k] if name in several else value for name, value in epoch.items()} for epoch in epochs]
+        yield f"{label} network {k}".strip(), one
 
 
 def _history(run: Any) -> Epochs:
@@ -105,8 +120,9 @@ def _history(run: Any) -> Epochs:
 
 
 def _number(epoch: Mapping[str, float], key: str) -> float:
-    if isinstance(epoch[key], Real):
-        return float(epoch[key])
+    with suppress(OverflowError):
+        if isinstance(epoch[key], Real):
+            return float(epoch[key])
     raise TypeError(f"runs must hold numbers, got {key} = {checks.shorten(epoch[key])} in epoch {epoch['epoch']}")
 
 
@@ -132,14 +148,13 @@ def _legend(ax: Axes, labels: list[str], styles: list[dict[str, Any]]) -> None:
     """Make a short legend: an entry for each run, and an entry for each line style."""
     from matplotlib.lines import Line2D
 
-    runs = [
-        Line2D([], [], color=colour(i), marker=marker(i), linestyle="none", label=label)
-        for i, label in enumerate(labels)
-        if label
-    ]
+    named = [(i, label) for i, label in enumerate(labels) if label]
+    runs = [Line2D([], [], color=colour(i), marker=marker(i), linestyle="none", label="run") for i, _ in named]
     look = {"color": "0.3"} if runs else {"color": colour(0), "marker": marker(0)}
     handles = [*runs, *(Line2D([], [], **look | style) for style in styles)]
     if len(runs) > INSIDE:
         legend_beside(ax, handles=handles)
     else:
         ax.legend(handles=handles)
+    for text, (_, label) in zip(ax.get_legend().get_texts(), named, strict=False):
+        text.set_text(label)  # a label that begins with _ would be left out

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from xpdl.progress import say
 from xpdl.training.callbacks import Metrics, StopTraining
 
 Score = Callable[[Mapping[str, float]], float]
@@ -38,7 +39,7 @@ class Plateau:
             self.best = score
             self.theta = metrics.theta if self.keep else None
         if self.verbose:
-            print(f"Iteration {metrics['epoch']}, loss = {metrics['loss']:.8f}", end="")
-            print(f", validation score = {score:.6f}" if self.keep else "")
+            judged = f", validation score = {score:.6f}" if self.keep else ""
+            say(f"Iteration {metrics['epoch']}, loss = {metrics['loss']:.8f}{judged}")
         if self.reached:
             raise StopTraining(f"the score did not rise by {self.tol} in {self.patience} epochs")

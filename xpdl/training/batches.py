@@ -7,7 +7,7 @@ draws the same order and takes its share of each batch, so the run is the same f
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -16,7 +16,8 @@ from xpdl import checks
 from xpdl.arrays import Array
 from xpdl.data.disk_inputs import WINDOW, DiskInputs, row_bytes
 from xpdl.distributed.communicators import share
-from xpdl.randomness import Stream, generator
+from xpdl.randomness import Stream, generator, permutation
+from xpdl.training.population import Own
 from xpdl.training.run_config import RunConfig
 from xpdl.training.step import Data
 
@@ -48,6 +49,10 @@ class Source(Protocol):
     def weight(self) -> Any:
         """The weights of the samples (n,); None if all are 1."""
 
+    @property
+    def lengths(self) -> int | np.ndarray:
+        """The number of steps in an epoch; (K,) if networks differ in it."""
+
     def blocks(self, epoch: int, first: int) -> Iterator[Block]:
         """Yield the blocks of an epoch, from step ``first`` on."""
 
@@ -71,24 +76,70 @@ def positions(config: RunConfig, n: int, start: int) -> Array:
 
 @dataclass(frozen=True)
 class OnDevice:
-    """Samples that are all on the device.  Each epoch has a new order."""
+    """Samples that are all on the device.  Each epoch has a new order.
+
+    Networks with weights of their own have orders of their own, of the samples that count for them: the folds of a
+    cross-validation, or the samples of a bootstrap.  The network with the most samples decides the batches, and a
+    network without samples left waits for the next epoch.
+    """
 
     config: RunConfig
     batches: list[int]
     x: Array  # (n, d)
     y: Array  # (n, k)
-    weight: Array | None  # (n,)
+    weight: Array | None  # (n,) or (n, k); (K, n) or (K, n, k) with ``counted``
+    counted: np.ndarray | None = None  # (K, n) bool, the samples of each network
+
+    @cached_property
+    def counts(self) -> np.ndarray | None:
+        """The number of samples (K,) of each network."""
+        return None if self.counted is None else np.count_nonzero(self.counted, axis=1).astype(np.int32)
+
+    @cached_property
+    def lengths(self) -> int | np.ndarray:
+        """The number of steps in an epoch; (K,) if networks differ in it."""
+        if self.counts is None:
+            return len(self.batches)
+        lengths = -(-self.counts // self.batches[0])
+        return lengths if lengths.min() < lengths.max() else int(lengths[0])
 
     def blocks(self, epoch: int, first: int) -> Iterator[Block]:
-        """Yield the epoch as one block."""
-        order = self.config.backend.asarray(self.config.order(epoch, sum(self.batches)))
-        sizes = set(self.batches)
-        data = {n: Data(self.x, self.y, order, positions(self.config, n, 0), self.weight) for n in sizes}
-        yield Block(range(first, len(self.batches)), data)
+        """Yield the epoch as one block, or as one for each set of networks that have samples left."""
+        order, start = self.config.backend.asarray(self.order(epoch)), 0
+        for stop in np.unique(self.lengths).tolist():
+            if stop > first:
+                yield Block(range(max(first, start), stop), self.data(order, start, stop))
+            start = stop
+
+    def order(self, epoch: int) -> np.ndarray:
+        """Return the order of an epoch, (n,) or (K, m)."""
+        n = sum(self.batches)
+        if self.counted is None:
+            return self.config.order(epoch, n)
+        order = np.empty((len(self.counted), n), dtype=np.int32)
+        for row, counted, seed in zip(order, self.counted, self.config.seeds, strict=True):
+            kept = np.flatnonzero(counted)
+            row[: len(kept)] = kept[permutation(seed, epoch, len(kept), shuffle=self.config.shuffle)]
+            row[len(kept) :] = counted.argmin()  # a sample without weight
+            row[-(-len(kept) // self.batches[0]) * self.batches[0] :] = kept[0]
+        return order
+
+    def data(self, order: Array, start: int, stop: int) -> dict[int, Data]:
+        """Return the data of these steps, in which the same networks have samples, for each batch size."""
+        weight, own, put = self.weight, None, self.config.backend.asarray
+        if self.counted is not None and self.counts is not None and self.weight is not None:
+            k, n = self.counted.shape
+            weight = self.config.backend.xp.reshape(weight, (k * n, *self.weight.shape[2:]))
+            starts, active = np.arange(0, k * n, n, dtype=np.int32)[:, None], np.reshape(self.lengths > start, (-1, 1))
+            own = Own(put(starts), put(self.counts), None if active.all() else put(active))
+        return {
+            size: Data(self.x, self.y, order, positions(self.config, size, 0), weight, own)
+            for size in set(self.batches[start:stop])
+        }
 
     def first_samples(self, epoch: int, count: int) -> list[Array | None]:
         """Return the first samples of an epoch."""
-        rows = self.config.backend.asarray(self.config.order(epoch, sum(self.batches))[:count])
+        rows = self.config.backend.asarray(self.order(epoch)[:count])
         values = (self.x, self.y, self.weight)
         return [value if value is None else self.config.backend.xp.take(value, rows, axis=0) for value in values]
 
@@ -116,6 +167,11 @@ class OnDisk:
         """The weights of the samples (n,); None if all are 1."""
         return self.data.weight
 
+    @property
+    def lengths(self) -> int:
+        """The number of steps in an epoch."""
+        return len(self.batches)
+
     def windows(self) -> list[range]:
         """Return the steps of each window."""
         length = max(1, WINDOW // (row_bytes(self.data.x) * self.batches[0]))
@@ -136,7 +192,7 @@ class OnDisk:
         places = np.arange(start, stop)
         rows = pages[places // page].astype(np.int64) * page + places % page
         if self.config.shuffle:
-            generator(self.config.seed, Stream.SHUFFLE, step=epoch, layer=1 + window.start).shuffle(rows)
+            generator(self.config.seeds[0], Stream.SHUFFLE, step=epoch, layer=1 + window.start).shuffle(rows)
         return rows if self.data.kept is None else self.data.kept[rows]
 
     def load(self, epoch: int, window: range) -> dict[int, Data]:

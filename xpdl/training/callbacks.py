@@ -39,15 +39,16 @@ class StopTraining(Exception):
     """
 
 
-class Metrics(dict[str, float]):
+class Metrics(dict[str, Any]):
     """The metrics of an epoch by name, and the parameters.
 
     Parameters
     ----------
     numbers : dict
-        The metrics: "epoch", "loss", "seconds", "validation_loss" and so on.
+        The metrics: "epoch", "loss", "seconds", "validation_loss" and so on.  Losses and accuracies of K networks are
+        arrays (K,).
     theta : callable
-        theta() -> the parameters (P,) after this epoch, as a NumPy array.
+        theta() -> the parameters (P,) or (K, P) after this epoch, as a NumPy array.
 
     Examples
     --------
@@ -58,7 +59,7 @@ class Metrics(dict[str, float]):
     (0.5, (3,))
     """
 
-    def __init__(self, numbers: dict[str, float], theta: Callable[[], np.ndarray]) -> None:
+    def __init__(self, numbers: dict[str, Any], theta: Callable[[], np.ndarray]) -> None:
         super().__init__(numbers)
         self._theta = theta
 
@@ -69,7 +70,7 @@ class Metrics(dict[str, float]):
         Returns
         -------
         numpy.ndarray
-            Parameters (P,).
+            Parameters (P,) or (K, P).
 
         Examples
         --------
@@ -158,7 +159,7 @@ SUFFIXES = {"loss": "min", "accuracy": "max"}
 
 
 class KeepBest:
-    """Keep the parameters of the epoch in which a metric was best.
+    """Keep the parameters of the epoch in which a metric was best; of K networks, for each those of its own best epoch.
 
     Parameters
     ----------
@@ -175,9 +176,9 @@ class KeepBest:
     Attributes
     ----------
     theta : numpy.ndarray or None
-        The parameters (P,) after the best epoch; they become ``result.theta``.
+        The parameters (P,) or (K, P) after the best epoch; they become ``result.theta``.
     metrics : dict
-        The metrics of the best epoch.
+        The metrics of the best epoch; for K networks arrays (K,).
 
     Raises
     ------
@@ -228,7 +229,8 @@ class KeepBest:
         >>> resumed.metrics, resumed.theta
         ({'epoch': 1, 'loss': 0.5}, array([0., 0., 0.]))
         """
-        return {name: getattr(self, name) for name in self.remembered}
+        lists = {name: value.tolist() for name, value in self.metrics.items() if isinstance(value, np.ndarray)}
+        return {name: getattr(self, name) for name in self.remembered} | {"metrics": self.metrics | lists}
 
     @resume_state.setter
     def resume_state(self, state: dict[str, Any]) -> None:
@@ -236,6 +238,8 @@ class KeepBest:
         self.reset()
         for name in state.keys() & set(self.remembered):
             setattr(self, name, state[name])
+        lists = {name: value for name, value in self.metrics.items() if isinstance(value, list)}
+        self.metrics.update({name: np.array(value) for name, value in lists.items()})
 
     def reset(self) -> None:
         """Forget the best epoch; a new run begins with this.
@@ -251,8 +255,8 @@ class KeepBest:
         (True, {})
         """
         self.theta: np.ndarray | None = None
-        self.metrics: dict[str, float] = {}
-        self._best = math.inf
+        self.metrics: dict[str, Any] = {}
+        self._best: Any = math.inf
 
     def __call__(self, metrics: Metrics, step: int) -> None:
         """Keep the parameters if this epoch is the best so far.
@@ -266,7 +270,7 @@ class KeepBest:
         """
         self.improved(metrics)
 
-    def improved(self, metrics: Metrics) -> bool:
+    def improved(self, metrics: Metrics) -> Any:
         """Keep the parameters if this epoch is the best so far, and return whether it is.
 
         Parameters
@@ -276,8 +280,8 @@ class KeepBest:
 
         Returns
         -------
-        bool
-            Whether this epoch is the best so far.
+        bool or array (K,)
+            Whether this epoch is the best so far, for each of K networks.
 
         Raises
         ------
@@ -296,9 +300,15 @@ class KeepBest:
         """
         key = self.monitor or ("validation_loss" if "validation_loss" in metrics else "loss")
         cost = self._sign(key, metrics) * metrics[key]
-        if metrics["epoch"] < self.start_epoch or not cost < self._best - self.min_delta:
-            return False
-        self._best, self.theta, self.metrics = cost, metrics.theta, dict(metrics)
+        better = (metrics["epoch"] >= self.start_epoch) & (cost < self._best - self.min_delta) & self._waits()
+        if np.any(better):
+            self.metrics = {name: _chosen(better, new, self.metrics.get(name)) for name, new in metrics.items()}
+            self._best = _chosen(better, cost, self._best)
+            self.theta = _chosen(better, metrics.theta, self.theta)
+        return better
+
+    def _waits(self) -> Any:
+        """Return whether a better epoch is waited for."""
         return True
 
     def _sign(self, key: str, metrics: Metrics) -> float:
@@ -315,10 +325,18 @@ class KeepBest:
         return SIGNS[mode]
 
 
+def _chosen(better: Any, new: Any, old: Any) -> Any:
+    """Return what is new; of K networks only for those that are better, as far as there is something old."""
+    if np.ndim(better) == 0 or old is None:
+        return new
+    return np.where(better.reshape(-1, *(1,) * (np.ndim(new) - 1)), new, old)
+
+
 class EarlyStopping(KeepBest):
     """Stop when a metric has not improved for some epochs, and keep the best parameters.
 
-    Source: Prechelt 1998.
+    K networks stop one by one: what is kept of a network whose patience is used up stays, and the run ends with the
+    last of them.  Source: Prechelt 1998.
 
     Parameters
     ----------
@@ -382,11 +400,11 @@ class EarlyStopping(KeepBest):
         (True, False)
         """
         super().reset()
-        self._waited = 0
+        self._waited: Any = 0
 
     @property
     def ended(self) -> bool:
-        """Whether the patience is used up.
+        """Whether the patience is used up, with all networks.
 
         Returns
         -------
@@ -402,7 +420,10 @@ class EarlyStopping(KeepBest):
         >>> stopping.ended
         True
         """
-        return self._waited >= self.patience
+        return not np.any(self._waits())
+
+    def _waits(self) -> Any:
+        return self._waited < self.patience
 
     def __call__(self, metrics: Metrics, step: int) -> None:
         """Keep the parameters if this epoch is the best so far; stop when the patience is used up.
@@ -420,6 +441,7 @@ class EarlyStopping(KeepBest):
             When the patience is used up.
         """
         waiting = metrics["epoch"] >= self.start_epoch
-        self._waited = 0 if self.improved(metrics) else self._waited + waiting
+        better = self.improved(metrics)
+        self._waited = _chosen(better, 0, self._waited + waiting) if np.any(better) else self._waited + waiting
         if self.ended:
             raise StopTraining(f"no better epoch in the last {self.patience}")

@@ -3,7 +3,7 @@
 Each rank computes the cost and the gradient of its share of the batch.  It divides its sums by n, the number of samples
 on all ranks.  One all-reduce in each step adds up
 
-    [g_r, cost_r, w_r / n, asked_r]
+    [g_r, cost_r, w_r / n, asked_r]          of K networks (K, P + 3)
 
 over the ranks r.  If the samples have weights w, the first two sums are then divided by the third, the mean weight.
 After that all ranks do the same update.  Each share contains the L2 term, so l2 is divided by the number of ranks that
@@ -25,6 +25,7 @@ from xpdl.losses import count
 from xpdl.network import Masks, Network
 from xpdl.optimizers import Optimizer, Update
 from xpdl.training.batches import Source
+from xpdl.training.population import Own
 from xpdl.training.run_config import RunConfig
 from xpdl.training.signals import Interrupt
 from xpdl.training.step import DISPATCH, Data, advance, batch, compiler, is_constant
@@ -51,7 +52,6 @@ class DistributedSteps:
         self.updates = {n: as_compiled(compile(make_update(update, n, weighted))) for n in sizes}
         self.constant = is_constant(net, optimizer)
         self.backend, self.communicator = backend, transport(communicator, backend)
-        self.empty = backend.zeros((net.size + 2,), config.dtype)  # the share of a rank without samples
         self.flags = [backend.asarray(np.array([flag], dtype=config.dtype)) for flag in (0, 1)]
         self.asked = self.heard = self.flags[0]
         self.done, self.listening = 0, 1 if backend.synchronize is nothing else DISPATCH
@@ -60,11 +60,12 @@ class DistributedSteps:
         """Return the carry after one step of n samples on all ranks; data and masks are those of this rank's share."""
         if data.positions.shape[0]:
             share = self.shares[n]((), carry.theta, carry.offset, data, masks, self.asked)
-        else:
-            share = self.backend.xp.concat([self.empty, self.asked])
+        else:  # a rank without samples
+            nothing, zero = self.backend.xp.zeros_like(carry.theta), self.backend.xp.zeros_like(carry.mean)
+            share = joined(nothing, zero, zero, self.asked)
         total = self.communicator.allreduce(share)
-        self.heard = total[-1:]
-        after: Carry = self.updates[n](carry, total)
+        self.heard = total[(0,) * (total.ndim - 1) + (slice(-1, None),)]
+        after: Carry = self.updates[n](carry, total, data.own)
         return after
 
     def invalidate(self) -> None:
@@ -89,19 +90,25 @@ def make_share(net: Network, n: int) -> Callable[..., Array]:
         xp = namespace(theta)
         samples = batch(offset, data, masks)
         cost, grad = net.loss_and_grad(theta, *samples, n=n)
-        weight = xp.ones_like(cost) * (count(samples.x.shape[0], samples.weight) / n)
-        return xp.concat([grad, xp.stack([cost, weight]), asked])
+        weight = count(samples.x.shape[-2], samples.weight, samples.x.ndim - 2)
+        return joined(grad, cost, xp.ones_like(cost) * (weight / n), asked)
 
     return share
 
 
-def make_update(update: Update, n: int, weighted: bool) -> Callable[[Carry, Array], Carry]:
-    """Return (carry, sum of the shares) -> the carry after a step of n samples on all ranks."""
+def joined(grad: Array, cost: Array, weight: Array, asked: Array) -> Array:
+    """Return the share of a rank, (P + 3,) or (K, P + 3)."""
+    xp = namespace(grad)
+    return xp.concat([grad, xp.stack([cost, weight, xp.ones_like(cost) * asked[0]], axis=-1)], axis=-1)
 
-    def end(carry: Carry, total: Array) -> Carry:
-        grad, cost, weight = total[:-3], total[-3], total[-2]
+
+def make_update(update: Update, n: int, weighted: bool) -> Callable[[Carry, Array, Own | None], Carry]:
+    """Return (carry, sum of the shares, own) -> the carry after a step of n samples on all ranks."""
+
+    def end(carry: Carry, total: Array, own: Own | None) -> Carry:
+        grad, cost, weight = total[..., :-3], total[..., -3], total[..., -2]
         if weighted:
-            grad, cost = grad / weight, cost / weight
-        return advance(update, carry, cost, grad, n)
+            grad, cost = grad / total[..., -2:-1], cost / weight
+        return advance(update, carry, cost, grad, n, own)
 
     return end

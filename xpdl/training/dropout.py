@@ -1,5 +1,9 @@
 """The dropout masks of a training step; they can be computed again at any time."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
 from xpdl import checks
 from xpdl.arrays import Array
 from xpdl.backends import Backend, backend as choose_backend
@@ -11,8 +15,8 @@ def dropout_masks(
     net: Network,
     n: int,
     *,
-    seed: int,
-    step: int,
+    seed: int | Sequence[int],
+    step: int | Sequence[int] | np.ndarray,
     backend: str | Backend = "numpy",
     dtype: str = "float32",
     rows: slice = ALL,
@@ -29,10 +33,10 @@ def dropout_masks(
         The network.
     n : int
         Samples in the batch.
-    seed : int
-        The seed of the run.
-    step : int
-        The number of the step in the run, from 0.
+    seed : int or sequence of int
+        The seed of the run, or of each network.
+    step : int or sequence of int
+        The number of the step in the run, from 0, or of the step of each network.
     backend : str or Backend, default "numpy"
         Where to put the masks.  The bits are the same everywhere.
     dtype : str, default "float32"
@@ -43,8 +47,8 @@ def dropout_masks(
     Returns
     -------
     list or None
-        One array (n, units) for each hidden layer, as ``Network.loss_and_grad`` takes them; None for a layer that drops
-        nothing.  None for a network without dropout.
+        One array (n, units) for each hidden layer, as ``Network.loss_and_grad`` takes them, or (K, n, units) for K
+        networks; None for a layer that drops nothing.  None for a network without dropout.
 
     Raises
     ------
@@ -59,12 +63,15 @@ def dropout_masks(
     >>> masks[0].shape, sorted(set(masks[0].ravel().tolist()))
     ((2, 6), [0.0, 2.0])
     """
-    n, step = checks.integer("n", n, least=1), checks.integer("step", step, least=0)
-    dtype = checks.float_dtype("dtype", dtype)
+    n, dtype, chosen = checks.integer("n", n, least=1), checks.float_dtype("dtype", dtype), choose_backend(backend)
+    seeds, steps = np.broadcast_arrays(np.asarray(seed, dtype=object), np.asarray(step, dtype=object))
+    places = [(seed, checks.integer("step", step, least=0)) for seed, step in zip(seeds.flat, steps.flat, strict=True)]
     if not any(net.drops):
         return None
-    mask = choose_backend(backend).dropout_mask
-    return [
-        mask(seed, step, l, (n, units), drop, dtype, rows) if drop else None
-        for l, (units, drop) in enumerate(zip(net.sizes[1:-1], net.drops, strict=True), start=1)
-    ]
+
+    def mask(l: int, units: int, drop: float) -> Array:
+        each = [chosen.dropout_mask(*place, l, (n, units), drop, dtype, rows) for place in places]
+        return chosen.xp.stack(each) if seeds.ndim else each[0]
+
+    layers = enumerate(zip(net.sizes[1:-1], net.drops, strict=True), start=1)
+    return [mask(l, units, drop) if drop else None for l, (units, drop) in layers]

@@ -13,6 +13,7 @@ from xpdl.backends import Backend, backend as choose_backend
 from xpdl.data import inputs
 from xpdl.data.disk_inputs import DiskInputs, as_shards, global_row_numbers, windows
 from xpdl.data.shards import on_disk
+from xpdl.losses import of_outputs
 from xpdl.network import Network
 
 TOO_LARGE = "the samples or the parameters are too large for"
@@ -24,25 +25,25 @@ ROWS = 4096
 class Sums(NamedTuple):
     """The sums over the slices so far."""
 
-    cost: Array  # () costs of the samples, without the L2 term
-    hits: Array  # () number of samples whose labels are all right, int32; or the sum of their weights
+    cost: Array  # () or (K,) costs of the samples, without the L2 term
+    hits: Array  # () or (K,) number of samples whose labels are all right, int32; or the sum of their weights
 
 
 def make_scorer(net: Network) -> Callable[[Sums, Array, Array, Array, Array | None], Sums]:
-    """Return a function that adds the samples x (n, d), y (n, k) to the sums."""
+    """Return a function that adds the samples x (n, d), y (n, k) to the sums; with weights (K, n), y is (K, n, k)."""
 
     def score(sums: Sums, theta: Array, x: Array, y: Array, weight: Array | None) -> Sums:
         cost, hits = sums
         xp = namespace(theta)
         z = net.forward(theta, x)[-1].z
-        each = weight is not None and weight.ndim == 2  # the value has the weights of the outputs in it
+        each = of_outputs(weight, y)  # the value has the weights of the outputs in it
         value = net.head.value(z, y, weight)
-        cost += xp.sum(value if weight is None or each else value * weight)
+        cost += xp.sum(value if weight is None or each else value * weight, axis=-1)
         if net.head.decide is not None:
-            right = xp.reshape(net.head.decide(net.head.predict(z)) == net.head.decide(y), (x.shape[0], -1))
-            hit = xp.astype(xp.all(right | (weight == 0) if each else right, axis=1), hits.dtype)
-            share = xp.mean(weight, axis=1) if each else weight
-            hits += xp.sum(hit if weight is None else hit * share, dtype=hits.dtype)
+            right = xp.reshape(net.head.decide(net.head.predict(z)) == net.head.decide(y), (*z.shape[:-1], -1))
+            hit = xp.astype(xp.all(right | (weight == 0) if each else right, axis=-1), hits.dtype)
+            share = xp.mean(weight, axis=-1) if each else weight
+            hits += xp.sum(hit if weight is None else hit * share, axis=-1, dtype=hits.dtype)
         return Sums(cost, hits)
 
     return score
@@ -52,17 +53,32 @@ class Part(NamedTuple):
     """Samples that are on the device together, and how many samples they stand for: n, or the sum of their weights."""
 
     x: Array
-    y: Array
-    weight: Array | None  # (n,) or (n, k)
-    n: float
+    y: Array  # (n, k), or (K, n, k) beside weights of K networks
+    weight: Array | None  # (n,) or (n, k), or (K, n) or (K, n, k)
+    n: float | np.ndarray
+
+    def slices(self) -> Iterator[tuple[Array, Array, Array | None]]:
+        """Yield x, y and weight of each slice of the samples."""
+        before = (slice(None),) * (self.y.ndim - 2)
+        for rows in slices(self.x.shape[0]):
+            place = (*before, rows, ...)
+            yield self.x[rows, :], self.y[place], None if self.weight is None else self.weight[place]
 
 
-def part(x: Array, y: Array, weight: Array | None, backend: Backend) -> Part:
-    """Return a ``Part`` of these samples."""
+def part(x: Array, y: Array, weight: Array | None, backend: Backend, networks: int | None = None) -> Part:
+    """Return a ``Part`` of these samples; ``networks`` is K if each network has weights of its own."""
     if weight is None:
         return Part(x, y, None, x.shape[0])
-    host = backend.to_numpy(weight)
-    return Part(x, y, weight, float(np.sum(host, dtype=np.float64)) / math.prod(host.shape[1:]))
+    host, lead = backend.to_numpy(weight), int(networks is not None)
+    if networks is not None:
+        y = backend.xp.broadcast_to(y, (networks, *y.shape))
+    n = np.sum(host, axis=tuple(range(lead, host.ndim)), dtype=np.float64) / math.prod(host.shape[lead + 1 :])
+    return Part(x, y, weight, as_metric(n))
+
+
+def as_metric(values: Any) -> float | np.ndarray:
+    """Return a number as a float, and the numbers of K networks as an array (K,) of float64."""
+    return np.asarray(values, dtype=np.float64) if np.ndim(values) else float(values)
 
 
 class Evaluator:
@@ -80,21 +96,20 @@ class Evaluator:
         self.net, self.parts, self.backend, self.dtype, self.total = net, parts, backend, dtype, total
         self.score = backend.compile(make_scorer(inputs.place(net, backend, dtype)))
 
-    def __call__(self, theta: Array) -> dict[str, float]:
-        """Return {"loss": ..., "accuracy": ...}."""
+    def __call__(self, theta: Array) -> dict[str, Any]:
+        """Return {"loss": ..., "accuracy": ...}, for theta (K, P) as arrays (K,)."""
         summed = [self.sums(theta, part) for part in self.parts]
         cost, hits, count = self.total(np.sum(summed, axis=0))
-        loss, accuracy = float(cost / count), float(hits / count)
+        loss, accuracy = as_metric(cost / count), as_metric(hits / count)
         return {"loss": loss} if self.net.head.decide is None else {"loss": loss, "accuracy": accuracy}
 
     def sums(self, theta: Array, part: Part) -> np.ndarray:
         """Return the sum of the costs, the hits, and the number of samples of a part."""
-        zeros = self.backend.zeros
-        sums = Sums(zeros((), self.dtype), zeros((), "int32" if part.weight is None else self.dtype))
-        for rows in slices(part.x.shape[0]):
-            weight = None if part.weight is None else part.weight[rows, ...]
-            sums = self.score(sums, theta, part.x[rows, :], part.y[rows, :], weight)
-        return np.array([*map(self.backend.to_numpy, sums), part.n], dtype=np.float64)
+        zeros, each = self.backend.zeros, theta.shape[:-1]
+        sums = Sums(zeros(each, self.dtype), zeros(each, "int32" if part.weight is None else self.dtype))
+        for x, y, weight in part.slices():
+            sums = self.score(sums, theta, x, y, weight)
+        return np.stack(np.broadcast_arrays(*map(self.backend.to_numpy, sums), part.n)).astype(np.float64)
 
 
 def evaluate(
@@ -106,21 +121,22 @@ def evaluate(
     sample_weight: Any = None,
     backend: str | Backend = "auto",
     dtype: str = "float32",
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """Return the mean cost of samples without the L2 term and, for a classifier, the accuracy.
 
     Parameters
     ----------
     net : Network
         The network.  Its dropout is not used.
-    theta : array (P,)
-        Its parameters, from any library.
+    theta : array (P,) or (K, P)
+        Its parameters, from any library, or those of K networks.
     x : array (n, d) or list of paths
         Samples, from any library; samples on disk are read window by window.
     y : array (n,) or (n, k)
         Labels or values, as the output layer takes them.
     sample_weight : array (n,) or (n, k), optional
-        How many times each sample counts, or each of its outputs; default once.
+        How many times each sample counts, or each of its outputs; default once.  K networks may have weights of their
+        own, (K, n) or (K, n, k).
     backend : str or Backend, default "auto"
         Where to compute, as for ``xpdl.backend``.
     dtype : str, default "float32"
@@ -129,7 +145,8 @@ def evaluate(
     Returns
     -------
     dict of str to float
-        "loss" and, for a classifier, "accuracy": the share of the samples whose labels are all right.
+        "loss" and, for a classifier, "accuracy": the share of the samples whose labels are all right; for K networks
+        arrays (K,).
 
     Raises
     ------
@@ -148,9 +165,13 @@ def evaluate(
     """
     chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
     with chosen.activate():
-        parts = (part(*entered, chosen) for entered in _entered(net, x, y, sample_weight, chosen, dtype))
-        found = Evaluator(net, parts, chosen, dtype)(inputs.parameters(net, theta, chosen, dtype))
-    if not math.isfinite(found["loss"]):
+        theta = inputs.parameters(net, theta, chosen, dtype, several=True)
+        own = None if on_disk(x) else inputs.networks(net, sample_weight, x)
+        if own is not None and theta.shape[:-1] != (own,):
+            raise ValueError(f"theta must hold {own} networks, one for each row of sample_weight, got {theta.shape}")
+        parts = (part(*entered, chosen, own) for entered in _entered(net, x, y, sample_weight, chosen, dtype))
+        found = Evaluator(net, parts, chosen, dtype)(theta)
+    if not np.all(np.isfinite(found["loss"])):
         raise ArithmeticError(f"the loss of these samples is {found['loss']}: {TOO_LARGE} {dtype}")
     return found
 
@@ -183,7 +204,10 @@ def in_slices(function: Callable[[Array], Array], x: Array) -> Array:
 
 
 def predict(net: Network, theta: Any, x: Any, **where: Any) -> np.ndarray:
-    """Return ``net.predict`` of any number of samples x (n, d), from any library or on disk, as a NumPy array."""
+    """Return ``net.predict`` of any number of samples x (n, d), from any library or on disk, as a NumPy array.
+
+    For theta (K, P) it is that of the ensemble: K networks predict by the mean of their probabilities, or values.
+    """
     p, decide = predict_proba(net, theta, x, **where), net.head.decide
     return p if decide is None else decide(p)
 
@@ -191,14 +215,21 @@ def predict(net: Network, theta: Any, x: Any, **where: Any) -> np.ndarray:
 def predict_proba(
     net: Network, theta: Any, x: Any, *, backend: str | Backend = "auto", dtype: str = "float32"
 ) -> np.ndarray:
-    """Return ``net.predict_proba`` of any number of samples x (n, d), from any library or on disk, as a NumPy array."""
+    """Return ``net.predict_proba`` of samples, or its mean over K networks, as ``predict`` does."""
     chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
     with chosen.activate():
         placed = inputs.place(net, chosen, dtype)
-        function = partial(placed.predict_proba, inputs.parameters(net, theta, chosen, dtype))
+        entered = inputs.parameters(net, theta, chosen, dtype, several=True)
+        function = partial(mean_proba, placed, entered) if entered.ndim > 1 else partial(placed.predict_proba, entered)
         found = (in_slices(function, part) for part in _features(net, x, chosen, dtype))
         parts = [chosen.to_numpy(p) for p in found]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def mean_proba(net: Network, theta: Array, x: Array) -> Array:
+    """Return the mean of the probabilities, or values, of K networks theta (K, P)."""
+    p = net.predict_proba(theta, x)
+    return namespace(p).mean(p, axis=0)
 
 
 def _features(net: Network, x: Any, backend: Backend, dtype: str) -> Iterator[Array]:

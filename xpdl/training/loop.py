@@ -3,17 +3,19 @@
 On several ranks every rank runs it.  Only rank 0 writes files, calls callbacks and shows progress.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 import signal
 import time
+from typing import Any
 
 import numpy as np
 
 from xpdl.arrays import Array
 from xpdl.backends.base import ALL
 from xpdl.distributed.communicators import gather, share
+from xpdl.files.checkpoint import check_rule
 from xpdl.files.host_copy import to_device, to_host
 from xpdl.files.train_state import Carry, TrainState
 from xpdl.network import Masks
@@ -23,6 +25,7 @@ from xpdl.training.batches import Source
 from xpdl.training.callbacks import Callbacks, Metrics, StopTraining
 from xpdl.training.distributed_step import DistributedSteps
 from xpdl.training.dropout import dropout_masks
+from xpdl.training.evaluation import as_metric
 from xpdl.training.run_config import RunConfig
 from xpdl.training.signals import Interrupt, interruptible
 from xpdl.training.step import Data, Steps
@@ -71,14 +74,17 @@ class Result:
     Parameters
     ----------
     theta : numpy.ndarray
-        The parameters (P,) that a callback such as ``KeepBest`` has kept, else those after the last step.
+        The parameters (P,) that a callback such as ``KeepBest`` has kept, else those after the last step; (K, P) for K
+        networks.
     history : list of dict
         The metrics of each epoch: "epoch" (from 1), "loss", "seconds" and, with validation data, "validation_loss" and,
-        for a classifier, "validation_accuracy".
+        for a classifier, "validation_accuracy".  Losses and accuracies of K networks are arrays (K,).
     signal : int
         The number of the signal that ended the run, such as 2 for Ctrl-C; 0 if there was none.
     moment : TrainState, optional
         The state of the run when it ended, as NumPy arrays, for ``train(..., resume=result)``.  None if it diverged.
+    rule : mapping, optional
+        The constants of the optimizer, by which ``train(..., resume=result)`` knows another update rule.
 
     Examples
     --------
@@ -90,9 +96,10 @@ class Result:
     """
 
     theta: np.ndarray
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
     signal: int = 0
     moment: TrainState | None = field(default=None, repr=False, compare=False)
+    rule: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def interrupted(self) -> bool:
@@ -113,10 +120,11 @@ class Result:
         return self.signal != 0
 
 
-def epoch_start(config: RunConfig, theta: Array, state: State, history: list[dict[str, float]]) -> TrainState:
+def epoch_start(config: RunConfig, theta: Array, state: State, history: list[dict[str, Any]]) -> TrainState:
     """Return the state of a run at the start of an epoch."""
     zeros = config.backend.zeros
-    carry = Carry(theta, state, zeros((), "int32"), zeros((), config.dtype), zeros((), "int32"))
+    each = theta.shape[:-1]  # () or (K,)
+    carry = Carry(theta, state, zeros((), "int32"), zeros(each, config.dtype), zeros(each, "int32"))
     return TrainState(carry, config.backend.asarray(theta, copy=True), history)
 
 
@@ -128,13 +136,18 @@ def moved(result: Result, theta: np.ndarray) -> Result:
     return replace(result, moment=result.moment._replace(carry=carry, last_good=None))
 
 
-def resumed(config: RunConfig, result: Result, start: TrainState) -> TrainState:
-    """Return the state at the end of a run, on the device; it must have the structure of ``start``."""
+def resumed(config: RunConfig, result: Result, start: TrainState, rule: Mapping[str, Any]) -> TrainState:
+    """Return the state at the end of a run, on the device.
+
+    It must have the structure of ``start``, and the update rule must be able to go on with it.
+    """
     if result.moment is None:
         raise ValueError("resume must be the result of a run that came to an end, got that of a run that diverged")
     carry = result.moment.carry
-    carry = carry._replace(state=start.carry.state) if carry.state is None else carry
-    carry = to_device(carry, start.carry, config.backend)
+    anew = carry.state is None
+    carry = to_device(carry._replace(state=start.carry.state) if anew else carry, start.carry, config.backend)
+    if result.rule is not None and not anew:
+        check_rule("the result to resume", result.rule, rule)
     last_good = carry.theta if result.moment.last_good is None else result.moment.last_good
     return result.moment._replace(carry=carry, last_good=config.backend.asarray(last_good, copy=True))
 
@@ -146,13 +159,14 @@ class TrainingLoop:
     config: RunConfig
     source: Source
     steps: Steps | DistributedSteps
-    evaluate: Callable[[Array], dict[str, float]]  # theta -> the metrics of the validation samples
+    evaluate: Callable[[Array], dict[str, Any]]  # theta -> the metrics of the validation samples
     callbacks: Callbacks
-    monitor: Callable[[int, Array], dict[str, float]] = lambda epoch, theta: {}  # checks the gradient
+    monitor: Callable[[int, Array], dict[str, Any]] = lambda epoch, theta: {}  # checks the gradient
     save: Callable[[TrainState], None] = lambda train_state: None  # writes the checkpoint
     every: int = 1  # epochs between checkpoints
     signals: tuple[signal.Signals, ...] = (signal.SIGINT,)
     ended: bool = False  # whether a callback had already stopped the run whose checkpoint is resumed
+    rule: Mapping[str, Any] | None = None  # the constants of the optimizer
 
     @property
     def batches(self) -> list[int]:
@@ -170,7 +184,7 @@ class TrainingLoop:
             failure = self.save_last(end)
         moment = self.on_host(end)
         theta = self.config.communicator.broadcast(np.array(self.best_or(moment.carry.theta, end.history)))
-        result = Result(theta, end.history, max(gather(self.config.communicator, interrupt.signal)), moment)
+        result = Result(theta, end.history, max(gather(self.config.communicator, interrupt.signal)), moment, self.rule)
         if failure is not None:
             failure.result = result  # type: ignore[attr-defined]  # a full disk must not cost the whole run
             raise failure
@@ -207,7 +221,7 @@ class TrainingLoop:
         self.steps.invalidate()
         number, carry, done, interrupted = len(train_state.history), train_state.carry, train_state.step, False
         for data, step, n, count in self.dispatches(number, done):
-            carry = self.steps(carry, data, n, count, self.masks(n, number * len(self.batches) + step))
+            carry = self.steps(carry, data, n, count, self.masks(n, number * self.source.lengths + step))
             done = step + count
             reporter.advance(n * count)
             interrupted = self.steps.ended(interrupt)
@@ -223,8 +237,8 @@ class TrainingLoop:
             for step, n, count in _grouped(self.batches[: steps.stop], self.steps.most, steps.start):
                 yield data[n], step, n, count
 
-    def masks(self, n: int, step: int) -> Masks | None:
-        """Return the dropout masks of a step, for this rank's share of its n samples."""
+    def masks(self, n: int, step: int | np.ndarray) -> Masks | None:
+        """Return the dropout masks of a step, (K,) if networks differ in it, for this rank's share of its n samples."""
         config, ranks = self.config, self.config.communicator
         if not any(config.net.drops):
             return None
@@ -242,16 +256,28 @@ class TrainingLoop:
     def find_fault(self, carry: Carry) -> str | None:
         """Return which number is not finite, and in which step; None if all are finite."""
         xp = self.config.backend.xp
-        steps, finite = -(-int(self.host(carry.offset)) // self.batches[0]), int(self.host(carry.finite))
-        if finite < steps:
-            return f"the cost in step {finite + 1}"
-        return None if bool(xp.all(xp.isfinite(carry.theta))) else f"a parameter after step {steps}"
+        done = -(-int(self.host(carry.offset)) // self.batches[0])
+        finite = self.host(carry.finite).reshape(-1)
+        wrong = np.flatnonzero(finite < done)
+        if len(wrong):
+            return f"the cost{self.of(wrong)} in step {finite[wrong[0]] + 1}"
+        if bool(xp.all(xp.isfinite(carry.theta))):
+            return None
+        wrong = np.flatnonzero(~np.isfinite(self.host(carry.theta)).all(axis=-1))
+        return f"a parameter{self.of(wrong)} after step {done}"
+
+    def of(self, networks: np.ndarray) -> str:
+        """Return which networks a message is about, from 0; nothing if there is only one."""
+        if self.config.networks is None:
+            return ""
+        return f" of network {networks[0]}{f' and {len(networks) - 1} others' if len(networks) > 1 else ''}"
 
     def finish_epoch(self, train_state: TrainState) -> TrainState:
         """Add the metrics of an epoch to the history, and begin the next epoch."""
         carry, history = train_state.carry, train_state.history
         number = len(history) + 1
-        metrics = {"epoch": number, "loss": float(self.host(carry.mean)), "seconds": train_state.seconds}
+        loss = as_metric(self.host(carry.mean))
+        metrics: dict[str, Any] = {"epoch": number, "loss": loss, "seconds": train_state.seconds}
         history.append(metrics | self.evaluate(carry.theta) | self.monitor(number, carry.theta))
         return epoch_start(self.config, carry.theta, carry.state, history)
 
@@ -279,7 +305,7 @@ class TrainingLoop:
             return True
         return False
 
-    def best_or(self, theta: np.ndarray, history: list[dict[str, float]]) -> np.ndarray:
+    def best_or(self, theta: np.ndarray, history: list[dict[str, Any]]) -> np.ndarray:
         """Return the parameters that a callback has kept, else theta."""
         best = self.callbacks.theta if history else None
         return theta if best is None else best
@@ -299,8 +325,8 @@ def _grouped(batches: list[int], most: int, step: int = 0) -> Iterator[tuple[int
         step = end
 
 
-def _line(metrics: dict[str, float], epochs: int) -> str:
-    """Return the metrics of an epoch as one line."""
-    shown = {name: value for name, value in metrics.items() if name not in ("epoch", "seconds")}
+def _line(metrics: dict[str, Any], epochs: int) -> str:
+    """Return the metrics of an epoch as one line; of several networks, the mean."""
+    shown = {name: np.mean(value) for name, value in metrics.items() if name not in ("epoch", "seconds")}
     numbers = (f"{name} {value:.4f}" if value >= 1e-4 else f"{name} {value:.1e}" for name, value in shown.items())
     return "  ".join([f"epoch {metrics['epoch']}/{epochs}", *numbers, f"{metrics['seconds']:.2f} s"])

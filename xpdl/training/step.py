@@ -15,6 +15,7 @@ from xpdl.data.inputs import place
 from xpdl.files.train_state import Carry
 from xpdl.network import Masks, Network
 from xpdl.optimizers import Optimizer, Update
+from xpdl.training.population import Own, of_active
 from xpdl.training.run_config import RunConfig
 from xpdl.training.signals import Interrupt
 
@@ -23,17 +24,18 @@ DISPATCH = 50
 
 
 class Data(NamedTuple):
-    """The arrays that a step reads."""
+    """The arrays that a step reads.  K networks may have orders (K, m) of their own."""
 
     x: Array  # (n, d) floating, or uint8
     y: Array  # (n, k) targets
-    order: Array  # (n,) int32, the order of the samples in this epoch
+    order: Array  # (n,) or (K, m) int32, the order of the samples in this epoch
     positions: Array  # (batch,) int32, places of the batch in the order, counted from the offset: 0, 1, ..., batch - 1
-    weight: Array | None = None  # (n,) or (n, k)
+    weight: Array | None = None  # (n,) or (n, k); of all networks one after the other, if these have their own
+    own: Own | None = None
 
 
 class Batch(NamedTuple):
-    """The samples of a step: the arguments of the gradient besides theta."""
+    """The samples of a step, (n, d) or (K, n, d): the arguments of the gradient besides theta."""
 
     x: Array
     y: Array
@@ -47,19 +49,34 @@ Compile = Callable[[Callable[..., Any]], Compiled]
 
 def batch(offset: Array, data: Data, masks: Masks | None) -> Batch:
     """Return the samples at the offset."""
-    xp = namespace(data.x)
-    rows = xp.take(data.order, offset + data.positions)
-    x, y = xp.take(data.x, rows, axis=0), xp.take(data.y, rows, axis=0)
-    return Batch(x, y, masks, None if data.weight is None else xp.take(data.weight, rows, axis=0))
+    xp, places = namespace(data.x), offset + data.positions
+    rows = xp.take(data.order, places) if data.order.ndim == 1 else xp.take(data.order, places, axis=1)
+    weighted = rows if data.own is None else rows + data.own.starts
+    weight = None if data.weight is None else samples(data.weight, weighted)
+    return Batch(samples(data.x, rows), samples(data.y, rows), masks, weight)
 
 
-def advance(update: Update, carry: Carry, cost: Array, grad: Array, n: int) -> Carry:
+def samples(values: Array, rows: Array) -> Array:
+    """Return the values of these samples: (batch, ...), or (K, batch, ...) for rows (K, batch)."""
+    xp = namespace(values)
+    if rows.ndim == 1:
+        return xp.take(values, rows, axis=0)
+    return xp.reshape(xp.take(values, xp.reshape(rows, (-1,)), axis=0), (*rows.shape, *values.shape[1:]))
+
+
+def advance(update: Update, carry: Carry, cost: Array, grad: Array, n: int, own: Own | None = None) -> Carry:
     """Return the carry after a step of n samples with this cost and gradient."""
     theta, state, offset, mean, finite = carry
     xp = namespace(theta)
+    if own is not None and own.active is not None:
+        update = of_active(update, own.active)
     theta, state = checks.pair("optimizer.update", update(theta, grad, state))
+    share: Any = n
+    if own is not None:
+        share = xp.astype(xp.minimum(offset + n, own.counts) - xp.minimum(offset, own.counts), mean.dtype)
     offset += n
-    mean += (cost - mean) * (n / xp.astype(offset, mean.dtype))  # a sum of all costs would lose digits by rounding
+    used = offset if own is None else xp.minimum(offset, own.counts)
+    mean += (cost - mean) * (share / xp.astype(used, mean.dtype))  # a sum of all costs would lose digits by rounding
     finite += xp.astype(xp.isfinite(mean), finite.dtype)
     return Carry(theta, state, offset, mean, finite)
 
@@ -69,7 +86,7 @@ def make_step(net: Network, update: Update) -> Step:
 
     def step(carry: Carry, data: Data, masks: Masks | None) -> Carry:
         cost, grad = net.loss_and_grad(carry.theta, *batch(carry.offset, data, masks))
-        return advance(update, carry, cost, grad, data.positions.shape[0])
+        return advance(update, carry, cost, grad, data.positions.shape[0], data.own)
 
     return step
 

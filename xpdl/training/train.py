@@ -6,7 +6,7 @@ from functools import cache, partial
 import os
 from pathlib import Path
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 import warnings
 
 import numpy as np
@@ -18,22 +18,28 @@ from xpdl.data import inputs
 from xpdl.data.disk_inputs import DiskInputs
 from xpdl.data.shards import on_disk
 from xpdl.distributed.communicators import Communicator, Serial, share
+from xpdl.files.checkpoint import (
+    Checkpointer,
+    compared,
+    configuration,
+    fingerprint,
+    networks as kept_networks,
+    rule_of,
+)
 from xpdl.files.outputs import locked
-from xpdl.files.train_state import TrainState
+from xpdl.files.train_state import Carry, TrainState
 from xpdl.network import Network
-from xpdl.optimizers import Optimizer, State, adam
+from xpdl.optimizers import Optimizer, adam, networks as rate_networks
 from xpdl.randomness import check_seed
 from xpdl.training.batches import OnDevice, OnDisk, Source, batches_of
 from xpdl.training.callbacks import Callback, Callbacks
 from xpdl.training.distributed_step import DistributedSteps
 from xpdl.training.evaluation import Evaluator, part
 from xpdl.training.loop import DivergenceError, Result, TrainingLoop, epoch_start, resumed
+from xpdl.training.population import check_rows, number_of_networks
 from xpdl.training.run_config import RunConfig
 from xpdl.training.step import Steps
 from xpdl.version import __version__
-
-if TYPE_CHECKING:
-    from xpdl.files.checkpoint import Checkpointer
 
 __all__ = ["DivergenceError", "Result", "train"]
 
@@ -54,7 +60,7 @@ def train(
     validation: Sequence[Any] | None = None,
     backend: str | Backend = "auto",
     dtype: str = "float32",
-    seed: int = 0,
+    seed: int | Sequence[int] = 0,
     callbacks: Sequence[Callback] = (),
     theta: Any = None,
     check_gradients: int | None = None,
@@ -90,21 +96,24 @@ def train(
     sample_weight : array_like, optional
         Weights (n,): how many times each sample counts in the cost of its batch, see ``Network.loss``.  A sample of
         weight 0 is left out.  Weights (n, k) are those of the outputs; where they are 0, y is missing and may be NaN.
+        (K, n) or (K, n, k): weights of each of K networks, such as folds or bootstraps.
     class_weight : mapping or "balanced", optional
         {label: factor}: how many times the samples of this label count; other labels count once.  "balanced" makes all
         labels of y weigh the same: n / (labels * samples of the label).  It multiplies ``sample_weight``.
     validation : sequence of array_like, optional
-        (x, y) or (x, y, sample_weight) to evaluate after each epoch.
+        (x, y) or (x, y, sample_weight) to evaluate after each epoch.  Weights (K, n) are those of each network.
     backend : str or Backend, default "auto"
         Where to compute, as for ``xpdl.backend``.
     dtype : str, default "float32"
         "float32" or "float64".
-    seed : int, default 0
+    seed : int or sequence of int, default 0
         The seed of initial weights, order of samples and dropout.  The same seed gives the same run on every backend.
+        Several seeds train that many networks at once, see Notes.
     callbacks : sequence of Callback, default ()
         Functions f(metrics, step), called after each epoch, see ``xpdl.callbacks``.
     theta : array_like, optional
-        The initial parameters (P,), such as ``net.pack([(w, b), ...])``; default ``net.initialize(seed)``.
+        The initial parameters (P,), such as ``net.pack([(w, b), ...])``, or (K, P) for K networks; default
+        ``net.initialize(seed)``.
     check_gradients : int, optional
         Check the gradient of the loss that is trained, dropout and L2 included, before the first epoch and after every
         ``check_gradients`` epochs.
@@ -131,6 +140,14 @@ def train(
         ``xpdl.distributed.connect()`` on each rank of an MPI job.  Together the ranks compute the same run, to
         rounding; each takes its share of every batch.  All ranks must get the same arguments.  Only rank 0 writes
         files, calls callbacks and shows progress.  A run can be resumed on any number of ranks.
+
+    Notes
+    -----
+    K networks are trained at once if there are K seeds, K initial parameters theta (K, P), sample weights (K, n), or K
+    learning rates in the optimizer; what is given once is the same for all.  Each network is the run it would be alone,
+    to rounding: with its own initial weights, order of samples and dropout if it has its own seed.  ``result.theta`` is
+    (K, P), and the numbers of the history are arrays (K,).  ``KeepBest`` and ``EarlyStopping`` keep the best epoch of
+    each network, and the run ends when no network has a better one.
 
     Returns
     -------
@@ -169,21 +186,26 @@ def train(
     ... )
     >>> len(longer.history)
     120
+
+    Four networks at once:
+
+    >>> several = xpdl.train(net, x, y, seed=[0, 1, 2, 3], epochs=2, backend="numpy", progress=False)
+    >>> several.theta.shape, several.history[-1]["loss"].shape
+    ((4, 33), (4,))
     """
     epochs, every = checks.integer("epochs", epochs, least=0), checks.integer("every", every, least=1)
-    resume = _to_resume(resume, checkpoint, theta)
-    optimizer = adam() if optimizer is None else optimizer
-    checks.instance("optimizer", optimizer, Optimizer)
+    resume, optimizer = _to_resume(resume, checkpoint, theta), _optimizer(optimizer)
     chosen, dtype, ranks = choose_backend(backend), checks.float_dtype("dtype", dtype), communicator or Serial()
-    config = RunConfig(net, chosen, dtype, check_seed(seed), ranks, bool(shuffle))
+    networks = _networks(net, x, optimizer, seed, theta, sample_weight, resume)
+    config = RunConfig(net, chosen, dtype, _seeds(seed), ranks, bool(shuffle), networks)
     with chosen.activate(), locked(checkpoint if config.is_rank_0 else None):
         source = _source(config, x, y, inputs.class_weights(net, y, class_weight, sample_weight), batch_size)
         held = None if validation is None else _validation(config, validation)
         called = Callbacks(_callables(callbacks) if config.is_rank_0 else ())
         called.begin(from_file=not isinstance(resume, Result | None))
-        start = _start(config, optimizer, theta)
-        checkpointer = cache(partial(_checkpointer, config, source, held, optimizer, start.carry.state, called))
-        start = _where_it_ended(config, resume, start, checkpointer)
+        start = _start(config, optimizer, theta, source)
+        checkpointer = cache(partial(_checkpointer, config, source, held, optimizer, start.carry, called, resume))
+        start = _where_it_ended(config, resume, start, checkpointer, optimizer)
         if ranks.size > 1:
             _check_agreement(config, checkpointer().configuration, optimizer, start, held, epochs)
         loop = TrainingLoop(
@@ -194,10 +216,11 @@ def train(
             callbacks=called,
             monitor=_monitor(config, source, check_gradients, check_seconds),
             ended=not isinstance(resume, Result | None) and called.ended,
+            rule=rule_of(optimizer),
         )
         if checkpoint is not None:
             kept = None if overwrite or resume == checkpoint else start
-            loop = _with_checkpoints(loop, checkpointer(), checkpoint, every, kept)
+            loop = _with_checkpoints(loop, checkpointer(), checkpoint, every, epochs, kept)
         return _told(loop.run(start, epochs, progress and config.is_rank_0))
 
 
@@ -217,39 +240,98 @@ def _to_resume(resume: Any, checkpoint: Any, theta: Any) -> Any:
     return checkpoint if path.exists() and path.stat().st_size else None
 
 
+def _optimizer(optimizer: Optimizer | None) -> Optimizer:
+    """Return the optimizer, Adam for None; ``TypeError`` for anything else."""
+    optimizer = adam() if optimizer is None else optimizer
+    checks.instance("optimizer", optimizer, Optimizer)
+    return optimizer
+
+
 def _where_it_ended(
     config: RunConfig,
     resume: "str | os.PathLike[str] | Result | None",
     start: TrainState,
-    checkpointer: "Callable[[], Checkpointer]",
+    checkpointer: Callable[[], Checkpointer],
+    optimizer: Optimizer,
 ) -> TrainState:
     """Return the state of the run to resume; if there is none, ``start``."""
     if resume is None:
         return start
-    return resumed(config, resume, start) if isinstance(resume, Result) else checkpointer().read(resume, start)
+    if isinstance(resume, Result):
+        return resumed(config, resume, start, rule_of(optimizer))
+    return checkpointer().read(resume, start)
 
 
-def _start(config: RunConfig, optimizer: Optimizer, theta: Any) -> TrainState:
+def _start(config: RunConfig, optimizer: Optimizer, theta: Any, source: Source) -> TrainState:
     """Return the state at the start of a run, at theta or at fresh parameters."""
     net, dtype = config.net, config.dtype
-    given = net.initialize(config.seed, dtype) if theta is None else theta
-    entered = inputs.parameters(net, given, config.backend, dtype)
-    return epoch_start(config, entered, optimizer.init(entered), [])
+    drawn = [net.initialize(seed, dtype) for seed in config.seeds] if theta is None else []
+    given = theta if theta is not None else drawn[0] if config.networks is None else np.stack(drawn)
+    entered = inputs.parameters(net, given, config.backend, dtype, several=True)
+    if config.networks is not None and entered.ndim == 1:
+        entered = config.backend.xp.stack([entered] * config.networks)
+    state = optimizer.init(entered)
+    if not isinstance(source.lengths, int):
+        check_rows(state, len(source.lengths))
+    return epoch_start(config, entered, state, [])
 
 
 def _source(config: RunConfig, x: Any, y: Any, weight: Any, batch_size: int | None) -> Source:
     """Return the samples that count: on disk if x is mapped from files, else on the device."""
     net, backend, dtype = config.net, config.backend, config.dtype
     checks.countable("x", x)
+    own = inputs.networks(net, weight, x)
     if on_disk(x):
+        if own is not None or isinstance(config.seed, tuple):
+            name = "seed" if own is None else "sample_weight"
+            raise ValueError(f"{name} must be the same for all networks if x is on disk: they read the same batches")
         data = DiskInputs.checked(net, x, y, weight, dtype)
         return OnDisk(config, batches_of(data.count, batch_size), data)
     x, y, weight = inputs.weighted(net, x, y, weight, backend, dtype)
-    kept = inputs.nonzero_rows(None if weight is None else backend.to_numpy(weight))
+    host = None if weight is None else backend.to_numpy(weight)
+    if own is not None and host is not None:
+        counted = inputs.counted(host)
+        checks.countable("sample_weight", counted.reshape(-1))
+        return OnDevice(config, batches_of(int(counted.sum(axis=1).max()), batch_size), x, y, weight, counted)
+    kept = inputs.nonzero_rows(host)
     if kept is not None:
         rows = backend.asarray(kept)
         x, y, weight = (backend.xp.take(values, rows, axis=0) for values in (x, y, weight))
     return OnDevice(config, batches_of(x.shape[0], batch_size), x, y, weight)
+
+
+def _seeds(seed: Any) -> int | tuple[int, ...]:
+    """Return a seed as an int, and several as a tuple."""
+    if isinstance(seed, str) or not hasattr(seed, "__len__") or getattr(seed, "shape", None) == ():
+        return check_seed(seed)
+    if not len(seed):
+        raise ValueError("seed must be a number or hold one for each network, got none")
+    return tuple(map(check_seed, seed))
+
+
+def _networks(
+    net: Network, x: Any, optimizer: Optimizer, seed: Any, theta: Any, weight: Any, resume: Any
+) -> int | None:
+    """Return K if the arguments are for K networks; None if they are for a single one."""
+    checks.instance("net", net, Network)
+    seed = _seeds(seed)
+    with np.errstate(all="ignore"):
+        rates = rate_networks(optimizer, np.ones(()))
+    found = {
+        "seed": len(seed) if isinstance(seed, tuple) else None,
+        "theta": inputs.shape_of(theta)[0] if len(inputs.shape_of(theta)) == 2 else None,
+        "sample_weight": inputs.networks(net, weight, x),
+        "optimizer": rates,
+    }
+    return number_of_networks(found | {"resume": _networks_of(resume)})
+
+
+def _networks_of(resume: "str | os.PathLike[str] | Result | None") -> int | None:
+    """Return for how many networks a run to resume is."""
+    if resume is None or isinstance(resume, Result):
+        kept = None if resume is None or resume.moment is None else resume.moment.carry.theta
+        return None if kept is None or kept.ndim == 1 else kept.shape[0]
+    return kept_networks(resume)
 
 
 def _callables(callbacks: Sequence[Callback]) -> tuple[Callback, ...]:
@@ -265,16 +347,22 @@ def _validation(config: RunConfig, validation: Sequence[Any]) -> Samples:
     if not isinstance(validation, Sequence) or len(validation) not in (2, 3):
         raise TypeError(f"validation must be (x, y) or (x, y, sample_weight), got {checks.shorten(validation)}")
     x, y, weight = [*validation, None][:3]
+    own = inputs.networks(config.net, weight, x)
+    if own is not None and own != config.networks:
+        text = f"{config.networks or 1} networks, got {own} rows"
+        raise ValueError(f"validation sample_weight must have a row for each of {text}")
     return inputs.weighted(config.net, x, y, weight, config.backend, config.dtype, prefix="validation ")
 
 
-def _evaluator(config: RunConfig, held: Samples | None) -> Callable[[Array], dict[str, float]]:
+def _evaluator(config: RunConfig, held: Samples | None) -> Callable[[Array], dict[str, Any]]:
     """Return theta -> validation_loss and validation_accuracy; each rank evaluates its share of the samples."""
     if held is None:
         return lambda theta: {}
     own = share(held[0].shape[0], config.communicator)
-    x, y, weight = (values if values is None else values[own, ...] for values in held)
-    parts = [part(x, y, weight, config.backend)]
+    x, y, weight = held
+    networks = inputs.networks(config.net, weight, x)
+    rows = (own, ...) if networks is None else (slice(None), own, ...)
+    parts = [part(x[own, :], y[own, :], None if weight is None else weight[rows], config.backend, networks)]
     evaluate = Evaluator(config.net, parts, config.backend, config.dtype, config.communicator.allreduce)
     return lambda theta: {f"validation_{name}": value for name, value in evaluate(theta).items()}
 
@@ -291,14 +379,16 @@ def _told(result: Result) -> Result:
 
 def _monitor(
     config: RunConfig, source: Source, every: int | None, seconds: float
-) -> Callable[[int, Array], dict[str, float]]:
+) -> Callable[[int, Array], dict[str, Any]]:
     """Return (epoch, theta) -> the result of a gradient check, if one is due on this rank."""
     if every is None or not config.is_rank_0:
         return lambda epoch, theta: {}
     from xpdl.training.gradient_monitor import GradientMonitor
 
+    if config.networks is not None:
+        raise ValueError(f"check_gradients must be None for several networks, got {every}: it checks a single one")
     every, seconds = checks.integer("check_gradients", every, least=1), checks.real("check_seconds", seconds)
-    return GradientMonitor(config.net, source.first_samples, config.seed, source.batches, every, seconds)
+    return GradientMonitor(config.net, source.first_samples, config.seeds[0], source.batches, every, seconds)
 
 
 def _checkpointer(
@@ -306,23 +396,26 @@ def _checkpointer(
     source: Source,
     held: Samples | None,
     optimizer: Optimizer,
-    state: State,
+    start: Carry,
     called: Callbacks,
-) -> "Checkpointer":
+    resume: Any,
+) -> Checkpointer:
     """Return the writer and reader of checkpoints; it is made only if needed, because its fingerprints take time."""
-    from xpdl.files.checkpoint import Checkpointer, compared, configuration
-
     batch_size, arrays = source.batches[0], source.arrays()
-    same = configuration(config.net, config.dtype, config.seed, arrays, batch_size, config.shuffle, state)
+    run = batch_size, config.shuffle, start.state, config.networks
+    same = configuration(config.net, config.dtype, config.seed, arrays, *run)
+    origin = {} if isinstance(resume, Result) else {"theta": fingerprint(config.backend.to_numpy(start.theta))}
     validation = [config.backend.to_numpy(values) for values in held or () if values is not None]
-    return Checkpointer(same, compared(optimizer, validation), called.callbacks, config.backend, source.batches)
+    also = compared(optimizer, validation)
+    return Checkpointer(same, also, called.callbacks, config.backend, source.batches, origin)
 
 
 def _with_checkpoints(
     loop: TrainingLoop,
-    checkpointer: "Checkpointer",
+    checkpointer: Checkpointer,
     path: str | os.PathLike[str],
     every: int,
+    epochs: int,
     start: TrainState | None,
 ) -> TrainingLoop:
     """Return the loop with checkpoints; with ``start``, they must not replace a run that does not lead there."""
@@ -330,7 +423,7 @@ def _with_checkpoints(
     if not loop.config.is_rank_0:
         return replace(loop, every=every, signals=signals)
     if start is not None:
-        checkpointer.check_replaces(path, start)
+        checkpointer.check_replaces(path, start, epochs)
     return replace(loop, save=partial(checkpointer.write, path), every=every, signals=signals)
 
 
@@ -343,7 +436,6 @@ def _check_agreement(
     epochs: int,
 ) -> None:
     """Raise ``ValueError`` unless all ranks are about to compute the same run."""
-    from xpdl.files.checkpoint import constants, fingerprint
     from xpdl.training.agreement import check_agreement
 
     host = config.backend.to_numpy
@@ -356,4 +448,4 @@ def _check_agreement(
         "epochs": epochs,
         "validation": [fingerprint(host(values)) for values in held or () if values is not None],
     }
-    check_agreement(config.communicator, {**same, **also, **constants(optimizer.fused, "update")})
+    check_agreement(config.communicator, {**same, **also, **rule_of(optimizer)})

@@ -63,7 +63,7 @@ class Objective:
             raise KeyboardInterrupt
         if "validation_accuracy" in keep.metrics:
             trial.set_user_attr("accuracy", keep.metrics["validation_accuracy"])
-        loss = keep.metrics.get(MONITOR, math.inf)
+        loss: float = keep.metrics.get(MONITOR, math.inf)
         if self.best is None or loss < self.best[1]:
             self.best = trial.number, loss, result.theta
         return loss

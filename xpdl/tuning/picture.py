@@ -8,7 +8,7 @@ from typing import Any
 from optuna import Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 
-from xpdl.plots.figures import COLOURS, Axes, Figure, new_figure
+from xpdl.plots.figures import COLOURS, Axes, Figure, literal, new_figure
 from xpdl.tuning.table import rows
 
 KINDS = {
@@ -73,15 +73,21 @@ def plot_trials(study: Study) -> Figure:
 def _losses(axes: Axes, found: Sequence[dict[str, Any]], name: str) -> None:
     """Draw the losses against one entry of the rows, and mark the best."""
     for state, style in KINDS.items():
-        points = [(row[name], row["loss"]) for row in found if row["state"] == state and name in row]
+        points = [(_place(row[name]), row["loss"]) for row in found if row["state"] == state and name in row]
         if points:
             axes.scatter(*zip(*points, strict=True), **style)
-    if found and found[0]["state"] == "complete":
-        axes.scatter(found[0][name], found[0]["loss"], c="white", edgecolors="black", marker="*", s=160, label="best")
+    if found and found[0]["state"] == "complete" and name in found[0]:
+        star = {"c": "white", "edgecolors": "black", "marker": "*", "s": 160, "label": "best"}
+        axes.scatter(_place(found[0][name]), found[0]["loss"], **star)
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(lambda y, _: f"{y:g}" if f"{y:e}"[0] in LABELLED else "")
-    axes.set_xlabel(name)
+    axes.set_xlabel(literal(name))
+
+
+def _place(value: Any) -> Any:
+    """Return a value for an axis; the name of a choice is text."""
+    return literal(value) if isinstance(value, str) else value
 
 
 def _best_so_far(axes: Axes, found: Sequence[dict[str, Any]]) -> None:

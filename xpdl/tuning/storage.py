@@ -8,13 +8,14 @@ In a database every running trial has a heartbeat.  If the heartbeat stops, the 
 another process tries the same point again.  A journal has no heartbeats.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 import os
 from pathlib import Path
 import re
 import sqlite3
 from typing import Any, TypeAlias
+from urllib.parse import unquote, urlsplit
 
 from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.storages import (
@@ -56,8 +57,15 @@ JOURNALS = {".journal", ".log"}
 JOURNAL = Kind("a journal of studies", re.compile(rb'\{[^\n]*"op_code": ?\d').match)
 SQLITE = Kind("a database of studies", re.compile(rb"SQLite format 3\0").match)
 
-TABLES = re.compile("studies|trials|version_info|alembic_version|study_.*|trial_.*")
-"""The tables of Optuna."""
+TABLES = {
+    "studies": {"study_id", "study_name"},
+    "trials": {"trial_id", "study_id", "number", "state"},
+    "version_info": {"schema_version", "library_version"},
+    "alembic_version": {"version_num"},
+    "study_.*": {"study_id"},
+    "trial_.*": {"trial_id"},
+}
+"""Names of the tables of Optuna, and columns that they have.  Optuna makes "studies" first."""
 
 
 def open_storage(place: Place) -> BaseStorage:
@@ -91,31 +99,47 @@ def check_storage(place: str) -> Path | None:
 
 def _file(place: str | os.PathLike[str]) -> Path | None:
     """Return the file of a place, behind all symlinks; None for a URL, and for a database in memory."""
-    name = os.fspath(place)
-    if "://" in name or name in ("", ":memory:"):
-        url = make_url(name) if name.startswith("sqlite") else None
-        inside = url is None or url.database in (None, "", ":memory:") or url.query.get("uri")
-        return None if inside else regular(str(url.database), "storage")  # type: ignore[union-attr]
-    return regular(name, "storage")
+    name: str | None = os.fspath(place)
+    if "://" in str(name):
+        name = _file_of(make_url(str(name))) if str(name).startswith("sqlite") else None
+    return regular(name, "storage") if name and name != ":memory:" else None
+
+
+def _file_of(url: URL) -> str | None:
+    """Return the file of an SQLite URL, which may hold the URI of a file; None if the database is in memory."""
+    name = str(url.database or "")
+    if url.query.get("uri") and name.startswith("file:"):
+        name = unquote(urlsplit(name).path)
+    return None if name in ("", ":memory:") or url.query.get("mode") == "memory" else name
 
 
 def _check_content(path: Path) -> None:
     """Raise ``FileExistsError`` if a file holds anything else than studies, before anything is written to it."""
     kind = JOURNAL if path.suffix in JOURNALS else SQLITE
-    if not is_of(kind, path) or (kind is SQLITE and not all(map(TABLES.fullmatch, _tables(path)))):
+    if not is_of(kind, path) or (kind is SQLITE and not _are_optunas(_tables(path))):
         raise FileExistsError(f"storage must be a new file or {kind.name}, but {shown(path)} is not {kind.name}")
 
 
-def _tables(path: Path) -> list[str]:
-    """Return the names of the tables in an SQLite file, without writing to it."""
+def _are_optunas(tables: Mapping[str, set[str]]) -> bool:
+    """Return whether these tables, each with its columns, are those of Optuna, or the first of them, or none."""
+    known = [
+        any(re.fullmatch(name, table) and needed <= columns for name, needed in TABLES.items())
+        for table, columns in tables.items()
+    ]
+    return all(known) and (not tables or "studies" in tables)
+
+
+def _tables(path: Path) -> dict[str, set[str]]:
+    """Return the tables in an SQLite file and their columns, without writing to it."""
     if not path.exists() or not path.stat().st_size:
-        return []
+        return {}
     try:
         with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=PATIENCE)) as database:
-            rows = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
-            return [str(name) for (name,) in rows]
+            names = database.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+            query = "SELECT name FROM pragma_table_info(?)"
+            return {str(name): {str(column) for (column,) in database.execute(query, (name,))} for (name,) in names}
     except sqlite3.OperationalError:  # it is in use, or must first recover from a crash: Optuna can do that
-        return []
+        return {}
     except sqlite3.DatabaseError as error:
         raise OSError(f"storage {shown(path)} cannot be read: {error}") from error
 
@@ -166,8 +190,8 @@ def _database(url: str) -> RDBStorage:
 
 def _sqlite_options(url: str) -> dict[str, Any]:
     """Close connections to a file after use, because Python 3.13 warns of open ones; keep a database in memory open."""
-    in_memory = make_url(url).database in (None, "", ":memory:")
-    return {"connect_args": {"timeout": PATIENCE}} | ({} if in_memory else {"poolclass": NullPool})
+    pool = {} if _file_of(make_url(url)) is None else {"poolclass": NullPool}
+    return {"connect_args": {"timeout": PATIENCE}} | pool
 
 
 def _exists(error: DatabaseError) -> bool:

@@ -6,8 +6,13 @@ from typing import Any
 from optuna import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from xpdl.checks import one_line
+
 FORMATS = {"loss": ".4f", "accuracy": ".4f", "seconds": ".1f"}
 """How the columns are formatted; other numbers have four digits."""
+
+LONGEST = 40
+"""Characters of a name in a study that others have written."""
 
 MARKS = ("diverged", "interrupted")
 """Attributes of a trial that are shown instead of its state, because they are more exact."""
@@ -42,7 +47,10 @@ def table(study: Study) -> str:
     """Return all trials as a table with a header; "-" marks an empty cell."""
     found = rows(study)
     names = list({name: None for row in found for name in row})
-    cells = [names, *([_shown(name, row.get(name)) for name in names] for row in found)]
+    cells = [
+        [one_line(name, LONGEST) for name in names],
+        *([_shown(name, row.get(name)) for name in names] for row in found),
+    ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(f"{cell:>{width}}" for cell, width in zip(line, widths, strict=True)) for line in cells)
 
@@ -56,10 +64,10 @@ def line(study: Study, trial: FrozenTrial) -> str:
 
 
 def _listed(parameters: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {_shown(name, value)}" for name, value in parameters.items())
+    return ", ".join(f"{one_line(name, LONGEST)} {_shown(name, value)}" for name, value in parameters.items())
 
 
 def _shown(name: str, value: Any) -> str:
     if value is None:
         return "-"
-    return format(value, FORMATS.get(name, ".4g")) if isinstance(value, float) else str(value)
+    return format(value, FORMATS.get(name, ".4g")) if isinstance(value, float) else one_line(value, LONGEST)

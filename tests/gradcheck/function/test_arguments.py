@@ -68,6 +68,8 @@ def test_a_place_is_how_python_reaches_the_leaf(tree) -> None:
         ([[ONE, (ONE, ONE)]], ["theta[0]", "theta[1][0]", "theta[1][1]"]),
         ([ONE, {"layer1": Layer(ONE, ONE)}], ["args[0]", 'args[1]["layer1"].w', 'args[1]["layer1"].b']),
         ([Frozen(ONE), 3, ONE], ["args[0].w", "args[2]"]),
+        ([{"a": [ONE], "a[0]": ONE}], ['theta["a"][0]', 'theta["a[0]"]']),
+        ([{1: ONE, "theta[1]": ONE}], ["theta[1]", 'theta["theta[1]"]']),
     ],
 )
 def test_names_of_variables(args, names) -> None:
@@ -91,6 +93,11 @@ def test_fun_gets_containers_of_the_same_kind_of_its_own(kind) -> None:
 
     assert check_gradient(fun, lambda p: {"w": 2 * p["w"]}, given).verdict == "PASS"
     assert all(type(p) is type(given) and p is not given for p in seen)
+
+
+def test_keys_of_random_numbers_are_constants() -> None:
+    jax = pytest.importorskip("jax")
+    assert list(Arguments([jax.random.key(0), ONE]).variables) == ["args[1]"]
 
 
 # Gradients
@@ -145,6 +152,35 @@ def test_a_gradient_of_nothing_but_none_is_one_of_zeros() -> None:
     for fun, verdict in ((lambda t: 1.0, "PASS"), (np.sum, "FAIL")):
         report = check_gradient(fun, lambda t: None, ONE)
         assert (report.verdict, list(report.parameters)) == (verdict, ["theta"])
+
+
+@pytest.mark.parametrize(
+    ("theta", "grad"),
+    [
+        (ONE, lambda t: (2 * t,)),  # as jax.vjp returns it
+        ({"w": ONE}, lambda t: ({"w": 2 * t["w"]},)),
+        (Layer(ONE, ONE), lambda t: (2 * t.w, 2 * t.b)),
+        ((ONE, ONE), lambda t: [2 * t[0], 2 * t[1]]),
+        ([ONE], lambda t: (2 * t[0],)),
+    ],
+)
+def test_a_gradient_may_be_in_a_plain_tuple(theta, grad) -> None:
+    def fun(t):
+        return sum((leaf**2).sum() for _, leaf in walk(t, ""))
+
+    assert check_gradient(fun, grad, theta).verdict == "PASS"
+
+
+def test_the_gradient_of_an_object_that_hides_its_arrays_is_no_pass() -> None:
+    class Node:
+        w = ONE
+
+    def fun(t, node):
+        return np.sum(t * node.w)
+
+    assert check_gradient(fun, lambda t, node: (node.w, None), ONE, Node()).verdict == "PASS"
+    with pytest.raises(TypeError, match=r"args\[1\] has a gradient, so it must be an array, or a dict.*, got Node"):
+        check_gradient(fun, lambda t, node: (node.w, Node()), ONE, Node())
 
 
 def test_numbers_are_arguments_and_gradients() -> None:

@@ -253,6 +253,10 @@ HOPELESS = {
 }
 
 
+HIDDEN = {("norm", "16 decades"), ("squares by abs", "16 decades")}
+"""Without a complex step, rounding of J hides entries that are 1e-16 times as large as others."""
+
+
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -262,7 +266,8 @@ def test_no_correct_gradient_is_accused(name, place, dtype) -> None:
     fun, grad = FUNCTIONS[name]
     report = check_gradient(fun, grad, PLACES[place](), dtype=dtype)
     assert report.verdict != "FAIL", str(report)
-    assert report.verdict == "PASS" or dtype == "float32" or name == "offset", str(report)
+    hides = dtype == "float32" or name == "offset" or (name, place) in HIDDEN
+    assert report.verdict == "PASS" or hides, str(report)
 
 
 def noise(theta, size, draw):
@@ -392,6 +397,12 @@ def test_any_library(lib) -> None:
     assert (lib.dtype == "float64") or "float64 is not available" in right.notes[0]
 
 
+def test_a_remainder_between_h_and_h_squared_says_nothing() -> None:
+    report = check_gradient(lambda t: (np.abs(t) ** 1.5).sum(), np.zeros_like, np.zeros(2), method="taylor")
+    assert report.verdict == "INCONCLUSIVE", str(report)
+    assert "h^1.50" in report.notes[0]
+
+
 def test_a_seed_is_one_check() -> None:
     fun, grad = FUNCTIONS["squares"]
     reports = [check_gradient(fun, grad, points(61, 600), seed=seed).parameters["theta"].numeric for seed in (1, 1, 2)]
@@ -437,6 +448,11 @@ def test_progress_counts_the_directions(monkeypatch) -> None:
         ({"theta": {}}, ValueError, "theta must hold at least one array"),
         ({"theta": np.zeros(0)}, ValueError, r"theta must have entries, got shape \(0,\)"),
         ({"theta": np.array([1, np.nan])}, ValueError, r"theta must be finite, got nan at \[1\]"),
+        (
+            {"theta": np.array([1, 1e300]), "dtype": "float32"},
+            ValueError,
+            r"in float32, theta must be finite, got 1e\+300 at \[1\]",
+        ),
         ({"fun": lambda t: t}, ValueError, r"fun must return a scalar, got an array of shape \(3,\)"),
         ({"fun": lambda t: "a"}, TypeError, "fun must return a scalar, got 'a'"),
         ({"fun": lambda t: np.nan}, ValueError, "fun must be finite at theta, got nan"),

@@ -157,3 +157,37 @@ def test_what_a_projection_keeps_of_an_error() -> None:
     assert share(symmetric, np.eye(3)) == share(skew, 0 * np.eye(3)) == 0.5
     assert share(level, np.ones(4)) == pytest.approx(0.75)
     assert share(lambda d: d, np.ones(4)) == 1
+
+
+@pytest.mark.parametrize(("error", "accepted"), [(5e-7, True), (2e-6, False)])
+def test_a_projection_may_be_rounded_as_in_float32(error, accepted) -> None:
+    def near(d):
+        return (1 + error) * (d + d.T) / 2
+
+    def check():
+        return check_gradient(lambda a: (a * a).sum(), lambda a: 2 * a, np.eye(3) + 1, tangent=near, rtol=1e-3)
+
+    if accepted:
+        assert check().verdict == "PASS"
+    else:
+        with pytest.raises(ValueError, match="must be a projection"):
+            check()
+
+
+def test_one_argument_may_stay_while_another_moves() -> None:
+    report = check_gradient(
+        lambda a, b: (a * a).sum() + b.sum(),
+        lambda a, b: (2 * a, 1 + b),
+        np.ones(2),
+        np.ones(3),
+        tangent=lambda d: (d[0], 0 * d[1]),
+    )
+    assert report.verdict == "PASS", str(report)
+
+
+def test_64_projections_of_units_are_looked_at() -> None:
+    calls = []
+    constrained = Constrained(np.sum, np.ones_like, lambda d: calls.append(0) or d - d.mean(), [np.ones(100)])
+    before = len(calls)
+    assert constrained.share("theta") == pytest.approx(0.99)
+    assert len(calls) - before == 64

@@ -11,6 +11,7 @@ from xpdl.gradcheck.function.directional import (
     DirectionalDerivative,
     analytic_sides,
     best_central,
+    best_difference,
     central,
     complex_step,
     near,
@@ -90,7 +91,10 @@ def test_a_kink_nearby_is_no_jump(distance, method) -> None:
     for sign in (-1, 1):
         theta = np.array([sign * distance, 1.0, -1.0])
         report = check_gradient(
-            lambda t: (np.where(t > 0, t, 0) + 0.1 * t * t).sum(), lambda t: step(t) + 0.2 * t, theta, method=method
+            lambda t: (np.where(t > 0, t, 0) + t + 0.1 * t * t).sum(),
+            lambda t: step(t) + 1 + 0.2 * t,
+            theta,
+            method=method,
         )
         assert report.verdict == "PASS", str(report)
         assert not any("jump" in note for note in report.notes), str(report)
@@ -169,6 +173,8 @@ def test_a_kink_has_its_one_sided_derivatives(probe) -> None:
 def test_the_complex_step_has_sides_at_a_kink(probe) -> None:
     around = probe(python_number(lambda t: (t * (t.real > 0)).sum()), step, np.zeros(1))
     assert analytic_sides(around, "theta", np.ones(1)) == (0, 1, True)
+    down = probe(python_number(lambda t: -(t * (t.real > 0)).sum()), step, np.zeros(1))
+    assert analytic_sides(down, "theta", np.ones(1)) == (0, -1, True)
     smooth = probe(python_number(lambda t: (t * t).sum()), step, np.zeros(1))
     assert analytic_sides(smooth, "theta", np.ones(1))[2] is False
 
@@ -206,6 +212,15 @@ def test_the_order_of_the_remainder(probe, points) -> None:
         assert taylor_order(around, gradient, {"theta": around.signs("theta")}) == pytest.approx(order, abs=0.05)
     linear = probe(python_number(np.sum), np.ones_like, points())
     assert taylor_order(linear, {"theta": np.ones(8)}, {"theta": np.ones(8)}) is None
+
+
+@pytest.mark.parametrize(("times", "order"), [(3, 2.0), (1 / 3, None)])
+def test_three_remainders_of_more_than_100_roundings_are_needed(times, order, probe) -> None:
+    """The third one, h^2 at h = 2^-6, is three times as large as 100 roundings, or a third of them."""
+    size = times * 100 * 2.0**-52 * 2.0**12
+    around = probe(lambda t: 1 + size * (t @ t).item(), None, np.zeros(1))
+    found = taylor_order(around, {"theta": np.zeros(1)}, {"theta": np.ones(1)})
+    assert found == (order and pytest.approx(order, abs=0.02))
 
 
 # The distances at which differences are taken
@@ -256,3 +271,45 @@ def test_the_bar_of_the_longest_step_holds_if_a_kink_is_in_it(probe) -> None:
         assert abs(found.value + 1) <= found.bar < 1 + 4 * abs(found.value)
     smooth = central(probe(lambda t: np.exp(t).sum().item(), None, np.ones(1)), "theta", np.ones(1), level=1)
     assert smooth.bar < 1e-6
+
+
+@pytest.mark.parametrize(("size", "verdict"), [(2e-11, "PASS"), (1e-10, "INCONCLUSIVE")])
+def test_a_jump_that_changes_the_finest_difference_by_less_than_5_percent_is_in_the_bar(size, verdict) -> None:
+    report = check_gradient(lambda t: float(np.sum(t + size * (t > 0))), np.ones_like, np.zeros(1), method="central")
+    assert report.verdict == verdict, str(report)
+
+
+@pytest.mark.parametrize(("power", "kink"), [(1.5, True), (1.8, False)])
+def test_at_a_kink_sides_differ_by_less_than_8_times_as_much_at_16_times_the_distance(power, kink, probe) -> None:
+    """Those of |t|^p differ by 16^(p - 1) times as much: 4 and 9."""
+    around = probe(lambda t: float(np.sum(np.abs(t) ** power)), None, np.zeros(1))
+    assert best_central(around, "theta", np.ones(1))[1] is kink
+
+
+def test_bars_are_roundings_of_j(probe) -> None:
+    """1024 + t is exact, so nothing but rounding and 2^-28 of the derivative is in a bar."""
+    line = central(probe(lambda t: 1024 + t.sum().item(), None, np.zeros(1)), "theta", np.ones(1))
+    rounding = 2.0**-52 * 1024 / 2.0**-17
+    bars = [line.bar - 2.0**-28, line.side_bar - 2.0**-28, line.noise, line.rounding]
+    assert bars == pytest.approx([2 * rounding, 8 * rounding, 16 * rounding, rounding], rel=1e-6)
+
+
+def test_bars_to_one_side_are_roundings_of_j(probe) -> None:
+    around = probe(lambda t: 1024 + t.sum().item() if t[0] >= 0 else math.nan, None, np.zeros(1))
+    side, kink = best_difference(around, "theta", np.ones(1))
+    rounding = 2.0**-52 * 1024 / 2.0**-9
+    bars = [side.bar - 2.0**-28, side.side_bar - 2.0**-28, side.noise, side.rounding]
+    assert bars == pytest.approx([8 * rounding, 8 * rounding, 16 * rounding, 4 * rounding], rel=1e-4)
+    assert not kink
+
+
+def test_a_difference_takes_whole_steps_where_it_can(probe) -> None:
+    line, _ = best_difference(probe(lambda t: 1024 + t.sum().item(), None, np.zeros(1)), "theta", np.ones(1))
+    assert line.bar == pytest.approx(2 * 2.0**-33 + 2.0**-28, rel=1e-4)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_bar_to_one_side_holds_where_fun_is_curved(sign, probe) -> None:
+    around = probe(lambda t: np.exp(t).sum().item() if sign * t[0] >= 0 else math.nan, None, np.zeros(1))
+    side, _ = best_difference(around, "theta", np.ones(1))
+    assert abs(side.value - 1) <= side.bar < 1e-6

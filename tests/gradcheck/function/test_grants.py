@@ -7,7 +7,7 @@ import pytest
 
 from xpdl.gradcheck.function import check_gradient
 from xpdl.gradcheck.function.detection import right_claims
-from xpdl.gradcheck.function.grants import MOST, beside_kinks, grants
+from xpdl.gradcheck.function.grants import beside_kinks, grants
 from xpdl.gradcheck.function.tensor import Directions, TensorCheck, unit
 from xpdl.progress import report as reported
 
@@ -24,18 +24,24 @@ FUNCTIONS = {  # name: (function, gradient, theta of random numbers, how much mo
     "powers": (lambda t: (t**3).sum(), lambda t: 3 * t * t, None, 1000),
     "products": (lambda t: np.exp(np.sin(t).sum()), lambda t: np.exp(np.sin(t).sum()) * np.cos(t), None, 10),
     "slopes": (lambda t: (slopes(t) * t * t).sum(), lambda t: 2 * slopes(t) * t, None, 10),
-    "fast waves": (lambda t: np.sin(40 * t).sum(), lambda t: 40 * np.cos(40 * t), None, 1e5),
+    "fast waves": (lambda t: np.sin(40 * t).sum(), lambda t: 40 * np.cos(40 * t), None, 3000),
     "kinks": (
         lambda t: (complex_relu(t) + t * t).sum(),
         lambda t: (t > 0) + 2 * t,
         lambda t: np.where(np.arange(t.size) % 3, t, 0),
         10,
     ),
+    "kinks at 1": (
+        lambda t: (complex_relu(t - 1) + t * t).sum(),
+        lambda t: (t > 1) + 2 * t,
+        lambda t: np.where(np.arange(t.size) % 3, t, 1),
+        10,
+    ),
     "a hidden part": (
         lambda t: (t * t).sum() + 1e-9 * float(np.abs(t.real).sum()),
         lambda t: 2 * t + 1e-9 * np.sign(t),
         None,
-        1000,
+        250,
     ),
     "noise": (
         lambda t: (t * t).sum() * (1 + 1e-10 * (hash(t.real.tobytes()) % 1000 / 1000 - 0.5)),
@@ -96,8 +102,9 @@ def test_a_kink_that_no_line_shows_excuses_what_lies_nearby(measured) -> None:
     tensor = measured(np.median, lambda t: np.full(t.size, 1 / t.size), np.ones(5))
     ranges = beside_kinks([tensor])["theta"]
     assert np.sum((ranges[:, 0] <= 0) & (ranges[:, 1] >= 1)) >= 4
-    many = measured(np.median, lambda t: np.full(t.size, 1 / t.size), np.ones(MOST + 1))
-    assert beside_kinks([many])["theta"][MOST].tolist() == [-math.inf, math.inf]
+    many = beside_kinks([measured(np.median, lambda t: np.full(t.size, 1 / t.size), np.ones(65))])["theta"]
+    assert many[64].tolist() == [-math.inf, math.inf]
+    assert np.all(np.isfinite(many[:64]))
 
 
 @pytest.mark.parametrize("fun", [lambda t: (t * t).sum(), lambda t: complex_relu(t - 1).sum(), np.max])
@@ -110,3 +117,19 @@ def test_where_lines_show_all_there_is_nothing_more_is_excused(fun, measured) ->
 def test_a_median_is_not_said_to_detect_what_it_cannot() -> None:
     report = check_gradient(np.median, lambda t: np.full(t.size, 1 / t.size), np.ones(5))
     assert report.verdict != "PASS" or report.detects > 1
+
+
+def test_entries_whose_derivatives_are_alike_to_a_factor_of_1000_are_looked_at_together(measured) -> None:
+    """From 2^9 to 1 they are, and from 2^18 to 1 they are two groups."""
+    calls = []
+    for spread, groups in ((9, 1), (18, 2)):
+        slopes = 2.0 ** np.linspace(0, spread, 10)
+        tensor = measured(lambda t, s=slopes: calls.append(0) or (s * t).sum(), lambda t, s=slopes: s, np.ones(10))
+        before = len(calls)
+        grants([tensor])
+        assert (len(calls) - before < 25) is (groups == 1)
+
+
+def test_beside_a_kink_of_others_an_entry_has_its_derivative(measured) -> None:
+    tensor = measured(lambda t: np.median(t[:3]) + 2 * t[3], lambda t: np.array([1.0, 1, 1, 6]) / 3, np.ones(4))
+    assert beside_kinks([tensor])["theta"][3] == pytest.approx([2, 2])

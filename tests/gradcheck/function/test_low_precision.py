@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import xpdl
+from xpdl.gradcheck.function.low_precision import EPSILON, LEAST
 
 RNG = np.random.default_rng(0)
 
@@ -95,3 +96,59 @@ def test_a_difference_of_large_numbers_may_be_off_by_many_units() -> None:
         return {"t": d, "s": -d}
 
     assert xpdl.check_gradient(lambda p: np.sum((p["t"] - p["s"]) ** 2), grad, theta).verdict == "PASS"
+
+
+def test_the_numbers_of_each_precision_are_those_of_the_library() -> None:
+    half = np.finfo(np.float16)
+    assert (LEAST["float16"], EPSILON["float16"]) == (half.smallest_subnormal, half.eps)
+    brain = pytest.importorskip("ml_dtypes").finfo("bfloat16")
+    assert (LEAST["bfloat16"], EPSILON["bfloat16"]) == (float(brain.smallest_subnormal), float(brain.eps))
+
+
+@pytest.mark.parametrize(
+    ("power", "roundings", "verdict"), [(1, 6, "PASS"), (1, 12, "FAIL"), (9, 25, "PASS"), (9, 80, "FAIL")]
+)
+def test_a_gradient_may_be_off_by_8_roundings_and_4_times_what_its_argument_makes_of_them(
+    power, roundings, verdict
+) -> None:
+    """A rounding of t changes t^8 by up to eight."""
+
+    def grad(t):
+        off = roundings * 2.0**-10 * (t.dtype == np.float16)
+        return (power * (t ** (power - 1)) * (1 + off)).astype(t.dtype)
+
+    report = xpdl.check_gradient(lambda t: (t**power).sum(), grad, np.ones(4, np.float16))
+    assert report.verdict == verdict, str(report)
+
+
+def test_arguments_are_rounded_anew_eight_times() -> None:
+    calls = []
+    xpdl.check_gradient(lambda t: (t * t).sum(), lambda t: calls.append(0) or 2 * t, np.ones(2, np.float16))
+    assert 8 < len(calls) < 16
+
+
+def test_passes_of_a_library_in_its_own_precision() -> None:
+    jnp = pytest.importorskip("jax.numpy")
+    xpdl.backend("jax").admit(xpdl.backend("jax"), "float64")
+    x = jnp.asarray([0.5, -1.0, 2.0], dtype="bfloat16")
+    for check in (xpdl.check_vjp, xpdl.check_jvp):
+        assert check(jnp.sinh, None, x).verdict == "PASS"
+
+
+@pytest.mark.parametrize("check", [xpdl.check_vjp, xpdl.check_jvp])
+def test_passes_that_are_wrong_in_float16_only(check) -> None:
+    def product(c, x):
+        return c * x * np.where(x.dtype == np.float16, 2.5, 2)
+
+    report = check(lambda x: x * x, product, np.array([0.5, -1.0, 2.0], np.float16))
+    assert "right in float64, and wrong in float16: 3 of 3 entries" in report.parameters["theta"].diagnosis
+
+
+def test_units_in_the_last_place_are_those_of_the_entry() -> None:
+    """From 2 to 4 a unit is 2^-9."""
+
+    def grad(t):
+        return np.full_like(t, 3 + 6 * 2.0**-9 * (t.dtype == np.float16))
+
+    report = xpdl.check_gradient(lambda t: 3 * t.sum(), grad, np.ones(2, np.float16))
+    assert any("the worst entry is off by 6 units" in note for note in report.notes), str(report)

@@ -98,3 +98,10 @@ def test_a_function_that_depends_on_the_layout_fails() -> None:
 def test_what_goes_wrong_only_in_rows_without_gaps_fails_too() -> None:
     grad = lambda t: 2 * WEIGHTS * t * (1 + 0.01 * t.flags.c_contiguous)  # noqa: E731
     assert check_gradient(lambda t: (WEIGHTS * t * t).sum(), grad, LAYOUTS["Fortran"]).verdict == "FAIL"
+
+
+@pytest.mark.parametrize(("n", "possible"), [(2, True), (3, False)])
+def test_an_array_spans_16_million_elements_at_most(n, possible) -> None:
+    made = laid_out(np.arange(n, dtype=np.int8), (2**23,))
+    assert made.tolist() == list(range(n))
+    assert (made.strides == (2**23,)) is possible

@@ -135,3 +135,46 @@ def test_one_of_many_ties_may_have_all_of_the_derivative(method, seed) -> None:
         claim = 1.0 * (np.arange(258) == place)
         report = check_gradient(np.max, lambda t, c=claim: c, theta, method=method, seed=seed)
         assert report.verdict == verdict, str(report)
+
+
+# The limits
+
+
+@pytest.mark.parametrize(("offset", "seen"), [(1e6, True), (1e7, False)])
+def test_a_kink_of_slope_1_is_seen_beside_1e6(offset, seen, probe) -> None:
+    """Rounding of 1e7 changes a slope over 2^-28 by a third; with 16 times that there is no kink for certain."""
+    assert Nearby(probe(lambda t: offset + float(np.median(t)), None, np.ones(3))).kinked is seen
+
+
+def test_24_points_show_each_of_nine_ties(probe) -> None:
+    calls = []
+    near = Nearby(probe(lambda t: calls.append(0) or float(np.max(t)), None, np.ones(9)))
+    low, high, _ = near.along({"theta": np.eye(9)[0]})
+    assert (low, high) == pytest.approx((0, 1), abs=1e-6)
+    assert len(calls) < 150
+
+
+@pytest.mark.parametrize(("slope", "between"), [(0.02, True), (0.005, False)])
+def test_a_derivative_is_between_others_if_it_differs_by_1_percent(slope, between, probe) -> None:
+    """The derivatives are 0, the slope, 1 and their sum."""
+    fun = lambda t: max(t[0] - 1, 0) + slope * max(t.sum() - 2, 0)  # noqa: E731
+    assert Nearby(probe(fun, None, np.ones(2))).along({"theta": np.array([1.0, 0])}).between is between
+
+
+@pytest.mark.parametrize(("bend", "kinked"), [(0.02, False), (-0.02, False), (0.005, True)])
+def test_at_a_kink_fun_is_linear_outward_to_1_percent(bend, kinked, probe) -> None:
+    """A square that bends the line by this part over 2^-18."""
+    fun = lambda t: abs(t[0] - 1) + bend / 2.2 * 2**18 * (t[0] - 1) ** 2  # noqa: E731
+    assert Nearby(probe(fun, None, np.ones(1))).kinked is kinked
+
+
+@pytest.mark.parametrize(("slope", "mixed"), [(5e-4, False), (2e-3, True)])
+def test_curvature_of_less_than_a_thousandth_is_none(slope, mixed, probe) -> None:
+    near = Nearby(probe(lambda t: float(abs(t[0]) - slope * abs(t[1])), None, np.zeros(2)))
+    assert near.mixed() is mixed
+
+
+def test_256_pairs_of_points_show_one_concave_entry_of_40(probe) -> None:
+    signs, calls = 1.0 - 2 * np.eye(40)[1], []
+    assert Nearby(probe(lambda t: calls.append(0) or float(signs @ np.abs(t)), None, np.zeros(40))).mixed()
+    assert len(calls) < 1000

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from xpdl.gradcheck.function import check_gradient
-from xpdl.gradcheck.function.probe import NotAnalyticError, Probe, natural_scale
+from xpdl.gradcheck.function.probe import COMPLEX_STEP, PATHS, NotAnalyticError, Probe, natural_scale
 
 
 def test_float32_that_is_not_admitted_is_found_out(points) -> None:
@@ -39,6 +39,14 @@ def test_a_rounded_function_is_judged_by_what_it_shows(decimals, method, points)
             assert wrong.verdict != "PASS", f"{name}\n{wrong}"
             assert decimals < 6 or wrong.verdict == "FAIL", f"{name}\n{wrong}"
             assert decimals > 12 or any("fun changes in steps of" in note for note in right.notes), f"{name}\n{right}"
+
+
+def test_the_steps_of_all_entries_count_where_theta_is_rounded(points) -> None:
+    """Along one direction two entries of opposite signs may nearly cancel: 4e-8 beside steps of up to 5e-6."""
+    fun = lambda t: (np.round(t, 6) ** 2).sum()  # noqa: E731
+    for place, seed in ((5, 0), (8, 1)):
+        report = check_gradient(fun, lambda t: 2 * t, points(place), method="central", seed=seed)
+        assert report.verdict != "FAIL", str(report)
 
 
 def test_a_function_that_stands_still_only_at_theta_does_not_move_in_steps() -> None:
@@ -222,3 +230,21 @@ def test_steps_are_looked_for_at_30_distances(probe) -> None:
     calls = []
     assert probe(lambda t: float(calls.append(0) or 3.0), None, np.ones(2)).quantum == 0
     assert len(calls) == 30
+
+
+def test_the_ways_away_from_theta(probe) -> None:
+    around = probe(squares, double, np.array([-2.0, 0.0, 4.0]))
+    _, within, outward = (around.random_direction(path)["theta"] for path in PATHS)
+    assert np.abs(within).tolist() == [1, 0, 1]
+    assert outward.tolist() == [-1, 1, 1]
+
+
+def test_the_size_of_j_is_the_largest_on_the_way_to_0(probe) -> None:
+    assert probe(lambda t: 8 - t.sum().item(), None, np.ones(1)).size == 8
+    assert probe(lambda t: 8 + t.sum().item(), None, np.ones(1)).size == 9
+
+
+def test_a_scale_is_the_lowest_decile_at_least_and_a_complex_step_does_not_underflow(probe) -> None:
+    assert natural_scale(2.0 ** np.arange(41)).min() == 2.0**4
+    around = probe(squares, double, np.full(1, 1e-306))
+    assert 2**9 <= around.scale["theta"] * COMPLEX_STEP / around.tiny <= 2**11

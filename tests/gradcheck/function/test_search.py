@@ -33,6 +33,7 @@ def test_several_wrong_entries_are_named_the_worst_first(points) -> None:
 
     parameter = check_gradient(lambda t: np.exp(t).sum(), grad, points(31, 600).reshape(20, 30)).parameters["theta"]
     assert (parameter.verdict, parameter.worst.index, parameter.failing) == ("FAIL", (5, 6), 2)
+    assert parameter.unseen == 0
     assert parameter.diagnosis == "only 2 of 600 entries wrong: [5, 6], [3, 4]"
 
 
@@ -51,6 +52,8 @@ def test_large_tensors_take_directions_unless_all_entries_are_asked_for(points) 
     assert "11 directions" in some.notes[0]
     with pytest.raises(ValueError, match="budget must allow 2,480 evaluations of fun, got 2,000"):
         check_gradient(fun, grad, theta, full=True, budget=2000)
+    with pytest.raises(ValueError, match="budget must allow 124 evaluations of fun, got 123"):
+        check_gradient(fun, grad, theta, budget=123)
 
 
 def test_a_suspect_at_a_kink_is_not_wrong() -> None:
@@ -87,3 +90,26 @@ def test_a_factor_shows_best_along_the_signs_of_the_gradient(points) -> None:
     for seed in range(2):
         fun = lambda t: 1e9 + float((t * t).sum())  # noqa: E731
         assert check_gradient(fun, lambda t: 2 * (1 + 3e-6) * t, points(3, 3000), seed=seed).verdict == "FAIL"
+
+
+def test_kinks_in_many_entries_keep_none_from_being_judged(points) -> None:
+    """Along directions, 55 entries at their kinks hide any error of others."""
+    theta = points(5, 1100) * (np.arange(1100) % 20 > 0)
+    relu = lambda t: np.maximum(t, 0).sum()  # noqa: E731
+    for at_0, verdict in ((0.0, "PASS"), (0.5, "PASS"), (-0.01, "FAIL")):
+        grad = lambda t, at_0=at_0: np.where(t == 0, at_0, t > 0)  # noqa: E731
+        assert check_gradient(relu, grad, theta).verdict == verdict
+    for place in (7, 20):
+        wrong = lambda t, place=place: (t > 0) + 3.0 * (np.arange(t.size) == place)  # noqa: E731
+        assert check_gradient(relu, wrong, theta).verdict == "FAIL"
+
+
+@pytest.mark.parametrize(("kinks", "shape"), [(15, (11,)), (30, (300,))])
+def test_beyond_16_kinks_every_entry_is_looked_at(kinks, shape, points) -> None:
+    theta, at_0 = points(2, 300), np.arange(300) < kinks
+    theta[at_0] = 0
+    found = check_gradient(
+        lambda t: (t * t + np.where(at_0 & (t.real > 0), t, 0)).sum(), lambda t: 2 * t + 0.3 * at_0, theta
+    )
+    assert found.verdict == "PASS", str(found)
+    assert found.parameters["theta"].bar.shape == shape

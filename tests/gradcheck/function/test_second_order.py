@@ -50,6 +50,15 @@ def test_what_is_no_gradient_is_not_symmetric(xp) -> None:
         assert (abs(there - back) < 1e-9) is symmetric, note
 
 
+def test_complex_arguments_and_linearity(xp) -> None:
+    report = xpdl.check_gradient(lambda z: xp.sum(xp.abs(z) ** 4), None, xp.asarray([1 + 2j, 3 - 1j]), order=2)
+    assert report.verdict == "PASS", str(report)
+    note = next(note for note in report.notes if "a Hessian is symmetric" in note)
+    there, back, apart = map(float, re.findall(r"(?:= |to )([-+.e\d]+)", note))
+    assert abs(there - back) < 1e-9 * abs(there)
+    assert apart < 1e-9 * abs(there)
+
+
 def test_order_is_1_or_2() -> None:
     with pytest.raises(ValueError, match=r"order must be in \[1, 3\), got 3"):
         xpdl.check_gradient(np.sum, np.ones_like, np.ones(2), order=3)

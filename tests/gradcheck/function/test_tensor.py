@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from xpdl.gradcheck.function import check_gradient
+from xpdl.gradcheck.function.directional import DirectionalDerivative
 from xpdl.gradcheck.function.tensor import Directions, TensorCheck
 from xpdl.progress import report as reported
 
@@ -94,6 +95,22 @@ def test_an_entry_far_smaller_than_the_others_is_seen_with_steps_of_their_size()
         assert report.verdict == verdict, str(report)
 
 
+def test_an_entry_that_rounding_hides_is_not_judged() -> None:
+    """t^2 at 1e30 has a rounding of 1e44; a wrong derivative at 1 passed.  Where it is 0, a small bar is enough."""
+    for theta in (np.array([1.0, 1e30]), np.array([1.0, 1e12])):
+        for factor in (1.0, 1.01, 2.0):
+            grad = lambda t, factor=factor: 2 * t * [factor, 1]  # noqa: E731
+            report = check_gradient(lambda t: (t * t).sum(), grad, theta, method="central")
+            assert report.verdict == "INCONCLUSIVE", str(report)
+            assert report.notes[0] == (
+                "theta: the error bar of [0] is larger than its derivative, so nothing is known about it"
+            )
+    zeroed = check_gradient(lambda t: (t * t).sum(), lambda t: 2 * t * [0, 1], np.array([1e-2, 1e6]), method="central")
+    assert zeroed.verdict == "FAIL", str(zeroed)
+    zero = check_gradient(lambda t: (t**3).sum(), lambda t: 3 * t * t, np.array([0.0, 1, 2]), method="central")
+    assert zero.verdict == "PASS", str(zero)
+
+
 # The check of one tensor
 
 
@@ -114,6 +131,7 @@ def test_a_tensor_is_measured_and_judged_in_its_own_units(probe) -> None:
     with reported(2, "", shown=False) as reporter:
         tensor.measure("central", reporter)
     assert tensor.claims().tolist() == [16 * 8, 1 * 0.5]
+    assert TensorCheck(around, "theta", theta, Directions(2), spread=1.0).spread.tolist() == [8, 0.5]
     assert tensor.columns()[0] == pytest.approx(tensor.claims(), rel=1e-9)
     found = tensor.judged_entries()
     assert (found.verdict, found.shape) == ("PASS", (1, 2))
@@ -137,3 +155,54 @@ def test_the_complex_step_is_refused_if_it_must_be_used(probe) -> None:
         tensor.measure("auto", reporter)
     assert tensor.method == "central"
     assert tensor.notes() == ["theta: central differences, because for complex numbers fun has no imaginary part"]
+
+
+# The limits
+
+
+def test_tensors_of_up_to_256_entries_are_checked_entry_by_entry() -> None:
+    shapes = [check_gradient(np.sum, np.ones_like, np.ones(n)).parameters["theta"].bar.shape for n in (256, 257)]
+    assert shapes == [(256,), (11,)]
+
+
+@pytest.mark.parametrize(("error", "noted"), [(7e-4, False), (2e-3, True)])
+def test_a_note_explains_a_difference_above_1e_3(error, noted) -> None:
+    claims = np.array([error * 2**1.5, 1, 1])
+    report = check_gradient(lambda t: np.abs(t).sum(), lambda t: claims, np.array([0.0, 1, 1]))
+    assert report.verdict == "PASS", str(report)
+    assert any("passes with a difference" in note for note in report.notes) is noted, str(report)
+
+
+def test_other_steps_are_tried_if_a_bar_hides_errors_of_1e_7() -> None:
+    """Beside 1000, one step has a bar of 1e-7; all steps would take 224 evaluations."""
+    report = check_gradient(lambda t: 1000 + float(t @ t), lambda t: 2 * t, np.linspace(0.5, 2, 6))
+    assert report.detects < 1e-6, str(report)
+    assert report.evaluations < 200
+
+
+def test_only_an_entry_of_0_may_have_a_bar_that_is_larger_and_below_1e_4_of_the_largest(probe) -> None:
+    around = probe(lambda t: float(t.sum()), None, np.ones(2))
+    for claim, bar, hidden in ((0, 5e-5, None), (0, 3e-4, 1), (1e-6, 5e-5, 1), (1e-4, 5e-5, None)):
+        tensor = TensorCheck(around, "theta", np.array([1, claim]), Directions(2))
+        tensor.derivatives = [DirectionalDerivative(x, e, x, x) for x, e in ((1.0, 1e-9), (claim, bar))]
+        assert tensor.unjudged() == hidden, (claim, bar)
+
+
+def test_the_difference_over_entries_and_directions_counts_a_direction_as_one_of_k() -> None:
+    slopes = np.linspace(1, 2, 300)
+    report = check_gradient(
+        lambda p: p["small"].sum() + (slopes * p["large"]).sum(),
+        lambda p: {"small": np.array([2.0, 1.0]), "large": 1.5 * slopes},
+        {"small": np.array([4.0, 4.0]), "large": np.ones(300)},
+    )
+    large = report.parameters["large"]
+    claim, true = (np.r_[small, rows / 11**0.5] for small, rows in (([8, 4], large.analytic), ([4, 4], large.numeric)))
+    expected = np.linalg.norm(claim - true) / (np.linalg.norm(claim) + np.linalg.norm(true))
+    assert report.difference == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("offset", "again"), [(1e10, False), (1e11, True)])
+def test_entries_of_large_tensors_are_looked_at_again_if_their_bar_is_larger_than_they_are(offset, again) -> None:
+    """The bar is 0.3 times and 3 times the derivative."""
+    report = check_gradient(lambda t: offset + float(t @ t), lambda t: 2 * t, np.ones(257), full=True)
+    assert (report.evaluations > 2000) is again

@@ -116,3 +116,56 @@ def test_without_a_kink_nothing_is_looked_for(probe) -> None:
     before = len(calls)
     assert contradictions(around, {"theta": 2 * np.ones(50)}) == []
     assert len(calls) == before + 8
+
+
+# What is looked at
+
+
+@pytest.mark.parametrize(("longer", "verdict"), [(1.012, "PASS"), (1.03, "FAIL")])
+def test_a_claim_is_wrong_if_it_is_outside_by_2_percent_of_a_half_of_the_range(longer, verdict) -> None:
+    """At 0 a norm has any vector of a length of up to 1; the range along it is from -1 to 1."""
+    report = check_gradient(np.linalg.norm, lambda t: np.full(4, longer / 2), np.zeros(4))
+    assert report.verdict == verdict, str(report)
+
+
+def test_random_directions_show_what_the_sum_and_the_claim_do_not() -> None:
+    """The 21st of them is the first that does."""
+    slopes = np.array([[1, 1, 1, 1, 1, 0], [0, 1, 0, 1, 1, 1], [0, 0, 1, 1, 0, 1], [0, 1, 0, 0, 0, 0]])
+    claims = np.array([0.38, 1, 0.46, 0.48, 0.72, 0.18])
+    report = check_gradient(lambda t: np.max(slopes @ t), lambda t: claims, np.zeros(6))
+    assert report.verdict == "FAIL", str(report)
+
+
+@pytest.fixture
+def asked(probe):
+    """asked(fun, claims, theta) -> (the contradictions, the number of evaluations)."""
+
+    def asked(fun, claims, theta):
+        calls = []
+        around = probe(lambda t: calls.append(0) or float(fun(t)), None, theta)
+        return contradictions(around, {"theta": claims}), len(calls)
+
+    return asked
+
+
+def test_pairs_that_depend_on_each_other_are_found_among_few_entries_only(asked) -> None:
+    """Each of the tied entries is a maximum of two; one pair claims too much."""
+    for pairs, named in ((12, 2), (13, 26)):
+        claims = np.full(2 * pairs, 0.5)
+        claims[:2] = 0.9
+        (found,), _ = asked(lambda t: t.reshape(-1, 2).max(1).sum(), claims, np.ones(2 * pairs))
+        assert len(found.places) == named
+
+
+def test_a_pair_is_found_among_up_to_1024_entries(asked) -> None:
+    """In larger tensors no entry is looked at by itself."""
+    for n, most in ((300, 3000), (1100, 1000)):
+        claims = np.r_[0.9, 0.9, np.ones(n - 2)]
+        (found,), calls = asked(lambda t: t[:2].max() + t[2:].sum(), claims, np.ones(n))
+        assert (len(found.places), calls < most) == (2 if n == 300 else n, True)
+
+
+def test_right_claims_at_a_kink_take_few_evaluations(asked) -> None:
+    found, calls = asked(np.max, np.full(4, 0.25), np.ones(4))
+    assert found == []
+    assert calls < 500

@@ -94,6 +94,21 @@ def test_a_second_look_keeps_a_wrong_claim_wrong_and_excuses_one_at_a_kink(probe
             assert found.misses(claim) is misses, (method, claim, found)
 
 
+@pytest.mark.parametrize(("bars", "at_once"), [(5, False), (20, True)])
+def test_a_claim_ten_bars_away_is_wrong_at_once(bars, at_once, probe, points) -> None:
+    """Other steps are not tried then."""
+    calls = []
+    around = probe(lambda t: calls.append(0) or number(lambda t: np.exp(t).sum())(t), np.exp, points())
+    d, difference = np.ones(8), central(around, "theta", np.ones(8))
+    found = complex_step(around, "theta", d)
+    assert verify(around, "theta", [d]) is None
+    assert around.noise_of_claims == 0
+    claim = difference.value + bars * (difference.bar + 8 * around.rounding_of_claims("theta", d))
+    before = len(calls)
+    assert second_look(around, "theta", d, claim, found, "complex").misses(claim)
+    assert (len(calls) - before < 30) is at_once
+
+
 # The segment over which the complex step is integrated
 
 

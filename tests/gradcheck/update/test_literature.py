@@ -401,3 +401,70 @@ def test_amsgrad_is_not_taken_for_adam_in_float32(seed) -> None:
     report = check_update(opt(step, 3), dtype="float32", seed=seed)
     assert report.verdict == "INCONCLUSIVE" or report.rule == "amsgrad", report
     assert "amsgrad" in str(report)
+
+
+def radam(first=1, second=1, power=0.5, least=5.0, late=True, b1=0.9, b2=0.99):
+    """Liu et al. 2020, with a part of it replaced."""
+
+    def step(p, g, t, m, v):
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
+        whole = 2 / (1 - b2) - 1
+        rho = whole - 2 * t * b2**t / (1 - b2**t)
+        up, unbias = m / (1 - b1**t) ** first, (1 - b2**t) ** second
+        if rho <= least:
+            return p - 0.01 * up, m, v
+        rest = ((rho - 4) * (rho - 2) * whole / ((whole - 4) * (whole - 2) * rho)) ** power
+        root = np.sqrt(v / unbias) + 1e-3 if late else (np.sqrt(v) + 1e-3) / float(np.sqrt(unbias))
+        return p - 0.01 * rest * up / root, m, v
+
+    return opt(step, 2)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_radam(dtype) -> None:
+    """Its second moment shows after some steps only, where a free learning rate would hide the rectification."""
+    for form in ({}, {"late": False}, {"least": 4.0}, {"b1": 0.63, "b2": 0.9999}):
+        report = check_update(radam(**form), dtype=dtype, expected="radam")
+        assert (report.verdict, report.rule) == ("PASS", "radam"), (form, report)
+    wrong = {"power": (0.0, 1.0), "first": (0,), "second": (0,), "least": (6.5,)}
+    for part, values in wrong.items():
+        for value in values:
+            report = check_update(radam(**{part: value}), dtype=dtype)
+            assert report.verdict == ("INCONCLUSIVE" if part == "least" else "FAIL"), (part, report)
+
+
+def slow(kind, beta2):
+    """Rules that are almost others if beta2 is almost 1."""
+
+    def step(p, g, t, m, v, x):
+        m, v = 0.9 * m + 0.1 * g, beta2 * v + (1 - beta2) * g * g
+        x = np.maximum(x, v)
+        unbias = 1 - beta2**t
+        top = {"max": x, "unused": v}[kind]
+        return p - 0.01 / (1 - 0.9**t) * m / (np.sqrt(top / unbias) + 1e-8), m, v, x
+
+    return opt(step, 3)
+
+
+@pytest.mark.parametrize("expected", [None, "amsgrad"])
+def test_a_maximum_that_is_not_used_is_seen_or_not_passed(expected) -> None:
+    """CLOSER: rules that differ by less than rounding are not told apart, and neither passes."""
+    assert check_update(slow("unused", 0.9999), dtype="float32", expected=expected).verdict == "FAIL"
+    assert check_update(slow("max", 0.9999), dtype="float32", expected=expected).verdict == "PASS"
+    for kind in ("max", "unused"):
+        report = check_update(slow(kind, 1 - 2e-6), dtype="float32", expected=expected)
+        assert report.verdict == "INCONCLUSIVE", report
+        assert "float64 may tell them apart" in str(report)
+
+
+@pytest.mark.parametrize("eps", [1e-8, 1e-4])
+def test_a_slow_rmsprop_is_not_adagrad_in_float32(eps) -> None:
+    for decay in (0.9999, 0.99999):
+
+        def step(p, g, t, v, decay=decay):
+            v = decay * v + (1 - decay) * g * g
+            return p - 0.01 * g / (np.sqrt(v) + eps), v
+
+        report = check_update(opt(step, 1), dtype="float32")
+        assert report.verdict == "INCONCLUSIVE" or report.rule == "rmsprop", report
+        assert check_update(opt(step, 1), dtype="float32", expected="adagrad").verdict != "PASS"

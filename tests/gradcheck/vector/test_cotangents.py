@@ -44,3 +44,39 @@ def test_any_shape_has_all_of_them(shape) -> None:
 
     assert xpdl.check_vjp(lambda t: t * t, vjp, np.ones(shape)).verdict == "PASS"
     assert len(seen) >= {(): 1, (1,): 1, (3, 1, 2): 5}[shape]
+
+
+def test_a_backward_pass_that_raises_for_some_cotangent_fails() -> None:
+    def vjp(c, t):
+        assert c.strides[-1], "strides of 0"
+        return 2 * c * t
+
+    found = xpdl.check_vjp(lambda t: t * t, vjp, X).parameters["theta"]
+    said = "vjp raises AssertionError for a cotangent that is one number for all entries, with strides of 0"
+    assert (found.verdict, found.diagnosis) == ("FAIL", said)
+
+
+def test_outputs_may_be_empty() -> None:
+    assert xpdl.check_vjp(lambda t: (t * t, t[:0]), lambda c, t: 2 * c[0] * t, X).verdict == "PASS"
+
+
+def test_a_gradient_that_is_0_but_for_rounding_is_not_accused() -> None:
+    """That of a bias before a mean is subtracted: its sum is another for each order of the terms."""
+    x = np.random.default_rng(0).standard_normal((400, 5))
+
+    def fun(x, b):
+        return x + b - (x + b).mean(0)
+
+    def vjp(c, x, b, more=0.0):
+        dz = c - c.mean(0)
+        return dz, dz.sum(0) + more * np.abs(c).max()
+
+    assert xpdl.check_vjp(fun, vjp, x, np.ones(5)).parameters["args[1]"].verdict == "INCONCLUSIVE"
+    assert xpdl.check_vjp(fun, lambda *args: vjp(*args, more=1e-8), x, np.ones(5)).verdict == "FAIL"
+
+
+def test_a_second_order_leaves_the_cotangents_as_they_are() -> None:
+    jnp = pytest.importorskip("jax.numpy")
+    report = xpdl.check_vjp(lambda t: t * t, None, jnp.asarray([1.0, 2.0]), order=2)
+    assert list(report.parameters) == ["theta", "H v of theta"]
+    assert report.verdict == "PASS", str(report)

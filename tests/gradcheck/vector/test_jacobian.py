@@ -59,3 +59,10 @@ def test_outputs_and_inputs_may_be_trees() -> None:
 def test_bad_input_is_named(jac, error, message) -> None:
     with pytest.raises(error, match=message):
         xpdl.check_jacobian(lambda t: np.ones((3, 2)) @ t, jac, np.ones(2))
+
+
+def test_a_jacobian_may_be_sparse() -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    a = sparse.csr_array(np.array([[1.0, 0.0, 2.0], [0.0, 0.0, 3.0]]))
+    for factor, verdict in ((1, "PASS"), (1.001, "FAIL")):
+        assert xpdl.check_jacobian(lambda x: a @ x, lambda x, c=factor: c * a, np.ones(3)).verdict == verdict

@@ -9,6 +9,7 @@ but no digit of its result.
 from collections.abc import Callable, Iterable, Sequence
 import ctypes
 from functools import partial
+import math
 import os
 from pathlib import Path
 import re
@@ -126,15 +127,21 @@ def _spread(array: np.ndarray, shape: tuple[int, ...]) -> str:
     """Return how an operand is broadcast to the shape of the result: a key of ``SPREADS``."""
     if array.dtype.name not in TYPES or not array.flags.c_contiguous:
         raise TypeError(f"no kernel for a {array.dtype} array with strides {array.strides}")
-    if array.shape == shape:
+    found = spread(array.shape, shape)
+    if found is None:
+        raise TypeError(f"no kernel for an array of shape {array.shape} where the result has {shape}")
+    return found
+
+
+def spread(own: tuple[int, ...], shape: tuple[int, ...]) -> str | None:
+    """Return how an operand of this shape is broadcast, a key of ``SPREADS``; None if a kernel cannot do it."""
+    if own == shape:
         return "all"
-    if array.size == 1:
+    if math.prod(own) == 1:
         return "one"
-    if array.size == shape[-1] == array.shape[-1]:
+    if math.prod(own) == shape[-1] == own[-1]:
         return "row"
-    if array.shape == (*shape[:-1], 1):
-        return "column"
-    raise TypeError(f"no kernel for an array of shape {array.shape} where the result has {shape}")
+    return "column" if own == (*shape[:-1], 1) else None
 
 
 def _loops(spreads: set[str], shape: tuple[int, ...]) -> tuple[int, int]:

@@ -5,6 +5,7 @@ arguments    trees of arrays and numbers, taken apart into named leaves
 blackbox     the user's functions, seen from the host
 pairing      a function of any outputs as the scalar <c, fun(*args)>
 complex_numbers  how a gradient with respect to complex numbers is written
+sparse       sparse gradients and arguments
 low_precision  gradients in float16 and bfloat16, judged as such
 constrained  arguments that must keep a property, moved along allowed directions only
 autodiff     the derivatives that the library of the arguments computes itself

@@ -4,7 +4,7 @@ Dicts, lists, tuples, NamedTuples and dataclasses are followed to any depth.  A 
 reaches it: ``args[1]["layer1"].w``.  Floating arrays and numbers are variables, everything else is a constant.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 import copy
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -34,7 +34,8 @@ class Arguments:
         self.args = tuple(args)
         self.roots = [only] if len(args) == 1 else [f"args[{k}]" for k in range(len(args))]
         leaves = {place: leaf for root, arg in zip(self.roots, args, strict=True) for place, leaf in walk(arg, root)}
-        self.places = {self._name(place): place for place in leaves}
+        self.names = self._named(leaves)
+        self.places = {name: place for place, name in self.names.items()}
         self.variables = {name: leaves[place] for name, place in self.places.items() if is_variable(leaves[place])}
         self.arrays = {name: leaf for name, leaf in self.variables.items() if is_array_api_obj(leaf)}
         self.constants = {name: leaves[place] for name, place in self.places.items() if name not in self.variables}
@@ -50,13 +51,23 @@ class Arguments:
     def leaves_of(self, args: Sequence[Any]) -> dict[str, Any]:
         """All leaves of arguments that were filled, by name."""
         return {
-            self._name(place): leaf
+            self.names.get(place, place): leaf
             for root, arg in zip(self.roots, args, strict=True)
             for place, leaf in walk(arg, root)
         }
 
     def matched(self, title: str, result: Any) -> dict[str, Any]:
-        """What ``title`` returned for the variables, by name: of each argument a tree of the same form."""
+        """What ``title`` returned for the variables, by name."""
+        found = self.paired(title, result)
+        return {name: found[name] for name in self.variables}
+
+    def paired(self, title: str, result: Any) -> dict[str, Any]:
+        """What ``title`` returned for all leaves, by name: of each argument a tree of the same form.
+
+        That of an only argument may be in a tuple of one, as ``jax.vjp`` returns it.
+        """
+        if len(self.args) == 1 and isinstance(result, tuple) and len(result) == 1 and not _is_one(self.args[0]):
+            result = result[0]
         results = [result] * len(self.args)
         if result is not None and len(self.args) > 1:
             if not isinstance(result, (tuple, list)) or len(result) != len(self.args):
@@ -64,12 +75,16 @@ class Arguments:
                     f"{title} must return a tuple of {len(self.args)} gradients, got {checks.shorten(result)}"
                 )
             results = list(result)
-        found = {
-            self._name(place): leaf
+        return {
+            self.names[place]: leaf
             for root, arg, tree in zip(self.roots, self.args, results, strict=True)
             for place, leaf in pair_up(arg, tree, root, title)
         }
-        return {name: found[name] for name in self.variables}
+
+    def _named(self, places: Iterable[str]) -> dict[str, str]:
+        """The leaves by place: their places where two would have one name, such as {"a": [x], "a[0]": y}."""
+        names = {place: self._name(place) for place in places}
+        return names if len(set(names.values())) == len(names) else {place: place for place in names}
 
     def _name(self, place: str) -> str:
         """A leaf of the only argument has the name of its key, if that is a dict: "W1", not 'theta["W1"]'."""
@@ -82,9 +97,22 @@ class Arguments:
 
 def is_variable(leaf: Any) -> bool:
     """Whether a leaf is a floating number or an array of them."""
-    if is_array_api_obj(leaf):
+    if not is_array_api_obj(leaf):
+        return isinstance(leaf, (float, complex))
+    try:
         return bool(namespace(leaf).isdtype(leaf.dtype, ("real floating", "complex floating")))
-    return isinstance(leaf, (float, complex))
+    except TypeError:  # a dtype of the library alone, such as that of JAX's keys
+        return False
+
+
+def is_opaque(leaf: Any) -> bool:
+    """Whether a leaf is an object of a class that is not known here, such as a sparse array or a node of a tree."""
+    return not (is_array_api_obj(leaf) or leaf is None or isinstance(leaf, (int, float, complex, str, bytes)))
+
+
+def _is_one(tree: Any) -> bool:
+    """Whether a tree is itself a tuple or a list of one entry."""
+    return isinstance(tree, (tuple, list)) and len(tree) == 1
 
 
 # Trees
@@ -163,6 +191,8 @@ def pair_up(tree: Any, result: Any, place: str, title: str) -> Iterator[Child]:
         kind = "dict" if isinstance(tree, dict) else type(tree).__name__
         raise TypeError(f"{title} must return a {kind} like {place}, got {checks.shorten(result)}")
     else:
+        if isinstance(tree, tuple) and not hasattr(result, "_fields") and len(found) == len(expected):
+            found = [(step, value) for (step, _), (_, value) in zip(expected, found, strict=True)]
         _same_keys(expected, found, place, title)
         others = dict(found)
         for step, child in expected:

@@ -11,6 +11,7 @@ from array_api_compat import is_array_api_obj
 from xpdl.arrays import Array
 from xpdl.backends import Backend, backend_of
 from xpdl.gradcheck.function.arguments import Arguments
+from xpdl.gradcheck.function.sparse import dense
 
 Function = Callable[..., Any]
 
@@ -82,7 +83,7 @@ class Record:
         """The floating outputs for these variables."""
         given = self.arguments.filled(dict(zip(self.names, leaves, strict=True)))
         self.outputs = Arguments([self.fun(*given)], "output")
-        return list(self.outputs.arrays.values())
+        return [dense(array) for array in self.outputs.arrays.values()]
 
     def gradients(self, found: Sequence[Array | None]) -> Any:
         """Gradients of the variables in the form of the arguments, None for constants."""

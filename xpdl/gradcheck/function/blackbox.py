@@ -17,20 +17,20 @@ import numpy as np
 from xpdl import checks
 from xpdl.arrays import Array, device, is_complex, namespace
 from xpdl.backends import Backend, backend_of
-from xpdl.gradcheck.function.arguments import Arguments
+from xpdl.gradcheck.function.arguments import Arguments, is_opaque
 from xpdl.gradcheck.function.complex_numbers import as_pairs, complex_names, from_pairs
 from xpdl.gradcheck.function.memory import Memory
 from xpdl.gradcheck.function.memory_layout import Strides, laid_out, strides_of
 from xpdl.gradcheck.function.probe import COMPLEX_STEP, ROUNDINGS, Tensors, quiet
+from xpdl.gradcheck.function.sparse import dense, is_sparse, is_stored, stored_as
 from xpdl.gradcheck.report import Vector
 
 T = TypeVar("T")
 
 COMPLEX = {"float64": "complex128", "float32": "complex64"}
+OPAQUE = "has a gradient, so it must be an array, or a dict, list, tuple, NamedTuple or dataclass of arrays"
 HOST = {"bfloat16": "float32"}
 """Dtypes that NumPy does not have, and those that hold them."""
-DENSE = ("toarray", "to_dense", "todense")
-"""What makes a sparse array dense: in SciPy and CuPy, in PyTorch, in JAX."""
 
 
 @dataclass
@@ -59,6 +59,11 @@ class BlackBox:
         return {name: strides_of(array) for name, array in self.arguments.arrays.items()}
 
     @cached_property
+    def stored(self) -> dict[str, Vector]:
+        """Which entries the user's sparse arrays store."""
+        return {name: is_stored(array) for name, array in self.arguments.arrays.items() if is_sparse(array)}
+
+    @cached_property
     def homes(self) -> dict[str, Backend]:
         """The backends of the user's arrays."""
         return {name: backend_of(array) for name, array in self.arguments.arrays.items()}
@@ -79,6 +84,9 @@ class BlackBox:
             return tensor.item()
         like, strides = self.arguments.arrays[name], None if self.in_rows else self.strides[name]
         dtype = checks.dtype_name(like.dtype) if self.own_dtypes else self.dtype
+        if name in self.stored:
+            values = stored_as(place(self.homes[name], tensor, None, dtype, None), like)
+            return self.homes[name].track(values, like)
         return place(self.homes[name], tensor, like, dtype, strides)
 
     def value(self, tensors: Tensors) -> float | complex:
@@ -107,9 +115,18 @@ class BlackBox:
         The call of fun before it is what an optimizer does: grad may use what that call kept.
         """
         self.value(self.theta)
-        found = self.arguments.matched("grad", self.grad(*placed))
+        found = self.arguments.paired("grad", self.grad(*placed))
+        for name, constant in self.arguments.constants.items():
+            if found.pop(name) is not None and is_opaque(constant):
+                raise TypeError(f"{self.arguments.places[name]} {OPAQUE}, got {type(constant).__name__}")
         self.missing = [name for name, gradient in found.items() if gradient is None]
-        return {name: self._gradient(name, gradient) for name, gradient in found.items()}
+        gradients = {name: self._gradient(name, gradient) for name, gradient in found.items()}
+        return gradients | {name: np.where(mask, gradients[name], 0.0) for name, mask in self._masks.items()}
+
+    @property
+    def _masks(self) -> dict[str, Vector]:
+        """Which numbers of sparse tensors are variables."""
+        return {n: mask[..., None] if n in self.complex_names else mask for n, mask in self.stored.items()}
 
     def _gradient(self, name: str, found: Any) -> Vector:
         tensor, place = self.theta[name], self.arguments.places[name]
@@ -192,9 +209,14 @@ def _check_variable(title: str, leaf: Any) -> None:
     tensor = fetch(leaf)
     if tensor.size == 0:
         raise ValueError(f"{title} must have entries, got shape {tensor.shape}")
+    _check_finite(title, tensor, tensor)
+
+
+def _check_finite(title: str, tensor: Vector, given: Vector) -> None:
+    """Check that all entries are finite; the message shows what was given."""
     if not np.all(np.isfinite(tensor)):
         index = np.argwhere(~np.isfinite(tensor))[0].tolist()
-        raise ValueError(f"{title} must be finite, got {tensor[tuple(index)]}" + (f" at {index}" if index else ""))
+        raise ValueError(f"{title} must be finite, got {given[tuple(index)]}" + (f" at {index}" if index else ""))
 
 
 def _dtypes(like: Mapping[str, Array], dtype: str | None) -> tuple[list[str], list[str]]:
@@ -218,8 +240,10 @@ def _available(array: Array) -> set[str]:
 
 def _tried(box: BlackBox) -> float:
     """J at theta in the dtype of the box, after fun and grad have been called."""
-    leaves = box.arguments.variables.items()
-    box.theta = {name: as_pairs(fetch(leaf)).astype(box.dtype).astype(np.float64) for name, leaf in leaves}
+    given = {name: as_pairs(fetch(leaf)) for name, leaf in box.arguments.variables.items()}
+    box.theta = {name: tensor.astype(box.dtype).astype(np.float64) for name, tensor in given.items()}
+    for name, tensor in box.theta.items():
+        _check_finite(f"in {box.dtype}, {box.arguments.places[name]}", tensor, given[name])
     start = box.value(box.theta)
     if isinstance(start, complex):
         raise TypeError(f"fun must return a real scalar, got {start}: check_vjp takes functions with complex outputs")
@@ -316,7 +340,7 @@ def place(home: Backend, tensor: Vector, like: Array | None, dtype: str, strides
 
 def fetch(leaf: Any) -> Vector:
     """A number or an array on the host, without its record for automatic differentiation."""
-    return np.asarray(backend_of(leaf).to_numpy(leaf) if is_array_api_obj(leaf) else leaf)
+    return np.asarray(backend_of(leaf).to_numpy(dense(leaf)) if is_array_api_obj(leaf) else leaf)
 
 
 def _number(value: Any) -> float | complex:
@@ -327,7 +351,7 @@ def _number(value: Any) -> float | complex:
         raise TypeError(f"fun must return a scalar, got {checks.shorten(value)}")
     if math.prod(value.shape) != 1:
         raise ValueError(f"fun must return a scalar, got an array of shape {tuple(value.shape)}")
-    value = backend_of(value).track(namespace(value).reshape(value, ()))
+    value = backend_of(value).track(namespace(value).reshape(value, ()) if value.shape else value)
     return complex(value) if is_complex(value) else float(value)
 
 
@@ -335,8 +359,7 @@ def _gradient(place: str, found: Any, shape: tuple[int, ...], dtype: type) -> Ve
     """The gradient of the variable at a place, on the host: zeros for None, and where a sparse one stores nothing."""
     if found is None:
         return np.zeros(shape)
-    dense = next((getattr(found, name) for name in DENSE if hasattr(found, name)), None)
-    array = found if dense is None else dense()
+    array = dense(found)
     if isinstance(array, (int, float, complex)) and not isinstance(array, bool):
         array = np.asarray(array)
     title = place.replace("theta", "grad(theta)", 1).replace("args", "grad(*args)", 1)

@@ -29,7 +29,7 @@ from xpdl.gradcheck.function.probe import Probe, Tensors
 from xpdl.gradcheck.function.search import Search
 from xpdl.gradcheck.function.second_order import HessianProduct, both_orders
 from xpdl.gradcheck.function.tensor import SMALL, Directions, TensorCheck
-from xpdl.gradcheck.function.together import SEPARATED, contradictions
+from xpdl.gradcheck.function.together import contradictions
 from xpdl.gradcheck.function.tolerance import Tolerance, tolerances
 from xpdl.gradcheck.report import (
     FAIL,
@@ -51,6 +51,8 @@ FLAT, STEEP = 1.25, 1.75
 """If the order of the Taylor remainder is below FLAT, the gradient is wrong; if it is above STEEP, it is right."""
 RANDOM = 10
 """The number of random directions in a large tensor.  One more direction has the signs of the gradient."""
+TANGLED = 4096
+"""If kinks of many entries hide errors along directions, a tensor of no more entries is checked entry by entry."""
 HEAVIEST = 4.0
 """No entry has a larger weight in the random directions of together.py."""
 
@@ -383,7 +385,7 @@ def _examine(tensor: TensorCheck, method: str, reporter: Reporter) -> Parameter:
     if not tensor.entrywise:
         search = Search(tensor)
         found = search.run()
-        if not search.tangled or found.verdict == FAIL or tensor.natural.size > SEPARATED:
+        if not search.tangled or found.verdict == FAIL or tensor.natural.size > TANGLED:
             return found
         tensor.directions = Directions(tensor.natural.size)
         tensor.measure(method, reporter)

@@ -5,6 +5,7 @@ entry adds to J is seen along them, too, unless other entries cancel it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 import math
 from typing import NamedTuple, TypeVar
@@ -102,10 +103,8 @@ def _levels(tensors: Sequence[TensorCheck]) -> dict[str, Vector]:
 def _first_way(probe: Probe, entries: Tensors, look: Callable[[Probe, Tensors], T], unknown: T) -> T:
     """A look along the first random direction along which J is defined."""
     for path in PATHS:
-        try:
+        with suppress(NotAnalyticError):
             return look(probe, _direction(probe, entries, probe.random_direction(path)))
-        except NotAnalyticError:
-            continue
     return unknown
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from xpdl.gradcheck.function.sparse import is_sparse
 from xpdl.gradcheck.report import Vector
 
 MOST = 2**24
@@ -16,6 +17,8 @@ Strides = tuple[int, ...]
 
 def strides_of(array: Any) -> Strides | None:
     """The strides of an array in elements; None if it has none, or lies in rows without gaps."""
+    if is_sparse(array):
+        return None
     stride, shape = getattr(array, "stride", None), tuple(array.shape)
     if callable(stride):
         steps = tuple(int(step) for step in stride())
@@ -49,6 +52,8 @@ def laid_out(values: Vector, strides: Strides | None) -> Vector:
 
 def _possible(values: Vector, strides: Strides) -> bool:
     """Whether each element has a place of its own; along an axis of stride 0, all values must be the same."""
+    if values.size == 0:
+        return False
     reach = 0
     for step, n, axis in sorted(zip(map(abs, strides), values.shape, range(values.ndim), strict=True)):
         if step == 0 and not np.all(values == np.take(values, [0], axis)):

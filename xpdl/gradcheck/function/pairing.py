@@ -35,6 +35,7 @@ class Pairing:
         self.fun, self.natural = fun, natural
         self._generator = generator(seed, Stream.DATA)
         self.outputs: Arguments | None = None
+        self._last: Any = None  # the outputs at the last call
         self.weights: dict[str, Vector] = {}
         self.strides: Callable[[Sequence[int]], Strides] = rows
         self.given: Any = None  # the last cotangent
@@ -45,6 +46,7 @@ class Pairing:
         result = self.fun(*args)
         if self.outputs is None:
             self._enter(result)
+        self._last = result
         return self.paired(result)
 
     def _enter(self, result: Any) -> None:
@@ -72,6 +74,11 @@ class Pairing:
         single = all(checks.dtype_name(leaf.dtype) in SINGLE for leaf in found.values())
         return total.astype(np.complex64 if np.iscomplexobj(total) else np.float32) if single else total[()]
 
+    def size(self, *args: Any) -> float:
+        """<|c|, |fun(*args)|>."""
+        found = self._matched(self.fun(*args))
+        return float(sum(np.sum(np.abs(weights) * np.abs(found[name])) for name, weights in self.weights.items()))
+
     def _product(self, weights: Vector, found: Vector) -> Any:
         if not np.iscomplexobj(weights):
             return np.sum(weights * found)
@@ -89,9 +96,10 @@ class Pairing:
         return leaves
 
     def cotangent(self) -> Any:
-        """A new cotangent of the form of the outputs, in arrays of their library."""
+        """A new cotangent of the form of the last outputs, in arrays of their library and dtype."""
         assert self.outputs is not None
-        leaves = {name: self._like(leaf, self.weights[name]) for name, leaf in self.outputs.variables.items()}
+        last = self.outputs.matched("fun", self._last)
+        leaves = {name: self._like(last[name], weights) for name, weights in self.weights.items()}
         self.given = self.outputs.filled(leaves)[0]
         return self.given
 

@@ -34,6 +34,8 @@ FAR = (0.5, 0.0)
 """Multiples of theta at which the gradient may be larger: 0, and another, because J may be undefined at 0."""
 ROUNDINGS = 64.0
 """Answers to the same question may differ by so many roundings: sums of 10^4 terms in another order do by up to 40."""
+QUANTA = 4
+"""If J is rounded, the quantum is looked for along so many more directions."""
 QUANTUM_BITS = range(48, -9, -2)
 """Such steps are looked for at distances of 2^-48 to 2^8 (in float64)."""
 
@@ -185,7 +187,8 @@ class Probe:
     @cached_property
     def coarse(self) -> bool:
         """Whether all values of J are float32 numbers, even if its dtype is float64."""
-        shifts = ({n: 1e-3 * self._generator.random(t.size) for n, t in self.theta.items()} for _ in range(4))
+        away, draw = self.distance(ROOM), self._generator.random
+        shifts = ({n: away * draw(t.size) for n, t in self.theta.items()} for _ in range(4))
         answers = np.array([answer for answer in map(self.real, shifts) if math.isfinite(answer)])
         with quiet():
             return len(set(answers)) > 2 and bool(np.all(answers.astype(np.float32) == answers))
@@ -204,9 +207,18 @@ class Probe:
 
     @cached_property
     def quantum(self) -> float:
-        """The quantum q if J is rounded to multiples of q; 0 if it is not, or if q is no more than rounding."""
-        signs = {name: self.signs(name) for name in self.theta}
+        """The quantum q if J is rounded to multiples of q; 0 if it is not, or if q is no more than rounding.
 
+        Where theta is rounded, each entry has its own q, so the largest along several directions counts.
+        """
+        first = self._quantum_along(self.random_direction(_anywhere))
+        return (
+            max(first, *(self._quantum_along(self.random_direction(_anywhere)) for _ in range(QUANTA)))
+            if first
+            else 0.0
+        )
+
+    def _quantum_along(self, signs: Tensors) -> float:
         def at(t: float) -> float:
             return self.real({name: t * s for name, s in signs.items()})
 

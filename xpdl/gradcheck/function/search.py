@@ -15,8 +15,6 @@ from xpdl.gradcheck.function.directional import DirectionalDerivative
 from xpdl.gradcheck.function.tensor import NAMED, TensorCheck, unit
 from xpdl.gradcheck.report import FAIL, INCONCLUSIVE, Entry, Parameter, Vector, judge
 
-ROUNDS = 24
-"""The most bisections that are made."""
 EXCUSED = 16
 """If kinks excuse more entries than this, directions are no way to tell entries apart."""
 
@@ -81,11 +79,10 @@ class Search:
         """Bisect the worst direction until none is wrong, or until enough entries are named."""
         if self._missed():
             self.cause = self.tensor.cause()
-        for _ in range(ROUNDS):
+        named = 1 if self.cause else NAMED
+        while len(self.wrong) < named and len(self.found) - len(self.wrong) <= EXCUSED:
             missed = self._missed()
-            if not missed or len(self.wrong) >= (1 if self.cause else NAMED):
-                break
-            if len(self.found) - len(self.wrong) > EXCUSED:
+            if not missed:
                 break
             found = self._bisect(missed[0])
             if not found:

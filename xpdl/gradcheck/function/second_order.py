@@ -12,9 +12,10 @@ import numpy as np
 
 from xpdl.gradcheck.function.autodiff import own_vjp
 from xpdl.gradcheck.function.blackbox import enter
+from xpdl.gradcheck.function.complex_numbers import as_pairs
 from xpdl.gradcheck.function.pairing import Pairing
 from xpdl.gradcheck.function.probe import Tensors
-from xpdl.gradcheck.report import Report, worst_verdict
+from xpdl.gradcheck.report import Report, Vector, worst_verdict
 
 
 class HessianProduct:
@@ -29,18 +30,29 @@ class HessianProduct:
         return self._product(self.value.cotangent(), *args)
 
     def asymmetry(self, args: Sequence[Any], dtype: str | None) -> str:
-        """A note: <u, H v> and <v, H u>."""
-        box, _, _ = enter(self.value, self.gradient, args, dtype)
+        """A note: <u, H v> and <v, H u>, and how far H (u + v) is from H u + H v."""
+        box, _, _ = enter(self.value, self.gradient, args, dtype, conjugate=self.value.conjugate)
         v, hv = self.value.weights, box.gradient()
-        u = {name: np.linspace(1, 2, weights.size).reshape(weights.shape) for name, weights in v.items()}
+        u = {name: _ramp(weights) for name, weights in v.items()}
         self.value.weights = u
-        there, back = _dot(u, hv), _dot(v, box.gradient())
-        return f"order 2: <u, H v> = {there:.9g}, <v, H u> = {back:.9g}; a Hessian is symmetric"
+        hu, there = box.gradient(), _dot(u, hv)
+        self.value.weights = {name: u[name] + v[name] for name in v}
+        apart = max(float(np.max(np.abs(h - hu[name] - hv[name]))) for name, h in box.gradient().items())
+        self.value.weights = v
+        symmetric = f"<u, H v> = {there:.9g}, <v, H u> = {_dot(v, hu):.9g}; a Hessian is symmetric"
+        return f"order 2: {symmetric}, and linear: H (u + v) is H u + H v to {apart:.1e}"
+
+
+def _ramp(like: Vector) -> Vector:
+    """Numbers from 1 to 2, complex if those are."""
+    ramp = np.linspace(1, 2, like.size).reshape(like.shape)
+    return ramp * (1 + 0.5j) if np.iscomplexobj(like) else ramp
 
 
 def _dot(weights: Tensors, product: Tensors) -> float:
     """<w, H v>; outputs of a gradient and its arguments are in the same order."""
-    return float(sum(np.sum(w * g) for w, g in zip(weights.values(), product.values(), strict=True)))
+    pairs = zip(weights.values(), product.values(), strict=True)
+    return float(sum(np.sum(as_pairs(w) * g) for w, g in pairs))
 
 
 def both_orders(first: Report, second: Report, note: str) -> Report:

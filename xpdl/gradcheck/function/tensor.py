@@ -19,7 +19,7 @@ from xpdl.gradcheck.function.directional import (
     relative_bar,
 )
 from xpdl.gradcheck.function.nearby import Nearby
-from xpdl.gradcheck.function.probe import NotAnalyticError, Probe, Tensors
+from xpdl.gradcheck.function.probe import ROUNDINGS, SPREAD, NotAnalyticError, Probe, Tensors
 from xpdl.gradcheck.function.together import Contradiction
 from xpdl.gradcheck.function.tolerance import Tolerance
 from xpdl.gradcheck.function.trust import second_look, verify
@@ -97,6 +97,7 @@ class TensorCheck:
         self.kinks: dict[int, str] = {}  # position -> what was accepted there
         self.unsettled = False  # whether a claim is neither a derivative at a kink nor clearly none
         self.jumps: list[int] = []  # positions where the function jumps
+        self.hidden: int | None = None  # a direction of which nothing is known, in a tensor that would pass
 
     @property
     def entrywise(self) -> bool:
@@ -118,9 +119,9 @@ class TensorCheck:
 
     def for_norms(self, *, natural: bool) -> tuple[Vector, Vector]:
         """The gradient under test and the numeric one, whose norms are compared: by entries or along directions."""
-        weight = 1.0 if self.entrywise else 1 / math.sqrt(len(self.derivatives))
-        scale = 1.0 if natural else self.scale
-        return self.claims() * weight / scale, self.columns()[0] * weight / scale
+        directions = 1 if self.entrywise else len(self.derivatives)
+        unit = math.sqrt(directions) if natural else self.scale
+        return self.claims() / unit, self.columns()[0] / unit
 
     # Measuring
 
@@ -272,10 +273,12 @@ class TensorCheck:
         return replace(parameter, verdict=FAIL, fails=fails, failing=failing, diagnosis=parameter.diagnosis or text)
 
     def _look_again(self) -> None:
-        """Look twice at entries that need it."""
+        """Look twice at entries that need it: also at a derivative of 0 that only rounding may make 0."""
+        small = self._small() if self.method == "central" else np.ones(len(self.derivatives), bool)
         for k, claim in enumerate(self.claims().tolist()):
-            if self.doubtful(claim, self.derivatives[k]):
-                self.derivatives[k] = self.entry_again(k, claim, self.derivatives[k])
+            found = self.derivatives[k]
+            if self.doubtful(claim, found) or (claim == found.value == 0 and not small[k]):
+                self.derivatives[k] = self.entry_again(k, claim, found)
 
     def doubtful(self, claim: float, found: DirectionalDerivative) -> bool:
         """Whether a claim misses its derivative, or the bar of an entry would hide a large error."""
@@ -304,16 +307,46 @@ class TensorCheck:
     def certain(self, parameter: Parameter) -> Parameter:
         """The same verdict, but inconclusive if the function jumps, in steps that hide entries, or is undefined."""
         jumps = any(found.jumps for found in self.derivatives) or (self.probe.quantum and parameter.unseen)
-        doubtful = jumps or self.unjudged()
+        if parameter.verdict == PASS and not jumps:
+            self.hidden = self.unjudged()
+        doubtful = jumps or self.hidden is not None
         return replace(parameter, verdict=INCONCLUSIVE) if doubtful and parameter.verdict == PASS else parameter
 
-    def unjudged(self) -> list[int]:
-        """Which directions nothing is known about, or too little beside the largest derivative of the tensor."""
+    def unjudged(self) -> int | None:
+        """The first direction of which nothing is known: its bar is larger than the derivative and the claim.
+
+        A claim of 0 is judged if the bar is small beside the largest derivative.
+        """
         value, bar, low, high = self.columns()
-        largest = float(np.max(np.abs(value), initial=0.0, where=np.isfinite(bar)))
-        hidden = (bar > np.maximum(np.abs(value), np.abs(self.claims()))) & (bar > self.probe.u**0.25 * largest)
-        judged = (value == 0) & (self.claims() == 0) & (bar < math.inf) | (low < high) & (bar < math.inf)
-        return [int(k) for k in np.flatnonzero(hidden & ~judged)]
+        claims = np.abs(self.claims())
+        known = (bar <= np.maximum(np.abs(value), claims)) | (low < high)
+        hidden, small = np.flatnonzero(~(known & (bar < math.inf))), self._small()
+        unknown = (k for k in hidden.tolist() if not (small[k] and self._may_be_small(k, claims[k])))
+        return next(unknown, None)
+
+    def _small(self) -> Vector:
+        """Whether bars are small beside the largest derivative, in natural units and in those of theta."""
+        value, bar, _, _ = self.columns()
+
+        def largest(unit: Vector | float) -> Vector:
+            return np.asarray(np.max(np.abs(value) / unit, where=bar < math.inf, initial=0.0) * unit)
+
+        if not np.any(value):
+            return np.asarray(bar < math.inf)
+        limit = np.minimum(largest(1.0), largest(self.scale)) if self.entrywise else largest(1.0)
+        return np.asarray(bar <= self.probe.u**0.25 * limit)
+
+    def _may_be_small(self, k: int, claim: float) -> bool:
+        """Whether a claim is 0 but for the rounding of its terms, as trust.py grants it.
+
+        Along a random direction it may be small by chance, and other directions judge the same entries.
+        """
+        if not self.entrywise or claim == 0:
+            return True
+        if self.method == "complex" and claim <= ROUNDINGS * self.probe.u * self.probe.size:
+            return True
+        rounding = self.probe.rounding_of_claims(self.name, self.directions.row(k))
+        return claim <= SPREAD * (self.probe.noise_of_claims + rounding)
 
     def some(self, positions: list[int], quantity: str = "only") -> str | None:
         """Which entries are wrong, if they are few."""
@@ -344,6 +377,9 @@ class TensorCheck:
         elif any(found.bar == math.inf and not (found.jumps or found.kink) for found in self.derivatives):
             named = self._named([k for k, found in enumerate(self.derivatives) if found.bar == math.inf])
             notes.append(f"fun is not defined on either side of theta{f': {named}' if self.entrywise else ''}")
+        elif self.hidden is not None:
+            place = list(self.index(self.hidden)) if self.entrywise else "a direction"
+            notes.append(f"the error bar of {place} is larger than its derivative, so nothing is known about it")
         if any(found.jumps for found in self.derivatives):
             named = self._named(self.jumps)
             notes.append(f"fun jumps at theta or is infinitely steep{named and ': '}{named}")

@@ -12,6 +12,7 @@ histories  histories of gradients that tell rules apart
 rules      the rules of the literature, their variants, and the mistakes people make
 fit        the hyper-parameters with which a rule makes the observed steps
 identify   the choice of the rule that fits
+low_precision  the steps in float16 and bfloat16
 """
 
 from xpdl.gradcheck.update.check import check_update

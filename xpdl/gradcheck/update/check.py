@@ -20,6 +20,7 @@ from xpdl.gradcheck.update.faults import LOST_STATE, find_faults, idle_slots
 from xpdl.gradcheck.update.fit import FRACTIONS, NO_MEMORY, Fit
 from xpdl.gradcheck.update.histories import long_histories, short_histories
 from xpdl.gradcheck.update.identify import identify, relate
+from xpdl.gradcheck.update.low_precision import in_own_precision
 from xpdl.gradcheck.update.measure import Measurements, measure, moved_in
 from xpdl.gradcheck.update.report import UpdateReport, entries
 from xpdl.gradcheck.update.rules import (
@@ -35,16 +36,17 @@ from xpdl.gradcheck.update.rules import (
     SCHEDULES_OF_A_BIAS,
     STATELESS,
     UNCORRECTED,
+    UNSEEN,
     VARIANT,
 )
-from xpdl.gradcheck.update.subject import Paths, Subject, groups_of, observe
+from xpdl.gradcheck.update.subject import EPSILON, Paths, Subject, groups_of, observe
 from xpdl.gradcheck.update.trust import BEHIND, trust
 
 NAMES = sorted({rule.name for rule in RULES} | {"adamw", *BEHIND})
 COUPLED = "entries influence each other: the step of one depends on the gradients of others, by no rule that is known"
 UNUSED = "the state has {} vectors that change, but the steps have no memory: not used, or they cancel" + APART
 SUMS = "a moment in the state is no average: a factor 1 - beta is missing, or the learning rate makes up for it" + APART
-RIVAL = "the steps are also those of {}, to rounding: float64 or expected= may tell them apart"
+RIVAL = "the steps are also those of {}, to rounding: float64 may tell them apart"
 UNKNOWN = "no known rule takes these steps"
 MOST_GROUPS = 8
 """How many groups of entries are compared with the rule."""
@@ -68,17 +70,18 @@ def check_update(
         An object with init(theta) -> state and update(theta, grad, state) -> (theta, state), or a tuple of the two.
     expected : str, optional
         What the optimizer should be: "sgd", "momentum", "nesterov", "sign", "signum", "lion", "rmsprop" (also centred,
-        and with momentum), "adagrad", "adadelta", "adam", "adamw", "amsgrad", "nadam", "adamax", "adabelief", "lamb" or
-        "lars"; behind gradients that are clipped, "clipped adam" by the global norm, "layer-clipped adam" by the norm
-        of each layer, "value-clipped adam" by value.
+        and with momentum), "adagrad", "adadelta", "adam", "adamw", "amsgrad", "nadam", "radam", "adamax", "adabelief",
+        "lamb" or "lars"; behind gradients that are clipped, "clipped adam" by the global norm, "layer-clipped adam" by
+        the norm of each layer, "value-clipped adam" by value.
         Then every other rule fails, and so does what departs from the form in the textbook.  By default each known
         form passes if it is consistent.
     size : int, default 8
         The number of entries of theta; if the optimizer depends on the layers of your network, the size of that.
     backend : str or Backend, default "numpy"
         The backend of the arrays that the optimizer gets.
-    dtype : {"float64", "float32"}, default "float64"
-        Their dtype.
+    dtype : {"float64", "float32", "float16", "bfloat16"}, default "float64"
+        Their dtype.  The rule of an optimizer in float16 or bfloat16 is found in float64; then its steps in its own
+        precision must be finite, and those of float64 but for rounding.
     steps : int, default 30
         The length of each random history of gradients, at least 8.
     seed : int, default 0
@@ -112,11 +115,14 @@ def check_update(
     """
     expected = None if expected is None else _name(expected)
     home = backend if isinstance(backend, Backend) else choose_backend(backend)
-    dtype, size = checks.float_dtype("dtype", dtype), checks.integer("size", size, least=2)
-    subject = Subject(*_functions(optimizer), home, dtype, size)
+    low = checks.dtype_name(dtype) if checks.dtype_name(dtype) in EPSILON else None
+    dtype, size = low or checks.float_dtype("dtype", dtype), checks.integer("size", size, least=2)
+    subject = Subject(*_functions(optimizer), home, "float64" if low else dtype, size)
     rng = np.random.default_rng(checks.integer("seed", seed, least=0))
+    steps = checks.integer("steps", steps, least=8)
     with home.activate(), np.errstate(all="ignore"):
-        return _report(subject, expected, checks.integer("steps", steps, least=8), rng)
+        report = _report(subject, expected, steps, rng)
+        return in_own_precision(report, subject._replace(dtype=low), rng.standard_normal(steps)) if low else report
 
 
 def _name(expected: str) -> str:
@@ -202,7 +208,7 @@ def _made(
 def _verdict(kinds: set[int], expected: str | None) -> str:
     if FAULT in kinds or (expected and VARIANT in kinds):
         return FAIL
-    return INCONCLUSIVE if DOUBT in kinds and not expected else PASS
+    return INCONCLUSIVE if UNSEEN in kinds or (DOUBT in kinds and not expected) else PASS
 
 
 # Findings: their kind and their text
@@ -239,7 +245,7 @@ def _idle(fit: Fit | None, idle: list[bool]) -> Iterator[tuple[int, str]]:
     if fit is not None and fit.candidate.rule.recurrence in STATELESS and any(fit.long.slots):
         yield DOUBT, UNUSED.format(sum(slot != 0 for slot in fit.long.slots))
     if fit is not None and fit.rival:
-        yield DOUBT, RIVAL.format(fit.rival)
+        yield UNSEEN, RIVAL.format(fit.rival)
     if fit is not None and fit.sums and fit.alike and all(fit.values[name] for name in fit.candidate.fractions):
         yield DOUBT, SUMS  # if all are sums, that is meant, as in xpdl.adam
     if any(idle) and not all(idle) and fit is not None:

@@ -202,9 +202,8 @@ KINDS = {
     "value-clipped": (FORM, "gradients are clipped by value, to {0:.6g}"),
     "clipped": (FORM, "gradients are clipped by their global norm: scaled to {0:.6g} if it is larger"),
     "layer-clipped": (
-        DOUBT,
-        "gradients are clipped by the norm of each of {2} layers, as {1}, and not by the global norm: "
-        "pass expected= to tell them apart",
+        FORM,
+        "gradients are clipped by the norm of each of {2} layers, as {1}, and not by the global norm (Keras: clipnorm)",
     ),
 }
 """What is said of clipping, by the name that is put before that of the rule."""

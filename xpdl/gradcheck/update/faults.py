@@ -43,7 +43,8 @@ def _shares_memory(subject: Subject, grads: Vector) -> str | None:
     return None
 
 
-def _keeps_the_dtype(subject: Subject, grads: Vector) -> str | None:
+def keeps_the_dtype(subject: Subject, grads: Vector) -> str | None:
+    """Whether theta has the dtype it had."""
     *_, (theta, _, _) = subject.walk(1.0, grads[:2])
     dtype = checks.dtype_name(theta.dtype)
     return f"theta becomes {dtype}, it was {subject.dtype}" if dtype != subject.dtype else None
@@ -120,7 +121,7 @@ FAULT_CHECKS = (
     _restarts,
     _leaves_the_gradient_alone,
     _shares_memory,
-    _keeps_the_dtype,
+    keeps_the_dtype,
     _keeps_its_state,
     _carries_its_state,
     _uses_its_last_gradient,

@@ -13,7 +13,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from xpdl.gradcheck.update.fit import FRACTIONS, Candidate, Fit, compare, fit, search
+from xpdl.gradcheck.update.fit import (
+    FINE,
+    FRACTIONS,
+    Candidate,
+    Fit,
+    compare,
+    first_error,
+    fit,
+    makes_the_steps_of,
+    search,
+)
 from xpdl.gradcheck.update.measure import Measurements, betas_of, power, quotient
 from xpdl.gradcheck.update.rules import (
     COMMON,
@@ -32,8 +42,9 @@ from xpdl.gradcheck.update.rules import (
 )
 from xpdl.gradcheck.update.subject import HUGE_GRADIENT, EntryPaths
 
-CLOSER = 30
-"""A rule that fits so many times closer is preferred: in float32, AMSGrad with a slow second moment is almost Adam."""
+CLOSER = 10.0
+"""A rule that is so many times as far away as the closest one is not the rule: what rounding leaves of two fits of one
+rule differs by 3 times at most (150 rules in float32).  AMSGrad with a slow second moment is almost Adam there."""
 Find: TypeAlias = Callable[[Candidate, Measurements, EntryPaths, EntryPaths], Fit | None]
 
 
@@ -53,16 +64,56 @@ def identify(measured: Measurements, short: EntryPaths, long: EntryPaths) -> Fit
         tries = (fit(c, measured, short, long) for c in _mistaken(measured, mistakes))
         fits += [found for found in [next((found for found in tries if found and found.constant), None)] if found]
     best = max(fits, key=_rank, default=None)
-    closer = [found for found in fits if best and _rank(found) == _rank(best) and CLOSER * found.error < best.error]
-    best = min(closer, key=lambda found: found.error, default=best)
-    if best is None or best.candidate.rule.kind == FAULT or _is_all(best):
+    if best is None or not best.constant or best.candidate.mistake is not NOTHING:
         return best
-    rivals = (one.name for one in fits if one.constant and one.candidate.rule.kind == FORM and one.error < best.error)
-    return best._replace(rival=next((name for name in rivals if name != best.name), ""))
+    if long.tolerance > FINE:
+        untried = [rule for rule in rules if rule not in {found.candidate.rule for found in fits}]
+        fits += _near(best, untried, measured, short, long)
+    return _told_apart([found for found in fits if found.constant], short)
+
+
+def _near(best: Fit, rules: Sequence[Rule], measured: Measurements, short: EntryPaths, long: EntryPaths) -> list[Fit]:
+    """The fits of further rules that make almost the same first steps."""
+    candidates = [Candidate(rule, best.candidate.decay, NOTHING) for rule in rules]
+    fits = (fit(one, measured, short, long) for one in candidates if _is_near(one, best, measured, short))
+    return [found for found in fits if found and found.constant]
+
+
+def _is_near(one: Candidate, best: Fit, measured: Measurements, short: EntryPaths) -> bool:
+    """Whether a rule makes almost the same steps, with the parameters of the best one or those measured."""
+    return any(first_error(one, known, measured, short) <= 10 * short.tolerance for known in (best.values, {}))
+
+
+def _told_apart(fits: Sequence[Fit], short: EntryPaths) -> Fit:
+    """The best of those that fit as closely as any, and another rule that is among them, by the steps and the state."""
+    closest = min(found.distance for found in fits)
+    close = [found for found in fits if found.distance <= max(CLOSER * closest, FINE)]
+    best = max(close, key=_rank)
+    if best.candidate.rule.kind == FAULT:
+        return best
+    others = (one for one in close if _differs(one, best) and _holds_as_much(one, best))
+    rival = next((one for one in others if not makes_the_steps_of(one, best, short)), None)
+    return best if rival is None else best._replace(rival=_described(rival))
+
+
+def _described(found: Fit) -> str:
+    """The name of a rule, and what would be said of it."""
+    text = found.candidate.rule.finding
+    return f"{found.name} ({text})" if text else found.name
+
+
+def _differs(one: Fit, best: Fit) -> bool:
+    """Whether something else would be said of it."""
+    return one.name != best.name or one.candidate.rule.kind in (DOUBT, FAULT)
 
 
 def _rank(found: Fit) -> tuple[bool, int, int]:
     return found.constant, found.alike, -found.candidate.rule.kind
+
+
+def _holds_as_much(one: Fit, best: Fit) -> bool:
+    """Whether the state speaks for it as much: it holds as many of its numbers, and all, if it holds all of the best."""
+    return one.alike >= best.alike and (one.missing == 0 or best.missing > 0)
 
 
 def _by_name(
@@ -72,10 +123,15 @@ def _by_name(
     fits: list[Fit] = []
     for _, alike in groupby(rules, lambda rule: rule.name):
         found = (find(candidate, measured, short, long) for candidate in _candidates(alike, measured))
-        fits += [one for one in found if one and one.exact and one.rates.any()]
+        fits += [one for one in found if one and _explains(one)]
         if any(map(_is_all, fits)):
             break
     return fits
+
+
+def _explains(found: Fit) -> bool:
+    """Whether the steps are those of the rule; if its learning rate is free, it may look like that of another one."""
+    return found.constant if found.candidate.rule.late else found.exact and bool(found.rates.any())
 
 
 def _is_all(found: Fit) -> bool:
@@ -120,7 +176,7 @@ def _power_of(rule: Rule) -> float:
 
 def _is_searched(rule: Rule, measured: Measurements) -> bool:
     """Whether the betas of a rule may not be those measured: it is another function of them, or gradients are small."""
-    return measured.largest < HUGE_GRADIENT or not _shows_its_betas(rule)
+    return not rule.late and (measured.largest < HUGE_GRADIENT or not _shows_its_betas(rule))
 
 
 @cache

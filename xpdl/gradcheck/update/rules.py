@@ -195,6 +195,26 @@ def _adamax(first: int = 1, second: int = 0, inside: bool = False, norm: str = "
     return step
 
 
+def _radam(first: int = 1, second: int = 1, late: bool = True, least: float = 5.0, power: float = 0.5) -> Recurrence:
+    """Liu et al. 2020: Adam's step times sqrt((rho - 4) (rho - 2) rho_inf / ((rho_inf - 4) (rho_inf - 2) rho)).
+
+    rho_inf = 2 / (1 - beta2) - 1, rho = rho_inf - 2 t beta2^t / (1 - beta2^t).  Where rho is not above ``least``, too
+    little is known of v, and the step is lr m / (1 - beta1^t).
+    """
+
+    def step(p: Any, g: Any, s: Memory, t: Any, lr: Any, h: Values) -> Any:
+        m, v = _mixed(s, "m", h["beta1"], g), _mixed(s, "v", h["beta2"], g * g)
+        up, unbias2 = m / _unbias(h["beta1"], t, first), 1 - np.power(h["beta2"], t)
+        whole = 2 / (1 - h["beta2"]) - 1
+        rho = whole - 2 * t * np.power(h["beta2"], t) / unbias2
+        rest = ((rho - 4) * (rho - 2) * whole / ((whole - 4) * (whole - 2) * rho)) ** power
+        eps, corrected = h["eps"] * (1.0 if late else unbias2**-0.5), v / unbias2**second
+        adaptive = rest * up / (np.sqrt(corrected + h["eps_root"]) + eps)
+        return p - lr * np.where(rho > least, adaptive, up)
+
+    return step
+
+
 def _lion(one: bool = False) -> Recurrence:
     """Chen et al. 2023: the sign of beta1 m + (1 - beta1) g, then m <- beta2 m + (1 - beta2) g.
 
@@ -210,11 +230,12 @@ def _lion(one: bool = False) -> Recurrence:
     return step
 
 
-FORM, DOUBT, VARIANT, FAULT = range(4)
+FORM, DOUBT, UNSEEN, VARIANT, FAULT = range(5)
 """The kinds of findings.
 
 FORM     worth knowing
 DOUBT    may be wrong, unless it is expected
+UNSEEN   may be wrong, and the precision does not tell
 VARIANT  not what the textbook says, and wrong if the textbook's rule is expected
 FAULT    wrong
 """
@@ -228,6 +249,7 @@ class Rule(NamedTuple):
     parameters: tuple[str, ...]
     finding: str = ""
     kind: int = FORM
+    late: bool = False  # whether the first steps do not show all of its parameters
 
 
 EPS = ("eps", "eps_root")
@@ -262,6 +284,14 @@ RULES: tuple[Rule, ...] = (
     Rule("sign", _soft_sign, EPS, SOFT, DOUBT),
     Rule("signum", _lion(one=True), ("beta",)),
     Rule("lion", _lion(), ("beta1", "beta2")),
+    Rule("radam", _radam(), ADAM, late=True),
+    Rule("radam", _radam(late=False), ADAM, "epsilon is added before the bias correction, as in PyTorch", late=True),
+    Rule("radam", _radam(least=4.0), ADAM, "rectified from rho = 4 on, as in the paper, and not from 5", late=True),
+    Rule("radam", _radam(power=0.0), ADAM, "the steps are not rectified", FAULT, True),
+    Rule("radam", _radam(power=1.0), ADAM, "the root of the rectification is missing", FAULT, True),
+    Rule("radam", _radam(first=0), ADAM, "no bias correction of the first moment", FAULT, True),
+    Rule("radam", _radam(second=0), ADAM, "no bias correction of the second moment", FAULT, True),
+    Rule("radam", _radam(2, 2), ADAM, TWICE.format("both moments is"), FAULT, True),
     Rule("adam", _adam(), ADAM),
     Rule("adam", _adam(late=False), ADAM, BEFORE, VARIANT),
     Rule("adam", _adam(0, 0), ADAM, f"{UNCORRECTED}, or t stands still", VARIANT),

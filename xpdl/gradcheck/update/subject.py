@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
 import math
 from typing import Any, NamedTuple
 
@@ -16,6 +17,10 @@ from xpdl.gradcheck.report import Vector
 from xpdl.pytree import flatten
 
 HUGE_GRADIENT = 1e10
+LEAST = {"float16": 2.0**-24, "bfloat16": 2.0**-133}
+"""The least number above 0 of the dtypes with few digits, which are float32 on the host."""
+EPSILON = {"float16": 2.0**-10, "bfloat16": 2.0**-7}
+"""The distance from 1 to the next number."""
 
 
 class Subject(NamedTuple):
@@ -31,11 +36,23 @@ class Subject(NamedTuple):
     @property
     def u(self) -> float:
         """The machine epsilon of the dtype."""
-        return float(np.finfo(self.dtype).eps)
+        return EPSILON.get(self.dtype) or float(np.finfo(self.dtype).eps)
 
     def put(self, values: Any) -> Array:
         """A new vector (P,), from one number for all entries or one for each."""
-        return self.home.asarray(np.broadcast_to(values, (self.size,)).astype(self.dtype), copy=True)
+        low = self.dtype in EPSILON
+        here = np.broadcast_to(values, (self.size,)).astype("float32" if low else self.dtype)
+        there = self.home.asarray(here, copy=True)
+        return self.home.xp.astype(there, getattr(self.home.xp, self.dtype, self.dtype)) if low else there
+
+    def fetch(self, vector: Array) -> Vector:
+        """A vector on the host."""
+        low = checks.dtype_name(vector.dtype) in EPSILON
+        return to_numpy(self.home.xp.astype(vector, self.home.xp.float32) if low else vector)
+
+    def rounded(self, values: Vector) -> Vector:
+        """These numbers in the dtype of the arrays."""
+        return np.array([self.fetch(self.put(value))[0] for value in values], np.float64)
 
     def step(self, theta: Array, grad: Array, state: Any) -> tuple[Array, Any]:
         """Call ``update``, and check its result."""
@@ -62,7 +79,7 @@ class Subject(NamedTuple):
         """theta before and after each step (T + 1, P); NaN once arithmetic has failed."""
         path = np.full((len(grads) + 1, self.size), math.nan)
         for t, (theta, _, _) in enumerate(self.walk(start, grads)):
-            path[t] = to_numpy(theta)
+            path[t] = self.fetch(theta)
         return path
 
     def slots(self, start: Any, grads: Sequence[Any] | Vector) -> list[Vector]:
@@ -83,7 +100,8 @@ def scale_of(theta: Vector, u: float) -> Vector:
     return np.asarray(np.maximum(np.max(np.abs(np.diff(theta, axis=0)), axis=0) + rounding, 1e-300))
 
 
-class EntryPaths(NamedTuple):
+@dataclass(frozen=True)
+class EntryPaths:
     """Histories of gradients, and the path of one entry of theta in each."""
 
     grads: Vector  # (T, C)
@@ -96,7 +114,7 @@ class EntryPaths(NamedTuple):
         """The error that a step may have, relative to the largest step of its history."""
         return tolerance_of(self.u)
 
-    @property
+    @cached_property
     def scale(self) -> Vector:
         """The largest step of each history (C,), or the rounding of theta if that is larger."""
         return scale_of(self.theta, self.u)

@@ -192,7 +192,7 @@ def _norms(found: Fit) -> Norms:
 
 def _explained(fits: Sequence[Fit], ratios: Sequence[Ratio] = RATIOS) -> tuple[Ratio, float] | None:
     """The ratio behind which the learning rate varies least, the first among equals, and that rate."""
-    if not all(found.exact for found in fits):
+    if not all(found.error <= found.long.tolerance for found in fits):
         return None
     rates = []
     for ratio in ratios:
@@ -217,7 +217,7 @@ def _elsewhere(main: Layerwise, layers: list[Vector], paths: list[EntryPaths]) -
         explained = _explained([compare(candidate, values, long)], (main.ratio,))
         times = explained[1] / main.lr if explained else np.nan
         if not abs(times - 1) <= _bar(main.fit):
-            free = (compare(candidate._replace(decay=decay), values, long).constant for decay in (NOTHING, *DECAYS))
+            free = (compare(candidate._replace(decay=decay), values, long).steady for decay in (NOTHING, *DECAYS))
             other = (FAULT, FASTER.format(times)) if explained else (DOUBT, UNKNOWN)
             others.setdefault((FORM, FREE) if any(free) else other, []).extend(layer)
     yield from ((kind, f"{entries(np.sort(group))}: {text}") for (kind, text), group in others.items())

@@ -10,6 +10,7 @@ from xpdl.gradcheck.function.arguments import Arguments
 from xpdl.gradcheck.function.blackbox import fetch
 from xpdl.gradcheck.function.complex_numbers import complex_names
 from xpdl.gradcheck.function.pairing import Pairing
+from xpdl.gradcheck.function.sparse import dense
 from xpdl.gradcheck.report import Report, Vector
 from xpdl.gradcheck.vector.judging import combined, judged
 from xpdl.gradcheck.vector.outputs import with_output
@@ -92,7 +93,7 @@ def _combined_rows(pairing: Pairing, arguments: Arguments, jacobian: Any) -> Any
 
 def _block(name: str, part: Any, shape: tuple[int, ...]) -> Vector:
     """The Jacobian of one output in one input, on the host; zeros for None."""
-    block = np.zeros(shape) if part is None else fetch(part)
+    block = np.zeros(shape) if part is None else fetch(dense(part))
     if block.shape != shape:
         raise ValueError(
             f"jac must return an array of shape {shape} (outputs, then inputs) for {name}, got {block.shape}"

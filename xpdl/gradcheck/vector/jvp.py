@@ -6,14 +6,17 @@ from typing import Any
 import numpy as np
 
 from xpdl import checks
+from xpdl.gradcheck.function.arguments import Arguments
 from xpdl.gradcheck.function.autodiff import own_jvp
 from xpdl.gradcheck.function.blackbox import BlackBox, enter
 from xpdl.gradcheck.function.complex_numbers import from_pairs
+from xpdl.gradcheck.function.low_precision import low_dtypes
 from xpdl.gradcheck.function.pairing import Pairing
 from xpdl.gradcheck.function.probe import Tensors, natural_scale
 from xpdl.gradcheck.function.tensor import SMALL
 from xpdl.gradcheck.report import Report, Vector
 from xpdl.gradcheck.vector.judging import combined, judged
+from xpdl.gradcheck.vector.linearity import with_linearity
 from xpdl.randomness import Stream, generator
 
 TANGENTS = 11
@@ -81,9 +84,11 @@ def _judged(pairing: Pairing, jvp: Callable[..., Any], args: Sequence[Any], seed
     box, _, _ = enter(pairing, lambda *args: None, args, options.get("dtype"))
     forward = Forward(box, pairing, jvp)
     if sum(tensor.size for tensor in box.theta.values()) <= SMALL:
-        return judged(pairing, forward.gradient, args, seed, options)
-    moving = Combination(forward, seed)
-    return judged(moving.value, moving.gradient, [moving.zeros], seed, options)
+        report = judged(pairing, forward.gradient, args, seed, options)
+    else:
+        moving = Combination(forward, seed)
+        report = judged(moving.value, moving.gradient, [moving.zeros], seed, options)
+    return with_linearity(report, forward.along, box.theta, pairing.size(*box.place(box.theta)), seed)
 
 
 class Forward:
@@ -92,27 +97,29 @@ class Forward:
     def __init__(self, box: BlackBox, pairing: Pairing, jvp: Callable[..., Any]) -> None:
         self.box, self.pairing, self.jvp = box, pairing, jvp
 
-    def along(self, tangents: Tensors) -> Any:
-        """<c, jvp(t)> at theta, where t is 0 in tensors that are not given."""
+    def along(self, tangents: Tensors, *args: Any) -> Any:
+        """<c, jvp(t)> at the arguments, by default theta, where t is 0 in tensors that are not given."""
         zeros = {name: np.zeros_like(tensor) for name, tensor in self.box.theta.items()}
         placed = self.box.tangents(zeros | dict(tangents))
         given = placed[0] if len(placed) == 1 else placed
-        return self.pairing.paired(self.jvp(given, *self.box.place(self.box.theta)))
+        return self.pairing.paired(self.jvp(given, *(args or self.box.place(self.box.theta))))
 
     def gradient(self, *args: Any) -> Any:
-        """The gradient of <c, fun> at theta, by unit vectors."""
-        found = {name: np.array(list(self._entries(name))).reshape(t.shape) for name, t in self.box.theta.items()}
+        """The gradient of <c, fun> at the arguments, by unit vectors in their precision."""
+        self.box.own_dtypes = bool(low_dtypes(Arguments(args)))
+        theta = self.box.theta.items()
+        found = {name: np.array(list(self._entries(name, args))).reshape(t.shape) for name, t in theta}
         for name in self.box.complex_names:
             found[name] = from_pairs(found[name], conjugate=self.pairing.conjugate)
         gradients = self.box.arguments.filled(found)
         return gradients[0] if len(gradients) == 1 else gradients
 
-    def _entries(self, name: str) -> Iterator[float]:
+    def _entries(self, name: str, args: Sequence[Any]) -> Iterator[float]:
         tensor = self.box.theta[name]
         for k in range(tensor.size):
             unit = np.zeros_like(tensor)
             unit.flat[k] = 1.0
-            yield float(self.along({name: unit}))
+            yield float(self.along({name: unit}, *args))
 
 
 class Combination:

@@ -5,6 +5,7 @@ from typing import Any
 
 from xpdl import checks
 from xpdl.gradcheck.function.autodiff import own_vjp
+from xpdl.gradcheck.function.blackbox import enter
 from xpdl.gradcheck.function.pairing import Pairing
 from xpdl.gradcheck.report import FAIL, Report
 from xpdl.gradcheck.vector.batched import with_batch
@@ -87,6 +88,7 @@ def check_vjp(
     if report.verdict == FAIL:
         report = with_output(report, pairings, gradient, args, seed, options)
     else:
-        report = with_batch(report, fun, args) if vjp is None else report
-        report = with_cotangents(report, pairings[0], gradient(pairings[0]), args, options.get("dtype"))
+        box, _, _ = enter(pairings[0], gradient(pairings[0]), args, options.get("dtype"))
+        report = with_batch(report, fun, box) if vjp is None else report
+        report = with_cotangents(report, pairings[0], box)
     return with_forward(report, Pairing(fun, seed), gradient, jvp, args, seed, options) if jvp else report

@@ -42,3 +42,12 @@ def test_a_tensor_that_is_wrong_everywhere_has_no_block(evidence) -> None:
     assert block_only(evidence(A**2, A, entries=False)) is None
     assert block_only(evidence(A, A, entries=False)) is None
     assert block_only(evidence(A**2, A)) is None
+
+
+@pytest.mark.parametrize(("length", "size"), [(12, 1), (24, 2), (16, 2), (18, 3), (20, 5), (15, 5), (14, 7)])
+def test_an_axis_of_more_than_12_indices_is_cut_into_equal_groups(length, size, evidence) -> None:
+    g = np.random.default_rng(2).standard_normal((3, length))
+    claim = g.copy()
+    claim[:, size] += 1
+    wrong = f"{size} to {2 * size - 1}" if size > 2 else f"{size} and {size + 1}" if size > 1 else f"{size}"
+    assert f" {wrong}" in block_only(evidence(claim, g, entries=False))

@@ -26,8 +26,7 @@ def test_a_number_has_the_digits_that_are_certain(number, shown) -> None:
 
 
 def test_a_number_may_be_another_within_its_uncertainty() -> None:
-    assert Number(2.0 + 1e-9, 1e-9).is_at(2.0)
-    assert not Number(2.0 + 1e-8, 1e-9).is_at(2.0)
+    assert [Number(2 + 1e-9 * errors, 1e-9).is_at(2.0) for errors in (3.5, 4.5, -3.5, -4.5)] == [True, False] * 2
 
 
 def test_a_hypothesis_must_repair_every_entry(evidence) -> None:
@@ -83,3 +82,8 @@ def test_at_a_kink_each_number_between_the_sides_is_right(evidence) -> None:
     at_kink = type(found)(found.claim, G, found.scale, [kink, *found.derivatives[1:]])
     assert at_kink.explains(Hypothesis("half", G * [0.3, 1, 1, 1])) == "half"
     assert at_kink.explains(Hypothesis("half", G * [1.6, 1, 1, 1])) is None
+
+
+@pytest.mark.parametrize(("roundings", "said"), [(20, "half"), (60, None)])
+def test_a_repaired_gradient_may_be_rounded_32_times(roundings, said, evidence) -> None:
+    assert evidence(2 * G, G, exact=1e-20).explains(Hypothesis("half", G * (1 + roundings * 2.0**-52))) == said

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from xpdl.gradcheck.function.causes import diagnose
-from xpdl.gradcheck.function.causes.lines import moved, spread
+from xpdl.gradcheck.function.causes.lines import moved, own_factors, spread
 
 G, THETA = np.random.default_rng(5).standard_normal((2, 5, 4))
 ROW = np.array([3, 1.5, 2.2, 0.3])
@@ -57,3 +57,44 @@ def test_lines_that_hold_the_values_of_others_are_named(evidence) -> None:
     assert moved(evidence(G[:, [0, 0, 1, 2]], G)) == "columns 1 to 3 hold the numeric gradient of 0, 1, 2"
     assert moved(evidence(G**2, G)) is None
     assert moved(evidence(G[[0, 3, 2, 1, 4]], G, entries=False)) is None
+
+
+# The limits
+
+
+@pytest.mark.parametrize(("error", "said"), [(1.5e-10, "rows 1 and 3 swapped"), (2.6e-10, None)])
+def test_a_line_holds_the_values_of_another_within_two_bars(error, said, evidence) -> None:
+    claim = G[[0, 3, 2, 1, 4]]
+    claim[1] *= 1 + error
+    assert moved(evidence(claim, G)) == said
+
+
+def test_some_lines_may_be_alike_in_both(evidence) -> None:
+    g = np.c_[np.ones(5), G]
+    assert spread(evidence(np.broadcast_to(g.mean(0), g.shape), g)).endswith(
+        "the mean of the numeric gradient along it"
+    )
+
+
+def test_as_many_numbers_as_derivatives_but_two_are_fitted(evidence) -> None:
+    for columns, fitted in ((9, True), (10, False)):
+        g = np.random.default_rng(8).standard_normal((20, columns))
+        found = diagnose(evidence(g * np.linspace(1.5, 3, columns) ** 2, g, entries=False))
+        assert ("in each of columns" in str(found)) is fitted, found
+
+
+def test_axes_of_up_to_64_indices_have_a_number_for_each(evidence) -> None:
+    for length, axes in ((64, 2), (65, 1)):
+        assert len(list(own_factors(evidence(2 * np.ones((length, 3)), np.ones((length, 3)))))) == axes
+
+
+def test_six_numbers_are_shown(evidence) -> None:
+    g = np.random.default_rng(9).standard_normal((5, 7))
+    found = diagnose(evidence(g * [1.5, 3, 2, 7, 5, 4, 6], g))
+    assert found.endswith("columns 0 to 6: 1.5, 3, 2, 7, 5, 4, ...")
+
+
+@pytest.mark.parametrize(("error", "said"), [(5e-7, "1.5, each 2 x the one before"), (2e-6, "1.5, 3, 6, 12")])
+def test_numbers_grow_by_a_factor_if_it_is_the_same_to_1e_6(error, said, evidence) -> None:
+    row = 1.5 * np.array([1, 2, 4 * (1 + error), 8 * (1 + error)])
+    assert diagnose(evidence(G * row, G, theta=THETA)).endswith(f"columns 0 to 3: {said}")

@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 
-from xpdl.gradcheck.function.causes import orders as module
 from xpdl.gradcheck.function.causes.orders import axes_named, orders, permuted
 
 
@@ -26,13 +25,11 @@ def test_an_order_of_axes_is_that_of_the_claim(evidence, order) -> None:
     assert (f"axes {moved[0]} and {moved[1]} swapped" if len(moved) == 2 else str(order)) in said[0]
 
 
-def test_large_tensors_have_fewer_orders_each_without_a_copy_of_its_own(evidence, monkeypatch) -> None:
-    claim = np.random.default_rng(0).standard_normal((3, 4, 5, 6))
-    many = len(list(orders(evidence(claim, claim))))
-    monkeypatch.setattr(module, "LARGE", 10)
-    few = list(orders(evidence(claim, claim)))
-    assert len(few) == 4 * 3 * 2 - 1 + 2**4 - 1 < many
-    np.testing.assert_array_equal(few[0].base, claim[::-1])
+def test_tensors_of_more_than_20000_entries_have_fewer_orders(evidence) -> None:
+    few, many = (np.random.default_rng(0).standard_normal((5, n)) for n in (4004, 4000))
+    found = list(orders(evidence(few, few)))
+    assert len(found) == 2**2 - 1 + 1 < len(list(orders(evidence(many, many))))
+    np.testing.assert_array_equal(found[0].base, few[::-1])
 
 
 def test_axes_have_names() -> None:
@@ -45,3 +42,11 @@ def test_permuted_entries_must_differ(evidence) -> None:
     for g, count in ((np.arange(12.0), 1), (np.arange(12.0) % 2, 0), (np.ones(12), 0)):
         assert len(list(permuted(evidence(g[order], g)))) == count
     assert list(permuted(evidence(np.arange(12.0)[order], np.arange(12.0), entries=False))) == []
+
+
+def test_kernels_that_are_flipped_in_their_last_two_axes_are_a_convolution(evidence) -> None:
+    g = np.random.default_rng(0).standard_normal((2, 3, 4))
+    said = {np.flip(g, axes).tobytes(): axes for axes in ((0, 1), (1, 2))}
+    texts = {said.get(h.base.tobytes()): h.text for h in orders(evidence(g, g))}
+    assert texts[0, 1] == "the numeric gradient flipped along axes 0 and 1"
+    assert texts[1, 2] == "the numeric gradient flipped along axes 1 and 2: a convolution instead of a correlation?"

@@ -48,5 +48,21 @@ def test_a_place_is_named_if_nothing_else_is_known(evidence) -> None:
     assert place_only(evidence(changed(np.s_[:4], lambda g: g**2), G)).endswith(
         f"rows 0 to 3, and right elsewhere{hint}"
     )
+    assert "time" not in place_only(evidence(changed(np.s_[0], lambda g: g**2)[:2], G[:2]))
     assert place_only(evidence(changed(np.s_[2, 1], lambda g: g**2), G)) is None
     assert place_only(evidence(changed(np.s_[2], lambda g: g**2), G, entries=False)) is None
+
+
+@pytest.mark.parametrize(("error", "said"), [(5e-13, "clipped at 1.2"), (2e-12, None)])
+def test_clipped_values_are_the_same_but_for_rounding(error, said, evidence) -> None:
+    claim = np.clip(G, -1.2, 1.2)
+    claim.flat[np.argmax(np.abs(G))] *= 1 - error
+    found = part(evidence(claim, G))
+    assert found == said or (said is None and "clipped" not in str(found))
+
+
+def test_six_counts_are_shown(evidence) -> None:
+    counts = np.array([1, 2, -1, 3, 1, 2, -2, 1])
+    claim = G.copy()
+    claim[1:3] += 0.5 * counts.reshape(2, 4)
+    assert "(+1, +2, -1, +3, +1, +2) in" in part(evidence(claim, G))

@@ -57,3 +57,20 @@ def test_entries_that_are_not_seen_may_belong_to_a_place() -> None:
 def test_runs_and_blocks_have_words() -> None:
     assert [runs([3]), runs([3, 4]), runs([1, 3, 4, 5])] == ["3", "3 and 4", "1 and 3 to 5"]
     assert lines_named([0, 1, 2, 3], 0, (4, 3)) == "rows 0 to 3"  # all of them are no block
+
+
+SCATTERED = [(0, 1), (0, 3), (1, 0), (2, 2), (2, 3), (3, 1)]
+
+
+@pytest.mark.parametrize(
+    ("shape", "places", "values", "words"),
+    [
+        ((4, 4), SCATTERED, (2.0, 1.0), "the entries where theta is above a number between 1 and 2"),  # 13 bits
+        ((3, 4), SCATTERED[:5], (2.0, 1.0), None),  # 10 bits
+        ((3, 3), [(0, 0), (0, 2), (2, 0)], (-1.0, 1.0), "the entries where theta is negative"),  # 6.4 bits
+        ((3, 3), [(0, 0), (1, 2)], (-1.0, 1.0), "[0, 0], [1, 2]"),  # 5.2 bits
+    ],
+)
+def test_a_side_of_a_threshold_must_be_more_than_chance(shape, places, values, words) -> None:
+    mask = marked(shape, *places)
+    assert place_of(mask, np.ones_like(mask), np.where(mask, *values), np.ones(shape)) == words

@@ -19,8 +19,6 @@ from xpdl.gradcheck.report import Vector
 
 NEEDED = 24.0
 """Bits: there are some hundred hypotheses, and one that is wrong fits a wrong gradient once in 10^5."""
-MOST = 40.0
-"""A derivative is worth so many bits at most, however exact it is."""
 ROUNDINGS = 32 * 2.0**-52
 """A repaired gradient may be rounded by this part of its terms."""
 DIGITS = 7
@@ -40,7 +38,7 @@ class Number(NamedTuple):
     def __str__(self) -> str:
         if not self.error < abs(self.value):
             return f"{self.value:.1g}"
-        certain = -math.log10(max(self.error / abs(self.value), 1e-17))
+        certain = -math.log10(max(self.error / abs(self.value), ROUNDINGS))
         return f"{self.value:.{min(max(int(certain), 2), DIGITS)}g}"
 
 
@@ -156,8 +154,9 @@ class Evidence:
 
     def _bits(self, within: Vector) -> list[float]:
         """What each derivative is worth, the most valuable first; nothing if its bar is infinite."""
-        ratio = np.where(within < math.inf, self.errors / np.maximum(within, np.finfo(float).tiny), 1.0)
-        return sorted(np.clip(np.log2(np.maximum(ratio, 1.0)), 0.0, MOST).tolist(), reverse=True)
+        with np.errstate(divide="ignore"):
+            bits = np.log2(self.errors / np.maximum(within, np.finfo(float).tiny))
+        return sorted(np.maximum(bits, 0.0).tolist(), reverse=True)
 
     def _solved(self, base: Vector, basis: Vector) -> list[Number] | None:
         """The free numbers, by least squares, each derivative weighted by its bar; None if they are not determined."""

@@ -17,9 +17,13 @@ SHOWN = 6
 
 def part(evidence: Evidence) -> str | None:
     """What is wrong in some of the entries, and where; None if the place has no words, nothing fits, or it is one."""
-    place = wrong_place(evidence)
-    if place is None or evidence.wrong.sum() < 2:
+    place, count = wrong_place(evidence), 0 if evidence.signs is not None else int(evidence.wrong.sum())
+    if count == 0 or evidence.claim.ndim == 0:
         return None
+    if count == 1:
+        return _zero(evidence, place) if place else None
+    if place is None:
+        return _multiples(evidence, f"{count} entries") if count < evidence.claim.size else None
     return next(filter(None, (how(evidence, place) for how in HOWS)), None)
 
 

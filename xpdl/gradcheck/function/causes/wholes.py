@@ -80,8 +80,8 @@ def times(c: Number) -> str:
 def _of_a_mean(c: Number) -> str:
     """A guess, if the factor is a whole number or 1 / such a number."""
     for number, text in ((c, ": a sum instead of a mean over {}?"), (inverse(c), ": divided by {} once too often?")):
-        whole = round(min(abs(number.value), 1e6))
-        if 2 < whole < 1e6 and number.is_at(whole) and number.error < 1e-5 * whole:
+        whole = round(abs(number.value)) if abs(number.value) < 1e6 else 0
+        if whole > 2 and number.is_at(whole) and number.error < 1e-5 * whole:
             return text.format(whole)
     return ""
 
@@ -115,10 +115,12 @@ def opposite(number: Number) -> Number:
 
 
 def centred(evidence: Evidence) -> Iterator[Hypothesis]:
-    """A mean is not taken away, as behind a norm or softmax."""
-    for axis in range(evidence.claim.ndim):
-        mean = evidence.claim.mean(axis, keepdims=True)
-        yield Hypothesis(f"the numeric gradient without its mean along axis {axis} taken away", evidence.claim - mean)
+    """A mean is not taken away, as behind a norm or softmax; of images a batch norm takes it over three axes."""
+    ndim = evidence.claim.ndim
+    for axes in (axes for count in range(1, ndim + 1) for axes in combinations(range(ndim), count)):
+        mean = evidence.claim.mean(axes, keepdims=True)
+        text = f"the numeric gradient without its mean along {axes_named(axes)} taken away"
+        yield Hypothesis(text, evidence.claim - mean)
 
 
 def summed(evidence: Evidence) -> Iterator[Hypothesis]:
@@ -223,8 +225,14 @@ def functions_of_theta(evidence: Evidence) -> Iterator[Hypothesis]:
     if evidence.claim.size > LARGE:
         return
     values = {name: function(evidence.theta) for name, function in FUNCTIONS.items()}
-    for (wrong, f), (right, h) in permutations(values.items(), 2):
-        yield Hypothesis(f"as if {wrong} were {right}, t = theta", evidence.claim * (h / f))
+    for wrong, right in sorted(permutations(values, 2), key=_are_strange):
+        repaired = evidence.claim * (values[right] / values[wrong])
+        yield Hypothesis(f"as if {wrong} were {right}, t = theta", repaired)
+
+
+def _are_strange(names: tuple[str, str]) -> bool:
+    """Whether nobody would take these functions for each other: sigma' / sigma = sigma / exp, and one is likely."""
+    return not any(set(names) <= set(family) for family in FAMILIES)
 
 
 def _sigmoid(t: Vector) -> Vector:
@@ -242,16 +250,27 @@ def _cumulative(t: Vector) -> Vector:
     return np.asarray(0.5 + 0.5 * _erf(t / math.sqrt(2)), dtype=np.float64)
 
 
+def _gelu_of_tanh(t: Vector) -> Vector:
+    """The derivative of 0.5 t (1 + tanh(c (t + 0.044715 t^3))), Hendrycks & Gimpel 2016."""
+    c = math.sqrt(2 / math.pi)
+    tanh = np.tanh(c * (t + 0.044715 * t**3))
+    return np.asarray(0.5 * (1 + tanh) + 0.5 * t * (1 - tanh**2) * c * (1 + 3 * 0.044715 * t * t))
+
+
 FUNCTIONS: dict[str, Callable[[Vector], Vector]] = {
     "1": np.ones_like,
     "t": lambda t: t,
     "sigma(t)": _sigmoid,
     "sigma'(t)": lambda t: _sigmoid(t) * _sigmoid(-t),
+    "sigma(t) (1 + sigma(t))": lambda t: _sigmoid(t) * (1 + _sigmoid(t)),
     "tanh(t)": np.tanh,
     "tanh'(t)": lambda t: 1 - np.tanh(t) ** 2,
+    "1 - tanh(t)": lambda t: 1 - np.tanh(t),
+    "1 + tanh(t)^2": lambda t: 1 + np.tanh(t) ** 2,
     "t^2": np.square,
     "t^3": lambda t: t**3,
     "1 / t": np.reciprocal,
+    "1 / t^2": lambda t: t**-2.0,
     "|t|": np.abs,
     "sign(t)": np.sign,
     "exp(t)": np.exp,
@@ -263,11 +282,25 @@ FUNCTIONS: dict[str, Callable[[Vector], Vector]] = {
     "t (1 - t)": lambda t: t * (1 - t),
     "Phi(t)": _cumulative,
     "phi(t)": _normal,
+    "gelu(t)": lambda t: t * _cumulative(t),
     "gelu'(t)": lambda t: _cumulative(t) + t * _normal(t),
+    "gelu'(t) of its tanh form": _gelu_of_tanh,
+    "silu(t)": lambda t: t * _sigmoid(t),
     "silu'(t)": lambda t: _sigmoid(t) * (1 + t * _sigmoid(-t)),
     "log(1 + exp(t))": lambda t: np.logaddexp(0.0, t),
 }
 """What may stand for a derivative, or is one."""
+FAMILIES = (
+    ("1", "t", "t^2", "t^3", "1 / t", "1 / t^2", "|t|", "sign(t)", "log(t)"),
+    ("1", "sigma(t)", "sigma'(t)", "sigma(t) (1 + sigma(t))", "t (1 - t)", "log(1 + exp(t))"),
+    ("1", "tanh(t)", "tanh'(t)", "1 - tanh(t)", "1 + tanh(t)^2", "1 - t^2"),
+    ("sigma'(t)", "tanh'(t)"),
+    ("1", "Phi(t)", "phi(t)", "gelu(t)", "gelu'(t)", "gelu'(t) of its tanh form", "silu'(t)"),
+    ("1", "sigma(t)", "sigma'(t)", "silu(t)", "silu'(t)", "gelu'(t)"),
+    ("1", "sin(t)", "cos(t)", "-sin(t)"),
+    ("1", "t", "exp(t)"),
+)
+"""Functions that are taken for each other."""
 
 Family = Callable[[Evidence], Iterator[Hypothesis]]
 EXACT: Sequence[Family] = (named_factors, symmetries, centred, other_tensors)
