@@ -156,7 +156,7 @@ def test_an_archive_is_read_no_further_than_its_header_says(tmp_path) -> None:
         path.write_bytes(make())
         tracemalloc.start()
         with pytest.raises(DataFormatError, match=reason):
-            read_npz(path)
+            read_samples(path)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 2e6, name

@@ -133,7 +133,6 @@ def train(
     samples, split = load_and_split(data, holdout, validation, seed, **read)
     plan = plan_of(len(split.x), epochs, batch_size, patience, validated=split.x_test is not None)
     same: dict[str, Any] = {"epochs": plan.epochs, "batch_size": plan.batch_size, "dtype": dtype}
-    same["seed"] = _seeds(seed, seeds)
     files: dict[str, Any] = {"checkpoint": checkpoint, "every": every, "resume": resume, "overwrite": force}
     inputs, scaled = split.choose_scaling(scale)
     network: dict[str, Any] = {"hidden": one_or_each(activation), "init": init, "l2": l2, "dropout": dropout}
@@ -146,7 +145,7 @@ def train(
     if writer:
         network_line = _describe_network(net, chosen, communicator.size)
         say(_beginning(samples, split, scaled, moved, network_line, plan if epochs is None else None))
-    where: dict[str, Any] = {"validation": part.test, "backend": chosen, "communicator": communicator}
+    where = {"seed": _seeds(seed, seeds), "validation": part.test, "backend": chosen, "communicator": communicator}
     result, failure = _logged(history, force, plan.patience, bool(save or checkpoint), net, part, same | where | files)
     if not writer:
         return 0
