@@ -270,7 +270,7 @@ BAD = {
     "train --data classes.npz --epochs 1.5": "--epochs.*1.5",
     "train --data classes.npz --hidden 4.7": "--hidden.*4.7",
     "train --data classes.npz --seed 0.5": "--seed.*0.5",
-    "train --data classes.npz --batch-size 0": "batch_size must be at least 1, got 0",
+    "train --data classes.npz --batch-size 0": "error: --batch-size must be at least 1, got 0",
     "train --data classes.npz --patience 0": "patience must be at least 1, got 0",
     "train --data classes.npz --backend nmupy": "'nmupy'; did you mean 'numpy'",
     "train --data classes.npz --backend cupy:99": "backend 'cupy:99'",

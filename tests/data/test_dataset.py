@@ -102,3 +102,10 @@ def test_only_files_are_standardised_unasked():
     filed = Dataset(X, Y, coding=Coding(tuple(range(10))))
     assert filed.scaling == Scaling.fit(X)
     assert filed.choose_scaling("none")[0] is None
+
+
+def test_a_data_set_is_shown_in_a_few_lines():
+    assert str(Dataset(X, Y % 3, X[:2], Y[:2], name="mine")) == (
+        "mine: 10 training and 2 test samples of 2 features, float64\n3 classes: 0, 1, 2"
+    )
+    assert repr(Dataset(X, X)) == "data: 10 training samples of 2 features, float64"

@@ -23,7 +23,7 @@ from xpdl.data.header import has_header, header_names
 from xpdl.data.shards import Array
 from xpdl.data.table import MISSING, Table, unique_names
 
-BLOCK = 1 << 21
+BLOCK = 1 << 20
 """Characters that are read together."""
 
 LONGEST = 1 << 23
@@ -45,9 +45,6 @@ NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 COMMA_NUMBER = re.compile(r"[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?", re.ASCII)
 NAME = re.compile(r"[+-]?0\d+", re.ASCII)
 """A whole number that may be a name: 007."""
-
-ZEROS = {True: re.compile(r"(?<![\d.])0\d", re.ASCII), False: re.compile(r"(?<![\d.,])0\d", re.ASCII)}
-"""Where such a number begins in a line: whether the delimiter is a comma -> pattern."""
 
 EXACT = 2.0**53
 """A float64 holds all whole numbers up to this one."""
@@ -166,7 +163,7 @@ class _Reader:
         """Return the numbers of these lines; None if there is anything else."""
         text = "\n".join(lines)
         comma = self.delimiter != "," and "," in text
-        if self.quote in text or ZEROS[self.delimiter == ","].search(text) or text.isspace() or not text:
+        if self.quote in text or _holds_names(text, self.delimiter) or text.isspace() or not text:
             return None
         if ("." in text and (comma or self.decimal == ",")) or (comma and self.decimal == "."):
             return None
@@ -245,6 +242,16 @@ class _Reader:
             yield f"there is no header, so the columns are called {called} (--header yes if there is one)"
         elif guessed and all(map(NUMBER.fullmatch, names)):
             yield f"the first row, {names[0]} to {names[-1]}, is taken for a header (--header no if it is a sample)"
+
+
+def _holds_names(text: str, delimiter: str) -> bool:
+    """Return whether a number begins with 0 and another digit: it may be a name.  A pattern would take far longer."""
+    characters = np.frombuffer(f" {text}".encode(), np.uint8)
+    digits = characters - np.uint8(ord("0")) < 10
+    inside = digits[:-2] | (characters[:-2] == ord("."))
+    if delimiter != ",":  # a decimal comma
+        inside |= characters[:-2] == ord(",")
+    return bool(np.any((characters[1:-1] == ord("0")) & digits[2:] & ~inside))
 
 
 def _reader(lines: Iterator[str], delimiter: str, quote: str) -> Any:

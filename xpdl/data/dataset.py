@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from xpdl import checks
 from xpdl.data.coding import Coding
 from xpdl.data.errors import DataFormatError
 from xpdl.data.ranges import AUTO, are_series, choose_scaling, different_ranges
@@ -84,6 +85,18 @@ class Dataset:
     def __post_init__(self) -> None:
         for problem in _problems(self):
             raise DataFormatError(f"{self.name}: {problem}")
+
+    def __str__(self) -> str:
+        """Return the name, the size and the classes in a few lines."""
+        test = "" if self.x_test is None else f" and {len(self.x_test):,} test"
+        lines = [f"{self.name}: {len(self.x):,} training{test} samples of {self.x.shape[1]:,} features, {self.x.dtype}"]
+        if self.classes is not None:
+            lines.append(f"{len(self.classes)} classes: {checks.one_line(', '.join(map(str, self.classes)))}")
+        if self.features is not None:
+            lines.append(f"features: {checks.one_line(', '.join(self.features))}")
+        return "\n".join([*lines, *self.notes])
+
+    __repr__ = __str__
 
     @property
     def test(self) -> tuple[Array, Array] | None:

@@ -75,7 +75,7 @@ def dataset_of(table: Table, options: Options = Options()) -> Dataset:  # noqa: 
     if not features:
         raise DataFormatError(f"{table.name}: there is no column of features beside the label {table.title(label)}")
     _check_texts(table, features)
-    columns = tuple(_coded(table, place) for place in features)
+    columns = tuple(_coded(table, place, fill=options.missing == "mean") for place in features)
     y, _, classes, note = _labels(table, label, features, options.task, guessed)
     index = table.columns[indices[0]] if indices else None
     filled_in, width = options.missing == "mean", len(table.columns)
@@ -166,20 +166,19 @@ def is_index(table: Table, place: int) -> bool:
     if IDENTIFIER.fullmatch(name.lower()) or IDENTIFIER.fullmatch(name):
         cells = table.cells(place) if place in table.texts else table.numbers(place).tolist()
         return len(set(cells)) == n and (place in table.texts or all(float(cell).is_integer() for cell in cells))
-    if n < CONSECUTIVE or place in table.with_text or (table.column(place).dtype == np.uint8 and n > 256):
+    if n < CONSECUTIVE or place in table.with_text:
         return False
-    return bool(np.all(np.diff(table.numbers(place)) == 1))
+    start = table.pieces[0][:CONSECUTIVE, place].astype(np.float64)  # nearly always enough
+    return bool(np.all(np.diff(start) == 1) and np.all(np.diff(table.numbers(place)) == 1))
 
 
-def _coded(table: Table, place: int) -> Column:
+def _coded(table: Table, place: int, *, fill: bool) -> Column:
     """Return how a column becomes features, and what stands for its missing cells."""
-    name, absent = table.columns[place], table.absent[place]
+    name = table.columns[place]
     if place in table.with_text:
         counts = Counter(cell for cell in table.cells(place) if cell)
         return Column(name, tuple(sorted(counts)), counts.most_common(1)[0][0])
-    if not absent and table.column(place).dtype == np.uint8:
-        return Column(name, None, None)
-    return Column(name, None, float(np.nanmean(table.numbers(place))))
+    return Column(name, None, float(np.nanmean(table.numbers(place))) if fill else None)
 
 
 def _one_hot_note(column: Column) -> str:

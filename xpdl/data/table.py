@@ -50,10 +50,14 @@ class Table:
         return [int(count) - len(self.with_text.get(column, [])) for column, count in enumerate(counts)]
 
     def copy_to(self, x: Array, ats: Sequence[int], columns: Sequence[int]) -> None:
-        """Copy columns of numbers into columns of x."""
+        """Copy columns of numbers into columns of x; neighbours that stay neighbours go together."""
+        breaks = np.flatnonzero((np.diff(ats) != 1) | (np.diff(columns) != 1)) + 1
+        runs = [(run[0], run[-1] + 1) for run in np.split(np.arange(len(ats)), breaks)]
         row = 0
         for piece in self.pieces:
-            x[row : row + len(piece), list(ats)] = piece[:, list(columns)]
+            for first, end in runs:
+                at, column = ats[first], columns[first]
+                x[row : row + len(piece), at : at + end - first] = piece[:, column : column + end - first]
             row += len(piece)
 
     def missing(self, column: int) -> Array:
