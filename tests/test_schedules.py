@@ -42,6 +42,37 @@ def test_rates_are_those_worked_out_by_hand(lib, name) -> None:
         assert str(got.dtype) == lib.dtype
 
 
+MAKERS = {
+    "constant": schedules.constant,
+    "exponential": lambda lr: schedules.exponential(lr, 0.5, every=3),
+    "inverse_time": schedules.inverse_time,
+    "inverse_sqrt": schedules.inverse_sqrt,
+    "step": lambda lr: schedules.step(lr, every=2),
+    "cosine": lambda lr: schedules.cosine(lr, 4, final=lr),
+    "warmup": lambda lr: schedules.warmup(schedules.cosine(lr, 9), 3),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_k_networks_have_k_rates(lib, name) -> None:
+    """The step may be that of each network, (K, 1)."""
+    alone = [MAKERS[name](rate) for rate in (0.5, 0.125)]
+    for given in ([0.5, 0.125], np.array([0.5, 0.125])):
+        together = MAKERS[name](given)
+        for steps in (2.0, [[2.0], [5.0]]):
+            got = lib.host(lib.call(together, lib.put(steps)))
+            each = np.broadcast_to(np.ravel(steps), 2)
+            rates = [float(one(np.asarray(step))) for one, step in zip(alone, each, strict=True)]
+            assert got.shape == (2, 1)
+            np.testing.assert_allclose(got[:, 0], rates, rtol=lib.tolerance * 10)
+
+
+def test_rates_of_networks_are_checked() -> None:
+    for wrong in ([], [0.1, -1.0], [0.1, math.nan]):
+        with pytest.raises(ValueError, match="lr must be"):
+            schedules.constant(wrong)
+
+
 def test_every_schedule_has_a_case_here() -> None:
     names = {name for name, value in vars(schedules).items() if getattr(value, "__module__", "") == schedules.__name__}
     public = {name for name in names if not name.startswith("_")} - {"as_schedule", "constant"}

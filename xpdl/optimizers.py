@@ -48,8 +48,6 @@ class Optimizer(NamedTuple):
     constant : bool, default False
         Whether ``fused`` always does the same, as when the learning rate is a number and not a function.  If False, a
         recorded update is compared with its Python function again at each epoch.
-    rates : callable, optional
-        rates(t) -> the numbers of step t, from which ``train`` learns whether they are those of several networks.
 
     Examples
     --------
@@ -71,7 +69,6 @@ class Optimizer(NamedTuple):
     update: Update
     fused: Callable[[Fuse], Update] | None = None
     constant: bool = False
-    rates: Callable[[Array], tuple[Any, ...]] | None = None
 
 
 @picklable
@@ -133,7 +130,7 @@ def elementwise(
 
         return update
 
-    return Optimizer(init, fused(lambda kernel: kernel), fused, constant, rates)
+    return Optimizer(init, fused(lambda kernel: kernel), with_rates(fused, rates), constant)
 
 
 @picklable
@@ -464,7 +461,7 @@ def clipped(optimizer: Optimizer, norm: float = 1.0) -> Optimizer:
     norm = checks.real("norm", norm)
     if norm == 0:
         raise ValueError("norm must be greater than 0, got 0")
-    init, plain, given, constant, rates = optimizer
+    init, plain, given, constant = optimizer
     inner = given or (lambda fuse: plain)
 
     def clip(grad: Array) -> Array:
@@ -481,7 +478,8 @@ def clipped(optimizer: Optimizer, norm: float = 1.0) -> Optimizer:
         run = inner(fuse)
         return lambda theta, grad, state: run(theta, clip(grad), state)
 
-    return Optimizer(init, update, None if given is None else fused, constant, rates)
+    same = None if given is None else with_rates(fused, getattr(given, "rates", None))
+    return Optimizer(init, update, same, constant)
 
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
@@ -492,6 +490,31 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "adamw": adamw,
 }
 """The optimizers by name."""
+
+
+def with_rates(fused: Callable[[Fuse], Update], rates: Any) -> Callable[[Fuse], Update]:
+    """Return the function ``fused`` of an optimizer with a note of its rates, from which ``networks`` learns of K.
+
+    Parameters
+    ----------
+    fused : callable
+        The field of an ``Optimizer``.
+    rates : callable or None
+        rates(t) -> the numbers of step t.
+
+    Returns
+    -------
+    callable
+        The same function.
+
+    Examples
+    --------
+    >>> from xpdl.optimizers import with_rates
+    >>> with_rates(lambda fuse: None, lambda t: (0.1,)).rates(1)
+    (0.1,)
+    """
+    fused.rates = rates  # type: ignore[attr-defined]
+    return fused
 
 
 def networks(optimizer: Optimizer, t: Array) -> int | None:
@@ -522,7 +545,8 @@ def networks(optimizer: Optimizer, t: Array) -> int | None:
     2
     """
     found = None
-    for rate in () if optimizer.rates is None else optimizer.rates(t):
+    rates = getattr(optimizer.fused, "rates", None)
+    for rate in () if rates is None else rates(t):
         shape = getattr(rate, "shape", ())
         if shape and (len(shape) != 2 or shape[1] != 1):
             raise ValueError(f"a schedule must return a number, or (K, 1) for K networks, got shape {tuple(shape)}")

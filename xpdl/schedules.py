@@ -53,34 +53,7 @@ def as_schedule(lr: Rate | Schedule) -> Schedule:
     if callable(lr):
         return lr
     rate = _rate("lr", lr)
-    return lambda step: each(rate, step)
-
-
-def each(rate: Rate, step: Array) -> float | Array:
-    """Return a number unchanged, and K numbers as an array (K, 1), which multiplies the parameters (K, P).
-
-    Parameters
-    ----------
-    rate : float or tuple of float
-        A number, or one for each of K networks.
-    step : array ()
-        An array on the same device.
-
-    Returns
-    -------
-    float or array (K, 1)
-        The same numbers.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from xpdl import schedules
-    >>> schedules.each((0.1, 0.2), np.asarray(0.0)).tolist()
-    [[0.1], [0.2]]
-    """
-    if not isinstance(rate, tuple):
-        return rate
-    return namespace(step).asarray([[number] for number in rate], dtype=step.dtype, device=device(step))
+    return lambda step: _each(rate, step)
 
 
 @picklable
@@ -148,7 +121,7 @@ def exponential(lr: Rate, decay: float, *, every: float = 1) -> Schedule:
     """
     lr, every = _rate("lr", lr), _steps("every", every)
     log_decay = math.log(_positive("decay", decay))
-    return lambda step: each(lr, step) * namespace(step).exp(step * (log_decay / every))
+    return lambda step: _each(lr, step) * namespace(step).exp(step * (log_decay / every))
 
 
 @picklable
@@ -186,7 +159,7 @@ def inverse_time(lr: Rate, decay: float = 1.0, *, every: float = 1) -> Schedule:
     """
     lr, every = _rate("lr", lr), _steps("every", every)
     slope = checks.real("decay", decay) / every
-    return lambda step: each(lr, step) / (1 + slope * step)
+    return lambda step: _each(lr, step) / (1 + slope * step)
 
 
 @picklable
@@ -221,7 +194,7 @@ def inverse_sqrt(lr: Rate, *, every: float = 1) -> Schedule:
     [0.1, 0.05, 0.0333]
     """
     lr, every = _rate("lr", lr), _steps("every", every)
-    return lambda step: each(lr, step) / namespace(step).sqrt(1 + step / every)
+    return lambda step: _each(lr, step) / namespace(step).sqrt(1 + step / every)
 
 
 @picklable
@@ -262,7 +235,7 @@ def step(lr: Rate, factor: float = 0.1, *, every: float) -> Schedule:
 
     def rate(step: Array) -> Array:
         xp = namespace(step)
-        return each(lr, step) * xp.exp(log_factor * (step // every))
+        return _each(lr, step) * xp.exp(log_factor * (step // every))
 
     return rate
 
@@ -307,8 +280,8 @@ def cosine(lr: Rate, steps: float, *, final: Rate = 0.0) -> Schedule:
     def rate(step: Array) -> Array:
         xp = namespace(step)
         t = xp.minimum(step / steps, 1.0)
-        low = each(final, step)
-        return low + (0.5 * (each(lr, step) - low)) * (1 + xp.cos(math.pi * t))
+        low = _each(final, step)
+        return low + (0.5 * (_each(lr, step) - low)) * (1 + xp.cos(math.pi * t))
 
     return rate
 
@@ -357,6 +330,14 @@ def _rate(argument: str, value: Any) -> float | tuple[float, ...]:
     if not len(value):
         raise ValueError(f"{argument} must be a number or hold one for each network, got {checks.shorten(value)}")
     return tuple(checks.real(argument, number) for number in value)
+
+
+def _each(rate: float | tuple[float, ...], step: Array) -> float | Array:
+    """Return a number unchanged, and K numbers as an array (K, 1), which multiplies the parameters (K, P)."""
+    if not isinstance(rate, tuple):
+        return rate
+    column = namespace(step).asarray([[number] for number in rate], dtype=step.dtype, device=device(step))
+    return step * 0 + column  # an array of this library may refuse a recorded one on its right
 
 
 def _positive(argument: str, value: Any) -> float:

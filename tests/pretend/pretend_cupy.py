@@ -372,7 +372,7 @@ def where(condition, x=None, y=None):
 
 def multiplied(x, y):
     """The same bits however x and y lie in memory."""
-    return np.sum(np.array(x, order="C")[:, :, None] * np.array(y, order="C"), axis=1)
+    return np.sum(np.array(x, order="C")[..., None] * np.array(y, order="C")[..., None, :, :], axis=-2)
 
 
 def matmul(*args, axes=None, axis=None, keepdims=False, casting="same_kind", dtype=None, signature=None, order="K",
@@ -380,7 +380,7 @@ def matmul(*args, axes=None, axis=None, keepdims=False, casting="same_kind", dty
     x, y = args
     if GPU.current.capture is not None:
         raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
-    out = empty((x.shape[0], y.shape[1]), x.dtype) if out is None else out
+    out = empty((*x.shape[:-1], y.shape[-1]), x.dtype) if out is None else out
     do(lambda out, x, y: np.copyto(out, multiplied(x, y)), out, x, y)
     return out
 
@@ -588,13 +588,18 @@ WRAPPED = {"sign": _sign, **{name: _rounded(name) for name in ("ceil", "floor", 
 """Of these ufuncs array-api-compat makes functions that are none."""
 
 
+def _asarray(obj, /, *, dtype=None, device=None, copy=None, **kwargs):
+    assert copy is None
+    return put(np.asarray(obj, dtype))
+
+
 class XP:
     """``array_api_compat.cupy``.  Its dtypes are the classes of NumPy, whose ``tolist`` is a method of no object."""
 
     __name__ = "array_api_compat.cupy"
     take, concat, where, sum, max, min = map(staticmethod, (take, concatenate, where, sum, amax, amin))
     zeros, zeros_like, matmul, astype = map(staticmethod, (_zeros, _zeros_like, _matmul, _astype))
-    reshape, matrix_transpose = map(staticmethod, (_reshape, _matrix_transpose))
+    reshape, matrix_transpose, asarray = map(staticmethod, (_reshape, _matrix_transpose, _asarray))
     bool, uint8, int32, int64 = np.bool, np.uint8, np.int32, np.int64
     float32, float64, complex64, complex128 = np.float32, np.float64, np.complex64, np.complex128
 

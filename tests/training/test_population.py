@@ -170,3 +170,15 @@ def test_evaluate_gives_the_numbers_of_each_network() -> None:
         assert {name: value[k] for name, value in found.items()} == pytest.approx(alone)
     with pytest.raises(ValueError, match="theta must hold 3 networks"):
         xpdl.evaluate(CLASSES, THETA[0], X, LABELS, sample_weight=BOOTSTRAPS, backend="numpy")
+
+
+@pytest.mark.parametrize("own", [["seed"], ["theta", "optimizer"]])
+def test_steps_of_many_parameters_are_the_same_in_c(own) -> None:
+    """All networks together have more than numpy_replay.LONG parameters; alone they have fewer."""
+    net, x = Network([784, 60, 3], l2=0.1, inputs=xpdl.Scaling.images), rng.integers(0, 256, (N, 784), dtype=np.uint8)
+    theta = np.stack([net.initialize(seed, "float64") for seed in range(K)])
+    options = {"batch_size": 15, "epochs": 3, "backend": "numpy", "dtype": "float64", "progress": False}
+    at_once = together(own) | ({"theta": theta} if "theta" in own else {})
+    each = [{name: (OWN | {"theta": theta})[name][k] for name in own} for k in range(K)]
+    alone = [train(net, x, LABELS, **options, **one) for one in each]
+    check_alone(train(net, x, LABELS, **options, **at_once), alone)

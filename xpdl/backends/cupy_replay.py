@@ -33,6 +33,9 @@ def target(cupy: Namespace, xp: Namespace, products: Callable[[], Products], **h
     """Return CuPy as a target.  ``xp`` is its namespace of the standard; products() is called at the first product."""
 
     def matmul(place: Array, x: Array, y: Array) -> Call:
+        if x.ndim == y.ndim == 3 and len(x) == len(y):  # of K networks
+            calls = [matmul(*matrices) for matrices in zip(place, x, y, strict=True)]
+            return lambda: [call() for call in calls]
         return products().call(place, x, y) or partial(cupy.matmul, x, y, out=place)
 
     def take(place: Array, x: Array, rows: Array, *, axis: int | None = None) -> Call:

@@ -141,14 +141,6 @@ def train(
         rounding; each takes its share of every batch.  All ranks must get the same arguments.  Only rank 0 writes
         files, calls callbacks and shows progress.  A run can be resumed on any number of ranks.
 
-    Notes
-    -----
-    K networks are trained at once if there are K seeds, K initial parameters theta (K, P), sample weights (K, n), or K
-    learning rates in the optimizer; what is given once is the same for all.  Each network is the run it would be alone,
-    to rounding: with its own initial weights, order of samples and dropout if it has its own seed.  ``result.theta`` is
-    (K, P), and the numbers of the history are arrays (K,).  ``KeepBest`` and ``EarlyStopping`` keep the best epoch of
-    each network, and the run ends when no network has a better one.
-
     Returns
     -------
     Result
@@ -170,6 +162,14 @@ def train(
     OSError
         If a file cannot be read or written; if that is the last checkpoint, ``error.result`` is the result.  Also if
         ``checkpoint`` holds another run, or another run is writing it.
+
+    Notes
+    -----
+    K networks are trained at once if there are K seeds, K initial parameters theta (K, P), sample weights (K, n), or K
+    learning rates in the optimizer; what is given once is the same for all.  Each network is the run it would be alone,
+    to rounding: with its own initial weights, order of samples and dropout if it has its own seed.  ``result.theta`` is
+    (K, P), and the numbers of the history are arrays (K,).  ``KeepBest`` and ``EarlyStopping`` keep the best epoch of
+    each network, and the run ends when no network has a better one.
 
     Examples
     --------

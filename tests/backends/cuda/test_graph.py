@@ -50,21 +50,24 @@ def unchanged(step):
     return step
 
 
-def train_by(wrap, net, optimizer, *, sizes=(8, 8, 5), epochs=6, dtype="float32", images=False):
+def train_by(wrap, net, optimizer, *, sizes=(8, 8, 5), epochs=6, dtype="float32", images=False, seeds=0):
     """The runs after each step of a training whose masks, order and last batch change, and the compiled step."""
     rng = np.random.default_rng(0)
     n, d, k = sum(sizes), net.sizes[0], net.sizes[-1]
     x = rng.integers(0, 256, (n, d)).astype(np.uint8) if images else rng.normal(size=(n, d)).astype(dtype)
     y = net.targets(np.zeros(1, dtype), x, np.eye(k, dtype=dtype)[rng.integers(0, k, n)])
-    x, y, theta = put(x), put(y), put(net.initialize(0, dtype))
+    each = np.shape(seeds)  # (K,) for K networks
+    x, y, theta = put(x), put(y), put(np.array([net.initialize(s, dtype) for s in np.atleast_1d(seeds)]))
+    theta = theta if each else theta[0]
     step = wrap(make_step(net, optimizer.update))
     state, seen, number = optimizer.init(theta), [], 0
     for _ in range(epochs):
-        order = put(rng.permutation(n).astype(np.int32))
+        orders = [rng.permutation(n).astype(np.int32) for _ in np.atleast_1d(seeds)]
+        order = put(np.stack(orders) if each else orders[0])
         lanes = {size: put(np.arange(size, dtype=np.int32)) for size in sizes}
-        run = Carry(theta, state, *(zeros((), dtype=t) for t in ("int32", dtype, "int32")))
+        run = Carry(theta, state, zeros((), dtype="int32"), zeros(each, dtype=dtype), zeros(each, dtype="int32"))
         for size in sizes:
-            masks = tree_map(put, dropout_masks(net, size, seed=0, step=number, dtype=dtype))
+            masks = tree_map(put, dropout_masks(net, size, seed=seeds, step=number, dtype=dtype))
             run = step(run, Data(x, y, order, lanes[size]), masks)
             seen.append([leaf.host() for leaf in flatten(run)])
             number += 1
@@ -97,6 +100,14 @@ NETS = {
     "linear": Network([6, 4, 2], hidden="tanh", output="linear"),
     **{f"{name} softmax": Network([6, 4, 3], hidden=name) for name in xpdl.activations.ACTIVATIONS},
 }
+
+
+def test_a_step_of_k_networks_is_a_graph():
+    net, rates = NETS["relu softmax dropout l2"], [0.01, 0.02, 0.03]
+    expected, _ = train_by(unchanged, net, xpdl.adam(rates), seeds=[0, 1, 2])
+    actual, step = train_by(as_graph, net, xpdl.adam(rates), seeds=[0, 1, 2])
+    close(expected, actual, "float32")
+    assert kinds(step) == {Captured}
 
 
 @pytest.mark.parametrize(("net", "dtype"), list(product(NETS, ["float32", "float64"])))

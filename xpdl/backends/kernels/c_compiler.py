@@ -139,7 +139,7 @@ def spread(own: tuple[int, ...], shape: tuple[int, ...]) -> str | None:
         return "all"
     if math.prod(own) == 1:
         return "one"
-    if math.prod(own) == shape[-1] == own[-1]:
+    if own[-1:] == shape[-1:] == (math.prod(own),):
         return "row"
     return "column" if own == (*shape[:-1], 1) else None
 
