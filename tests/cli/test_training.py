@@ -457,14 +457,15 @@ def test_layers_clipping_and_classes_are_arguments_of_the_library(run, tmp_path)
 
 
 def test_several_seeds_are_an_ensemble_in_one_file(run, tmp_path) -> None:
-    flags = f"--data classes.npz {QUICK} --seed 4 --seeds 3 --save {tmp_path / 'm'} --history {tmp_path / 'h'}"
+    flags = f"--data classes.npz {QUICK} --batch-size 6 --validation 0 --seed 4 --seeds 3 --save {tmp_path / 'm'} --history {tmp_path / 'h'}"
     code, out, _ = run(f"train {flags}")
     model = xpdl.load(tmp_path / "m")
     data = xpdl.data.load("classes.npz")
     alone = [
-        xpdl.train(model.network, data.x, data.y, epochs=2, seed=seed, backend="numpy", progress=False).theta
+        xpdl.train(model.network, data.x, data.y, batch_size=6, epochs=2, seed=seed, backend="numpy", progress=False)
         for seed in (4, 5, 6)
     ]
+    alone = [result.theta for result in alone]
     assert code == 0
     np.testing.assert_allclose(model.theta, alone, rtol=0, atol=1e-6)
     accuracy = [xpdl.evaluate(model.network, theta, *data.test, backend="numpy")["accuracy"] for theta in alone]
