@@ -313,3 +313,17 @@ def test_a_bar_to_one_side_holds_where_fun_is_curved(sign, probe) -> None:
     around = probe(lambda t: np.exp(t).sum().item() if sign * t[0] >= 0 else math.nan, None, np.zeros(1))
     side, _ = best_difference(around, "theta", np.ones(1))
     assert abs(side.value - 1) <= side.bar < 1e-6
+
+
+@pytest.mark.parametrize("theta", [[1e-12], [1e-12, 2.0], [1e-12, 1e-12, 1.0]], ids=str)
+def test_wider_steps_show_an_entry_that_rounding_hides(theta) -> None:
+    def squares(t):
+        return float((t * t).sum()) if np.all(t >= 0) else math.nan
+
+    def exponentials(t):
+        return float(np.exp(t).sum()) if np.all(t >= 0) else math.nan
+
+    for fun, grad in ((squares, lambda t: 2 * t), (exponentials, np.exp)):
+        assert check_gradient(fun, grad, np.array(theta)).verdict == "PASS"
+        wrong = lambda t, grad=grad: grad(t) * np.where(t < 1e-6, 1.01, 1)  # noqa: E731
+        assert check_gradient(fun, wrong, np.array(theta)).verdict == "FAIL"

@@ -30,6 +30,10 @@ That of t log t changes by 13 %; smaller jumps are in the bar.
 """
 RELATIVE = 28
 """No bar of a difference is below 2^-28 (in float64) of its value."""
+HIDDEN = 1e-3
+"""If rounding hides more than this part of the derivative along an entry, wider steps are tried."""
+FARTHER, WIDER_STEPS = 2.0**16, 4
+"""Each time they are so many times as wide, within the ladder of LEVELS, and at most so often: up to 2^48 or more."""
 SIDES = (35, 39)
 """One-sided derivatives are taken at distances of 2^-35 and 2^-39 (in float64)."""
 
@@ -262,17 +266,32 @@ def best_difference(probe: Probe, name: str, d: Vector) -> tuple[CentralDifferen
 def _far_enough(
     probe: Probe, name: str, d: Vector, found: CentralDifference, kink: bool
 ) -> tuple[CentralDifference, bool]:
-    """The same difference; or where rounding hides an entry far smaller than others, one with steps of their size."""
+    """The same difference; or where rounding hides much of an entry, one over wider steps.
+
+    They begin with the size of other entries, if that is larger, and get wider for as long as their bar gets smaller.
+    """
     step = float(np.max(np.abs(d) * probe.scale[name].ravel()))
     ratio = float(np.exp2(np.round(np.log2(np.median(probe.scale[name])) - np.log2(step))))
-    if found.jumps or kink or found.bar <= abs(found.value) or ratio <= 1 or np.count_nonzero(d) > 1:
-        return found, kink
-    for method in (best_central, _one_sided):
-        wider, at_kink = method(probe, name, d * ratio)
-        wider = wider.divided(ratio)
-        if max(wider.bar, wider.side_bar) < found.bar and not wider.jumps:
-            return wider, at_kink
+    ratio = ratio if ratio > 1 else FARTHER
+    for _ in range(WIDER_STEPS if np.count_nonzero(d) == 1 else 0):
+        if found.jumps or kink or not HIDDEN * abs(found.value) < found.bar < 8 * found.rounding:
+            break
+        wider = _over(probe, name, d, ratio, found.bar)
+        if wider is None:
+            break
+        found, kink = wider
+        ratio *= FARTHER
     return found, kink
+
+
+def _over(probe: Probe, name: str, d: Vector, ratio: float, bar: float) -> tuple[CentralDifference, bool] | None:
+    """The difference over steps that are ``ratio`` times as wide, if its bar is smaller."""
+    for method in (best_central, _one_sided):
+        found, kink = method(probe, name, d * ratio)
+        found = found.divided(ratio)
+        if max(found.bar, found.side_bar) < bar and not found.jumps:
+            return found, kink
+    return None
 
 
 def has_room(probe: Probe, name: str, d: Vector) -> bool:
