@@ -185,7 +185,7 @@ class Checkpointer:
         expected = {
             "step": (step, min(step, len(self.batches))),
             "offset": (int(carry.offset), used),
-            "finite": (carry.finite.tolist(), np.full_like(carry.finite, step).tolist()),
+            "finite": (carry.finite.tolist(), np.full(carry.finite.shape, step, dtype=object).tolist()),
             "number of finite parameters": (int(np.isfinite(carry.theta).sum()), carry.theta.size),
             "number of finite parameters before": (int(np.isfinite(good).sum()), good.size),
             "finite mean": (bool(np.isfinite(carry.mean).all()), True),
@@ -344,7 +344,7 @@ def constants(
     """
     if isinstance(value, int | float):
         return {name: value}
-    if isinstance(value, tuple) and value and all(isinstance(number, int | float) for number in value):
+    if isinstance(value, tuple) and value and all(type(number) is float for number in value):
         return {name: list(value)}
     value = unwrapped(value)
     if not isinstance(value, FunctionType) or value in seen:
