@@ -80,6 +80,13 @@ def tests_gpu(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "-k", "cupy or gpu", *session.posargs)
 
 
+@nox.session(python="3.14t")
+def free_threaded(session: nox.Session) -> None:
+    """Four threads in each of 20 processes without a GIL, where such a Python is installed."""
+    session.install(".[sklearn]")
+    session.run("python", "-X", "gil=0", "-m", "benchmarks.threads", "--processes", "20", *session.posargs)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Style and formatting."""

@@ -38,7 +38,7 @@ from benchmarks.source_mutations import Module, Mutant
 app = App(help=__doc__, help_format="plaintext", result_action="return_value")
 COLUMNS = {"module": "", "mutants": "d", "found": "d", "equivalent": "d", "survived": "d", "seconds": ".0f"}
 MODULES, TESTS = Path("xpdl/gradcheck/function"), Path("tests/gradcheck/function")
-NEEDED = ("xpdl", "tests/conftest.py", "tests/pretend", str(TESTS), "pyproject.toml")
+NEEDED = ("xpdl", "tests/conftest.py", "tests/pretend", "tests/gradcheck/functions.py", str(TESTS), "pyproject.toml")
 WARM = ("hypothesis", "jax", "scipy.optimize", "scipy.special", "sklearn.neural_network", "array_api_strict")
 """What the tests import, which each process then has already."""
 LEAST = 0.95

@@ -145,7 +145,7 @@ def test_what_comes_back_has_the_attributes_promised() -> None:
     backend, net = xpdl.backend("numpy"), xpdl.Network([3, 4, 2])
     assert all(hasattr(backend, name) for name in ("name", "xp", "device", "asarray", "to_numpy", "synchronize"))
     assert all(hasattr(net, name) for name in ("size", "shapes", "names", "sizes", "hidden", "output", "init", "l2"))
-    assert [field.name for field in fields(xpdl.Model)] == ["network", "theta", "metadata"]
+    assert [field.name for field in fields(xpdl.Model)] == ["network", "theta", "metadata", "coding"]
     assert [field.name for field in fields(xpdl.Result)][:2] == ["theta", "history"]
     assert [field.name for field in fields(xpdl.data.Dataset)][:4] == ["x", "y", "x_test", "y_test"]
 

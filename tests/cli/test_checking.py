@@ -53,7 +53,7 @@ BAD = {
     "check junk.safetensors": "junk.safetensors is not an xpdl model",
     "check model.safetensors --data wide.npz": r"x must have shape \(n, 3\).* got shape \(6, 4\)",
     "check --data classes.npz --sizes 3": "sizes must hold at least an input and an output size",
-    "check --data classes.npz --sizes 2 4 3": r"x must have shape \(n, 2\)",
+    "check --data classes.npz --sizes 2 4 3": "inputs must scale 2 features, .* got 3",
     "check --data classes.npz --samples 0": "samples must be at least 1, got 0",
     "check --data classes.npz --method simplex": "method must be .*'simplex'",
     "check --data classes.npz --dtype float16": "dtype must be float32 or float64, got 'float16'",

@@ -121,7 +121,7 @@ def test_ranks_are_started_with_the_same_flags(run, monkeypatch) -> None:
     assert calls == [(3, ["train", "--data", "classes.npz", "--ranks", "3"])]
     assert run("train --data classes.npz --hidden 4 --epochs 2 --backend numpy --ranks 1")[0] == 0
     assert len(calls) == 1
-    assert run("train --ranks 0")[::2] == (2, "xpdl: error: ranks must be at least 1, got 0\n")
+    assert run("train --ranks 0")[::2] == (2, "xpdl: error: --ranks must be at least 1, got 0\n")
 
 
 def test_rank_0_alone_reports_an_error_of_all_ranks(run, monkeypatch) -> None:

@@ -65,7 +65,7 @@ from xpdl.data import loading
 from xpdl.optimizers import BETAS, OPTIMIZERS, sgd
 ACTIVATIONS["mine"] = relu
 loading.NAMED["dots"] = loading.circles
-loading.FORMATS.append(loading.Format("a .tab file", loading.suffix(".tab"), loading.read_csv))
+loading.FORMATS.append(loading.Format("a-log-file", loading.suffix(".log"), print))
 from xpdl.cli import main
 main(["train", "--help"])
 """
@@ -73,7 +73,7 @@ main(["train", "--help"])
 
 def test_a_new_entry_of_a_table_shows_up_by_itself() -> None:
     done = subprocess.run([sys.executable, "-c", ENTRIES], capture_output=True, text=True, timeout=60, check=True)
-    assert [text for text in ("mine", "dots", "a .tab file") if text not in " ".join(done.stdout.split())] == []
+    assert [text for text in ("mine", "dots", "a-log-file") if text not in " ".join(done.stdout.split())] == []
 
 
 def test_the_help_of_tune_names_every_sampler_and_pruner() -> None:

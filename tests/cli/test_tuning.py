@@ -90,6 +90,7 @@ def test_tune_prints_the_trials_and_the_best_of_them(run) -> None:
     code, out, err = run(tuning("--trials 7 --save best --plot trials.png"))
     assert (code, err) == (0, "")
     lines = out.splitlines()
+    assert lines.pop(1) == "  label y: 3 classes: 0 60, 1 60, 2 60"
     assert lines[:2] == [
         "blobs.npz: 108 training, 12 validation and 60 test samples",
         "study blobs.npz in s.journal; backend numpy",
@@ -176,7 +177,7 @@ def test_ranks_share_the_study(tmp_path, run) -> None:
 
 
 def test_data_without_a_test_part_and_with_a_holdout(run) -> None:
-    code, out, _ = run(tuning("--data whole.npz --trials 2"))
+    code, out, _ = run(tuning("--data whole.npz --holdout 0 --trials 2"))
     assert code == 0
     assert out.startswith("whole.npz: 162 training and 18 validation samples\n")
     assert "test" not in out

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from xpdl.data.dataset import DataFormatError, Dataset, labels_or_targets
+from xpdl.data.coding import Coding
+from xpdl.data.dataset import DataFormatError, Dataset
+from xpdl.scaling import Scaling
 
 X, Y = np.arange(20.0).reshape(10, 2), np.arange(10)
 
@@ -73,37 +75,37 @@ def test_split_refuses_data_with_a_test_part():
         Dataset(X, Y, X, Y, name="mine").split(0.5, 0)
 
 
-LABELS = {
-    # name: y as a file holds it, and the labels that it stands for
-    "whole numbers": ([3, 0, 1], [3, 0, 1]),
-    "a column": ([[3], [0], [1]], [3, 0, 1]),
-    "whole floats": ([3.0, -1.0, 1.0], [3, -1, 1]),
-    "truth values": ([True, False], [1, 0]),
-    "one-hot rows": ([[0, 1, 0], [1.0, 0, 0]], [1, 0]),
-}
+def test_split_takes_the_same_fraction_of_each_class():
+    y = np.repeat([0, 1, 2], [60, 30, 10])
+    parts = Dataset(np.arange(200.0).reshape(100, 2), y).split(0.2, seed=3)
+    assert np.bincount(parts.y_test).tolist() == [12, 6, 2]
+    assert np.any(np.diff(parts.y_test) < 0)  # shuffled
 
 
-@pytest.mark.parametrize("name", LABELS)
-def test_whole_numbers_and_one_hot_rows_are_labels(name):
-    given, labels = LABELS[name]
-    y = labels_or_targets(np.array(given))
-    assert (y.dtype, y.tolist()) == (np.int64, labels)
+def test_parts_that_were_scaled_differently_are_named():
+    x = np.linspace(0, 255, 20).reshape(10, 2)
+    with pytest.raises(DataFormatError, match=r"x is within \[0, 1\] but x_test within \[0, 255\]: scale both"):
+        Dataset(x / 255, Y, x, Y)
+    assert Dataset(x / 9, Y, x, Y).test is not None
 
 
-TARGETS = {
-    "fractions": [0.5, 1.0],
-    "NaN": [np.nan, 1.0],
-    "too large for an int64": [1e300, 1.0],
-    "rows with two ones": [[1.0, 1.0], [0.0, 1.0]],
-    "rows with other numbers": [[0.5, 0.5], [0.0, 1.0]],
-    "text": ["a", "b"],
-    "no axis": 3,
-    "three axes": [[[1]]],
-    "no rows": [],
-}
+def test_classes_of_plain_labels_are_their_numbers():
+    assert Dataset(X, Y % 3).classes == (0, 1, 2)
+    assert Dataset(X, X).classes is None
+    assert Dataset(X, Y).features is None
 
 
-@pytest.mark.parametrize("name", TARGETS)
-def test_everything_else_stays_as_it_is(name):
-    y = np.array(TARGETS[name])
-    assert labels_or_targets(y) is y
+def test_only_files_are_standardised_unasked():
+    data = Dataset(X, Y)
+    assert data.scaling is None
+    assert data.choose_scaling("standard")[0] == Scaling.fit(X)
+    filed = Dataset(X, Y, coding=Coding(tuple(range(10))))
+    assert filed.scaling == Scaling.fit(X)
+    assert filed.choose_scaling("none")[0] is None
+
+
+def test_a_data_set_is_shown_in_a_few_lines():
+    assert str(Dataset(X, Y % 3, X[:2], Y[:2], name="mine")) == (
+        "mine: 10 training and 2 test samples of 2 features, float64\n3 classes: 0, 1, 2"
+    )
+    assert repr(Dataset(X, X)) == "data: 10 training samples of 2 features, float64"

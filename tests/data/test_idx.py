@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from xpdl.data.dataset import DataFormatError
-from xpdl.data.idx import DTYPES, map_idx, read_idx, read_idx_folder
+from xpdl.data.idx import DTYPES, map_idx, read_idx
 
 CODES = {np.dtype(name).newbyteorder("="): code for code, name in DTYPES.items()}
 IMAGES = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)
@@ -153,74 +153,6 @@ def test_random_changes_give_no_other_error_than_the_named_one(file):
             raise AssertionError(f"seed {seed}, trial {trial}: {content!r} gave {error!r}") from error
     print(f"{refused} of 4000 refused")
     assert refused > 2000
-
-
-NAMES = {
-    "plain": "{}-idx{}-ubyte",
-    "gzip": "{}-idx{}-ubyte.gz",
-    "dotted": "{}.idx{}-ubyte",
-    "dotted gzip": "{}.idx{}-ubyte.gz",
-}
-
-
-@pytest.fixture
-def folder(tmp_path):
-    def write(spelling="plain", **arrays):
-        for part, array in arrays.items():
-            name = NAMES[spelling].format(part.replace("_", "-"), array.ndim)
-            (tmp_path / name).write_bytes(gzip.compress(encode(array)) if name.endswith("gz") else encode(array))
-        return tmp_path
-
-    return write
-
-
-@pytest.mark.parametrize("spelling", NAMES)
-def test_a_folder_is_a_data_set(folder, spelling):
-    path = folder(spelling, train_images=IMAGES, train_labels=LABELS, t10k_images=IMAGES[:2], t10k_labels=LABELS[:2])
-    data = read_idx_folder(path)
-    assert np.array_equal(data.x, IMAGES.reshape(3, 20))
-    assert (data.x.dtype, data.y.dtype, data.y.tolist()) == (np.uint8, np.int64, [7, 0, 9])
-    assert (data.x_test.shape, data.y_test.tolist(), data.name) == ((2, 20), [7, 0], str(path))
-
-
-def test_the_test_part_may_be_absent(folder):
-    data = read_idx_folder(folder(train_images=IMAGES, train_labels=LABELS))
-    assert data.x_test is None
-    assert data.y_test is None
-
-
-BAD_FOLDERS = {
-    "empty": ({}, "there is no file train-images-idx3-ubyte"),
-    "no labels": ({"train_images": IMAGES}, "there is no file train-labels-idx1-ubyte"),
-    "half a test part": (
-        {"train_images": IMAGES, "train_labels": LABELS, "t10k_labels": LABELS},
-        "there is no file t10k-images-idx3-ubyte",
-    ),
-    "counts": (
-        {"train_images": IMAGES, "train_labels": LABELS[:2]},
-        "train-labels-idx1-ubyte: 2 labels for the 3 images of train-images-idx3-ubyte",
-    ),
-    "float labels": ({"train_images": IMAGES, "train_labels": LABELS.astype(np.float32)}, "labels must be integers"),
-    "sizes of images": (
-        {"train_images": IMAGES, "train_labels": LABELS, "t10k_images": IMAGES[:, 1:], "t10k_labels": LABELS},
-        r"x has rows of shape \(20,\) but x_test of \(15,\)",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", BAD_FOLDERS)
-def test_bad_folders_are_named(folder, case):
-    arrays, reason = BAD_FOLDERS[case]
-    with pytest.raises(DataFormatError, match=reason):
-        read_idx_folder(folder(**arrays))
-
-
-@pytest.mark.parametrize("part", ["images-idx3", "labels-idx1"])
-def test_images_are_3d_and_labels_1d(folder, part):
-    path = folder(train_images=IMAGES, train_labels=LABELS)
-    (path / f"train-{part}-ubyte").write_bytes(encode(IMAGES[:, :, 0]))
-    with pytest.raises(DataFormatError, match=f"train-{part}-ubyte: {part[:6]} must"):
-        read_idx_folder(path)
 
 
 @pytest.mark.parametrize("dtype", CODES, ids=str)

@@ -54,21 +54,32 @@ def test_paths_are_read_by_their_format(tmp_path, monkeypatch):
     assert load("~/a.csv").name == str(tmp_path / "a.csv")
     with pytest.raises(DataFormatError, match="there is no file train-images"):
         load(tmp_path)
-    (tmp_path / "a.txt").write_text("1,2,0\n")
-    with pytest.raises(ValueError, match=r"a\.txt' must be an \.npz file .* or a \.csv file .* of IDX files"):
-        load(tmp_path / "a.txt")
+    (tmp_path / "a.json").write_text("1,2,0\n")
+    with pytest.raises(ValueError, match=r"a\.json' must be an \.npz file .* or a table, \.csv, .* of IDX files"):
+        load(tmp_path / "a.json")
+
+
+def test_options_of_tables_are_refused_for_other_data(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.eye(3), y=np.arange(3))
+    assert load(tmp_path / "a.npz", task="regression").y.dtype == np.float64
+    with pytest.raises(ValueError, match=r"drop is for tables, and .*a\.npz is none"):
+        load(tmp_path / "a.npz", drop=["a"])
+    with pytest.raises(ValueError, match="label is for files, and circles is none"):
+        load("circles", label="y")
 
 
 def test_a_format_is_one_entry_of_the_table(tmp_path, monkeypatch):
     """A reader and an entry are enough: load reads the file, and the error for another one describes it."""
     seen = []
-    monkeypatch.setattr(loading, "FORMATS", [Format("a .tab file", suffix(".tab"), seen.append), *FORMATS])
-    for name in ("a.TAB", "a.txt"):
+    monkeypatch.setattr(
+        loading, "FORMATS", [Format("a .log file", suffix(".log"), lambda path, options: seen.append(path)), *FORMATS]
+    )
+    for name in ("a.LOG", "a.json"):
         (tmp_path / name).write_text("")
-    load(tmp_path / "a.TAB")
-    assert seen == [tmp_path / "a.TAB"]
-    with pytest.raises(ValueError, match=r"must be a \.tab file or an \.npz file"):
-        load(tmp_path / "a.txt")
+    load(tmp_path / "a.LOG")
+    assert seen == [tmp_path / "a.LOG"]
+    with pytest.raises(ValueError, match=r"must be a \.log file or an \.npz file"):
+        load(tmp_path / "a.json")
 
 
 def test_a_folder_is_no_file_whatever_its_name(tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from xpdl.data.dataset import DataFormatError
-from xpdl.data.npz_file import read_npz
+from xpdl.data.npz_file import read_npz, read_samples
 
 X, Y = np.arange(12.0).reshape(4, 3) / 7, np.arange(4)
 
@@ -34,6 +34,24 @@ def test_floats_and_bytes_stay_as_they_are(npz):
     assert data.name.endswith("my.npz")
 
 
+def test_labels_may_be_texts_and_names_those_of_keras_or_medmnist(npz):
+    names = np.array(["cat", "dog"])
+    data = read_npz(npz(x_train=X, y_train=names[Y % 2], x_test=X, y_test=names[Y % 2]))
+    assert (data.classes, data.y.tolist(), data.y_test.tolist()) == (("cat", "dog"), [0, 1, 0, 1], [0, 1, 0, 1])
+    parts = {
+        f"{part}_{kind}": array for part in ("train", "val", "test") for kind, array in (("images", X), ("labels", Y))
+    }
+    data = read_npz(npz(**parts))
+    assert (data.x.shape, data.x_test.shape) == ((8, 3), (4, 3))
+    assert "the validation part is added to the training part" in data.notes[1]
+
+
+def test_samples_need_no_labels(npz):
+    x, y = read_samples(npz(images=X.reshape(4, 3, 1)))
+    assert np.array_equal(x, X)
+    assert y is None
+
+
 def test_integers_in_x_become_floats(npz):
     data = read_npz(npz(x=np.arange(-4, 4).reshape(4, 2), y=Y > 1))
     assert data.x.dtype == np.float64
@@ -41,15 +59,17 @@ def test_integers_in_x_become_floats(npz):
 
 
 BAD_NPZ = {
-    "no y": ({"x": X, "Y": Y}, "there is no array y, only x"),
-    "no x": ({"a": X}, "there is no array x, only others"),
+    "no y": ({"x": X, "b": Y}, "there is no array y, only x, b; looked for x and y, x_train and y_train"),
+    "no x": ({"a": X}, "there is no array x, only a"),
+    "two of y": ({"x": X, "y": Y, "labels": Y}, "y and labels could both be y"),
+    "constant labels": ({"x": X, "y": 0 * Y}, "the label y is 0 in every row"),
     "lengths": ({"x": X, "y": Y[:3]}, "x has 4 rows but y has 3"),
     "NaN": ({"x": np.where(X == 0, np.nan, X), "y": Y}, "x holds NaN"),
     "objects": ({"x": X, "y": np.array([1, "b", None, 2], object)}, "array y cannot be read: Object arrays"),
-    "strings": ({"x": X, "y": Y.astype(str)}, "y must be int64 labels or floating targets, got <U"),
+    "strings in x": ({"x": X.astype(str), "y": Y}, "x must be uint8 or floating, got <U"),
     "half a test part": ({"x": X, "y": Y, "x_test": X}, "must come together"),
     "a number": ({"x": np.float64(3), "y": Y}, r"x must be \(n, d\) .* got shape \(\)"),
-    "no images": ({"x": np.zeros((0, 2, 2)), "y": Y[:0]}, r"got shape \(0, 4\)"),
+    "no images": ({"x": np.zeros((0, 2, 2)), "y": Y[:0]}, r"y must be labels .* got int64 of shape \(0,\)"),
 }
 
 
@@ -92,7 +112,7 @@ def test_malformed_files_are_named(tmp_path, case):
     content, reason = BAD_BYTES[case]
     (tmp_path / "my.npz").write_bytes(content)
     with pytest.raises(DataFormatError, match=reason) as error:
-        read_npz(tmp_path / "my.npz")
+        read_samples(tmp_path / "my.npz")
     assert "\n" not in str(error.value)
 
 
@@ -136,7 +156,7 @@ def test_an_archive_is_read_no_further_than_its_header_says(tmp_path) -> None:
         path.write_bytes(make())
         tracemalloc.start()
         with pytest.raises(DataFormatError, match=reason):
-            read_npz(path)
+            read_samples(path)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 2e6, name

@@ -51,7 +51,7 @@ def test_idx_files_are_read_where_they_lie(tmp_path) -> None:
     ("x", "y", "dtypes"),
     [
         (X.astype("int16"), Y.astype(bool), ("float64", "int64")),
-        (X.astype("float32"), Y.astype("float32"), ("float32", "float32")),
+        (X.astype("float32"), Y.astype("float32") + 0.5, ("float32", "float32")),
         (X.astype("float64"), np.ones((6, 3)), ("float64", "float64")),
     ],
 )
@@ -64,11 +64,11 @@ def test_numbers_get_the_dtype_of_a_data_set(tmp_path, x, y, dtypes) -> None:
 
 
 WRONG = {
-    "there must be files of x and of y": {"x": X},
+    "there is no array y, only x; looked for": {"x": X},
     "x has 6 rows but y has 5": {"x": X, "y": Y[:5]},
     "the files of x hold rows of uint8 .4,. and uint8 .2,.": {"x-0": X, "x-1": X[:, 0], "y": Y},
     "the files of y hold rows of uint8 .. and float64 ..": {"x": X, "y-0": Y[:3], "y-1": Y[3:] * 1.0},
-    r"x\.npy: expected rows of numbers, got <U1 of shape \(6,\)": {"x": np.array([*"abcdef"]), "y": Y},
+    r"x must be uint8 or floating, got <U1": {"x": np.array([[*"abcdef"]]).T, "y": Y},
     r"x\.npy: expected rows of numbers, got uint8 of shape \(0, 3\)": {"x": np.zeros((0, 3), "u1"), "y": Y},
     r"x must be \(n, d\) with n, d > 0, got shape \(6,\)": {"x": Y, "y": Y},
     "x_test and y_test must come together": {"x": X, "y": Y, "x_test": X},

@@ -857,7 +857,7 @@ IMPOSSIBLE = {
     "a step of 2^63": ({"step": 2**63}, {}, "its step is 9223372036854775808"),
     "another number of samples": ({"step": 2}, {}, "its offset is 0, expected 16"),
     "samples before the first step": ({}, {"run/offset": np.int32(8)}, "its offset is 8, expected 0"),
-    "other finite steps": ({}, {"run/finite": np.int32(-1)}, "its finite is -1, expected 0"),
+    "other finite steps": ({}, {"run/finite": np.int32(-1)}, "its finite is {-1}, expected {0}"),
     "a mean of infinity": ({}, {"run/mean": np.float32("inf")}, "its finite mean is False, expected True"),
     "a parameter of NaN": ({}, {"run/theta": np.full(107, np.nan, "f4")}, "finite parameters is 0, expected 107"),
     "NaN before": ({}, {"good": np.full(107, np.nan, "f4")}, "finite parameters before is 0"),

@@ -16,8 +16,9 @@ import pytest
 from safetensors.numpy import load_file, save as serialize
 
 import xpdl
-from xpdl import Activation, Loss, ModelFileError, Network, Scaling, activations, load, losses, save
+from xpdl import Activation, Loss, Model, ModelFileError, Network, Scaling, activations, load, losses, save
 from xpdl.activations import ACTIVATIONS
+from xpdl.data.coding import Coding, Column
 from xpdl.initializers import INITIALIZERS
 from xpdl.losses import LOSSES
 
@@ -57,6 +58,32 @@ def test_network_theta_and_metadata_come_back(path, net, dtype) -> None:
     assert model.theta.dtype == dtype
     assert np.array_equal(model.theta, theta)
     assert model.metadata == metadata
+
+
+CODED = Coding(("no", "yes"), (Column("age", None, 3.5), Column("size")), "bought", "Id", width=4, missing=True)
+
+
+def test_what_the_data_are_called_comes_back(path) -> None:
+    save(path, NET, THETA, coding=CODED)
+    model = load(path)
+    assert (model.coding, model.classes, model.features) == (CODED, ("no", "yes"), ("age", "size"))
+    save(path, NET, THETA)
+    assert (load(path).coding, load(path).classes, load(path).features) == (None, (0, 1), None)
+
+
+def test_a_model_predicts_the_labels_as_they_were(path, tmp_path) -> None:
+    x = np.random.default_rng(0).normal(size=(9000, 2))
+    save(path, NET, THETA, coding=CODED)
+    model, expected = load(path), NET.predict(THETA, x)
+    assert model.predict(x).tolist() == [CODED.classes[label] for label in expected]
+    np.testing.assert_allclose(model.predict_proba(x), NET.predict_proba(THETA, x), rtol=1e-5)
+    (tmp_path / "new.csv").write_text("size,age\n1,2\n5,\n")
+    np.testing.assert_array_equal(model.encode(tmp_path / "new.csv"), [[2, 1], [3.5, 5]])
+    assert model.predict(str(tmp_path / "new.csv")).tolist() == model.predict([[2, 1], [3.5, 5]]).tolist()
+    with pytest.raises(ValueError, match=r"x must have shape \(n, 2\)"):
+        model.predict(x[:, :1])
+    with pytest.raises(ArithmeticError, match="the outputs are not finite"):
+        Model(NET, np.full(NET.size, 3e38, "float32")).predict(x)
 
 
 def test_extreme_numbers_come_back_bit_by_bit(path) -> None:
@@ -365,6 +392,11 @@ def without(document, key):
     return {name: value for name, value in document.items() if name != key}
 
 
+def coded(**fields):
+    return GOOD | {"coding": {**Coding(("a", "b")).document(), **fields}}
+
+
+COLUMN = {"name": "a", "values": None, "fill": None}
 DEEP = "[" * 100_000
 DOCUMENTS = {
     # name: (the document or its text, a part of the reason)
@@ -435,6 +467,19 @@ DOCUMENTS = {
     "metadata empty list": (GOOD | {"metadata": []}, r"metadata is \[\]"),
     "metadata pairs": (GOOD | {"metadata": [["a", 1]]}, r"metadata is \[\['a', 1\]\]"),
     "metadata text": (GOOD | {"metadata": ""}, "metadata is ''"),
+    "coding list": (GOOD | {"coding": [1]}, "its coding has too many or too few fields"),
+    "coding too few fields": (GOOD | {"coding": {"classes": ["a", "b"]}}, "its coding has too many or too few fields"),
+    "classes too many": (coded(classes=["a", "b", "c"]), "its coding has 3 classes, and its network 2"),
+    "classes twice": (coded(classes=["a", "a"]), "its classes are"),
+    "classes of two kinds": (coded(classes=[1, "a"]), "its classes are"),
+    "classes nested": (coded(classes=[[1], [2]]), "its classes are"),
+    "features too few": (coded(columns=[COLUMN]), "its coding has 1 features, and its network 2"),
+    "columns twice": (coded(columns=[COLUMN, COLUMN]), "two of its columns have one name"),
+    "column too few fields": (coded(columns=[{"name": "a"}]), "too many or too few fields"),
+    "column of numbers": (coded(columns=[{**COLUMN, "name": 3}]), "its column is"),
+    "column filled with text": (coded(columns=[{**COLUMN, "fill": "x"}]), "its column is"),
+    "column of values": (coded(columns=[{**COLUMN, "values": [1, 2]}]), "its column is"),
+    "coding with text as width": (coded(width="3"), "its coding is"),
     "metadata NaN": (GOOD | {"metadata": {"loss": float("nan")}}, "NaN is not a number of JSON"),
 }
 
@@ -548,6 +593,9 @@ PLACES = [
     *([], ["format"], ["network"], ["metadata"], ["unknown"], ["network", "unknown"], ["network", "_"]),
     *(["network", field] for field in asdict(NET)),
     *(["network", "sizes", index] for index in range(3)),
+    *(["coding", field] for field in Coding().document()),
+    *(["coding", "columns", 0, field] for field in COLUMN),
+    ["coding", "classes", 0],
 ]
 
 
@@ -577,12 +625,12 @@ def load_or_refuse(path, what):
 @pytest.mark.parametrize("place", PLACES, ids=str)
 def test_any_value_in_any_place_is_refused_or_a_model_that_can_be_saved_again(path, place) -> None:
     for value in VALUES:
-        write(path, replaced(GOOD, place, value))
+        write(path, replaced(coded(columns=[COLUMN, COLUMN | {"name": "b"}]), place, value))
         model, message = load_or_refuse(path, f"{value!r} at {place}")
         assert len(message) < len(str(path)) + 1000, value
         if model is not None:
-            save(path, model.network, model.theta, metadata=model.metadata)
-            assert load(path).network == model.network, value
+            save(path, model.network, model.theta, metadata=model.metadata, coding=model.coding)
+            assert (load(path).network, load(path).coding) == (model.network, model.coding), value
 
 
 def mutated(content, rng):

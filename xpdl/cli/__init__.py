@@ -6,7 +6,9 @@ If a flag, a file or an installation is wrong, one line on stderr says why, and 
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+import inspect
 import os
+import re
 import signal
 import sys
 import time
@@ -76,7 +78,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _tell(kind: str, what: Warning | Exception | str) -> None:
     """Say on stderr, in one line of limited length, what is wrong."""
-    say(f"xpdl: {kind}: {one_line(str(what) or repr(what), LONGEST)}", to="stderr")
+    text = re.sub(r"^(\w+)(?= must | is for )", _flag, str(what) or repr(what))
+    say(f"xpdl: {kind}: {one_line(text, LONGEST)}", to="stderr")
+
+
+def _flag(found: re.Match[str]) -> str:
+    """Return an argument that a message begins with as the flag that stands for it, if there is one."""
+    commands = (command for command in COMMANDS if not isinstance(command, App))
+    flags = {name for command in commands for name in inspect.signature(command).parameters}
+    return f"--{found[1].replace('_', '-')}" if found[1] in flags else found[1]
 
 
 def _unsaid() -> int:

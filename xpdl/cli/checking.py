@@ -9,6 +9,7 @@ from xpdl import checks
 from xpdl.backends import backend as choose_backend
 from xpdl.cli import options
 from xpdl.cli.flags import network_for, one_or_each
+from xpdl.cli.model_data import data_of
 from xpdl.cli.user_functions import arguments, check_functions, is_function
 from xpdl.data import load as load_data
 from xpdl.files.model import load
@@ -31,7 +32,7 @@ def check(
     at: Annotated[list[Path], Parameter(consume_multiple=True, show_default=False)] = [],  # noqa: B006
     vjp: bool = False,
     jvp: bool = False,
-    data: options.Data = "circles",
+    data: options.OwnData = None,
     sizes: Annotated[options.WholeNumbers, Parameter(show_default=False)] = [],  # noqa: B006
     activation: options.Activations = ["relu"],  # noqa: B006
     output: options.Output = None,
@@ -81,19 +82,20 @@ def check(
         return _check_functions(kind, model, derivative, arguments(shape, at, dtype, seed), method=method, seed=seed)
     if derivative is not None:
         raise ValueError(f"{model} is no function: file.py:name names one")
-    points, n = load_data(data, seed=seed), checks.integer("samples", samples, least=1)
-    x, y = points.x[:n], points.y[:n]
+    n = checks.integer("samples", samples, least=1)
     if model is not None:
         path = Path(model)
         fresh = {"sizes": sizes, "output": output, "l2": l2, "dropout": dropout}
         _refuse_flags(path, fresh | {"activation": activation != ["relu"], "init": init != "he"})
         loaded = load(path)
-        net, theta = loaded.network, loaded.theta
+        net, theta, points = loaded.network, loaded.theta, data_of(loaded, data, seed)
     else:
+        points = load_data(data or "circles", seed=seed)
         network: dict[str, Any] = {"hidden": one_or_each(activation), "init": init, "l2": l2, "dropout": dropout}
+        network["inputs"] = points.scaling
         net = network_for(points, lambda d, k: sizes or [d, 4, k], output, **network)
         theta = net.initialize(seed, dtype)
-    chosen = choose_backend(backend)
+    chosen, x, y = choose_backend(backend), points.x[:n], points.y[:n]
     masks = dropout_masks(net, len(x), seed=seed, step=0, backend=chosen, dtype=dtype)
     entered = chosen.asarray(theta, dtype)
     report = check_network(net, entered, x, y, masks=masks, method=method, dtype=dtype, progress=True)

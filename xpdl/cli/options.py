@@ -14,6 +14,7 @@ from cyclopts import Parameter
 from xpdl.activations import ACTIVATIONS
 from xpdl.backends import INSTALL, PRECISIONS
 from xpdl.data.loading import FORMATS, NAMED
+from xpdl.data.ranges import SCALES
 from xpdl.initializers import INITIALIZERS
 from xpdl.losses import LOSSES
 from xpdl.optimizers import BETAS, OPTIMIZERS
@@ -44,15 +45,54 @@ WholeNumbers = Annotated[
 ]
 """Any number of whole numbers, as in ``--hidden 64 32``."""
 
+Names = Annotated[list[str], Parameter(consume_multiple=True, show_default=False)]
+"""Any number of names."""
+
 # The data
 
-Data = Annotated[
+DATA = f"Data set: {listed(NAMED)}. Or the path of {'; '.join(known.description for known in FORMATS)}."
+Data = Annotated[str, Parameter(help=DATA)]
+OwnData = Annotated[str | None, Parameter(help=f"{DATA} By default, the data that the model was trained on.")]
+Label = Annotated[
+    str | None,
+    Parameter(
+        help="Column of a table that is the label: its name, its number from 0, first or last. By default, the one"
+        " that is called label, class, target, y, species or the like, else the last one."
+    ),
+]
+Header = Annotated[str, Parameter(help="Whether a table begins with the names of its columns: auto, yes or no.")]
+Drop = Annotated[
+    list[str], Parameter(help="Columns of a table that are left out.", consume_multiple=True, show_default=False)
+]
+Keep = Annotated[
+    list[str],
+    Parameter(
+        help="Columns of a table that are used, although they look like the numbers of the rows.",
+        consume_multiple=True,
+        show_default=False,
+    ),
+]
+Missing = Annotated[
     str,
-    Parameter(help=f"Data set: {listed(NAMED)}. Or the path of {'; '.join(known.description for known in FORMATS)}."),
+    Parameter(
+        help="Empty cells of a table: error; mean fills them with the mean of the column, or with its most frequent "
+        "text; drop leaves their rows out."
+    ),
+]
+Task = Annotated[
+    str, Parameter(help="What the labels are: classes, or the numbers of a regression. By default, the labels tell.")
+]
+Scale = Annotated[
+    str,
+    Parameter(
+        help=f"What the network does to its inputs: {listed(SCALES)}. By default, pixels from 0 to 255 become 0 to 1,"
+        " and the features of other files get mean 0 and standard deviation 1."
+    ),
 ]
 DataSeed = Annotated[Whole, Parameter(help="Seed of generated data.")]
 Holdout = Annotated[
-    float, Parameter(help="Fraction of the training data that becomes the test part, for data without a test part.")
+    float | None,
+    Parameter(help="Fraction of the data that becomes the test part; by default 0.2, for data without a test part."),
 ]
 
 # The network

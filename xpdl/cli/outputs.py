@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from xpdl.data.coding import Coding
 from xpdl.data.loading import NAMED
 from xpdl.files.checkpoint import RUN
 from xpdl.files.model import MODEL, save as save_model
@@ -60,7 +61,9 @@ def check_new(checkpoint: Path | None, resume: str | None, *, force: bool = Fals
         )
 
 
-def save_first(path: Path | None, net: Network, theta: np.ndarray, **metadata: Any) -> None:
+def save_first(
+    path: Path | None, net: Network, theta: np.ndarray, *, coding: Coding | None = None, **metadata: Any
+) -> None:
     """Save a model, if there is a path for it.
 
     If that fails, save it in the system's folder for temporary files, and raise the error.
@@ -68,10 +71,10 @@ def save_first(path: Path | None, net: Network, theta: np.ndarray, **metadata: A
     if path is None:
         return
     try:
-        save_model(path, net, theta, metadata=metadata)
+        save_model(path, net, theta, metadata=metadata, coding=coding)
     except OSError as error:
         rescue = Path(tempfile.mkdtemp(prefix="xpdl-"), "model.safetensors")
-        save_model(rescue, net, theta, metadata=metadata)
+        save_model(rescue, net, theta, metadata=metadata, coding=coding)
         raise OSError(f"save {shown(path)}: {error}; the model is in {shown(rescue)}") from error
 
 

@@ -8,10 +8,10 @@ from cyclopts import App
 
 from xpdl import checks, plots
 from xpdl.cli import options
+from xpdl.cli.model_data import data_of
 from xpdl.cli.options import Whole
 from xpdl.cli.outputs import check_outputs, valid_epochs
 from xpdl.cli.pictures import Picture, save_picture
-from xpdl.data import load as load_data
 from xpdl.files.model import Model, load
 from xpdl.files.tensors import read_json
 from xpdl.gradcheck import Report, check_network
@@ -51,14 +51,15 @@ def _labels(paths: Sequence[Path]) -> list[str]:
 def boundary(
     model: options.Model,
     *,
-    data: options.Data = "circles",
+    data: options.OwnData = None,
     out: Picture,
     seed: options.DataSeed = 0,
     force: options.Force = False,
 ) -> None:
     """Draw the regions in which a classifier of two features predicts each class, with the training samples."""
     check_outputs({"model": model, "data": data}, force=force, out=out)
-    loaded, samples = load(model), load_data(data, seed=seed)
+    loaded = load(model)
+    samples = data_of(loaded, data, seed)
     _write(out, plots.decision_boundary, loaded.network, loaded.theta, samples.x, samples.y)
 
 
@@ -66,7 +67,7 @@ def boundary(
 def confusion(
     model: options.Model,
     *,
-    data: options.Data = "glyphs",
+    data: options.OwnData = None,
     out: Picture,
     seed: options.DataSeed = 0,
     force: options.Force = False,
@@ -83,7 +84,7 @@ def confusion(
 def worst(
     model: options.Model,
     *,
-    data: options.Data = "glyphs",
+    data: options.OwnData = None,
     out: Picture,
     count: Whole = 25,
     shape: options.Shape = None,
@@ -128,7 +129,7 @@ def weights(
 def gradients(
     model: options.Model,
     *,
-    data: options.Data = "glyphs",
+    data: options.OwnData = None,
     out: Picture,
     samples: options.Samples = 300,
     seed: Whole = 0,
@@ -142,7 +143,8 @@ def gradients(
         Seed of the dropout masks and of generated data.
     """
     check_outputs({"model": model, "data": data}, force=force, out=out)
-    loaded, points = load(model), load_data(data, seed=seed)
+    loaded = load(model)
+    points = data_of(loaded, data, seed)
     net, n = loaded.network, checks.integer("samples", samples, least=1)
     x, y = points.x[:n], points.y[:n]
     masks = dropout_masks(net, len(x), seed=seed, step=0, dtype="float64")
@@ -179,9 +181,9 @@ def _draw_gradients(report: Report) -> Figure:
     return figure
 
 
-def _tested(loaded: Model, data: str, seed: int) -> tuple[Any, ...]:
+def _tested(loaded: Model, data: str | None, seed: int) -> tuple[Any, ...]:
     """Return net, theta, x, y: the model, and the test part of the data or all of it."""
-    samples = load_data(data, seed=seed)
+    samples = data_of(loaded, data, seed)
     return loaded.network, loaded.theta, *(samples.test or (samples.x, samples.y))
 
 

@@ -1,6 +1,6 @@
 """xpdl tune: search for good hyper-parameters."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 import shlex
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from xpdl.cli.options import Whole
 from xpdl.cli.outputs import check_outputs, save_first
 from xpdl.cli.pictures import check_suffix, save_picture
 from xpdl.cli.prediction import score
+from xpdl.cli.regression import standardised
 from xpdl.data import Dataset
 from xpdl.distributed import Communicator
 from xpdl.network import Network
@@ -32,7 +33,7 @@ def tune(
     activation: options.Activation = "relu",
     output: options.Output = None,
     validation: float = 0.1,
-    holdout: options.Holdout = 0.0,
+    holdout: options.Holdout = None,
     sampler: str = "recipe",
     pruner: str = "median",
     storage: str = "xpdl-studies.db",
@@ -80,18 +81,21 @@ def tune(
     communicator = connected(ranks)
     _check_files(communicator, data, storage, save, plot, force=force)
     samples, split = load_and_split(data, holdout, validation, seed)
-    if split is samples or split.test is None:
+    if split.test is None:
         raise ValueError("validation must be a fraction above 0 of the training data, got 0")
     chosen, name = choose_backend(backend, precision=precision), study or samples.name
-    net = network_for(samples, lambda d, k: [d, k], output, hidden=activation, init="he")
+    net = network_for(samples, lambda d, k: [d, k], output, inputs=split.scaling, hidden=activation, init="he")
     if communicator.rank == 0:
         say(f"{describe_samples(samples, split)}\nstudy {one_line(name)} in {one_line(storage)}; backend {chosen.name}")
     same: dict[str, Any] = {"optimizer": optimizer, "epochs": epochs, "dtype": dtype, "seed": seed}
     search: dict[str, Any] = {"trials": trials, "sampler": sampler, "pruner": pruner, "storage": storage, "study": name}
     where: dict[str, Any] = {"validation": split.test, "backend": chosen, "communicator": communicator}
-    tuned = run_tuning(net, split.x, split.y, **search, **where, **same)
+    part, undone, _ = standardised(net, split)
+    tuned = run_tuning(net, part.x, part.y, **search, **where | {"validation": part.test}, **same)
+    if tuned.network is not None and tuned.theta is not None:
+        tuned = replace(tuned, theta=undone(tuned.network, tuned.theta))
     if communicator.rank == 0:  # only rank 0 prints, writes files and returns the exit code
-        parts = {"data": data, "holdout": holdout or None, "validation": validation}
+        parts = {"data": data, "holdout": holdout, "validation": validation}
         _report(tuned, net, samples, parts, same, chosen, save, plot)
     return 0 if communicator.rank else exit_code(tuned.signal)
 
@@ -124,7 +128,9 @@ def _report(
     """Save the best model, print the trials, draw them, score it, and print the command that repeats it."""
     best = None if tuned.network is None or tuned.theta is None else (tuned.network, tuned.theta)
     if best:
-        save_first(save, *best, data=parts["data"], seed=same["seed"], epochs=same["epochs"])
+        held = {**{name: parts[name] for name in ("holdout", "validation")}, "rows": len(samples.x), "options": {}}
+        metadata = {"data": parts["data"], "seed": same["seed"], "epochs": same["epochs"], "split": held}
+        save_first(save, *best, coding=samples.coding, **metadata)
     say(str(tuned))
     if plot:
         _draw(tuned, plot)

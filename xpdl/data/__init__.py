@@ -8,8 +8,9 @@ Dataset                       a training part and, if there is one, a test part
 DataFormatError               the error for data that cannot be used
 """
 
-from xpdl.data.dataset import DataFormatError, Dataset
+from xpdl.data.dataset import Dataset
 from xpdl.data.digits import digits
+from xpdl.data.errors import DataFormatError
 from xpdl.data.glyphs import glyphs
 from xpdl.data.loading import load
 from xpdl.data.mnist import mnist

@@ -14,31 +14,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from xpdl import checks
-from xpdl.data.shards import Shards
+from xpdl.data.coding import Coding
+from xpdl.data.errors import DataFormatError
+from xpdl.data.ranges import AUTO, are_series, choose_scaling, different_ranges
+from xpdl.data.shards import Array, Shards
 from xpdl.randomness import Stream, generator
-from xpdl.scaling import Scaling, holds_images
-
-Array = NDArray[Any]
-
-
-class DataFormatError(checks.FileError):
-    """Data that cannot be used.
-
-    The message names the data set or file and the reason, on one line.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from xpdl.data import DataFormatError, Dataset
-    >>> try:
-    ...     Dataset(np.ones((3, 2)), np.array([0, 1]), name="mine")
-    ... except DataFormatError as error:
-    ...     print(error)
-    mine: x has 3 rows but y has 2
-    """
+from xpdl.scaling import Scaling
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +40,22 @@ class Dataset:
         The labels or targets of the test part.
     name : str, default "data"
         Where the samples come from, for messages.
+    coding : Coding, optional
+        For data of a file: what its columns and its labels are called, and how they became numbers.
+    notes : tuple of str, default ()
+        What was found in a file, or guessed, a sentence each.
 
     Attributes
     ----------
     test : tuple of ndarray or None
         The test part (x_test, y_test), or None if there is none.
+    classes : tuple or None
+        The labels that the numbers 0, 1, ..., k - 1 in y stand for; None if y holds targets.
+    features : tuple of str or None
+        The names of the d features, or None if they have none.
     scaling : Scaling or None
-        What a network should do to x: ``Scaling.images`` for pixels 0..255, else None.
+        What a network should do to x: ``Scaling.images`` for pixels 0..255; a file whose numbers are not within [0, 1]
+        is standardised; else None.
 
     Raises
     ------
@@ -87,10 +79,24 @@ class Dataset:
     x_test: Array | None = None
     y_test: Array | None = None
     name: str = "data"
+    coding: Coding | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for problem in _problems(self):
             raise DataFormatError(f"{self.name}: {problem}")
+
+    def __str__(self) -> str:
+        """Return the name, the size and the classes in a few lines."""
+        test = "" if self.x_test is None else f" and {len(self.x_test):,} test"
+        lines = [f"{self.name}: {len(self.x):,} training{test} samples of {self.x.shape[1]:,} features, {self.x.dtype}"]
+        if self.classes is not None:
+            lines.append(f"{len(self.classes)} classes: {checks.one_line(', '.join(map(str, self.classes)))}")
+        if self.features is not None:
+            lines.append(f"features: {checks.one_line(', '.join(self.features))}")
+        return "\n".join([*lines, *self.notes])
+
+    __repr__ = __str__
 
     @property
     def test(self) -> tuple[Array, Array] | None:
@@ -110,8 +116,42 @@ class Dataset:
         return None if self.x_test is None or self.y_test is None else (self.x_test, self.y_test)
 
     @cached_property
+    def classes(self) -> tuple[Any, ...] | None:
+        """The labels that the numbers 0, 1, ..., k - 1 in y stand for; None if y holds targets.
+
+        Returns
+        -------
+        tuple or None
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> xpdl.data.spiral().classes
+        (0, 1, 2)
+        """
+        if self.coding is not None or self.y.dtype.kind == "f":
+            return self.coding.classes if self.coding else None
+        return tuple(range(1 + max(int(y.max()) for y in (self.y, self.y_test) if y is not None)))
+
+    @property
+    def features(self) -> tuple[str, ...] | None:
+        """The names of the d features, or None if they have none.
+
+        Returns
+        -------
+        tuple of str or None
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> xpdl.data.spiral().features is None
+        True
+        """
+        return self.coding.features if self.coding else None
+
+    @property
     def scaling(self) -> Scaling | None:
-        """What a network should do to x: ``Scaling.images`` for pixels 0..255, else None.
+        """What a network should do to x: ``Scaling.images`` for pixels, a standardisation for other files, or None.
 
         Returns
         -------
@@ -125,10 +165,33 @@ class Dataset:
         >>> net.inputs == xpdl.Scaling.images
         True
         """
-        return Scaling.images if holds_images(self.x) else None
+        return self.choose_scaling()[0]
+
+    def choose_scaling(self, scale: str = AUTO) -> tuple[Scaling | None, str]:
+        """Return the scaling of this name, and a sentence about it.
+
+        Parameters
+        ----------
+        scale : str, default "auto"
+            "standard", "images", "none", or "auto", which is ``scaling``.
+
+        Returns
+        -------
+        tuple of Scaling or None, and str
+            The scaling, and what to say about it.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> xpdl.data.glyphs(n_train=20, n_test=10).choose_scaling()[1]
+        'x is divided by 255, as pixels are'
+        """
+        found = choose_scaling(self.x, scale, pixels=self.features is None or are_series(self.features))
+        keeps = self.coding is None and scale == AUTO and found[0] is not None and found[0].d is not None
+        return (None, "x is not scaled") if keeps else found
 
     def split(self, fraction: float, seed: int = 0) -> "Dataset":
-        """Move random rows into the test part of data that have no test part.
+        """Move random rows into the test part of data that have no test part, of each class the same fraction.
 
         Both parts come out shuffled.
 
@@ -165,24 +228,14 @@ class Dataset:
         n_test = round(fraction * n) if 0 < fraction < 1 else 0
         if not 0 < n_test < n:
             raise ValueError(f"fraction must leave rows in both parts of {n}, got {fraction!r}")
-        test, train = np.split(generator(seed, Stream.DATA, layer=2).permutation(n), [n_test])
+        rng = generator(seed, Stream.DATA, layer=2)
+        order = rng.permutation(n)
+        moved = np.diff(np.arange(n + 1) * n_test // n) > 0  # evenly spaced
+        if self.y.dtype.kind == "i":  # of each class the same fraction
+            labels, codes = np.unique(self.y[order], return_inverse=True)
+            moved[np.argsort(rng.permutation(len(labels))[codes], kind="stable")] = moved.copy()
+        test, train = order[moved], order[~moved]
         return replace(self, x=self.x[train], y=self.y[train], x_test=self.x[test], y_test=self.y[test])
-
-
-def labels_or_targets(y: Array) -> Array:
-    """Return the y of a file as labels, int64 (n,), if it holds labels, and otherwise unchanged.
-
-    Labels are whole numbers, (n,) or (n, 1), or rows of zeros with a single 1.
-    """
-    if y.dtype.kind not in "biuf" or y.ndim not in (1, 2) or 0 in y.shape:
-        return y
-    if y.ndim == 2 and y.shape[1] > 1:
-        one_hot = np.all((y == 0) | (y == 1)) and np.all(np.sum(y, axis=1) == 1)
-        return np.argmax(y, axis=1).astype(np.int64) if one_hot else y
-    if y.dtype.kind == "u" and y.max() >= 2**63:
-        raise DataFormatError(f"labels must be below 2**63, got {y.max()}")
-    whole = y.dtype.kind in "biu" or np.all((y == np.rint(y)) & (np.abs(y) < 2**53))
-    return y.reshape(-1).astype(np.int64) if whole else y
 
 
 def _problems(data: Dataset) -> Iterator[str]:
@@ -199,6 +252,8 @@ def _problems(data: Dataset) -> Iterator[str]:
             yield f"{name} has rows of shape {train.shape[1:]} but {name}_test of {test.shape[1:]}"
         if train.dtype.kind != test.dtype.kind:
             yield f"{name} is {train.dtype} but {name}_test is {test.dtype}"
+    if problem := different_ranges(data.x, data.x_test, ("x", "x_test")):
+        yield problem
 
 
 def _pair_problems(data: Dataset, x_name: str, y_name: str) -> Iterator[str]:

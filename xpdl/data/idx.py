@@ -23,7 +23,8 @@ import zlib
 import numpy as np
 
 from xpdl import checks
-from xpdl.data.dataset import Array, DataFormatError, Dataset
+from xpdl.data.errors import DataFormatError
+from xpdl.data.shards import Array
 
 DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_DIMS = 4
@@ -134,12 +135,3 @@ def _member(folder: Path, name: str, sha256: Mapping[str, str], most: int | None
             f"{folder}: there is no file {name}, {name.replace('-idx', '.idx')} or one of them with .gz"
         )
     return path, read_idx(path, sha256.get(name), most)
-
-
-def read_idx_folder(folder: str | Path) -> Dataset:
-    """Read a folder of files that are named as those of MNIST.  Without "t10k" files there is no test part."""
-    folder = Path(folder)
-    train = read_pair(folder, "train")
-    has_test = any(find_idx(folder, f"t10k-{rest}") for rest in ("images-idx3-ubyte", "labels-idx1-ubyte"))
-    test: tuple[Array | None, Array | None] = read_pair(folder, "t10k") if has_test else (None, None)
-    return Dataset(*train, *test, name=str(folder))

@@ -10,7 +10,8 @@ from pathlib import Path
 import tempfile
 import textwrap
 
-from xpdl.data.dataset import DataFormatError, Dataset
+from xpdl.data.dataset import Dataset
+from xpdl.data.errors import DataFormatError
 from xpdl.data.idx import find_idx, read_idx, read_pair
 from xpdl.progress import say
 

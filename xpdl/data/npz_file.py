@@ -1,6 +1,7 @@
-"""An .npz file of named arrays: x and y, and for a test part x_test and y_test."""
+"""An .npz file of named arrays: samples, labels and, if they are there, those of a test part."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 import math
 import os
 from pathlib import Path
@@ -10,43 +11,64 @@ import zipfile
 import numpy as np
 
 from xpdl import checks
-from xpdl.data.dataset import Array, DataFormatError, Dataset, labels_or_targets
+from xpdl.data.array_names import roles
+from xpdl.data.dataset import Dataset
+from xpdl.data.errors import DataFormatError
+from xpdl.data.parts import dataset_of_arrays, flat
+from xpdl.data.roles import Options
+from xpdl.data.shards import Array
 
 
-def read_npz(path: str | Path) -> Dataset:
-    """Read the arrays x and y, and optionally x_test and y_test, of an .npz file (``numpy.savez``).
+def read_npz(path: str | Path, options: Options = Options()) -> Dataset:  # noqa: B008
+    """Read the samples and the labels in an .npz file (``numpy.savez``), which are found by their names.
 
-    In x, uint8 and floats stay unchanged, and other integers become float64.  An x of more than two axes (images) is
-    flattened to (n, d).  In y, whole numbers and rows with a single 1 become labels, int64 (n,).  ``DataFormatError``
-    names the array and what is wrong with it.
+    In x, uint8 and floats stay unchanged, and other integers become float64, or uint8 if they are pixels.  An x of more
+    than two axes (images) is flattened to (n, d).  ``DataFormatError`` names the array and what is wrong with it.
     """
-    arrays = {name: PREPARE[name](array) for name, array in read_arrays(path, PREPARE).items()}
-    for name in ("x", "y"):
-        if name not in arrays:
-            raise DataFormatError(f"{path}: there is no array {name}, only {', '.join(arrays) or 'others'}")
-    return Dataset(**arrays, name=str(path))
+    return dataset_of_arrays(_arrays(path, ("x", "y")), str(path), task=options.task)
 
 
-def read_arrays(path: str | Path, names: Iterable[str] | None = None) -> dict[str, Array]:
-    """Read the arrays of these names that an .npz file has, or all; ``DataFormatError`` if that fails.
+def read_samples(path: str | Path) -> tuple[Array, Array | None]:
+    """Read the samples x (n, d) in an .npz file, and their labels as they are, or None if there are none."""
+    arrays = _arrays(path, ("x",))
+    return flat(arrays["x"]), arrays.get("y")
+
+
+def _arrays(path: str | Path, needed: Sequence[str]) -> dict[str, Array]:
+    """Return the arrays by their roles; those of the roles ``needed`` must be there."""
+    with _opened(path) as file:
+        chosen = roles(_names(file, path), str(path), needed)
+        return {role: _array(file, path, name) for role, name in chosen.items()}
+
+
+def read_arrays(path: str | Path) -> dict[str, Array]:
+    """Read all arrays of an .npz file, by their names; ``DataFormatError`` if that fails.
 
     Memory is bounded by the size of the file, about a thousand times as much if it is compressed.
     """
+    with _opened(path) as file:
+        return {name: _array(file, path, name) for name in _names(file, path)}
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[BinaryIO]:
+    """Within the block, give the file of an archive that is not too long."""
     with checks.regular_file(path).open("rb") as file:
         if not zipfile.is_zipfile(file):
             raise DataFormatError(f"{path}: not an .npz file (a zip archive)")
         if _members(file) > MOST:
             raise DataFormatError(f"{path}: more than {MOST} arrays")
-        read = {name: _array(file, path, name) for name in (_names(file, path) if names is None else names)}
-    return {name: array for name, array in read.items() if array is not None}
+        yield file
 
 
 def _names(file: BinaryIO, path: str | Path) -> list[str]:
+    """Return the names of the arrays."""
     try:
+        file.seek(0)
         with zipfile.ZipFile(file) as archive:
-            return [name.removesuffix(".npy") for name in archive.namelist()]
-    except Exception as error:  # zip raises many kinds of errors
-        raise DataFormatError(f"{path}: cannot be read: {error}") from error
+            return [name.removesuffix(".npy") for name in dict.fromkeys(archive.namelist())]
+    except Exception as error:
+        raise DataFormatError(f"{path}: the archive cannot be read: {' '.join(str(error).split())}") from error
 
 
 MOST = 1000
@@ -64,15 +86,15 @@ def _members(file: BinaryIO) -> int:
     return int.from_bytes(end[place : place + 2], "little")
 
 
-def _array(file: BinaryIO, path: str | Path, name: str) -> Array | None:
-    """Read one array; None if it is absent.  zip, zlib and NumPy raise many kinds of errors; all are caught."""
+def _array(file: BinaryIO, path: str | Path, name: str) -> Array:
+    """Read one array.  zip, zlib and NumPy raise many kinds of errors; all are caught."""
     try:
         file.seek(0)
         with zipfile.ZipFile(file) as archive:
             found = [member for member in archive.infolist() if member.filename in (f"{name}.npy", name)]
             if len(found) > 1:
                 raise ValueError("it comes twice")
-            return _read(archive, found[0]) if found else None
+            return _read(archive, found[0])
     except Exception as error:
         said = " ".join(str(error).split()) or type(error).__name__
         reason = f"{name} is not an array" if "magic string" in said else said
@@ -98,12 +120,3 @@ def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
     with archive.open(member) as stream:
         array: Array = np.lib.format.read_array(stream, allow_pickle=False)
         return array
-
-
-def _inputs(x: Array) -> Array:
-    x = x.reshape(len(x), math.prod(x.shape[1:])) if x.ndim > 2 else x
-    return x.astype(np.float64) if x.dtype.kind in "biu" and x.dtype != np.uint8 else x
-
-
-PREPARE = {"x": _inputs, "y": labels_or_targets, "x_test": _inputs, "y_test": labels_or_targets}
-"""The arrays that are read, each with the function that converts it for a ``Dataset``."""

@@ -3,7 +3,8 @@
 import numpy as np
 
 from xpdl import checks
-from xpdl.data.dataset import Array, Dataset
+from xpdl.data.dataset import Dataset
+from xpdl.data.shards import Array
 from xpdl.randomness import Stream, generator
 
 

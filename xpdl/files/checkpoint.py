@@ -185,7 +185,7 @@ class Checkpointer:
         expected = {
             "step": (step, min(step, len(self.batches))),
             "offset": (int(carry.offset), used),
-            "finite": (carry.finite.tolist(), np.full(carry.finite.shape, step, dtype=object).tolist()),
+            "finite": ({*np.ravel(carry.finite).tolist()}, {step}),
             "number of finite parameters": (int(np.isfinite(carry.theta).sum()), carry.theta.size),
             "number of finite parameters before": (int(np.isfinite(good).sum()), good.size),
             "finite mean": (bool(np.isfinite(carry.mean).all()), True),

@@ -1,7 +1,7 @@
 """Model files: a network and its parameters in one safetensors file.
 
     tensors    W1, ..., WL, b1, ..., bL, in the shapes of the network; of an ensemble, with one more leading axis
-    metadata   "xpdl": JSON {"format", "network": {sizes, hidden, ...}, "metadata": the user's own}
+    metadata   "xpdl": JSON {"format", "network": {sizes, hidden, ...}, "metadata": the user's, "coding": of the data}
 
 A file holds numbers, and names from closed sets.  It holds no code, and loading it runs no code from it.
 """
@@ -16,7 +16,12 @@ from typing import Any
 import numpy as np
 
 from xpdl import checks
+from xpdl.backends import backend as choose_backend
 from xpdl.backends.base import to_numpy
+from xpdl.data import inputs
+from xpdl.data.coding import Coding
+from xpdl.data.frames import is_frame, table_of_frame
+from xpdl.data.loading import load as load_data, load_table
 from xpdl.files.outputs import Kind, write_whole
 from xpdl.files.tensors import header_length, read_content, read_header, read_json
 from xpdl.network import Network
@@ -30,6 +35,9 @@ BEFORE_2 = {"inputs": asdict(BEFORE)}
 
 LONGEST = 2 << 20
 """The most bytes of a header: the metadata, and about 70 bytes for each tensor."""
+
+ROWS = 4096
+"""The number of samples that go through the network together."""
 
 MANY = 1000
 """A description with so many layers more than there are tensors is refused before a network is built from it."""
@@ -67,6 +75,15 @@ class Model:
         Its parameters (P,), or (K, P) of an ensemble of K networks, float32 or float64, finite.
     metadata : dict, default {}
         The metadata that was saved with them.
+    coding : Coding, optional
+        What the features and the labels are called in the data that the network was trained on.
+
+    Attributes
+    ----------
+    classes : tuple or None
+        The labels that the network's 0, 1, ..., k - 1 stand for; None if it predicts values.
+    features : tuple of str or None
+        The names of the features, or None if they have none.
 
     Examples
     --------
@@ -80,9 +97,145 @@ class Model:
     network: Network
     theta: np.ndarray
     metadata: dict[str, Any] = field(default_factory=dict)
+    coding: Coding | None = None
+
+    @property
+    def classes(self) -> tuple[Any, ...] | None:
+        """The labels that the network's 0, 1, ..., k - 1 stand for; None if it predicts values.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> net = xpdl.Network([2, 3])
+        >>> xpdl.Model(net, net.initialize()).classes
+        (0, 1, 2)
+        """
+        known = None if self.coding is None else self.coding.classes
+        return known or (tuple(range(count)) if (count := self.network.head.classes(self.network.sizes[-1])) else None)
+
+    @property
+    def features(self) -> tuple[str, ...] | None:
+        """The names of the features, or None if they have none.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> net = xpdl.Network([2, 3])
+        >>> xpdl.Model(net, net.initialize()).features is None
+        True
+        """
+        return None if self.coding is None else self.coding.features
+
+    def predict(self, x: Any) -> np.ndarray:
+        """Return the labels of samples, as they were in the data of the training.
+
+        Parameters
+        ----------
+        x : array_like (n, d), DataFrame, or path
+            The samples: the features as numbers, or a table with the columns of the training.
+
+        Returns
+        -------
+        numpy.ndarray (n,) or (n, k)
+            The labels; the values, if the network predicts values.
+
+        Raises
+        ------
+        DataFormatError, TypeError, ValueError
+            If x is not what the network takes.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> from xpdl.data.coding import Coding
+        >>> model = xpdl.Model(xpdl.Network([1, 2]), np.array([-1.0, 1, 0, 0]), coding=Coding(("cat", "dog")))
+        >>> model.predict([[-2.0], [3.0]]).tolist()
+        ['cat', 'dog']
+        """
+        p, decide = self.predict_proba(x), self.network.head.decide
+        labels = p if decide is None else decide(p)
+        return labels if self.coding is None or labels.ndim != 1 else self.coding.names_of(labels)
+
+    def predict_proba(self, x: Any) -> np.ndarray:
+        """Return the probabilities of the classes, in the order of ``classes``; or the values that are predicted.
+
+        Parameters
+        ----------
+        x : array_like (n, d), DataFrame, or path
+            The samples, as for ``predict``.
+
+        Returns
+        -------
+        numpy.ndarray (n, k) or (n,)
+            The probabilities; of a single sigmoid those of the second class (n,).
+
+        Raises
+        ------
+        DataFormatError, TypeError, ValueError
+            If x is not what the network takes.
+        ArithmeticError
+            If an output is not finite.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import xpdl
+        >>> xpdl.Model(xpdl.Network([1, 2]), np.zeros(4)).predict_proba([[-2.0], [3.0]]).tolist()
+        [[0.5, 0.5], [0.5, 0.5]]
+        """
+        x = inputs.features(self.network, self.encode(x), choose_backend("numpy"), self.theta.dtype.name)
+        parts = (x[first : first + ROWS] for first in range(0, len(x), ROWS))
+        with np.errstate(over="ignore", invalid="ignore"):
+            p = np.concatenate([self._proba(part) for part in parts])
+        if not np.isfinite(p).all():
+            raise ArithmeticError(f"the outputs are not finite: x or theta is too large for {self.theta.dtype}")
+        return p
+
+    def _proba(self, x: np.ndarray) -> np.ndarray:
+        """Return the probabilities for some samples; K networks of an ensemble give their mean."""
+        p: np.ndarray = self.network.predict_proba(self.theta, x)
+        return p if self.theta.ndim == 1 else p.mean(axis=0)
+
+    def encode(self, x: Any) -> Any:
+        """Return samples as the features of the network.
+
+        Parameters
+        ----------
+        x : array_like (n, d), DataFrame, or path
+            The samples, as for ``predict``.
+
+        Returns
+        -------
+        array_like (n, d)
+            The features: x itself, unless it is a table.
+
+        Examples
+        --------
+        >>> import xpdl
+        >>> net = xpdl.Network([2, 3])
+        >>> xpdl.Model(net, net.initialize()).encode([[1, 2]])
+        [[1, 2]]
+        """
+        coding = self.coding or Coding()
+        table = (
+            table_of_frame(x) if is_frame(x) else load_table(os.fspath(x)) if isinstance(x, str | os.PathLike) else None
+        )
+        if table is not None:
+            return coding.encode(table)
+        if isinstance(x, str | os.PathLike):
+            return load_data(x).x
+        return x
 
 
-def save(path: str | os.PathLike[str], net: Network, theta: Any, *, metadata: Mapping[str, Any] | None = None) -> None:
+def save(
+    path: str | os.PathLike[str],
+    net: Network,
+    theta: Any,
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    coding: Coding | None = None,
+) -> None:
     """Write a network and its parameters to a file, as a whole or not at all.
 
     Parameters
@@ -95,6 +248,8 @@ def save(path: str | os.PathLike[str], net: Network, theta: Any, *, metadata: Ma
         Its parameters (P,), or (K, P) of an ensemble of K networks, float32 or float64, finite, from any library.
     metadata : mapping, optional
         Anything else to save that JSON can hold.
+    coding : Coding, optional
+        What the features and the labels are called, ``Dataset.coding`` of the data that the network was trained on.
 
     Raises
     ------
@@ -133,6 +288,8 @@ def save(path: str | os.PathLike[str], net: Network, theta: Any, *, metadata: Ma
     each = theta.shape[:-1]
     tensors = {name: np.ascontiguousarray(theta[..., part].reshape(*each, *shape)) for name, part, shape in parts}
     document = {"format": FORMAT, "network": asdict(net), "metadata": dict(metadata or {})}
+    if coding is not None:
+        document["coding"] = coding.document()
     content = serialize(tensors, {"xpdl": _text(document)})
     if header_length(content) > LONGEST:
         raise ValueError(f"metadata must take at most {LONGEST} bytes as JSON, with the names of the layers")
@@ -188,9 +345,21 @@ def load(path: str | os.PathLike[str]) -> Model:
         each = tensors["b1"].shape[:-1]
         theta = np.concatenate([tensors[name].reshape(*each, -1) for name in net.names], axis=-1)
         checks.finite("theta", theta)
-        return Model(net, theta, document["metadata"])
+        return Model(net, theta, document["metadata"], _coding(document.get("coding"), net))
     except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(f"{os.fspath(path)} is not an xpdl model: {reason(error)}") from None
+
+
+def _coding(document: Any, net: Network) -> Coding | None:
+    """Return the coding in a file, which must fit the network."""
+    if document is None:
+        return None
+    coding, k = Coding.of_document(document), net.head.classes(net.sizes[-1])
+    if coding.classes is not None and len(coding.classes) != k:
+        raise ValueError(f"its coding has {len(coding.classes)} classes, and its network {k}")
+    if coding.features is not None and len(coding.features) != net.sizes[0]:
+        raise ValueError(f"its coding has {len(coding.features)} features, and its network {net.sizes[0]}")
+    return coding
 
 
 def _text(document: dict[str, Any]) -> str:

@@ -203,18 +203,26 @@ def in_slices(function: Callable[[Array], Array], x: Array) -> Array:
     return found
 
 
-def predict(net: Network, theta: Any, x: Any, *, backend: str | Backend = "auto", dtype: str = "float32") -> np.ndarray:
+def predict(net: Network, theta: Any, x: Any, **where: Any) -> np.ndarray:
     """Return ``net.predict`` of any number of samples x (n, d), from any library or on disk, as a NumPy array.
 
     For theta (K, P) it is that of the ensemble: K networks predict by the mean of their probabilities, or values.
     """
+    p, decide = predict_proba(net, theta, x, **where), net.head.decide
+    return p if decide is None else decide(p)
+
+
+def predict_proba(
+    net: Network, theta: Any, x: Any, *, backend: str | Backend = "auto", dtype: str = "float32"
+) -> np.ndarray:
+    """Return ``net.predict_proba`` of samples, or its mean over K networks, as ``predict`` does."""
     chosen, dtype = choose_backend(backend), checks.float_dtype("dtype", dtype)
     with chosen.activate():
-        placed, decide = inputs.place(net, chosen, dtype), net.head.decide
+        placed = inputs.place(net, chosen, dtype)
         entered = inputs.parameters(net, theta, chosen, dtype, several=True)
         function = partial(mean_proba, placed, entered) if entered.ndim > 1 else partial(placed.predict_proba, entered)
         found = (in_slices(function, part) for part in _features(net, x, chosen, dtype))
-        parts = [chosen.to_numpy(p if decide is None else decide(p)) for p in found]
+        parts = [chosen.to_numpy(p) for p in found]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+import json
 import signal
 from threading import Lock
 from typing import Any
@@ -212,6 +213,7 @@ def _open(name: str, place: Place, pruner: BasePruner, description: dict[str, An
     """Return the study of this name, or a new one; ``ValueError`` if it has other samples or options."""
     study = optuna.create_study(storage=open_storage(place), study_name=name, pruner=pruner, load_if_exists=True)
     begun = study.get_trials(deepcopy=False, states=COUNTED)
+    description = json.loads(json.dumps(description))  # as it comes back from the storage: tuples are lists
     found = study.user_attrs.get("xpdl", {} if begun else description)
     if differing := differences(found, description, "there", "here"):
         raise ValueError(f"study {name!r} differs from this one, choose another name: {differing}")

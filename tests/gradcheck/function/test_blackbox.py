@@ -194,3 +194,9 @@ def test_a_value_of_0_is_the_same_each_time() -> None:
     theta = np.asfortranarray(np.arange(6.0).reshape(2, 3))
     report = check_gradient(lambda t: (t * t).sum() - 55, lambda t: 2 * t, theta)
     assert report.verdict == "PASS", str(report)
+
+
+@pytest.mark.parametrize(("theta", "said"), [([1.0, np.nan], "must be finite, got nan"), ([], "must have entries")])
+def test_theta_has_entries_and_they_are_finite(theta, said) -> None:
+    with pytest.raises(ValueError, match=said):
+        check_gradient(np.sum, np.ones_like, np.array(theta))

@@ -130,7 +130,7 @@ def test_arguments_are_rounded_anew_eight_times() -> None:
 def test_passes_of_a_library_in_its_own_precision() -> None:
     jnp = pytest.importorskip("jax.numpy")
     xpdl.backend("jax").admit(xpdl.backend("jax"), "float64")
-    x = jnp.asarray([0.5, -1.0, 2.0], dtype="bfloat16")
+    x = jnp.asarray([0.5], dtype="bfloat16")
     for check in (xpdl.check_vjp, xpdl.check_jvp):
         assert check(jnp.sinh, None, x).verdict == "PASS"
 

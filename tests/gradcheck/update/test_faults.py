@@ -50,7 +50,7 @@ FAULTY = {  # the check: an optimizer that it complains of, and what it says
     "_restarts": (random_steps(), "a second run from a new state takes other steps"),
     "_leaves_the_gradient_alone": (stepping(doubles_the_gradient), "update changes the gradient it is given"),
     "_shares_memory": ((zeros, lambda p, g, s: (p - g, g)), "the gradient and a state vector share memory"),
-    "_keeps_the_dtype": (stepping(lambda p, g: (p - g).astype(np.float32)), "theta becomes float32, it was float64"),
+    "keeps_the_dtype": (stepping(lambda p, g: (p - g).astype(np.float32)), "theta becomes float32, it was float64"),
     "_keeps_its_state": (reset(momentum(0.1)), "the state is lost between steps: 1 of its 1 vectors stay 0"),
     "_carries_its_state": ((zeros, lambda p, g, s: (p - 0.1 * g, 0.1 * g * 0.5)), "the first moment is lost"),
     "_uses_its_last_gradient": ((zeros, late), "the second moment is updated after it is used"),

@@ -144,8 +144,7 @@ def test_a_limit_of_the_norm_of_theta_is_said() -> None:
     assert "for weights 100 times as large" in str(report)
 
 
-@pytest.mark.parametrize("eps", [1e-6, 1e-5])
-def test_an_epsilon_in_the_ratio_is_small(eps) -> None:
-    """EXACT is 1e-4: an epsilon that matters by a thousandth is another rule."""
-    assert check_update(lamb(ratio=ratio_of(lambda p, r, g: p / (r + eps)))).verdict == "PASS"
-    assert check_update(lamb(ratio=ratio_of(lambda p, r, g: p / (r + 1e-3)))).verdict == "INCONCLUSIVE"
+@pytest.mark.parametrize(("eps", "verdict"), [(1e-6, "PASS"), (2e-5, "PASS"), (1e-4, "INCONCLUSIVE")])
+def test_an_epsilon_in_the_ratio_is_small(eps, verdict) -> None:
+    """EXACT is 1e-4 of the rate: an epsilon that matters more is another rule; one of these is on either side of it."""
+    assert check_update(lamb(ratio=ratio_of(lambda p, r, g: p / (r + eps)))).verdict == verdict

@@ -193,10 +193,15 @@ def pair_up(tree: Any, result: Any, place: str, title: str) -> Iterator[Child]:
     else:
         if isinstance(tree, tuple) and not hasattr(result, "_fields") and len(found) == len(expected):
             found = [(step, value) for (step, _), (_, value) in zip(expected, found, strict=True)]
-        _same_keys(expected, found, place, title)
-        others = dict(found)
+        others = {step: None for step, child in expected if not _varies(child)} | dict(found)
+        _same_keys(expected, list(others.items()), place, title)
         for step, child in expected:
             yield from pair_up(child, others[step], place + step, title)
+
+
+def _varies(tree: Any) -> bool:
+    """Whether a variable is in a tree; a result may leave out what holds constants only."""
+    return any(is_variable(leaf) for _, leaf in walk(tree, ""))
 
 
 def _same_keys(expected: Sequence[Child], found: Sequence[Child], place: str, title: str) -> None:

@@ -105,7 +105,8 @@ def check_gradient(
         of a function: the gradient that the library of the arguments computes itself (PyTorch, JAX).
     *args : Any
         The point: floating numbers and arrays of any library that speaks the Array API standard, or dicts, lists,
-        tuples, NamedTuples and dataclasses of them, to any depth.  Everything else in them is a constant.
+        tuples, NamedTuples and dataclasses of them, to any depth.  Of a sparse tensor of PyTorch, the stored entries
+        vary.  Everything else is a constant.
     value_and_grad : bool, default False
         Whether ``fun`` returns the pair (value, gradient); ``grad`` is None then.
     order : {1, 2}, default 1

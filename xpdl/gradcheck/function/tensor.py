@@ -306,11 +306,11 @@ class TensorCheck:
 
     def certain(self, parameter: Parameter) -> Parameter:
         """The same verdict, but inconclusive if the function jumps, in steps that hide entries, or is undefined."""
+        if parameter.verdict != PASS:
+            return parameter
         jumps = any(found.jumps for found in self.derivatives) or (self.probe.quantum and parameter.unseen)
-        if parameter.verdict == PASS and not jumps:
-            self.hidden = self.unjudged()
-        doubtful = jumps or self.hidden is not None
-        return replace(parameter, verdict=INCONCLUSIVE) if doubtful and parameter.verdict == PASS else parameter
+        self.hidden = None if jumps else self.unjudged()
+        return replace(parameter, verdict=INCONCLUSIVE) if jumps or self.hidden is not None else parameter
 
     def unjudged(self) -> int | None:
         """The first direction of which nothing is known: its bar is larger than the derivative and the claim.
@@ -319,10 +319,11 @@ class TensorCheck:
         """
         value, bar, low, high = self.columns()
         claims = np.abs(self.claims())
-        known = (bar <= np.maximum(np.abs(value), claims)) | (low < high)
-        hidden, small = np.flatnonzero(~(known & (bar < math.inf))), self._small()
-        unknown = (k for k in hidden.tolist() if not (small[k] and self._may_be_small(k, claims[k])))
-        return next(unknown, None)
+        known = ((bar <= np.maximum(np.abs(value), claims)) | (low < high)) & (bar < math.inf)
+        if np.all(known):
+            return None
+        hidden, small = np.flatnonzero(~known).tolist(), self._small()
+        return next((k for k in hidden if not (small[k] and self._may_be_small(k, claims[k]))), None)
 
     def _small(self) -> Vector:
         """Whether bars are small beside the largest derivative, in natural units and in those of theta."""

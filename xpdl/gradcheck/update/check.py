@@ -21,7 +21,7 @@ from xpdl.gradcheck.update.fit import FRACTIONS, NO_MEMORY, Fit
 from xpdl.gradcheck.update.histories import long_histories, short_histories
 from xpdl.gradcheck.update.identify import identify, relate
 from xpdl.gradcheck.update.low_precision import in_own_precision
-from xpdl.gradcheck.update.measure import Measurements, measure, moved_in
+from xpdl.gradcheck.update.measure import NO_DECAY, Measurements, measure, moved_in
 from xpdl.gradcheck.update.report import UpdateReport, entries
 from xpdl.gradcheck.update.rules import (
     APART,
@@ -224,7 +224,8 @@ def _findings(measured: Measurements, fit: Fit | None) -> Iterator[tuple[int, st
     if fit.values["eps_root"] and fit.candidate.rule.name not in INSIDE:
         yield VARIANT, "epsilon stands inside the root: sqrt(v + eps_root)"
     for name in ("weight_decay", *FRACTIONS):
-        if name in fit.candidate.parameters and fit.values[name] < -fit.long.tolerance:
+        least = NO_DECAY * fit.long.u if name == "weight_decay" else fit.long.tolerance
+        if name in fit.candidate.parameters and fit.values[name] < -least:
             yield FAULT, f"{name} is negative: {fit.values[name]:.6g}"
     if np.median(fit.rates) < 0:
         yield FAULT, "steps go uphill: lr g is added and not subtracted"
@@ -242,8 +243,8 @@ def _is_stateless(expected: str | None, fit: Fit | None, finding: str) -> bool:
 
 def _idle(fit: Fit | None, idle: list[bool]) -> Iterator[tuple[int, str]]:
     """What vectors of the state say that stay 0 while others do not; with one moment, another may have been lost."""
-    if fit is not None and fit.candidate.rule.recurrence in STATELESS and any(fit.long.slots):
-        yield DOUBT, UNUSED.format(sum(slot != 0 for slot in fit.long.slots))
+    if fit is not None and fit.candidate.rule.recurrence in STATELESS and any(map(any, fit.long.slots)):
+        yield DOUBT, UNUSED.format(sum(map(any, fit.long.slots)))
     if fit is not None and fit.rival:
         yield UNSEEN, RIVAL.format(fit.rival)
     if fit is not None and fit.sums and fit.alike and all(fit.values[name] for name in fit.candidate.fractions):

@@ -21,6 +21,8 @@ Layers: TypeAlias = Sequence[tuple[Vector, Vector]]  # in each, the entries that
 SAME = 1e-4
 """Paths that differ by less than this part of their longest step are the same where a threshold is looked for: more
 than the 1e-6 of c / (norm + 1e-6) where c > 0.02, and less than the thousandth part of what half a gradient changes."""
+COARSE = 16 * SAME
+"""The same for a threshold so short that its epsilon matters more: c > 0.001."""
 TINY = 1e-10
 
 
@@ -68,40 +70,46 @@ class Clip(NamedTuple):
 
 def find_clip(subject: Subject, links: Vector, rng: np.random.Generator) -> Clip | None:
     """How gradients are clipped; None if they are not, or in an unknown way.  ``links`` is the influence of entries."""
+    found = (_found(subject, links, rng, same) for same in (SAME, COARSE))
+    return next(filter(None, found), None)
+
+
+def _found(subject: Subject, links: Vector, rng: np.random.Generator, same: float) -> Clip | None:
+    """The same, if paths that differ by this part of their longest step are the same."""
     layers = _parts(links)
     counted, scaled = layers[0]
     seen = []
     for _ in range(3):
         directions = np.zeros((3, subject.size))
         directions[:, counted] = rng.standard_normal((3, len(counted)))
-        found = _thresholds(_ends(subject, directions, scaled), subject.u)
+        found = _thresholds(_ends(subject, directions, scaled), subject.u, same)
         if found is None or isinstance(found, Clip):
             return found
         seen.append((directions[1, counted], *found))
     several = [layer for layer in layers if len(layer[0]) > 1]
     for row in NORMS:
         lengths = [float(row[0](along)) * length for along, length, _ in seen]
-        if np.ptp(lengths) <= SAME * lengths[0]:
+        if np.ptp(lengths) <= same * lengths[0]:
             eps = float(row[0](seen[0][0])) * seen[0][2]
             clips = (_clip(parts, row, lengths[0], eps, subject.size) for parts in (layers, several) if parts)
             return next((clip for clip in clips if _does(subject, clip, rng)), None)
     return None
 
 
-def _thresholds(end: Callable[..., Vector], u: float) -> tuple[float, float] | Clip | None:
+def _thresholds(end: Callable[..., Vector], u: float, same: float) -> tuple[float, float] | Clip | None:
     """The size of the second gradient from which on it is clipped, and eps; or what is wrong with clipping."""
     far = end(HUGE_GRADIENT)
     if not far.any():
         return _seen(*DROPPED) if end(TINY).any() else None
-    if _apart(end(2 * HUGE_GRADIENT), far) > SAME or _apart(end(2 * HUGE_GRADIENT, 2 * HUGE_GRADIENT), far) > SAME:
+    if _apart(end(2 * HUGE_GRADIENT), far) > same or _apart(end(2 * HUGE_GRADIENT, 2 * HUGE_GRADIENT), far) > same:
         return _scaling_up(end)
-    low, high = _threshold(lambda size: _apart(end(size), far) <= SAME)
+    low, high = _threshold(lambda size: _apart(end(size), far) <= same, same**1.5)
     if high < 2 * TINY:
-        return None if _apart(end(TINY, TINY), far) > SAME else _seen(FAULT, NORMALISED)
-    if _apart(end(low), far) > 2 * SAME:
-        return _seen(*(DROPPED if _apart(end(0.0), far) <= SAME else JUMPS))
-    length, eps = _refined(end, low, SAME, far, u)
-    return _refined(end, length, SAME / 10 + 4 * eps / length, far, u)
+        return None if _apart(end(TINY, TINY), far) > same else _seen(FAULT, NORMALISED)
+    if _apart(end(low), far) > 2 * same:
+        return _seen(*(DROPPED if _apart(end(0.0), far) <= same else JUMPS))
+    length, eps = _refined(end, low, same, far, u)
+    return _refined(end, length, same / 10 + 4 * eps / length, far, u)
 
 
 NORMALISED = "every gradient is scaled to one norm, also if it is shorter: normalised, not clipped"
@@ -137,13 +145,13 @@ def _scaling_up(end: Callable[..., Vector]) -> Clip | None:
     return _seen(FAULT, SCALED_UP) if same and near.any() else None
 
 
-def _threshold(same: Callable[[float], bool]) -> tuple[float, float]:
+def _threshold(same: Callable[[float], bool], gap: float) -> tuple[float, float]:
     """The sizes, below the huge one and close to each other, between which paths cease to be the same."""
     high = HUGE_GRADIENT
     while high > TINY and same(high / 2):
         high /= 2
     low = high / 2
-    while high - low > SAME**1.5 * high:
+    while high - low > gap * high:
         middle = (low + high) / 2
         low, high = (low, middle) if same(middle) else (middle, high)
     return low, high

@@ -27,7 +27,7 @@ from xpdl.gradcheck.update.rules import (
     Rule,
     Values,
 )
-from xpdl.gradcheck.update.subject import EntryPaths, tolerance_of
+from xpdl.gradcheck.update.subject import SEEN_AFTER, EntryPaths, Slots, tolerance_of
 
 FINE = tolerance_of(float(np.finfo(np.float64).eps))
 """Rules whose steps differ by less are one rule: two fits of it to exact steps may be so far apart."""
@@ -49,7 +49,7 @@ GRID: dict[str, tuple[float, ...]] = {
 """Where the search begins if measurements do not say."""
 UNSEEN_EPSILON = {"eps": (1e-8, 1e-3)}
 """Where the search for an epsilon begins that the first steps do not show."""
-MOST_STARTS = 2
+MOST_STARTS = 3
 FAR, NEAR = 0.4, 1e-3
 """A search goes on from points and to points whose root mean square of errors is below these: where it led to a rule
 (49 times, in the rules of the literature and wrong ones) it was 0.14 and 4e-5 at most."""
@@ -165,7 +165,7 @@ class Fit(NamedTuple):
         If none is, the state has another form.
         """
         another = self.candidate.rule.recurrence not in STATELESS and self.exact
-        return self.alike >= sum(slot != 0 for slot in self.long.slots) or (self.alike == 0 and another)
+        return self.alike >= sum(map(any, self.long.slots)) or (self.alike == 0 and another)
 
 
 def fit(candidate: Candidate, measured: Measurements, short: EntryPaths, long: EntryPaths) -> Fit | None:
@@ -176,6 +176,8 @@ def fit(candidate: Candidate, measured: Measurements, short: EntryPaths, long: E
     if candidate.mistake in MEASURED and not _error(candidate, start, short) <= STRAY:
         return None
     values, error = _refine(candidate, start, short)
+    if 10 * short.tolerance < error <= STRAY and _with_both_epsilons(start) != start:
+        values, error = _refine(candidate, _with_both_epsilons(start), short)
     return _sharpened(candidate, values, long) if error <= 10 * short.tolerance else None
 
 
@@ -195,7 +197,7 @@ def _sharpened(candidate: Candidate, values: Values, long: EntryPaths) -> Fit:
 def _with_both_epsilons(values: Values) -> Values:
     """An epsilon that is small beside the other one is not measured."""
     outside, inside = values["eps"], values["eps_root"]
-    return values | {"eps": outside or 0.01 * inside**0.5, "eps_root": inside or (0.01 * outside) ** 2}
+    return values | {"eps": outside or 1e-4 * inside**0.5, "eps_root": inside or (0.01 * outside) ** 2}
 
 
 def first_error(candidate: Candidate, known: Values, measured: Measurements, short: EntryPaths) -> float:
@@ -247,18 +249,23 @@ def compare(candidate: Candidate, values: Values, long: EntryPaths) -> Fit:
     """A candidate with these parameters beside the long histories."""
     reference, rates, memory = _reproduce(candidate, values, long)
     reference, rates = reference[:, 0], rates[:, 0]
-    held = [float(np.ravel(slot)[0]) for slot in memory.values()]
+    held = [_seen(slot, long) for slot in memory.values()]
     betas = [values[name] for name in candidate.fractions if 0 < values[name] < 1]
-    unsure = max(ALIKE, *(min(ROUNDINGS * long.u / (1 - beta), MOST_UNSURE) for beta in betas), 0.0)
+    rounding = _rounding(candidate, values, rates, long)
+    unsure = max(ALIKE, *(min(ROUNDINGS * max(rounding, long.u) / (1 - beta), MOST_UNSURE) for beta in betas), 0.0)
     left = _unpaired(held, long.slots, unsure)
-    others = [value * share / (1 - beta) for value in held for beta in betas for share in (1.0, beta)]
+    others = [slot * (share / (1 - beta)) for slot in held for beta in betas for share in (1.0, beta)]
     sums = len(left) - len(_unpaired(others, left, unsure))
     errors = np.abs(reference - long.theta[1:]) / long.scale
     errors = np.where(np.isfinite(errors), errors, np.inf)
     alike = len(long.slots) - len(left)
-    rounding = _rounding(candidate, values, rates, long)
-    missing = len(held) - alike - sums
-    return Fit(candidate, values, rates, errors, reference, long, alike, sums, missing, rounding)
+    return Fit(candidate, values, rates, errors, reference, long, alike, sums, len(held) - alike - sums, rounding)
+
+
+def _seen(slot: Any, paths: EntryPaths) -> Vector:
+    """A number of the memory after the histories after which the state was looked at."""
+    seen = [min(k, paths.grads.shape[1] - 1) for k in SEEN_AFTER]
+    return np.asarray(np.abs(np.broadcast_to(slot, (1, paths.grads.shape[1]))[0, seen]))
 
 
 DTYPES: dict[float, Any] = {float(np.finfo(dtype).eps): dtype for dtype in (np.float32,)}
@@ -287,13 +294,13 @@ ALIKE, MOST_UNSURE = 1e-3, 0.1
 is not too much."""
 
 
-def _unpaired(held: Sequence[float], slots: Sequence[float], unsure: float) -> list[float]:
+def _unpaired(held: Sequence[Vector], slots: Slots, unsure: float) -> Slots:
     """The numbers of the state that are not those of the rule but for their sign, each taken once."""
     left = list(slots)
     for value in held:
-        found = next((slot for slot in left if math.isclose(abs(value), abs(slot), rel_tol=unsure)), None)
+        found = next((slot for slot in left if np.allclose(value, np.abs(slot), rtol=unsure, atol=0.0)), None)
         left.remove(found) if found is not None else None
-    return left
+    return tuple(left)
 
 
 BOTH = np.array([0.0, 1.0])[:, None, None]

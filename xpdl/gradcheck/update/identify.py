@@ -112,7 +112,7 @@ def _rank(found: Fit) -> tuple[bool, int, int]:
 
 
 def _holds_as_much(one: Fit, best: Fit) -> bool:
-    """Whether the state speaks for it as much: it holds as many of its numbers, and all, if it holds all of the best."""
+    """Whether the state speaks for it as much: it holds as many of its numbers, and all, if all of the best."""
     return one.alike >= best.alike and (one.missing == 0 or best.missing > 0)
 
 

@@ -11,6 +11,8 @@ from typing import NamedTuple, TypeAlias
 from xpdl.gradcheck.update.subject import Subject
 
 TINY_GRADIENT = {"float64": 1e-30, "float32": 1e-12}
+NO_DECAY = 8
+"""A step of theta = 1 of less than so many roundings is no decay."""
 Moved: TypeAlias = Callable[..., float]
 """(theta at the start, *gradients) -> what the last step subtracts from theta"""
 
@@ -97,7 +99,7 @@ def _decay_of_theta(moved: Moved, unit: float, u: float) -> float:
     if math.isfinite(decay):
         return decay
     decay = (moved(1.0, unit) + moved(1.0, -unit)) / 2
-    return decay if abs(decay) > 8 * u else 0.0
+    return decay if abs(decay) > NO_DECAY * u else 0.0
 
 
 def _betas(moved: Moved, largest: float, unit: float, decay: float) -> tuple[float, float, float]:

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cached_property
 import math
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -100,13 +100,18 @@ def scale_of(theta: Vector, u: float) -> Vector:
     return np.asarray(np.maximum(np.max(np.abs(np.diff(theta, axis=0)), axis=0) + rounding, 1e-300))
 
 
+Slots: TypeAlias = tuple[tuple[float, ...], ...]
+SEEN_AFTER = (0, 3)
+"""The histories after which the state is looked at: after one, a number may be alike by chance."""
+
+
 @dataclass(frozen=True)
 class EntryPaths:
     """Histories of gradients, and the path of one entry of theta in each."""
 
     grads: Vector  # (T, C)
     theta: Vector  # (T + 1, C)
-    slots: tuple[float, ...]  # its numbers in the state after the first history
+    slots: Slots  # its numbers in the state after two of the histories
     u: float
 
     @property
@@ -140,12 +145,12 @@ class Paths(NamedTuple):
 
     grads: Vector  # (T, C)
     theta: Vector  # (T + 1, C, P)
-    slots: list[Vector]  # of the state after the first history, each (P,)
+    slots: list[Vector]  # of the state after two of the histories, each (2, P)
     u: float
 
     def of(self, entry: int) -> EntryPaths:
         """The paths of one entry."""
-        slots = tuple(float(slot[entry]) for slot in self.slots)
+        slots = tuple(tuple(map(float, slot[:, entry])) for slot in self.slots)
         return EntryPaths(self.grads, self.theta[:, :, entry], slots, self.u)
 
 
@@ -153,7 +158,8 @@ def observe(subject: Subject, histories: Sequence[tuple[float, Vector]]) -> Path
     """The paths of theta in these histories: (theta at the start, gradients)."""
     theta = np.stack([subject.run(start, grads) for start, grads in histories], axis=1)
     grads = np.stack([grads for _, grads in histories], axis=1)
-    return Paths(grads, theta, subject.slots(*histories[0]), subject.u)
+    slots = zip(*(subject.slots(*histories[min(k, len(histories) - 1)]) for k in SEEN_AFTER), strict=False)
+    return Paths(grads, theta, list(map(np.stack, slots)), subject.u)
 
 
 def groups_of(paths: Paths) -> list[list[int]]:

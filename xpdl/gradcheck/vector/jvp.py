@@ -30,7 +30,8 @@ def check_jvp(
 
     With a cotangent c, <c, jvp(t)> is the derivative of <c, fun(*args)> along t.  A tensor of up to 256 entries gets
     each unit vector as a tangent, so that the report is about entries; a larger one gets 11 random tangents, and the
-    report is about these.  Of a gradient, ``jvp`` is a Hessian-vector product.
+    report is about these.  Sums of tangents then show whether ``jvp`` is linear in them.  Of a gradient, it is a
+    Hessian-vector product.
 
     Parameters
     ----------

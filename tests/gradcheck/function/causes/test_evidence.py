@@ -87,3 +87,8 @@ def test_at_a_kink_each_number_between_the_sides_is_right(evidence) -> None:
 @pytest.mark.parametrize(("roundings", "said"), [(20, "half"), (60, None)])
 def test_a_repaired_gradient_may_be_rounded_32_times(roundings, said, evidence) -> None:
     assert evidence(2 * G, G, exact=1e-20).explains(Hypothesis("half", G * (1 + roundings * 2.0**-52))) == said
+
+
+def test_a_number_may_be_a_negative_one_but_for_rounding() -> None:
+    assert Number(-2 - 5e-15, 0.0).is_at(-2.0)
+    assert not Number(-2 - 5e-14, 0.0).is_at(-2.0)

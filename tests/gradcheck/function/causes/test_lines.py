@@ -98,3 +98,9 @@ def test_six_numbers_are_shown(evidence) -> None:
 def test_numbers_grow_by_a_factor_if_it_is_the_same_to_1e_6(error, said, evidence) -> None:
     row = 1.5 * np.array([1, 2, 4 * (1 + error), 8 * (1 + error)])
     assert diagnose(evidence(G * row, G, theta=THETA)).endswith(f"columns 0 to 3: {said}")
+
+
+def test_six_lines_are_named_in_full(evidence) -> None:
+    g = np.random.default_rng(9).standard_normal((7, 3))
+    for order, more in (([1, 2, 3, 4, 5, 0, 6], ""), ([1, 2, 3, 4, 5, 6, 0], ", ...")):
+        assert moved(evidence(g[order], g)).endswith(f"hold the numeric gradient of {str(order[:6])[1:-1]}{more}")

@@ -74,3 +74,8 @@ SCATTERED = [(0, 1), (0, 3), (1, 0), (2, 2), (2, 3), (3, 1)]
 def test_a_side_of_a_threshold_must_be_more_than_chance(shape, places, values, words) -> None:
     mask = marked(shape, *places)
     assert place_of(mask, np.ones_like(mask), np.where(mask, *values), np.ones(shape)) == words
+
+
+def test_rows_are_no_rows_of_all_columns() -> None:
+    mask = marked((6, 12), 1, 4)
+    assert place_of(mask, np.ones_like(mask), np.ones(mask.shape), np.ones(mask.shape)) == "rows 1 and 4"

@@ -1,5 +1,6 @@
 """Causes of a whole tensor: the factors that have a meaning, and their words."""
 
+import cmath
 import math
 
 import numpy as np
@@ -95,13 +96,17 @@ def test_functions_of_theta_are_what_they_are_called() -> None:
         math.exp(-0.125) / math.sqrt(2 * math.pi),
         math.erfc(-math.sqrt(1 / 8)) / 2,
     )
+    t = 0.5 + 1e-20j
+    tanh_form = t * (1 + cmath.tanh(math.sqrt(2 / math.pi) * (t + 0.044715 * t**3))) / 2  # Hendrycks & Gimpel 2016
     at_half = {
         "1": 1, "t": 0.5, "sigma(t)": sigma, "sigma'(t)": sigma - sigma**2, "tanh(t)": math.tanh(0.5),
         "tanh'(t)": 1 / math.cosh(0.5) ** 2, "t^2": 0.25, "t^3": 0.125, "1 / t": 2, "|t|": 0.5, "sign(t)": 1,
         "exp(t)": math.exp(0.5), "log(t)": -math.log(2), "sin(t)": math.sin(0.5), "cos(t)": math.cos(0.5),
         "-sin(t)": math.sin(-0.5), "1 - t^2": 0.75, "t (1 - t)": 0.25, "Phi(t)": cumulative, "phi(t)": phi,
         "gelu'(t)": cumulative + phi / 2, "silu'(t)": sigma + (sigma - sigma**2) / 2,
-        "log(1 + exp(t))": math.log1p(math.exp(0.5)),
+        "log(1 + exp(t))": math.log1p(math.exp(0.5)), "sigma(t) (1 + sigma(t))": sigma + sigma**2,
+        "1 - tanh(t)": 1 - math.tanh(0.5), "1 + tanh(t)^2": 1 + math.tanh(0.5) ** 2, "1 / t^2": 4,
+        "gelu(t)": cumulative / 2, "silu(t)": sigma / 2, "gelu'(t) of its tanh form": tanh_form.imag / 1e-20,
     }  # fmt: skip
     assert {name: function(np.array(0.5)) for name, function in FUNCTIONS.items()} == pytest.approx(at_half)
     assert [FUNCTIONS[name](np.array(-0.5)) for name in ("|t|", "sign(t)")] == [0.5, -1]

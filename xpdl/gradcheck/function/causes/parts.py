@@ -29,7 +29,7 @@ def part(evidence: Evidence) -> str | None:
 
 def wrong_place(evidence: Evidence) -> str | None:
     """Words for the wrong entries; None if most of the tensor is wrong without a pattern."""
-    if evidence.signs is not None or evidence.claim.ndim == 0:
+    if evidence.signs is not None:
         return None
     wrong, seen = evidence.wrong, evidence.seen
     return place_of(wrong, seen, evidence.theta, np.where(_hidden(evidence), 0.0, evidence.numeric))
