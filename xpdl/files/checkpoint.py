@@ -344,7 +344,7 @@ def constants(
     """
     if isinstance(value, int | float):
         return {name: value}
-    if isinstance(value, tuple) and value and all(isinstance(number, int | float) for number in value):
+    if isinstance(value, tuple) and value and all(type(number) is float for number in value):
         return {name: list(value)}
     value = unwrapped(value)
     if not isinstance(value, FunctionType) or value in seen:
