@@ -513,7 +513,7 @@ def with_rates(fused: Callable[[Fuse], Update], rates: Any) -> Callable[[Fuse], 
     >>> with_rates(lambda fuse: None, lambda t: (0.1,)).rates(1)
     (0.1,)
     """
-    fused.rates = rates  # type: ignore[attr-defined]
+    vars(fused)["rates"] = rates
     return fused
 
 

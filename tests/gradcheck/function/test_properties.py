@@ -224,7 +224,7 @@ def at_least_0(t, fun):
 
 
 EDGES = {  # name: (function that is defined for t >= 0, gradient)
-    "raises": (lambda t: at_least_0(t, lambda t: (t * t).sum()), lambda t: 2 * t),
+    "raises": (lambda t: at_least_0(t, lambda t: (t * t + t).sum()), lambda t: 2 * t + 1),
     "nan": (lambda t: float(np.sum(np.where(t < 0, math.nan, t**3 + 2 * t))), lambda t: 3 * t * t + 2),
     "inf": (lambda t: float(np.sum(np.where(t < 0, math.inf, np.exp(t)))), np.exp),
     "complex": (lambda t: np.sum(np.where(t.real < 0, math.nan, t * t + t)), lambda t: 2 * t + 1),
