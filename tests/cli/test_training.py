@@ -457,8 +457,8 @@ def test_layers_clipping_and_classes_are_arguments_of_the_library(run, tmp_path)
 
 
 def test_several_seeds_are_an_ensemble_in_one_file(run, tmp_path) -> None:
-    flags = f"--data classes.npz {QUICK} --batch-size 6 --validation 0 --seed 4 --seeds 3 --save {tmp_path / 'm'} --history {tmp_path / 'h'}"
-    code, out, _ = run(f"train {flags}")
+    flags = f"--data classes.npz {QUICK} --seed 4 --seeds 3 --save {tmp_path / 'm'} --history {tmp_path / 'h'}"
+    code, out, _ = run(f"train --batch-size 6 --validation 0 {flags}")
     model = xpdl.load(tmp_path / "m")
     data = xpdl.data.load("classes.npz")
     alone = [
