@@ -16,6 +16,6 @@ def test_five_epochs_on_mnist_reach_97_5_percent(data_folder) -> None:
         env=os.environ | {"XPDL_DATA": str(data_folder)},
     )
     assert (run.returncode, run.stderr) == (0, "")
-    assert "mnist: 60,000 training and 10,000 test samples" in run.stdout
+    assert "mnist: 54,000 training, 6,000 validation and 10,000 test samples" in run.stdout
     accuracy = re.search(r"^test accuracy (\S+) %, test loss", run.stdout, re.MULTILINE)
     assert float(accuracy.group(1)) >= 97.5

@@ -49,6 +49,9 @@ def _hidden(found: re.Match[str]) -> str:
     return f"{found[1] or found[2]}***"
 
 
+"".encode("unicode_escape")  # Python imports this codec when it is first used: not while a damaged file is read
+
+
 def plain(text: str) -> str:
     """The text without passwords, and with escapes in place of what a terminal would obey, as to move its cursor."""
     text = PASSWORDS.sub(_hidden, text)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xpdl.data.ranges import are_series, choose_scaling, different_ranges
+from xpdl.data.ranges import are_series, choose_scaling, different_ranges, foreign_range
 from xpdl.data.shards import Shards
 from xpdl.scaling import Scaling
 
@@ -43,3 +43,11 @@ def test_names_that_are_numbered() -> None:
         assert are_series(names.split())
     for names in ("a b c", "x1 x2", "x1 y2 x3", "age p1 p2 p3"):
         assert not are_series(names.split())
+
+
+def test_samples_of_another_range_than_the_training_are_told() -> None:
+    assert "pixels from 0 to 255" in foreign_range(PIXELS / 255, Scaling.images)
+    assert "far beyond the numbers of the training" in foreign_range(PIXELS, None)
+    assert "far beyond" in foreign_range(NUMBERS * 1000, Scaling.fit(NUMBERS))
+    for x, scaling in ((PIXELS, Scaling.images), (PIXELS / 255, None), (NUMBERS[:3] * 2, Scaling.fit(NUMBERS))):
+        assert foreign_range(x, scaling) == ""

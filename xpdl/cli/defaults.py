@@ -2,14 +2,14 @@
 
 from typing import NamedTuple
 
-BATCH, STEPS, EPOCHS = 128, 2000, 10
+BATCH, STEPS, EPOCHS = 128, 2000, 15
 """The largest batch; the fewest steps of a run, and the fewest epochs."""
 
 SHARE = 10
 """A batch has at most this fraction of the samples, 1/10."""
 
-PATIENCE = 5
-"""A run waits for a better epoch for a fifth of its epochs."""
+PATIENCE, LEAST = 5, 10
+"""A run waits for a better epoch for a fifth of its epochs, but for at least so many."""
 
 
 class Plan(NamedTuple):
@@ -34,4 +34,4 @@ def plan(n: int, epochs: int | None, batch_size: int | None, patience: int | Non
     if epochs is not None:
         return Plan(epochs, batch, patience)
     length = max(EPOCHS, -(-STEPS // -(-n // max(1, batch))))
-    return Plan(length, batch, patience if patience is not None or not validated else max(EPOCHS, length // PATIENCE))
+    return Plan(length, batch, patience if patience is not None or not validated else max(LEAST, length // PATIENCE))

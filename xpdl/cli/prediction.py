@@ -14,8 +14,9 @@ from xpdl.checks import one_line
 from xpdl.cli import options
 from xpdl.cli.model_data import Samples, data_of, new_samples, source_of
 from xpdl.cli.regression import fit_of
-from xpdl.data import Dataset, inputs
+from xpdl.data import DataFormatError, Dataset, inputs
 from xpdl.data.labels import SHOWN
+from xpdl.data.ranges import foreign_range
 from xpdl.data.table import number_text
 from xpdl.files.model import Model, load
 from xpdl.files.outputs import Kind, check, distinct, write_whole
@@ -65,6 +66,8 @@ def predict(
         distinct({"out": out}, {"model": model, "data": Path(source).expanduser()})
         check("out", out, PREDICTIONS, force=force)
     samples = new_samples(loaded, new) if new is not None else _tested(data_of(loaded, data, seed))
+    if loaded.coding is not None and (problem := foreign_range(samples.x, loaded.network.inputs)):
+        raise DataFormatError(f"{samples.name}: {problem}; give the samples as in the training")
     say(f"{one_line(samples.name)}: {len(samples.x):,} samples")
     if proba and not loaded.classes:
         raise ValueError("proba is for classes, and the model predicts numbers")

@@ -96,7 +96,7 @@ def train(
     warmup
         Length of the linear warm-up of the learning rate, in epochs.
     epochs
-        Passes over the training data. By default, at least 10, and enough for 2,000 steps; a longer run then ends early
+        Passes over the training data. By default, at least 15, and enough for 2,000 steps; a longer run then ends early
         when the validation loss falls no more.
     batch_size
         Samples in a training step. By default 128, but at most a tenth of the samples.

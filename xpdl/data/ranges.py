@@ -62,6 +62,22 @@ def different_ranges(x: Any, other: Any, names: tuple[str, str]) -> str:
     return f"{first.replace(' within', ' is within', 1)} but {second}: scale both in the same way"
 
 
+def foreign_range(x: Any, scaling: Scaling | None) -> str:
+    """Return why samples cannot be of the kind that a network was trained on, by their size; else nothing.
+
+    What the network makes of its own samples is about 1 in size.
+    """
+    if isinstance(x, Shards):
+        return ""
+    scaled = x if scaling is None else scaling(x, np.float64)
+    size, most = float(np.mean(np.abs(scaled), dtype=np.float64)), float(np.max(np.abs(scaled)))
+    if size > FACTOR:
+        return f"x is within [{x.min():g}, {x.max():g}], far beyond the numbers of the training"
+    if scaling == Scaling.images and 0 < most <= 1 / 255:
+        return f"x is within [{x.min():g}, {x.max():g}], but the training had pixels from 0 to 255"
+    return ""
+
+
 def are_series(names: Sequence[str]) -> bool:
     """Return whether names are numbered ones with the same beginning, as pixel0, pixel1, ... or 1x1, 1x2, ..."""
     found = [SERIES.fullmatch(name.strip()) for name in names]
