@@ -268,30 +268,37 @@ def _far_enough(
 ) -> tuple[CentralDifference, bool]:
     """The same difference; or where rounding hides much of an entry, one over wider steps.
 
-    They begin with the size of other entries, if that is larger, and get wider for as long as their bar gets smaller.
+    Steps of the size of other entries may show a kink.  Those beyond must not: it may be far away.
     """
+    if np.count_nonzero(d) > 1:
+        return found, kink
     step = float(np.max(np.abs(d) * probe.scale[name].ravel()))
     ratio = float(np.exp2(np.round(np.log2(np.median(probe.scale[name])) - np.log2(step))))
-    ratio = ratio if ratio > 1 else FARTHER
-    for _ in range(WIDER_STEPS if np.count_nonzero(d) == 1 else 0):
-        if found.jumps or kink or not HIDDEN * abs(found.value) < found.bar < 8 * found.rounding:
+    if ratio > 1 and _hidden(found, kink, abs(found.value)):
+        found, kink = _over(probe, name, d, ratio, found, kinks=True) or (found, kink)
+    for _ in range(WIDER_STEPS):
+        ratio = FARTHER * max(ratio, 1.0)
+        if not _hidden(found, kink, HIDDEN * abs(found.value)) or found.bar > 16 * found.rounding:
             break
-        wider = _over(probe, name, d, ratio, found.bar)
-        if wider is None:
-            break
-        found, kink = wider
-        ratio *= FARTHER
+        found, kink = _over(probe, name, d, ratio, found, kinks=False) or (found, kink)
     return found, kink
 
 
-def _over(probe: Probe, name: str, d: Vector, ratio: float, bar: float) -> tuple[CentralDifference, bool] | None:
-    """The difference over steps that are ``ratio`` times as wide, if its bar is smaller."""
-    for method in (best_central, _one_sided):
-        found, kink = method(probe, name, d * ratio)
-        found = found.divided(ratio)
-        if max(found.bar, found.side_bar) < bar and not found.jumps:
-            return found, kink
-    return None
+def _hidden(found: CentralDifference, kink: bool, least: float) -> bool:
+    return found.bar > least and not (found.jumps or kink)
+
+
+def _over(
+    probe: Probe, name: str, d: Vector, ratio: float, narrow: CentralDifference, *, kinks: bool
+) -> tuple[CentralDifference, bool] | None:
+    """The difference over steps that are ``ratio`` times as wide, if its bar is smaller and it would show a kink."""
+    found, kink = best_central(probe, name, d * ratio)
+    if found.bar == math.inf and not found.jumps:
+        found, kink = _one_sided(probe, name, d * ratio)
+    found = found.divided(ratio)
+    shows = kinks or (found.jump <= found.noise < found.steepness / 2 and not kink)
+    better = shows and max(found.bar, found.side_bar) < narrow.bar and not found.jumps
+    return (found, kink) if better else None
 
 
 def has_room(probe: Probe, name: str, d: Vector) -> bool:
