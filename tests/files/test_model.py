@@ -174,8 +174,8 @@ def test_a_path_may_be_a_string(path) -> None:
     [
         (Network([2, 3, 2], hidden=Activation(abs, abs)), THETA, None, "hidden must be the name of an activation"),
         (Network([2, 3, 2], output=Loss(abs)), THETA, None, "output must be the name of a loss to be saved, got Loss"),
-        (NET, THETA[:-1], None, r"theta must have shape \(17,\) for sizes \[2, 3, 2\], got \(16,\)"),
-        (NET, THETA[None], None, r"theta must have shape \(17,\).*got \(1, 17\)"),
+        (NET, THETA[:-1], None, r"theta must have shape \(17,\), or .* for sizes \[2, 3, 2\], got \(16,\)"),
+        (NET, THETA[None, None], None, r"theta must have shape \(17,\).*got \(1, 1, 17\)"),
         (NET, THETA.astype("float16"), None, "float32 or float64.*float16"),
         (NET, THETA.astype("int64"), None, "float32 or float64.*int64"),
         (NET, THETA + 0j, None, "float32 or float64.*complex64"),

@@ -32,11 +32,14 @@ def library(cupy: Namespace, xp: Namespace) -> Library:
 def target(cupy: Namespace, xp: Namespace, products: Callable[[], Products], **hooks: Any) -> Target:
     """Return CuPy as a target.  ``xp`` is its namespace of the standard; products() is called at the first product."""
 
+    def product(place: Array, x: Array, y: Array) -> Call:
+        return products().call(place, x, y) or partial(cupy.matmul, x, y, out=place)
+
     def matmul(place: Array, x: Array, y: Array) -> Call:
         if x.ndim == y.ndim == 3 and len(x) == len(y):  # of K networks
-            calls = [matmul(*matrices) for matrices in zip(place, x, y, strict=True)]
+            calls = [product(*matrices) for matrices in zip(place, x, y, strict=True)]
             return lambda: [call() for call in calls]
-        return products().call(place, x, y) or partial(cupy.matmul, x, y, out=place)
+        return product(place, x, y)
 
     def take(place: Array, x: Array, rows: Array, *, axis: int | None = None) -> Call:
         return partial(cupy.take, x, rows, axis, place)

@@ -363,7 +363,7 @@ def _of_users(value: Any, name: str) -> dict[str, Any]:
         return given | _numbers(name, value.keywords | {f"argument {i}": held for i, held in enumerate(value.args)})
     if not isinstance(value, FunctionType):
         return _numbers(name, getattr(value, "__dict__", {})) if callable(value) else {}
-    if value.__module__.startswith("xpdl."):  # its numbers belong to the version of xpdl
+    if (value.__module__ or "").startswith("xpdl."):  # its numbers belong to the version of xpdl
         return {}
     code, known = value.__code__, value.__globals__
     written = [held for held in code.co_consts if isinstance(held, float)]  # Python does not keep every whole number

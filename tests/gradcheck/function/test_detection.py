@@ -90,7 +90,7 @@ def test_every_tensor_says_what_it_detects_on_its_own_scale() -> None:
     report = check_gradient(fun, grad, theta)
     assert max(report.parameters[name].detects for name in "ab") == report.detects < 1e-9
     assert math.isnan(report.parameters["c"].detects)
-    assert check_gradient(fun, grad, theta, method="central").parameters["b"].detects > 1e-3
+    assert check_gradient(fun, grad, theta, method="central").parameters["b"].detects > 1e-4
 
 
 def test_a_kink_hides_what_lies_between_its_sides() -> None:

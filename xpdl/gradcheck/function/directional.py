@@ -291,13 +291,14 @@ def _hidden(found: CentralDifference, kink: bool, least: float) -> bool:
 def _over(
     probe: Probe, name: str, d: Vector, ratio: float, narrow: CentralDifference, *, kinks: bool
 ) -> tuple[CentralDifference, bool] | None:
-    """The difference over steps that are ``ratio`` times as wide, if its bar is smaller and it would show a kink."""
+    """The difference over steps that are ``ratio`` times as wide, if it is closer, agrees, and would show a kink."""
     found, kink = best_central(probe, name, d * ratio)
     if found.bar == math.inf and not found.jumps:
         found, kink = _one_sided(probe, name, d * ratio)
     found = found.divided(ratio)
     shows = kinks or (found.jump <= found.noise < found.steepness / 2 and not kink)
-    better = shows and max(found.bar, found.side_bar) < narrow.bar and not found.jumps
+    closer = max(found.bar, found.side_bar) < narrow.bar and near(narrow, found.value, found.bar)
+    better = shows and closer and not found.jumps
     return (found, kink) if better else None
 
 
