@@ -978,16 +978,16 @@ test_checkpoint.run(epochs=2, resume={str(path)!r}, checkpoint={str(path)!r})
 
 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is of POSIX")
-def test_20_runs_killed_at_random_times_end_with_the_same_bits(tmp_path, monkeypatch) -> None:
+def test_9_runs_killed_at_random_times_end_with_the_same_bits(tmp_path, monkeypatch) -> None:
     """A third of the runs are killed while they write a file.  The benchmark kills 100 runs."""
     if not (ROOT / "benchmarks").is_dir():
         pytest.skip("benchmarks/ is not beside tests/: it is no part of the wheel")
     monkeypatch.syspath_prepend(str(ROOT))
     reliability = import_module("benchmarks.reliability")
-    kills = reliability.killed_runs(tmp_path, 20)
-    assert len(kills) >= 20
+    kills = reliability.killed_runs(tmp_path, 9)
+    assert len(kills) >= 9
     assert all(kill.loads and kill.identical for kill in kills)
-    assert sum(kill.in_save for kill in kills) >= 7
+    assert sum(kill.in_save for kill in kills) >= 3
 
 
 # --- signals
