@@ -3,7 +3,7 @@
 They run on the host, once, when a value enters xpdl.  None runs inside a training step.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from difflib import get_close_matches
 import errno
 import math
@@ -81,11 +81,11 @@ def regular_file(path: str | os.PathLike[str]) -> Path:
     return Path(path)
 
 
-def choice(argument: str, value: Any, names: Iterable[str]) -> str:
+def choice(argument: str, value: Any, names: Collection[str]) -> str:
     """``value`` if it is one of ``names``, else an error that suggests the closest of them."""
-    known = sorted(names)
-    if isinstance(value, str) and value in known:
+    if isinstance(value, str) and value in names:
         return value
+    known = sorted(names)
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be one of {', '.join(known)}, got {shorten(value)}")
     close = get_close_matches(value.lower(), known, n=1)

@@ -376,21 +376,22 @@ def judge(
     error, reach = _distances(analytic, numeric, between)
     finite = np.isfinite(analytic)
     fails, right = ~((error <= bar) & finite), analytic
-    if fails.any():
+    failing = int(np.count_nonzero(fails))
+    if failing:
         right = np.where(fails, numeric, analytic)
         _, reach = _distances(right, numeric, between)
     least, most = least_and_most(right, numeric)
-    unseen = ~fails & (most <= bar) & (most > 0)
+    unseen = int(np.count_nonzero(~fails & (most <= bar) & (most > 0)))
     index = _worst_index(error, bar, finite)
     return Parameter(
         name=name,
         shape=tuple(analytic.shape),
-        verdict=FAIL if fails.any() else INCONCLUSIVE if unseen.all() else PASS,
+        verdict=FAIL if failing else INCONCLUSIVE if unseen == analytic.size else PASS,
         difference=difference(analytic, numeric),
         ratio=ratio(analytic, numeric),
         worst=Entry(index, float(analytic[index]), float(numeric[index]), float(bar[index])),
-        failing=int(fails.sum()),
-        unseen=int(unseen.sum()),
+        failing=failing,
+        unseen=unseen,
         diagnosis=diagnosis,
         detects=_smallest_seen(reach + bar, *seen_sizes(least, most, bar)),
         analytic=analytic,
