@@ -9,6 +9,7 @@ from xpdl.gradcheck.function import check_gradient
 from xpdl.gradcheck.function.directional import (
     CentralDifference,
     DirectionalDerivative,
+    _jumps,
     analytic_sides,
     best_central,
     best_difference,
@@ -327,3 +328,12 @@ def test_wider_steps_show_an_entry_that_rounding_hides(theta) -> None:
         assert check_gradient(fun, grad, np.array(theta)).verdict == "PASS"
         wrong = lambda t, grad=grad: grad(t) * np.where(t < 1e-6, 1.01, 1)  # noqa: E731
         assert check_gradient(fun, wrong, np.array(theta)).verdict == "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("growth", "jumps"), [(0.03, False), (0.2, True), (1, True), (16, True), (40, True), (100, False)]
+)
+def test_differences_that_grow_from_step_to_step_have_no_limit(growth, jumps) -> None:
+    """The steepness of three steps, from fine to wide: 1.1 + growth, 1.1 and 0.1."""
+    ladder = [CentralDifference(x, 1e-9, x, x, 1e-9, 1e-9, 1e-9) for x in (1.1 + growth, 1.1, 0.1)]
+    assert _jumps(ladder) is jumps

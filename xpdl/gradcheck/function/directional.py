@@ -345,13 +345,13 @@ def _side(probe: Probe, name: str, d: Vector, h: float) -> CentralDifference:
 def _jumps(ladder: Sequence[CentralDifference]) -> bool:
     """Whether differences have no limit as steps get finer.
 
-    From step to step they grow 16 times as much at a jump, and as much in t log t.  Smooth functions let them change
-    1/256 as much, and a kink beside theta changes them once.
+    From step to step they grow 16 times as much at a jump, and as much in t log t.  A kink beside theta changes them
+    once, by far more than the step before.
     """
     finest, finer, fine = ladder[:3]
     change, before = finest.steepness - finer.steepness, finer.steepness - fine.steepness
     defined = all(rung.bar < math.inf for rung in ladder[:3])
-    return defined and 64 * before > change > max(finest.noise, SETTLED * finest.steepness, before / 16)
+    return defined and 64 * before > change > max(finest.noise, SETTLED * finest.steepness)
 
 
 def _kink(ladder: Sequence[CentralDifference]) -> CentralDifference | None:
