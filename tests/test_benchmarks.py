@@ -354,7 +354,9 @@ def test_gradcheck_mutants(tmp_path):
     assert (done.returncode == 0) is (found["rows"][-1]["survived"] == 0)
     assert [row["module"] for row in found["rows"]] == ["memory_layout", "all"]
     assert found["rows"][-1]["mutants"] == len(found["mutants"]) == 3
-    assert all("::test_" in mutant["why"] for mutant in found["mutants"] if mutant["outcome"] == "found")
+    reasons = [mutant["why"] for mutant in found["mutants"] if mutant["outcome"] == "found"]
+    died = "the process died"  # one of the mutants writes beyond an array, which may end the process
+    assert all("::test_" in why or why == died for why in reasons), reasons
 
 
 def has_mpi():
