@@ -32,15 +32,6 @@ def library(cupy: Namespace, xp: Namespace) -> Library:
 def target(cupy: Namespace, xp: Namespace, products: Callable[[], Products], **hooks: Any) -> Target:
     """Return CuPy as a target.  ``xp`` is its namespace of the standard; products() is called at the first product."""
 
-    def product(place: Array, x: Array, y: Array) -> Call:
-        return products().call(place, x, y) or partial(cupy.matmul, x, y, out=place)
-
-    def matmul(place: Array, x: Array, y: Array) -> Call:
-        if x.ndim == y.ndim == 3 and len(x) == len(y):  # of K networks
-            calls = [product(*matrices) for matrices in zip(place, x, y, strict=True)]
-            return lambda: [call() for call in calls]
-        return product(place, x, y)
-
     def take(place: Array, x: Array, rows: Array, *, axis: int | None = None) -> Call:
         return partial(cupy.take, x, rows, axis, place)
 
@@ -55,8 +46,7 @@ def target(cupy: Namespace, xp: Namespace, products: Callable[[], Products], **h
         memory=partial(cupy.empty, dtype="uint8"),
         elementwise=lambda function: isinstance(function, cupy.ufunc),
         writers={
-            cupy.matmul: matmul,
-            xp.matmul: matmul,
+            **dict.fromkeys((cupy.matmul, xp.matmul), _products(cupy, products)),
             xp.take: take,
             xp.astype: astype,
             **{function: reduction(function) for function in (xp.sum, xp.max, xp.min)},
@@ -65,6 +55,21 @@ def target(cupy: Namespace, xp: Namespace, products: Callable[[], Products], **h
         exact=False,
         **hooks,
     )
+
+
+def _products(cupy: Namespace, products: Callable[[], Products]) -> Callable[[Array, Array, Array], Call]:
+    """Return (place, x, y) -> the call that writes x @ y into a place; of K networks, one product after the other."""
+
+    def product(place: Array, x: Array, y: Array) -> Call:
+        return products().call(place, x, y) or partial(cupy.matmul, x, y, out=place)
+
+    def matmul(place: Array, x: Array, y: Array) -> Call:
+        if x.ndim == y.ndim == 3 and len(x) == len(y):
+            calls = [product(*matrices) for matrices in zip(place, x, y, strict=True)]
+            return lambda: [call() for call in calls]
+        return product(place, x, y)
+
+    return matmul
 
 
 def compile(

@@ -52,8 +52,7 @@ def sizes(tensor: TensorCheck) -> Vector:
     """The size of each entry; the largest size where one is 0 or below its bar."""
     value, bar, _, _ = tensor.columns()
     if tensor.entrywise:
-        return seen_sizes(
-            *least_and_most(right_claims(tensor) / tensor.scale, value / tensor.scale), bar / tensor.scale
-        )[0]
+        least, most = least_and_most(right_claims(tensor) / tensor.scale, value / tensor.scale)
+        return seen_sizes(least, most, bar / tensor.scale)[0]
     claims = np.abs(tensor.natural / tensor.scale)
     return seen_sizes(claims, claims, np.min(bar) / tensor.scale)[0]
