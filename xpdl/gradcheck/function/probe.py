@@ -212,11 +212,8 @@ class Probe:
         Where theta is rounded, each entry has its own q, so the largest along several directions counts.
         """
         first = self._quantum_along(self.random_direction(_anywhere))
-        return (
-            max(first, *(self._quantum_along(self.random_direction(_anywhere)) for _ in range(QUANTA)))
-            if first
-            else 0.0
-        )
+        others = (self._quantum_along(self.random_direction(_anywhere)) for _ in range(QUANTA if first else 0))
+        return max(first, *others, 0.0)
 
     def _quantum_along(self, signs: Tensors) -> float:
         def at(t: float) -> float:
